@@ -1,0 +1,113 @@
+"""The operators' listener: `/ping`, `/ready`, `/metrics`. Never on the public port, and the apps' cookies mean nothing here.
+
+The parent process owns it. Workers keep plain integers; a scrape asks all of them and a custom collector renders the sum.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from gateway.histogram import BUCKETS
+
+Report = Mapping[str, Any]  # one worker's numbers and health, as `app.Worker.report` says
+_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class WorkerCollector:
+    """Renders the sum of all workers' reports."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self._reports = reports
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._requests()
+        yield GaugeMetricFamily("doorward_requests_in_flight", "Requests being answered", value=self._sum("in_flight"))
+        yield from self._histogram("doorward_response_duration_seconds", "Time from request head to end of response", "app", "durations", "seconds")
+        yield GaugeMetricFamily("doorward_sessions_cached", "Sessions in the workers' caches", value=self._sum("sessions_cached"))
+        yield self._upstreams()
+        yield from self._histogram("doorward_redis_duration_seconds", "Time of Redis calls", "command", "redis_durations", "redis_seconds")
+        yield self._events()
+        yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=len(self._reports))
+
+    def _sum(self, name: str) -> float:
+        return float(sum(report[name] for report in self._reports))
+
+    def _requests(self) -> Metric:
+        family = CounterMetricFamily("doorward_requests", "Requests answered", labels=["app", "code"])
+        for (app, code), count in _added((tuple(row[:2]), row[2]) for report in self._reports for row in report["requests"]).items():
+            family.add_metric([app, str(code)], count)
+        return family
+
+    def _events(self) -> Metric:
+        family = CounterMetricFamily("doorward_events", "Security events", labels=["event", "app"])
+        for (event, app), count in _added((tuple(row[:2]), row[2]) for report in self._reports for row in report["events"]).items():
+            family.add_metric([event, app], count)
+        return family
+
+    def _upstreams(self) -> Metric:
+        family = GaugeMetricFamily("doorward_upstream_connections", "Connections to upstreams", labels=["app", "state"])
+        for (app, state), count in _added((tuple(row[:2]), row[2]) for report in self._reports for row in report["upstreams"]).items():
+            family.add_metric([app, state], count)
+        return family
+
+    def _histogram(self, name: str, text: str, label: str, buckets: str, seconds: str) -> Iterator[Metric]:
+        family = HistogramMetricFamily(name, text, labels=[label])
+        sums = _added(item for report in self._reports for item in report[seconds].items())
+        counts: dict[str, list[int]] = {}
+        for report in self._reports:
+            for key, row in report[buckets].items():
+                have = counts.setdefault(key, [0] * len(row))
+                counts[key] = [a + b for a, b in zip(have, row, strict=True)]
+        for key, row in counts.items():
+            total, rows = 0, []
+            for bound, count in zip([*map(str, BUCKETS), "+Inf"], row, strict=True):
+                total += count
+                rows.append((bound, total))
+            family.add_metric([key], rows, sums.get(key, 0.0))
+        yield family
+
+
+def _added(items: Any) -> dict[Any, Any]:
+    sums: dict[Any, Any] = {}
+    for key, value in items:
+        sums[key] = sums.get(key, 0) + value
+    return sums
+
+
+def readiness(reports: Sequence[Report], wanted: int) -> tuple[int, dict[str, Any]]:
+    """`(HTTP status, JSON)`: 503 while no worker answers or sessions cannot be checked; a provider that is down only degrades."""
+    dependencies: dict[str, str] = {}
+    for report in reports:
+        for name, state in report["dependencies"].items():
+            if dependencies.get(name, "ok") == "ok":
+                dependencies[name] = state
+    alive = len(reports) > 0
+    ready = alive and dependencies.get("redis", "ok") == "ok"
+    degraded = not ready or len(reports) < wanted or any(state != "ok" for state in dependencies.values())
+    status = "ready" if ready and not degraded else "degraded" if ready else "unavailable"
+    return (200 if ready else 503), {"status": status, "workers": {"alive": len(reports), "wanted": wanted}, "dependencies": dependencies}
+
+
+def build_admin(reports: Callable[[], Awaitable[Sequence[Report]]], wanted: Callable[[], int]) -> web.Application:
+    """The admin application; `reports` asks every worker, `wanted` says how many there should be."""
+
+    async def ping(request: web.Request) -> web.Response:
+        return web.Response(text="OK\n")
+
+    async def ready(request: web.Request) -> web.Response:
+        status, body = readiness(await reports(), wanted())
+        return web.json_response(body, status=status, headers={"Cache-Control": "no-store"})
+
+    async def metrics(request: web.Request) -> web.Response:
+        registry = CollectorRegistry()
+        registry.register(WorkerCollector(await reports()))
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/ping", ping)
+    app.router.add_get("/ready", ready)
+    app.router.add_get("/metrics", metrics)
+    return app

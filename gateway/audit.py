@@ -1,0 +1,75 @@
+"""Security events: their names, and the one writer.
+
+Each event is one JSON line and one count of `doorward_events_total{event,app}`. Secrets never enter: callers pass public handles
+(the session's `sid`, the request id), and e-mail addresses are written only at `pii: full`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+LOGIN_STARTED: Final = "login.started"
+LOGIN_SUCCEEDED: Final = "login.succeeded"
+LOGIN_REFUSED: Final = "login.refused"
+ACCOUNT_CREATED: Final = "account.created"
+ACCOUNT_FOUND: Final = "account.found"
+ACCOUNT_REFUSED: Final = "account.refused"
+DIRECTORY_FAILED: Final = "directory.failed"
+SESSION_REVOKED: Final = "session.revoked"
+SESSION_EXPIRED: Final = "session.expired"
+LOGOUT: Final = "logout"
+ROUTE_BLOCKED: Final = "route.blocked"
+ACCESS_DENIED: Final = "access.denied"
+TOKEN_REFRESHED: Final = "token.refreshed"
+TOKEN_REFRESH_FAILED: Final = "token.refresh_failed"  # noqa: S105 - an event's name
+
+EVENTS: Final = frozenset(
+    {
+        LOGIN_STARTED, LOGIN_SUCCEEDED, LOGIN_REFUSED, ACCOUNT_CREATED, ACCOUNT_FOUND, ACCOUNT_REFUSED, DIRECTORY_FAILED,
+        SESSION_REVOKED, SESSION_EXPIRED, LOGOUT, ROUTE_BLOCKED, ACCESS_DENIED, TOKEN_REFRESHED, TOKEN_REFRESH_FAILED,
+    }
+)  # fmt: skip
+
+Fact = str | int | float | bool | None
+
+
+class Audit:
+    """Writes events as JSON lines through `write` and counts them by `(event, app)`."""
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        *,
+        pii_full: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._write = write
+        self._pii_full = pii_full
+        self._now = now
+
+    def event(
+        self,
+        name: str,
+        *,
+        app: str,
+        session: str | None = None,
+        request_id: str | None = None,
+        email: str | None = None,
+        **facts: Fact,
+    ) -> None:
+        """Write one event. Raises KeyError for a name that interface.md does not list: a typo must not become a silent event."""
+        if name not in EVENTS:
+            raise KeyError(name)
+        self.counts[name, app] += 1
+        line: dict[str, Fact] = {"time": self._now().isoformat(timespec="milliseconds"), "event": name, "app": app}
+        if session is not None:
+            line["session"] = session
+        if request_id is not None:
+            line["request_id"] = request_id
+        if email is not None and self._pii_full:
+            line["email"] = email
+        line.update(facts)
+        self._write(json.dumps(line, ensure_ascii=True).encode() + b"\n")

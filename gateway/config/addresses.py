@@ -1,0 +1,206 @@
+"""Where things are: listeners, hosts as browsers write them, upstreams, URLs of the provider and the directory, Redis.
+
+Pure. Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed` and never repeats the value in it: a
+URL may hold a password.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from gateway.config import values
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_SOCKET_PATH_BYTES: Final = 107  # sockaddr_un.sun_path without its NUL
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """A listening address: a unix socket's `path`, or `host` and `port`."""
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.path is not None or is_loopback_name(self.host)
+
+    def overlaps(self, other: "Listen") -> bool:
+        """Whether both cannot be bound at once: the same port on the same address, or on all addresses."""
+        if self.path is not None or other.path is not None:
+            return self.path == other.path
+        everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+        same = self.host == other.host or self.host in everywhere or other.host in everywhere
+        return self.port != 0 and self.port == other.port and same
+
+
+def parse_listen(text: str) -> Listen:
+    """`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Raises ValueError."""
+    if text.startswith("unix:"):
+        return Listen(path=_socket_path(text.removeprefix("unix:")))
+    host, port = _split(text.lower())
+    if not host or port is None:
+        raise ValueError(
+            "is not an address to listen on; allowed: 127.0.0.1:4180, [::1]:4180, 0.0.0.0:4180 or unix:/run/door.sock"
+        )
+    return Listen(host=host, port=port)
+
+
+def parse_host(text: str) -> str:
+    """A host as browsers write it, in lower case: `name` or `name:port`. Raises ValueError."""
+    allowed = "allowed: name or name:port without scheme or path, as portal.example.com or portal.localhost:4180"
+    if not text.isascii():
+        raise ValueError(f"has characters beyond ASCII; write its xn-- form; {allowed}")
+    if "*" in text:
+        raise ValueError(f"has a wildcard; name each host; {allowed}")
+    host, port = _split(text.lower())
+    if not host or port == 0:
+        raise ValueError(f"is not a host; {allowed}")
+    return text.lower()
+
+
+def canonical_host(host: str, scheme: str) -> str:
+    """A parsed host without the default port of `scheme`: two hosts that are equal here are one to a browser."""
+    return host.removesuffix(f":{_DEFAULT_PORTS[scheme]}")
+
+
+def host_name(host: str) -> str:
+    """The name of `name:port`, an IPv6 address without its brackets."""
+    return _split(host)[0]
+
+
+def is_loopback_name(name: str) -> bool:
+    """Whether a name can only mean this machine: localhost, *.localhost (RFC 6761), 127.0.0.0/8, ::1."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_upstream(text: str) -> str:
+    """`http(s)://host[:port]`, or `unix:PATH`. Raises ValueError."""
+    allowed = "allowed: http://host:port or https://host:port without path, or unix:/path/to.sock"
+    if text.startswith("unix:"):
+        return "unix:" + _socket_path(text.removeprefix("unix:"))
+    parts = _url(text, ("http", "https"), allowed)
+    if parts.path not in ("", "/"):
+        raise ValueError(f"has a path, which is never added to a request; {allowed}")
+    return text.removesuffix("/")
+
+
+def parse_web_url(text: str) -> str:
+    """An http or https URL without credentials, query and fragment. Raises ValueError."""
+    allowed = "allowed: a URL as https://login.example.com/, without credentials, query and fragment"
+    _url(text, ("http", "https"), allowed)
+    return text
+
+
+def parse_authority(text: str) -> str:
+    """The issuer, exactly as the provider's metadata writes it; empty stays empty. Raises ValueError."""
+    if not text:
+        return text
+    if "/.well-known/" in text:
+        raise ValueError("is the discovery document's URL; allowed: the part before /.well-known/")
+    return parse_web_url(text)
+
+
+def parse_log_out_url(text: str) -> str:
+    """The provider's log-out URL with its placeholders, which stand after the host. Raises ValueError."""
+    names = " ".join(f"{{{name}}}" for name in values.LOG_OUT_PLACEHOLDERS)
+    allowed = f"allowed: an https URL that may hold {names} in its path or query"
+    values.parse_template(text, values.LOG_OUT_PLACEHOLDERS)
+    path, _, query = text.partition("?")
+    if "{" in urlsplit(path).netloc or "#" in query:
+        raise ValueError(f"has a placeholder in its host, or a fragment; {allowed}")
+    _url(path, ("http", "https"), allowed)
+    return text
+
+
+def is_insecure(url: str) -> bool:
+    """Whether a parsed URL is plain http to another machine: what travels there can be read and replaced."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback_name((parts.hostname or "").lower())
+
+
+def parse_redis_url(text: str) -> str:
+    """`embedded`, redis://, rediss:// or unix://. Raises ValueError."""
+    allowed = "allowed: embedded, redis://[user:password@]host[:port][/database], rediss://... or unix:///path?db=0"
+    scheme = text.partition("://")[0]
+    if text == "embedded":
+        return text
+    if scheme in ("redis+sentinel", "redis+cluster", "sentinel", "cluster"):
+        kind = "Sentinel" if "sentinel" in scheme else "Cluster"
+        raise ValueError(f"asks for Redis {kind}, which is not in this release; {allowed}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = SplitResult("", "", "", "", ""), None
+    if scheme == "unix" and parts.path.startswith("/") and parts.path != "/" and not parts.hostname:
+        return text
+    if scheme not in ("redis", "rediss") or not parts.hostname or port == 0:
+        raise ValueError(f"is not a Redis URL; {allowed}")
+    if parts.query or parts.fragment or not re.fullmatch(r"/?|/[0-9]{1,4}", parts.path):
+        raise ValueError(f"has more than a database number after the host; {allowed}")
+    return text
+
+
+def _socket_path(path: str) -> str:
+    if not path.startswith("/") or len(path.encode()) > _SOCKET_PATH_BYTES or not path.isprintable():
+        raise ValueError(f"is not a socket's path; allowed: unix:/absolute/path of at most {_SOCKET_PATH_BYTES} bytes")
+    return path
+
+
+def _split(text: str) -> tuple[str, int | None]:
+    """(name without brackets, port or None); an empty name: it is neither a host nor host:port."""
+    match = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::([0-9]{1,5}))?", text)
+    if match is None or (match[3] is not None and int(match[3]) > 65535):
+        return "", None
+    port = None if match[3] is None else int(match[3])
+    if match[1] is not None:
+        return (match[1], port) if _is_ipv6(match[1]) else ("", None)
+    if not _NAME.fullmatch(match[2]) or (re.fullmatch(r"[0-9.]+", match[2]) and not _is_ipv4(match[2])):
+        return "", None
+    return match[2], port
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ipv4(text: str) -> bool:
+    """Four decimal numbers: 127.1 and 010.0.0.1 are read in several ways."""
+    try:
+        return str(ip_address(text)) == text
+    except ValueError:
+        return False
+
+
+def _url(text: str, schemes: tuple[str, ...], allowed: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        raise ValueError(f"is not a URL; {allowed}") from None
+    if not text.isascii() or not text.isprintable() or re.search(r"[\s\\]", text) or parts.scheme not in schemes:
+        raise ValueError(f"is not a URL; {allowed}")
+    # SECURITY: `https://login.example.com@evil/` is a URL of evil: credentials in a URL only ever mislead (A-69).
+    if "@" in parts.netloc:
+        raise ValueError(f"has credentials in it; {allowed}")
+    bracketed = f"[{host}]" if ":" in host else host
+    if not host or port == 0 or not _split(bracketed)[0]:
+        raise ValueError(f"has no usable host; {allowed}")
+    if "?" in text or "#" in text:
+        raise ValueError(f"has a query or a fragment; {allowed}")
+    return parts

@@ -1,0 +1,200 @@
+"""What must stand together in a configuration: keys that need each other, exclude each other or repeat each other.
+
+Pure. Each function looks at one section of a whole configuration and yields findings; nothing is raised, nothing is changed.
+"""
+
+import json
+from collections.abc import Iterator
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from gateway.config.addresses import canonical_host, parse_listen
+from gateway.config.problems import Finding
+from gateway.config.schema import App, Config, PasswordRule, Require, Rule
+from gateway.config.values import normalise_header
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Everything that contradicts itself."""
+    yield from _listeners(config)
+    yield from _redis(config)
+    yield from _keys(config)
+    if config.openid.enabled:
+        yield from _openid(config)
+    yield from _directory(config)
+    yield from _hosts(config)
+    for name, app in config.apps.items():
+        yield from _app(f"apps.{name}", app)
+        if not config.openid.enabled:
+            yield from _nobody_to_require(f"apps.{name}", app)
+
+
+def _listeners(config: Config) -> Iterator[Finding]:
+    if parse_listen(config.admin_listen).overlaps(parse_listen(config.listen)):
+        # SECURITY: health, metrics and console on the public port would be everybody's (C-23).
+        yield Finding(
+            key="admin_listen", what="is the same address as listen", allowed="allowed: another port", reads=("listen",)
+        )
+    if (config.tls.certificate is None) != (config.tls.key is None):
+        yield Finding(key="tls", what="needs both certificate and key", allowed="allowed: both, or neither")
+
+
+def _redis(config: Config) -> Iterator[Finding]:
+    url, tls = config.redis.url.get_secret_value(), config.redis.tls
+    if (tls.certificate is None) != (tls.key is None):
+        yield Finding(key="redis.tls", what="needs both certificate and key", allowed="allowed: both, or neither")
+    if (tls.ca or tls.certificate or tls.key) and not url.startswith("rediss://"):
+        what = "is given, but redis.url does not use TLS"
+        yield Finding(key="redis.tls", what=what, allowed="allowed: with rediss://", reads=("redis.url",))
+    if config.redis.data_dir and url != "embedded":
+        what = "is given, but redis.url is not embedded"
+        yield Finding(key="redis.data_dir", what=what, allowed="allowed: with embedded", reads=("redis.url",))
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    keys = [key.get_secret_value() for key in config.keys]
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            what = f"is the same key as keys[{keys.index(key)}]"
+            yield Finding(key=f"keys[{index}]", what=what, allowed="allowed: each key once", reads=("keys",))
+    if not keys and config.openid.enabled:
+        allowed = "allowed: at least one (`doorward keys new` makes it)"
+        yield Finding(key="keys", what="is missing", allowed=allowed, reads=("openid.enabled",))
+
+
+def _openid(config: Config) -> Iterator[Finding]:
+    openid, reads = config.openid, ("openid.enabled", "openid.client_authentication")
+    for name, example in (("authority_url", "the provider's https URL"), ("client_id", "the id that it gave you")):
+        if not getattr(openid, name):
+            yield Finding(key=f"openid.{name}", what="is missing", allowed=f"allowed: {example}", reads=reads)
+    how = openid.client_authentication
+    if openid.client_secret is None and how in ("client_secret_basic", "client_secret_post"):
+        allowed = "allowed: the secret, as ${NAME} or file:PATH"
+        yield Finding(key="openid.client_secret", what=f"is missing for {how}", allowed=allowed, reads=reads)
+    if how == "private_key_jwt":
+        allowed = "allowed: file:PATH of a private key, RSA of 2048 bits or more, EC or Ed25519, as PEM or JWK"
+        key = openid.client_private_key
+        what = f"is missing for {how}" if key is None else _unusable_key(key.get_secret_value())
+        if what:
+            yield Finding(key="openid.client_private_key", what=what, allowed=allowed, reads=reads)
+    if "openid" not in openid.scopes:
+        yield Finding(key="openid.scopes", what="does not contain openid", allowed="allowed: [openid, email, profile]")
+    if len(set(openid.scopes)) != len(openid.scopes):
+        yield Finding(key="openid.scopes", what="names a scope twice", allowed="allowed: each once")
+
+
+def _unusable_key(text: str) -> str | None:
+    """Why this text is no private key; None: it is one."""
+    if text.lstrip().startswith("{"):
+        try:
+            jwk = json.loads(text)
+        except ValueError:
+            return "is not JSON"
+        return None if jwk.get("kty") in ("RSA", "EC", "OKP") and "d" in jwk else "is not a private JWK"
+    try:
+        key = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "is not a private key without a passphrase"
+    if isinstance(key, RSAPrivateKey):
+        return None if key.key_size >= 2048 else "is too short"
+    return (
+        None if isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey) else "is of a kind that is not used here"
+    )
+
+
+def _directory(config: Config) -> Iterator[Finding]:
+    directory = config.directory
+    if directory.kind != "nexudus":
+        return
+    needed = {
+        "base_url": "https://spaces.nexudus.com",
+        "username": "the service account's e-mail address",
+        "password": "its password, as ${NAME} or file:PATH",
+        "business_ids": "at least one location's number, as [501]",
+    }
+    if config.openid.create_users:
+        needed |= {"country_id": "the number of a country", "time_zone_id": "the number of a time zone"}
+    for name, example in needed.items():
+        if not getattr(directory, name):
+            reads = ("directory.kind", "openid.create_users")
+            what = "is missing for nexudus"
+            yield Finding(key=f"directory.{name}", what=what, allowed=f"allowed: {example}", reads=reads)
+    if len(set(directory.business_ids)) != len(directory.business_ids):
+        yield Finding(key="directory.business_ids", what="names a location twice", allowed="allowed: each once")
+
+
+def _hosts(config: Config) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    if not config.apps:
+        yield Finding(key="apps", what="is empty", allowed="allowed: at least one app with hosts and upstream")
+    for name, app in config.apps.items():
+        if not app.hosts:
+            yield Finding(key=f"apps.{name}.hosts", what="is empty", allowed="allowed: at least one host name")
+        for index, host in enumerate(app.hosts):
+            canonical, key = canonical_host(host, config.external_url_scheme), f"apps.{name}.hosts[{index}]"
+            if canonical in seen:
+                what, allowed = f"is the same host as {seen[canonical]}", "allowed: each host in one app"
+                yield Finding(key=key, what=what, allowed=allowed, reads=("external_url_scheme", seen[canonical]))
+            seen.setdefault(canonical, key)
+
+
+def _app(key: str, app: App) -> Iterator[Finding]:
+    if app.session.idle > app.session.lifetime:
+        what, reads = "has an idle timeout longer than its lifetime", (f"{key}.session.idle", f"{key}.session.lifetime")
+        yield Finding(key=f"{key}.session", what=what, allowed="allowed: idle up to lifetime", reads=reads)
+    if (app.upstream_tls.ca or app.upstream_tls.server_name) and not app.upstream.startswith("https://"):
+        what = "is given, but the upstream is not https"
+        yield Finding(key=f"{key}.upstream_tls", what=what, allowed="allowed: with https", reads=(f"{key}.upstream",))
+    seen: set[str] = set()
+    for name in app.headers:
+        if normalise_header(name) in seen:
+            what = "is the same header as another one to many upstreams"
+            yield Finding(key=f"{key}.headers.{name}", what=what, allowed="allowed: each header once")
+        seen.add(normalise_header(name))
+    yield from _require(f"{key}.require", app.require)
+    for index, rule in enumerate(app.rules):
+        yield from _rule(f"{key}.rules[{index}]", rule)
+    for index, entry in enumerate(app.password_routes):
+        if isinstance(entry, PasswordRule) and entry.when is not None and not _asks(entry):
+            allowed = "allowed: form, json, query or header with a field and its value"
+            yield Finding(key=f"{key}.password_routes[{index}].when", what="names nothing", allowed=allowed)
+
+
+def _asks(rule: PasswordRule) -> bool:
+    when = rule.when
+    return when is not None and bool(when.form or when.json_ or when.query or when.header)
+
+
+def _rule(key: str, rule: Rule) -> Iterator[Finding]:
+    if not rule.match:
+        yield Finding(key=f"{key}.match", what="is empty", allowed="allowed: at least one METHODS PATH-GLOB")
+    if rule.public and (requires(rule.require) or rule.max_age is not None or rule.acr):
+        what = "is public and asks for a person at once"
+        yield Finding(key=key, what=what, allowed="allowed: public, or require, max_age and acr")
+    yield from _require(f"{key}.require", rule.require)
+
+
+def _require(key: str, require: Require) -> Iterator[Finding]:
+    for name in ("groups", "emails", "email_domains"):
+        if name in require.model_fields_set and not getattr(require, name):
+            # SECURITY: an empty allow-list reads as "nobody" and would be applied as "everybody" (C-21).
+            yield Finding(key=f"{key}.{name}", what="is empty", allowed="allowed: at least one entry, or no such key")
+
+
+def requires(require: Require) -> bool:
+    return bool(require.groups or require.emails or require.email_domains)
+
+
+def _nobody_to_require(key: str, app: App) -> Iterator[Finding]:
+    """`enabled: off` knows nobody, so whatever asks for somebody would be closed for good (interface.md "Access rules")."""
+    asked = [f"{key}.require"] if requires(app.require) else []
+    for index, rule in enumerate(app.rules):
+        if requires(rule.require) or rule.max_age is not None or rule.acr:
+            asked.append(f"{key}.rules[{index}]")
+    for place in asked:
+        what = "asks for a person, but openid.enabled is off and nobody can sign in"
+        yield Finding(key=place, what=what, allowed="allowed: with openid.enabled", reads=("openid.enabled",))

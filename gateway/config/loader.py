@@ -1,0 +1,143 @@
+"""From a file to a Config, or to every one of its problems.
+
+`load` reads a file once, in the parent process; `build` makes the Config again from the plain data, in the workers, without reading
+anything. A value that is wrong is reported and then set aside, so that what does not depend on it is judged all the same.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config import consistency, files, safety
+from gateway.config.problems import ConfigInvalid, Finding, Problem, is_below, overlap
+from gateway.config.schema import Config
+from gateway.config.sources import Resolved, resolve
+from gateway.config.wording import Fault, faults
+
+__all__ = ["ConfigInvalid", "Loaded", "Problem", "Resolved", "build", "load", "load_config", "resolve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """`data` is what `build` takes: plain, fit for JSON, with every secret in it."""
+
+    config: Config
+    data: dict[str, Any] = field(repr=False)
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Raises ConfigInvalid."""
+    return load(path, environ).config
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Raises ConfigInvalid."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigInvalid([Problem(key=str(path), what="is not UTF-8", allowed="allowed: a YAML file")]) from None
+    except OSError as error:
+        what = f"cannot be read: {(error.strerror or 'unknown').lower()}"
+        raise ConfigInvalid([Problem(key=str(path), what=what, allowed="allowed: a YAML file")]) from error
+    source = resolve(text, environ, path.absolute().parent)
+    return Loaded(config=_judged(source, with_files=True), data=source.data)
+
+
+def build(data: dict[str, Any], lines: Mapping[str, int] | None = None) -> Config:
+    """A Config from resolved data. Files are not looked at again. Raises ConfigInvalid."""
+    return _judged(Resolved(data=data, lines=lines or {}), with_files=False)
+
+
+def _judged(source: Resolved, *, with_files: bool) -> Config:
+    judge = _Judge(source)
+    config = judge.validated()
+    if config is not None:
+        judge.conclude(_findings(config, with_files))
+    if judge.problems or config is None:
+        raise ConfigInvalid(judge.problems)
+    return config
+
+
+def _findings(config: Config, with_files: bool) -> Iterator[Finding]:
+    yield from consistency.findings(config)
+    yield from safety.refusals(config)
+    if with_files:
+        yield from files.findings(config)
+
+
+class _Judge:
+    """Collects problems; `broken` are the keys that nothing may be concluded from any more."""
+
+    def __init__(self, source: Resolved) -> None:
+        self.source = source
+        self.problems = list(source.problems)
+        self.broken = set(source.broken)
+        self.data = copy.deepcopy(source.data)
+
+    def validated(self) -> Config | None:
+        """The models, without the values that are wrong; None when nothing can be made of it."""
+        if not isinstance(self.data, dict):
+            if not self.problems:
+                self.problems.append(Problem(key="the file", what="is not a mapping", allowed="allowed: key: value"))
+            return None
+        for _ in range(20):
+            try:
+                return Config.model_validate(self.data)
+            except ValidationError as error:
+                for fault in list(faults(error, self.source, self.data)):
+                    self._note(fault)
+                    _set_aside(self.data, fault)
+        return None
+
+    def conclude(self, found: Iterator[Finding]) -> None:
+        for finding in found:
+            if not finding.depends_on(self.broken):
+                self.problems.append(self.source.problem(finding.key, finding.what, finding.allowed))
+
+    def _note(self, fault: Fault) -> None:
+        key = fault.problem.key
+        if not any(_said(fault, known) for known in self.broken):
+            self.problems.append(fault.problem)
+        self.broken.add(key)
+        if fault.instead is not None:
+            self.broken.add(fault.instead)
+
+
+def _said(fault: Fault, known: str) -> bool:
+    """Whether a key that is known to be wrong makes this fault old news: what was set aside is missing afterwards."""
+    key = fault.problem.key
+    return key == known or is_below(key, known) or (fault.missing and overlap(key, known))
+
+
+def _set_aside(data: Any, fault: Fault) -> None:
+    """Take a wrong value out of the data, or fill in what is missing; it has its problem, and must not hide others."""
+    parents: list[Any] = []
+    node: Any = data
+    for part in fault.place[:-1]:
+        parents.append(node)
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            return  # gone already, with what it stood in
+    last = fault.place[-1]
+    if fault.missing:
+        node[last] = _filler(fault)
+    elif isinstance(node, dict):
+        node.pop(last, None)
+    elif isinstance(node, list) and "hosts" in fault.place:
+        node[int(last)] = f"broken-{last}.invalid"
+    elif isinstance(node, list) and parents:
+        # The whole list: the others' positions stand in problems.
+        parents[-1].pop(fault.place[-2], None) if isinstance(parents[-1], dict) else node.clear()
+
+
+def _filler(fault: Fault) -> Any:
+    """Something valid for a required key; nothing is concluded from it."""
+    last = str(fault.place[-1])
+    if last == "match":
+        return ["* /"] if "rules" in fault.place else "* /"
+    return {"hosts": ["missing.invalid"], "upstream": "http://127.0.0.1:1", "apps": {}}[last]

@@ -1,0 +1,75 @@
+"""What can be wrong with a configuration: a Problem, a Finding that may become one, and the exception that carries all.
+
+Pure. No text here ever holds a value that came from a secret.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to mend. `key` is a path as `apps.portal.rules[0].match`, or the name of an environment variable."""
+
+    key: str
+    what: str
+    allowed: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.key}: {self.what}; {self.allowed}" if self.allowed else f"{self.key}: {self.what}"
+        return text if self.line is None else f"{text} (line {self.line})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A problem between keys. `reads`: what it was concluded from; when one of those is itself wrong, it is dropped."""
+
+    key: str
+    what: str
+    allowed: str = ""
+    reads: tuple[str, ...] = ()
+
+    def depends_on(self, broken: Iterable[str]) -> bool:
+        return any(overlap(mine, other) for mine in (self.key, *self.reads) for other in broken)
+
+
+class ConfigInvalid(Exception):
+    """A configuration that must not be used. `problems` are all of its problems, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def shown(path: Iterable[str | int]) -> str:
+    """A path as people write it: `apps.portal.rules[0].match`.
+
+    Of an unexpected key only the start that looks like one: `client_secret:hunter2`, its blank forgotten, is a secret.
+    """
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = re.sub(r"(?s)([\w.-]{0,64}).*", r"\1", part)
+            name = part if name == part else name + "…"
+            text += f".{name}" if text else name
+    return text
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a path is another one, stands above it or below it."""
+    return one == other or is_below(one, other) or is_below(other, one)
+
+
+def is_below(path: str, above: str) -> bool:
+    return path.startswith((above + ".", above + "["))
+
+
+def with_parents(path: str) -> Iterator[str]:
+    """The path, then what it stands in, up to the top."""
+    while path:
+        yield path
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]

@@ -1,0 +1,123 @@
+"""What is unsafe in a configuration: refused by `refusals` unless allowed by name, or said by `warnings` at every start.
+
+Pure. Each warning begins with the key that it is about.
+"""
+
+import base64
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
+from gateway.config.consistency import requires
+from gateway.config.problems import Finding
+from gateway.config.schema import App, Config
+from gateway.config.toggles import doors_closed, refused_by_omission
+from gateway.config.values import parse_route, parse_template
+
+_BY_NAME = "allowed: https, a loopback name, or allow_insecure_http: true"
+
+
+def refusals(config: Config) -> Iterator[Finding]:
+    """Unsafe combinations that must be asked for by name."""
+    if config.allow_insecure_http:
+        return
+    if config.external_url_scheme == "http":
+        for name, app in config.apps.items():
+            foreign = [index for index, host in enumerate(app.hosts) if not is_loopback_name(host_name(host))]
+            if foreign:
+                what = f"is http, but apps.{name}.hosts[{foreign[0]}] is not a loopback name: sessions could be read on the way"
+                reads = (f"apps.{name}.hosts[{foreign[0]}]", "allow_insecure_http")
+                yield Finding(key="external_url_scheme", what=what, allowed=_BY_NAME, reads=reads)
+                break
+    directory = config.directory.base_url if config.directory.kind == "nexudus" else None
+    urls = {
+        "openid.authority_url": config.openid.authority_url,
+        "openid.log_out_url": config.openid.log_out_url,
+        "directory.base_url": directory,
+    }
+    for key, url in urls.items():
+        if url and is_insecure(url):
+            what = "is http to another machine: what it says could be replaced on the way"
+            yield Finding(key=key, what=what, allowed=_BY_NAME, reads=("allow_insecure_http",))
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """What an operator should know before trusting this file, one line each."""
+    return (*_transport(config), *_stores(config), *_people(config), *_doors(config))
+
+
+def _transport(config: Config) -> Iterator[str]:
+    listen, admin = parse_listen(config.listen), parse_listen(config.admin_listen)
+    if not admin.on_loopback:
+        yield "admin_listen: is not on loopback; health, metrics and console are open to whoever reaches it"
+    if config.allow_insecure_http:
+        yield "allow_insecure_http: is on; http is accepted where sessions, tokens and passwords can be read on the way"
+    if config.external_url_scheme == "http":
+        yield "external_url_scheme: is http; session cookies carry neither Secure nor the __Host- prefix"
+    elif config.tls.certificate is None and not listen.on_loopback:
+        yield (
+            "listen: takes plain http from other machines although browsers use https; only the TLS proxy in front "
+            "may be able to reach it"
+        )
+    if config.external_url_scheme == "https" and config.tls.certificate is None and not config.trusted_proxies:
+        yield (
+            "trusted_proxies: is empty although something in front ends TLS; its X-Forwarded-For is ignored, and every "
+            "client appears with the proxy's address"
+        )
+    if any(network.prefixlen == 0 for network in config.trusted_proxies):
+        yield "trusted_proxies: trusts every address; anyone can claim any client address and ask for forward-auth"
+
+
+def _stores(config: Config) -> Iterator[str]:
+    url = config.redis.url.get_secret_value()
+    if url == "embedded" and config.redis.data_dir is None:
+        yield "redis.data_dir: is not given; the embedded store forgets all sessions at a restart"
+    if url.startswith("redis://") and not is_loopback_name(urlsplit(url).hostname or ""):
+        yield "redis.url: uses no TLS to another machine"
+    for index, key in enumerate(config.keys):
+        if len(set(base64.urlsafe_b64decode(key.get_secret_value() + "="))) < 16:
+            yield f"keys[{index}]: does not look random; `doorward keys new` makes one that is"
+    if config.log.pii == "full":
+        yield "log.pii: is full; e-mail addresses are written to the log"
+    if config.log.level == "debug":
+        yield "log.level: is debug; far more is written than is needed in production"
+
+
+def _people(config: Config) -> Iterator[str]:
+    openid = config.openid
+    if not openid.enabled:
+        yield "openid.enabled: is off; nobody signs in, every request passes without identity"
+        return
+    if openid.client_authentication == "none":
+        yield "openid.client_authentication: is none; the provider cannot tell this gateway from anybody else"
+    if openid.require_verified_email == "never":
+        yield "openid.require_verified_email: is never; whoever types an address at the provider is taken for its owner"
+    if openid.create_users and config.directory.kind == "none":
+        yield "openid.create_users: is on, but directory.kind is none; nobody is created, everyone counts as registered"
+    given = config.directory.model_fields_set - {"kind", "timeout", "create_login"}
+    if config.directory.kind == "none" and any(getattr(config.directory, name) for name in given):
+        yield "directory.kind: is none, so the other directory settings are not used; everyone counts as registered"
+    if refused_by_omission(config):
+        yield (
+            "openid.unregistered_when_sso_only: is left out while create_users and prevent_password_login are both on; "
+            "unregistered people are refused, as the settings page says (create lets them in)"
+        )
+
+
+def _doors(config: Config) -> Iterator[str]:
+    for name, app in config.apps.items():
+        key = f"apps.{name}"
+        if doors_closed(config.openid, app.surface) and not app.password_routes:
+            yield f"{key}.password_routes: is empty although passwords are prevented; only HTTP Basic is refused"
+        if _opens_everything(app):
+            yield f"{key}.public: opens every path to everybody"
+        if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):
+            yield f"{key}.require: is empty; everyone whom the provider knows reaches this dashboard"
+        asked = any(place.startswith("directory.") for text in app.headers.values() for place in parse_template(text))
+        if asked and (app.surface == "dashboard" or config.directory.kind == "none"):
+            yield f"{key}.headers: asks for {{directory...}}, which is never known here; those headers are left out"
+
+
+def _opens_everything(app: App) -> bool:
+    routes = [*app.public, *(text for rule in app.rules if rule.public for text in rule.match)]
+    return any(parse_route(text)[1] == "/**" for text in routes)

@@ -1,0 +1,293 @@
+"""Text forms of single values: durations, sizes, routes, networks, keys, header templates, claim and group names.
+
+Pure. Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed` and never repeats the value in it:
+it may be a secret, and only who knows where it came from can tell.
+"""
+
+import base64
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final, Literal, TypeVar
+from urllib.parse import unquote_to_bytes
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+Bound = TypeVar("Bound", int, timedelta)
+Workers = Literal["auto"] | int
+
+# CONNECT and TRACE are missing: they are refused before any rule is asked.
+METHODS: Final = frozenset(
+    {
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL",
+        "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "ACL", "BIND", "REBIND", "UNBIND", "CHECKOUT",
+        "MERGE", "MKACTIVITY", "MKCALENDAR", "LINK", "UNLINK", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",
+        "SOURCE", "M-SEARCH",
+    }
+)  # fmt: skip
+PLACEHOLDERS: Final = (
+    "email",
+    "name",
+    "subject",
+    "user",
+    "groups",
+    "preferred_username",
+    "issuer",
+    "directory.id",
+    "directory.user_id",
+    "directory.business_id",
+)
+LOG_OUT_PLACEHOLDERS: Final = ("id_token_hint", "client_id", "return_to")
+
+_ROUTE: Final = "allowed: METHODS PATH-GLOB, as GET /assets/**, GET,POST /profile or * /admin/**"
+_GLOB: Final = "allowed in a path: * inside a segment and ** as a whole segment, the rest as browsers send it"
+_NEVER_SENT = re.compile(r"%(?:[01][0-9a-f]|7f|2f|5c|25[0-9a-f]{2})", re.IGNORECASE)
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_RESERVED: Final = frozenset(
+    {
+        "host", "cookie", "set-cookie", "authorization", "connection", "keep-alive", "te", "trailer", "trailers",
+        "transfer-encoding", "upgrade", "expect", "forwarded", "via", "origin", "referer", "date", "x-real-ip",
+        "x-request-id", "traceparent", "tracestate", "x-original-url", "x-original-uri", "x-original-method",
+        "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override", "accept-encoding",
+        "range", "clear-site-data",
+    }
+)  # fmt: skip
+_RESERVED_STARTS: Final = (
+    "x-forwarded-",
+    "x-doorward-",
+    "x-auth-request-",
+    "content-",
+    "proxy-",
+    "sec-",
+    "access-control-",
+)
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+
+
+def parse_duration(value: object) -> object:
+    """`30s`, `15m`, `8h`, `7d`, `500ms` to timedelta; a timedelta stays. Raises ValueError with what is allowed."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h|d)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("is not a duration; allowed: a number with a unit, as 30s, 15m, 8h or 7d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def parse_size(value: object) -> object:
+    """`64KiB`, `1MiB`, or a plain number of bytes, to int. Raises ValueError with what is allowed."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"([0-9]{1,12})\s*(B|KiB|MiB|GiB)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("is not a size; allowed: a number with a unit, as 64KiB or 1MiB")
+    return int(match[1]) * _SIZES[match[2]]
+
+
+def parse_route(text: str) -> tuple[frozenset[str], str]:
+    """`METHODS PATH-GLOB` to (upper-case methods, glob); no methods: any. Raises ValueError.
+
+    What the canonical path of a request never holds is refused: such a rule looks like protection and matches nothing.
+    """
+    parts = text.split(" ")
+    if len(parts) != 2 or not all(parts):
+        raise ValueError(f"is not a route: it needs methods, one space and a path; {_ROUTE}")
+    methods = frozenset() if parts[0] == "*" else frozenset(parts[0].upper().split(","))
+    if methods - METHODS:
+        raise ValueError(f"names a method that is not known; {_ROUTE}")
+    _check_glob(parts[1])
+    return methods, parts[1]
+
+
+def _check_glob(glob: str) -> None:
+    if not glob.startswith("/"):
+        raise ValueError(f"has a path that does not start with a slash; {_ROUTE}")
+    if not glob.isprintable() or re.search(r"[?#\\\[\]{}<>\"^`|]", glob):
+        raise ValueError(
+            f'has a character in its path that means nothing there (?#\\[]{{}}<>"^`| or an invisible one); {_GLOB}'
+        )
+    if "//" in glob:
+        raise ValueError(f"has an empty segment (//) in its path, which never arrives; {_GLOB}")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", glob) or _NEVER_SENT.search(glob):
+        raise ValueError(
+            f"has an escape in its path that is malformed or always refused (%2F, %5C, %00, %25XX); {_GLOB}"
+        )
+    try:
+        decoded = unquote_to_bytes(glob).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"has escapes in its path that are not UTF-8; {_GLOB}") from None
+    for segment in decoded.split("/"):
+        if segment.partition(";")[0] in (".", ".."):
+            raise ValueError(f"has a dot segment in its path, which never arrives; {_GLOB}")
+        # SECURITY: `/public**` would open /publicity and /public-admin too: patterns end at segment borders (C-05).
+        if "**" in segment and segment != "**":
+            raise ValueError(f"has ** beside other characters in a segment; {_GLOB}")
+
+
+def parse_network(value: object) -> object:
+    """A CIDR or a single address to a network. Raises ValueError."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    allowed = "allowed: an address or a CIDR, as 10.0.0.0/8 or ::1"
+    if not isinstance(value, str):
+        raise ValueError(f"is not a network; {allowed}")
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"is not a network; {allowed}") from None
+    raise ValueError(f"has bits set beyond its prefix length; {allowed}")
+
+
+def parse_workers(value: object) -> object:
+    """`auto` or a number. Raises ValueError."""
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}", value) else value
+    if value == "auto" or (isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= 256):
+        return number
+    raise ValueError("is not a number of processes; allowed: auto, or 1 to 256")
+
+
+def parse_key(text: str) -> bytes:
+    """A key of the key ring: 32 bytes as base64url, with or without its padding. Raises ValueError."""
+    allowed = "allowed: 32 random bytes as base64url, 43 characters (`doorward keys new` makes one)"
+    if not re.fullmatch(r"[A-Za-z0-9_-]*={0,2}", text):
+        raise ValueError(f"is not base64url; {allowed}")
+    bare = text.rstrip("=")
+    if len(bare) != 43:
+        raise ValueError(f"is not a key of 32 bytes; {allowed}")
+    return base64.urlsafe_b64decode(bare + "=")
+
+
+def normalise_header(name: str) -> str:
+    """Names that CGI-like upstreams cannot tell apart give the same text (C-30)."""
+    return re.sub(r"[^a-z0-9]", "-", name.lower())
+
+
+def parse_header_name(name: str) -> str:
+    """The name of an extra header to the upstream. Raises ValueError for one that HTTP or we give a meaning."""
+    allowed = "allowed: a name of your own of letters, digits and hyphens, as X-Portal-Customer"
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"is not a usable header name; {allowed}")
+    # SECURITY: an "extra" Host, Content-Length or X-Forwarded-User would reframe requests or forge an identity (C-30).
+    if normalise_header(name) in _RESERVED or normalise_header(name).startswith(_RESERVED_STARTS):
+        raise ValueError(f"is a reserved header name; {allowed}")
+    return name
+
+
+def parse_template(text: str, known: tuple[str, ...] = PLACEHOLDERS) -> frozenset[str]:
+    """The placeholders of a template, as `{directory.id}`. Raises ValueError for unknown ones and for stray braces."""
+    allowed = f"allowed: printable ASCII with the placeholders {' '.join(f'{{{name}}}' for name in known)}"
+    if not text or len(text) > 2000 or not (text.isascii() and text.isprintable()):
+        raise ValueError(f"is empty, too long or holds more than printable ASCII; {allowed}")
+    names = frozenset(re.findall(r"\{([^{}]*)\}", text))
+    if names - set(known):
+        raise ValueError(f"has an unknown placeholder; {allowed}")
+    if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", text)):
+        raise ValueError(f"has a brace that belongs to no placeholder; {allowed}")
+    return names
+
+
+def parse_email(text: str) -> str:
+    """An address in an access rule: exactly one @ (A-59). Raises ValueError."""
+    local, at, domain = text.partition("@")
+    if not at or not local or not re.fullmatch(r"[^\s@,;<>]+", local) or not _DOMAIN.fullmatch(domain):
+        raise ValueError("is not an e-mail address; allowed: one address with one @, as ana@example.com")
+    return text
+
+
+def parse_domain(text: str) -> str:
+    """A domain in an access rule, matched exactly. Raises ValueError."""
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError(
+            "is not a domain; allowed: what stands after the @, as example.com (no @, no *, other scripts as xn--)"
+        )
+    return text
+
+
+def parse_name(text: str) -> str:
+    """A group, a claim's name, an acr value: something visible, without blanks at its ends. Raises ValueError."""
+    if not text or text != text.strip() or not text.isprintable() or len(text) > 512:
+        # SECURITY: an empty entry would be met by an empty claim, or by everybody (C-21).
+        raise ValueError("is empty, too long, or has blanks or invisible characters; allowed: a visible name")
+    return text
+
+
+def parse_scope(text: str) -> str:
+    """One scope token (RFC 6749 section 3.3). Raises ValueError."""
+    if not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", text):
+        raise ValueError("is not a scope; allowed: one word each, as [openid, email, profile]")
+    return text
+
+
+def between(low: Bound, high: Bound, words: str) -> Callable[[Bound], Bound]:
+    """A check that a value lies in bounds, both included."""
+
+    def check(value: Bound) -> Bound:
+        if not low <= value <= high:
+            raise ValueError(f"is out of bounds; allowed: {words}")
+        return value
+
+    return check
+
+
+def refuse_bool(value: object) -> object:
+    """`yes` and `on` are true in YAML, and true counts as 1 in Python: nobody means that by a number."""
+    if isinstance(value, bool):
+        raise ValueError("is a true/false value; allowed: a whole number")
+    return value
+
+
+def refuse_empty(value: object) -> object:
+    """An empty path would be the current folder. Raises ValueError."""
+    if value == "":
+        raise ValueError("is empty; allowed: a path, or no such key")
+    return value
+
+
+def parse_directory_kind(value: object) -> object:
+    """Names those kinds that the design knows and this release does not have. Raises ValueError."""
+    if value in ("scim", "http"):
+        raise ValueError("is not in this release; allowed: nexudus, none")
+    return value
+
+
+def parse_key_prefix(text: str) -> str:
+    """What every key in Redis starts with. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9:._/{}-]{1,64}", text):
+        raise ValueError("is not a key prefix; allowed: 1 to 64 letters, digits and :._/{}-")
+    return text
+
+
+def parse_client_id(text: str) -> str:
+    """RFC 6749 appendix A.1; empty stays empty. Raises ValueError."""
+    if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?|", text):
+        raise ValueError("is not a client id; allowed: what the provider shows, printable ASCII")
+    return text
+
+
+def parse_title(text: str) -> str:
+    """The name on our pages. Raises ValueError."""
+    if not text.strip() or not text.isprintable() or len(text) > 100:
+        raise ValueError("is not a title; allowed: one line of at most 100 characters")
+    return text
+
+
+def parse_app_name(text: str) -> str:
+    """The name of an app, as it stands in logs and metrics. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9](?:_?[a-z0-9-]){0,62}", text):
+        raise ValueError("is not an app's name; allowed: lower-case letters, digits, - and single _, as members_portal")
+    return text
+
+
+def parse_pack_name(text: str) -> str:
+    """The name of a rule pack; whether there is one is asked where files are read. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9_-]{1,64}", text):
+        raise ValueError("is not a rule pack's name; allowed: a name as nexudus, a rule, or a list of both")
+    return text

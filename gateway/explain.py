@@ -1,0 +1,96 @@
+"""`doorward explain`: one request through the real gate, and what would be said of it. Nothing is sent anywhere."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from gateway.app import app_routes
+from gateway.config.schema import Config
+from gateway.config.toggles import registration
+from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn, Site
+from gateway.identity import Identity, render_identity_headers
+from gateway.message import RequestHead
+from gateway.policy.paths import parse_target
+from gateway.proxy.heads import parse_host
+from gateway.sessions.live import LiveSession
+from gateway.sessions.session import Session
+
+Step = tuple[str, str]
+
+
+def explain(
+    config: Config, method: str, url: str, *, email: str | None, groups: tuple[str, ...], headers: Sequence[str] = (), body: str | None = None
+) -> list[Step]:
+    """The steps of the decision, as `(name, text)`. Raises ValueError for a URL that is none, and a Refusal for a host or target that is refused."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("not a URL; allowed: http(s)://host/path")
+    gate = Gate(app_routes(config), config)
+    site = _site(gate, config, parts.netloc)
+    target = (url.split(parts.netloc, 1)[1] or "/").encode()
+    target = target if target.startswith(b"/") else b"/" + target
+    head = RequestHead(method.upper(), target, parts.netloc.encode(), _fields(headers, body))
+    steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
+    live = _live(site, email, groups) if email is not None else None
+    steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
+    parsed = parse_target(target)
+    steps += [("sent", target.decode()), ("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
+    steps.append(("password doors", "closed" if site.doors.closed else "open"))
+    if config.openid.enabled:
+        steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
+    decision = gate.admit(
+        site, head, None, live, now=datetime.now(UTC), body=body.encode() if body is not None else None, known=True
+    )
+    return steps + _told(site, decision)
+
+
+def _site(gate: Gate, config: Config, netloc: str) -> Site:
+    name, port = parse_host(netloc.encode())
+    default = "443" if config.external_url_scheme == "https" else "80"
+    return gate.site(name if port in ("", default) else f"{name}:{port}")
+
+
+def _fields(headers: Sequence[str], body: str | None) -> list[tuple[bytes, bytes]]:
+    fields = [(b"Sec-Fetch-Mode", b"navigate")]
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise ValueError(f"{header!r} is not a header field; allowed: NAME:VALUE")
+        fields.append((name.strip().encode(), value.strip().encode()))
+    if body is not None:
+        fields.append((b"Content-Length", str(len(body.encode())).encode()))
+    return fields
+
+
+def _live(site: Site, email: str, groups: tuple[str, ...]) -> LiveSession:
+    now = datetime.now(UTC)
+    identity = Identity(
+        issuer="explain", subject=email, email=email, name=None, groups=groups, preferred_username=None, directory={}
+    )
+    session = Session(
+        key_host=site.route.host, app=site.route.name, sid="explain", identity=identity, provider_sid=None, auth_time=now, acr=None,
+        created_at=now, idle=timedelta(hours=1), lifetime=timedelta(hours=1), id_token=None, access_token=None, refresh_token=None,
+    )  # fmt: skip
+    return LiveSession(
+        key="", host=site.route.host, session=session, idle=1, idle_deadline=1, expires_deadline=1, stored_deadline=1, touch_due=1
+    )
+
+
+def _told(site: Site, decision: Decision) -> list[Step]:
+    if isinstance(decision, Forward):
+        steps = [("rule", decision.rule), ("decision", "forward"), ("to the upstream", f"{site.app.upstream} {decision.wire.decode()}")]
+        if decision.live is None:
+            return [*steps, ("identity", "none")]
+        block = render_identity_headers(decision.live.session.identity, site.app.headers).decode()
+        return [*steps, *(("header", line) for line in block.split("\r\n") if line), ("header", "X-Doorward-Jwt-Assertion: (signed)")]
+    if isinstance(decision, SignIn):
+        return [("rule", decision.rule), ("decision", "sign in at the provider"), ("then back to", decision.return_to)]
+    if isinstance(decision, Refuse):
+        refusal = decision.refusal
+        return [("rule", decision.rule), ("decision", f"refuse: {refusal.status} {refusal.code}"), ("because", refusal.detail or refusal.message)]
+    if isinstance(decision, NeedBody):
+        unread = decision.unread
+        return [("rule", unread.rule), ("decision", "read the body, then decide (give it with --body)"), ("because", unread.refusal.detail)]
+    if isinstance(decision, Own):
+        return [("rule", "own path"), ("decision", "answered by Doorward itself, never forwarded"), ("path", decision.path)]
+    raise TypeError(type(decision).__name__)

@@ -1,0 +1,304 @@
+"""The gate: one request's admission, decided here and nowhere else.
+
+`admit(site, head, ...) -> Forward | SignIn | Refuse | Own | NeedSession | NeedBody`. The data plane, `/oauth2/auth` and `doorward explain` all ask
+it. The order is interface.md's: our own paths, password doors, rules, public, the app's `require`. What is forwarded is the canonical target
+that was judged. With the session in the worker's cache the answer comes without waiting; what is missing is asked for by name
+(`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.schema import App, Config
+from gateway.config.toggles import doors_closed
+from gateway.errors import (
+    BadRequest,
+    Forbidden,
+    LoginRequired,
+    OwnLoginClosed,
+    Refusal,
+    RouteBlocked,
+    SignInDisabled,
+    StepUpRequired,
+    UnknownHost,
+)
+from gateway.identity import Identity
+from gateway.message import RequestHead
+from gateway.policy.methods import overrides_in_query
+from gateway.policy.passwords import Closed, DoorRule, NeedsBody, PasswordDoors
+from gateway.policy.paths import Target, parse_target
+from gateway.policy.rules import RouteRules, Ruling
+from gateway.sessions.cache import LiveSession
+from gateway.sessions.cookie import SessionCookie
+from gateway.sessions.session import Session
+
+OWN_PREFIX: Final = "/oauth2"
+OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
+FORWARD_AUTH: Final = "/oauth2/auth"
+_MEMO_LIMIT: Final = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRoute:
+    """One app under one of its hosts.
+
+    `host` is the canonical host (lower case, no trailing dot, no default port), `origin` what browsers call it
+    (`https://portal.example.com`), `secure` whether cookies carry Secure and the `__Host-` prefix.
+    """
+
+    name: str
+    config: App
+    host: str
+    origin: str
+    secure: bool
+
+    @property
+    def redirect_uri(self) -> str:
+        """The registered callback under this host."""
+        return self.origin + "/oauth2/callback"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """To the upstream, as `wire`; with the identity of `live`, or without one."""
+
+    wire: bytes
+    live: LiveSession | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A browser navigation that must go to the provider first."""
+
+    return_to: str
+    rule: str
+    max_age: int | None = None
+    acr: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    refusal: Refusal
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A page of ours, under the canonical `wire`."""
+
+    path: str
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NeedSession:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedBody:
+    """A password rule must read the body before anybody else does; `unread` is the answer where it cannot be had."""
+
+    unread: Refuse
+
+
+Decision = Forward | SignIn | Refuse | Own | NeedSession | NeedBody
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What a method and a path alone decide; remembered, since it never changes while the configuration stands."""
+
+    path: str
+    own: bool
+    doors: tuple[DoorRule, ...]
+    ruling: Ruling
+
+
+class Site:
+    """An app under one host, with its policy compiled."""
+
+    def __init__(self, route: AppRoute, config: Config) -> None:
+        self.route = route
+        self.app = route.config
+        self.enabled = config.openid.enabled
+        self.rules = RouteRules(route.config)
+        self.doors = PasswordDoors(route.config, closed=config.openid.enabled and doors_closed(config.openid, route.config.surface))
+        self.cookie = SessionCookie(route.secure)
+        self.host_bytes = route.host.encode()
+        self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
+        self.overrides_pass = not self.doors.closed and not self.rules.by_method
+        self.preflight_passes = route.config.cors_preflight == "pass"
+        self._memo: dict[tuple[str, bytes], _Verdict] = {}
+
+    def verdict(self, method: str, path: bytes, query: bytes) -> _Verdict:
+        """What method and path decide; the query only where it asks to be taken for another method. Raises AmbiguousTarget or BadRequest."""
+        # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35).
+        if query and overrides_in_query(query):
+            return self._judge(method, parse_target(path + b"?" + query))
+        key = (method, path)
+        known = self._memo.get(key)
+        if known is None:
+            known = self._judge(method, parse_target(path))
+            if len(path) <= 512:
+                if len(self._memo) >= _MEMO_LIMIT:
+                    self._memo.clear()
+                self._memo[key] = known
+        return known
+
+    def _judge(self, method: str, target: Target) -> _Verdict:
+        own = is_own(target)
+        return _Verdict(
+            path=target.path,
+            own=own,
+            doors=() if own else self.doors.watch(method, target),
+            ruling=self.rules.decide(method, target),
+        )
+
+
+class Gate:
+    """All sites by host."""
+
+    def __init__(self, routes: Iterable[AppRoute], config: Config) -> None:
+        self.sites = {route.host: Site(route, config) for route in routes}
+
+    def site(self, host: str) -> Site:
+        """Raises UnknownHost: no host is anybody's default (C-13)."""
+        site = self.sites.get(host)
+        if site is None:
+            raise UnknownHost(host)
+        return site
+
+    def admit(
+        self, site: Site, head: RequestHead, key: str | None, live: LiveSession | None, *, now: datetime, body: bytes | None = None, known: bool = False
+    ) -> Decision:
+        """One request's admission.
+
+        `key` is the session key of the cookie, None without one; `live` the session found for it, if any; `known` says that the
+        store was asked, so a missing session really is missing. `body` is the whole body when a door asked for it.
+        """
+        raw_path, mark, query = head.target.partition(b"?")
+        try:
+            verdict = site.verdict(head.method, raw_path, query)
+            if mark and (b"#" in query or not query.isascii()):
+                query = parse_target(head.target).query or b""
+        except BadRequest as unclear:
+            return Refuse(unclear, "target")
+        wire = verdict.path.encode() + mark + query
+        if verdict.own:
+            return Own(verdict.path, wire)
+        if not site.enabled:
+            return _without_sign_in(verdict.ruling, wire)
+        if site.doors.closed and (verdict.doors or head.authorization):
+            decision = _door(site, verdict, head, wire, key, live, body, known)
+            if decision is not None:
+                return decision
+        ruling = verdict.ruling
+        if ruling.public or (site.preflight_passes and is_preflight(head)):
+            return Forward(wire, None, ruling.rule)
+        if live is None:
+            if key is not None and not known:
+                return NeedSession(key)
+            return _strangers(site, head, ruling, wire)
+        if ruling.requirements or ruling.max_age is not None or ruling.acr:
+            refusal = _unmet(site, head, ruling, wire, live.session, now)
+            if refusal is not None:
+                return refusal
+        return Forward(wire, live, ruling.rule)
+
+
+def is_own(target: Target) -> bool:
+    """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
+    folded = target.folded
+    return folded == OWN_PREFIX or folded.startswith(OWN_PREFIX + "/") or folded == OWN_JWKS
+
+
+def is_preflight(head: RequestHead) -> bool:
+    """A CORS preflight: OPTIONS with Origin and Access-Control-Request-Method (WHATWG Fetch)."""
+    return head.method == "OPTIONS" and head.first(b"origin") is not None and head.first(b"access-control-request-method") is not None
+
+
+def is_navigation(head: RequestHead) -> bool:
+    """Whether a person's browser asked for a page: only then is a redirect to the provider of any use."""
+    mode = head.first(b"sec-fetch-mode")
+    if mode is not None:
+        return mode == b"navigate"
+    if head.first(b"x-requested-with") is not None or head.first(b"sec-fetch-dest") is not None or head.first(b"sec-fetch-site") is not None:
+        return False
+    return any(b"text/html" in value.lower() for value in head.values(b"accept"))
+
+
+def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
+    """`enabled: off`: a plain proxy; what needs a person cannot be met (interface.md "Access rules")."""
+    if not ruling.public and (ruling.requirements or ruling.max_age is not None or ruling.acr):
+        return Refuse(SignInDisabled("openid.enabled is off"), ruling.rule)
+    return Forward(wire, None, ruling.rule)
+
+
+def _door(
+    site: Site, verdict: _Verdict, head: RequestHead, wire: bytes, key: str | None, live: LiveSession | None, body: bytes | None, known: bool
+) -> Decision | None:
+    """Whether a password door stands here and is shut. None: nothing to do with passwords."""
+    closed = site.doors.basic(head)
+    if closed is None and verdict.doors:
+        judged = site.doors.judge(verdict.doors, head, parse_target(wire), body)
+        if isinstance(judged, NeedsBody):
+            return NeedBody(Refuse(_blocked(site, judged.unread), judged.unread.rule))
+        closed = judged
+    if closed is None:
+        return None
+    if closed.answer == "sign_in" and is_navigation(head) and head.method in ("GET", "HEAD"):
+        if live is not None:
+            return Refuse(OwnLoginClosed(closed.reason, account=account_of(live.session.identity)), closed.rule)
+        if key is not None and not known:
+            return NeedSession(key)
+        return SignIn("/", closed.rule)  # back to a blocked page would be blocked again
+    return Refuse(_blocked(site, closed), closed.rule)
+
+
+def _blocked(site: Site, closed: Closed) -> RouteBlocked:
+    return RouteBlocked(closed.reason, kind=closed.kind, sign_in_url=site.route.origin + "/oauth2/start")
+
+
+def _strangers(site: Site, head: RequestHead, ruling: Ruling, wire: bytes) -> Decision:
+    """Nobody is signed in."""
+    needs = bool(ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
+    if site.app.unauthenticated == "pass" and not needs:
+        return Forward(wire, None, ruling.rule)
+    if is_navigation(head):
+        return SignIn(wire.decode() if head.method in ("GET", "HEAD") else "/", ruling.rule, _seconds(ruling), ruling.acr)
+    return Refuse(LoginRequired(sign_in_url=site.route.origin + "/oauth2/start"), ruling.rule)
+
+
+def _seconds(ruling: Ruling) -> int | None:
+    return None if ruling.max_age is None else int(ruling.max_age.total_seconds())
+
+
+def _unmet(site: Site, head: RequestHead, ruling: Ruling, wire: bytes, session: Session, now: datetime) -> Decision | None:
+    """What a signed-in person still lacks. None: nothing."""
+    for requirement in ruling.requirements:
+        reason = requirement.unmet(session.identity)
+        if reason is not None:
+            switch = site.route.origin + "/oauth2/start?prompt=select_account"
+            return Refuse(Forbidden(reason, account=account_of(session.identity), switch_url=switch), ruling.rule)
+    if _fresh(ruling, session, now):
+        return None
+    if is_navigation(head) and head.method in ("GET", "HEAD"):
+        return SignIn(wire.decode(), ruling.rule, _seconds(ruling), ruling.acr)
+    url = site.route.origin + "/oauth2/start"
+    return Refuse(StepUpRequired("max_age or acr", sign_in_url=url, max_age=_seconds(ruling), acr_values=" ".join(ruling.acr)), ruling.rule)
+
+
+def _fresh(ruling: Ruling, session: Session, now: datetime) -> bool:
+    if ruling.max_age is not None and (session.auth_time is None or now - session.auth_time > ruling.max_age):
+        return False
+    return not ruling.acr or session.acr in ruling.acr
+
+
+def account_of(identity: Identity) -> str:
+    """How a page names the person: the address they signed in with, or the best there is."""
+    return identity.email or identity.preferred_username or identity.name or identity.subject

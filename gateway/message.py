@@ -1,0 +1,45 @@
+"""The head of one HTTP request as the parser left it.
+
+Pure: no I/O. Names are compared in lower case; values are the bytes that came, without surrounding blanks.
+"""
+
+from collections.abc import Iterator
+
+
+class RequestHead:
+    """One request's method, target and header fields.
+
+    `target` is the request-target as sent (origin-form after the proxy's own checks), `host` the one Host field's value.
+    `fields` holds `(name as sent, value)` in order of arrival; `authorization` says whether one of them is Authorization.
+    """
+
+    __slots__ = ("authorization", "fields", "host", "method", "target", "version")
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        host: bytes,
+        fields: list[tuple[bytes, bytes]],
+        version: str = "1.1",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.host = host
+        self.fields = fields
+        self.version = version
+        self.authorization = self.first(b"authorization") is not None
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of the field `name` (lower case), in order."""
+        return [value for field, value in self.fields if field.lower() == name]
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first value of the field `name` (lower case), or None."""
+        for field, value in self.fields:
+            if field.lower() == name:
+                return value
+        return None
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.fields)

@@ -1,0 +1,151 @@
+"""Calls to the provider's endpoints: bounded in size and time, never redirected, never decompressed.
+
+The invariant: whatever a provider answers, it costs at most `limit` bytes and `timeout`, and no secret travels to a URL
+that the metadata did not name.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+from yarl import URL
+
+from gateway.errors import ProviderFault, ProviderUnavailable
+from gateway.oidc.metadata import is_loopback
+from gateway.oidc.strict_json import parse_object
+
+_LIMIT: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`what` names the endpoint in messages."""
+
+    what: str
+    status: int
+    content_type: str
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object. Raises ProviderFault."""
+        # SECURITY: a page of HTML, an array or a member given twice is no answer, whatever its status (A-70).
+        if self.content_type != "application/json" and not self.content_type.endswith("+json"):
+            raise ProviderFault(f"{self.what}: the content type is not JSON")
+        try:
+            return parse_object(self.body)
+        except ValueError as error:
+            raise ProviderFault(f"{self.what}: {error}") from error
+
+
+class Calls:
+    """Every call to one provider."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, *, timeout: timedelta = timedelta(seconds=10), limit: int = _LIMIT
+    ) -> None:
+        self._http = http
+        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self._limit = limit
+
+    async def get(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return await self._call(what, "GET", url, headers or {}, None)
+
+    async def post(self, what: str, url: str, form: bytes, headers: Mapping[str, str]) -> Answer:
+        """`form`: application/x-www-form-urlencoded."""
+        fields = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        return await self._call(what, "POST", url, fields, form)
+
+    async def _call(self, what: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """Raises ProviderUnavailable for no answer in time, ProviderFault for one that cannot be used."""
+        answered = False
+        try:
+            async with self._http.request(
+                method,
+                URL(url, encoded=True),
+                data=body,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", **headers},
+                allow_redirects=False,
+                auto_decompress=False,
+                timeout=self._timeout,
+            ) as response:
+                answered = True
+                return await self._read(what, response)
+        except TimeoutError as error:
+            raise ProviderUnavailable(f"{what}: no complete answer in time") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if answered:
+                raise ProviderFault(f"{what}: the answer broke off") from error
+            raise ProviderUnavailable(f"{what}: {type(error).__name__}") from error
+
+    async def _read(self, what: str, response: aiohttp.ClientResponse) -> Answer:
+        # SECURITY: a redirect would carry the code, the secret or the token to wherever it points (A-69).
+        if 300 <= response.status < 400:
+            raise ProviderFault(f"{what}: it answered with a redirect")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ProviderFault(f"{what}: a content encoding that was not asked for")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            # SECURITY: an endless answer ends here, and the connection with it (A-65).
+            if len(body) > self._limit:
+                response.close()
+                raise ProviderFault(f"{what}: the answer is larger than {self._limit} bytes")
+        return Answer(what=what, status=response.status, content_type=response.content_type, body=bytes(body))
+
+
+def open_session(ca: Path | None = None) -> aiohttp.ClientSession:
+    """A client session for calls to the provider: no cookies, no proxies from the environment.
+
+    `ca`: a private authority in place of the system's. Raises OSError when it cannot be read.
+    """
+    context = ssl.create_default_context(cafile=str(ca)) if ca else None
+    connector = aiohttp.TCPConnector(ssl=context or True, resolver=LoopbackNames(), limit=100)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+class LoopbackNames(AbstractResolver):
+    """Names below `localhost` are this machine, as browsers have it (RFC 6761); the rest is the system's to say."""
+
+    def __init__(self) -> None:
+        self._system: AbstractResolver | None = None
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if is_loopback(host) and not _is_address(host):
+            return [_loopback(host, port)]
+        if self._system is None:
+            self._system = DefaultResolver(loop=asyncio.get_running_loop())
+        return await self._system.resolve(host, port, family)
+
+    async def close(self) -> None:
+        if self._system is not None:
+            await self._system.close()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _loopback(host: str, port: int) -> ResolveResult:
+    return ResolveResult(
+        hostname=host,
+        host="127.0.0.1",
+        port=port,
+        family=socket.AF_INET,
+        proto=0,
+        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    )

@@ -1,0 +1,120 @@
+"""Signing out at the provider, and being told by the provider that somebody signed out.
+
+The invariant: a logout token ends sessions only after every check; whatever fails leaves all of them alone.
+OpenID Connect RP-Initiated Logout 1.0, OpenID Connect Back-Channel Logout 1.0 section 2.6.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import quote
+
+from authlib.common.urls import add_params_to_uri
+from joserfc.jwk import Key
+
+from gateway.config.schema import OpenID
+from gateway.errors import LogoutTokenInvalid
+from gateway.oidc.metadata import ProviderMetadata
+from gateway.oidc.provider import Provider
+from gateway.oidc.registered_claims import optional_text, require_audience, require_issuer, require_text, require_times
+from gateway.oidc.signatures import JwtInvalid, verified_claims
+
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+
+_LONGEST_HINT: Final = 5000  # beyond that, servers answer 414 to the whole URL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogoutClaims:
+    """Whom to sign out: one provider session (`sid`), or all sessions of `sub`.
+
+    `jti` may be used once; after `exp` (clock skew included) the token is refused anyway.
+    """
+
+    issuer: str
+    sid: str | None
+    sub: str | None
+    jti: str
+    exp: datetime
+
+
+def logout_url(
+    openid: OpenID,
+    metadata: ProviderMetadata | None,
+    *,
+    id_token_hint: str | None,
+    client_id: str,
+    return_to: str,
+    state: str | None = None,
+) -> str | None:
+    """Where the browser goes to sign out of the provider, or None when there is no such place.
+
+    `metadata` is None while the provider cannot be reached; `return_to` is a registered post_logout_redirect_uri.
+    """
+    hint = id_token_hint if id_token_hint and len(id_token_hint) <= _LONGEST_HINT else None
+    if openid.log_out_url is not None:
+        return _filled(
+            openid.log_out_url, {"id_token_hint": hint or "", "client_id": client_id, "return_to": return_to}
+        )
+    if metadata is None or metadata.end_session_endpoint is None:
+        return None
+    parameters = [("client_id", client_id), ("post_logout_redirect_uri", return_to)]
+    parameters += [("id_token_hint", hint)] if hint else []
+    parameters += [("state", state)] if state else []
+    return str(add_params_to_uri(metadata.end_session_endpoint, parameters))
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        # Encoded values hold no braces: what was filled in is never taken for a placeholder.
+        template = template.replace(f"{{{name}}}", quote(value, safe=""))
+    return template
+
+
+async def receive_logout_token(token: str, provider: Provider, openid: OpenID, now: datetime) -> LogoutClaims:
+    """Raises LogoutTokenInvalid, ProviderUnavailable, ProviderFault."""
+    return await provider.with_keys(
+        token,
+        lambda keys: validate_logout_token(
+            token,
+            keys=keys,
+            metadata=provider.metadata,
+            client_id=openid.client_id,
+            now=now,
+            skew=openid.clock_skew,
+        ),
+    )
+
+
+def validate_logout_token(
+    token: str,
+    *,
+    keys: Sequence[Key],
+    metadata: ProviderMetadata,
+    client_id: str,
+    now: datetime,
+    skew: timedelta,
+) -> LogoutClaims:
+    """Raises LogoutTokenInvalid, whose `reason` names the check that failed."""
+    try:
+        header, claims = verified_claims(token, keys, metadata.id_token_algs)
+        # SECURITY: an ID Token must not pass for a logout token, nor anything else that the provider signs (A-31).
+        if header.typ is not None and header.typ.lower().removeprefix("application/") not in ("logout+jwt", "jwt"):
+            raise JwtInvalid("type")
+        if "nonce" in claims:
+            raise JwtInvalid("nonce")
+        events = claims.get("events")
+        if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
+            raise JwtInvalid("events")
+        require_issuer(claims, metadata.issuer)
+        require_audience(claims, client_id, authorized_party=False)
+        expires = require_times(claims, now, skew)
+        sid, sub = optional_text(claims, "sid", "session"), optional_text(claims, "sub", "subject")
+        if sid is None and sub is None:
+            raise JwtInvalid("subject", "neither sid nor sub")
+        jti = require_text(claims, "jti", "token_id")
+    except JwtInvalid as error:
+        raise LogoutTokenInvalid(error.reason, error.detail) from error
+    exp = datetime.fromtimestamp(expires, now.tzinfo) + skew
+    return LogoutClaims(issuer=metadata.issuer, sid=sid, sub=sub, jti=jti, exp=exp)

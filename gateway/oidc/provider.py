@@ -1,0 +1,195 @@
+"""The provider: its metadata and its keys, kept fresh in the background.
+
+The invariant: nothing is believed before discovery succeeded under the configured authority, and no stranger can make
+us ask the provider for keys more often than once in `refetch_interval`. OpenID Connect Discovery 1.0, RFC 8414.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TypeVar
+
+import aiohttp
+from joserfc.jwk import Key
+
+from gateway.config.schema import OpenID
+from gateway.errors import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
+from gateway.oidc.calls import Calls
+from gateway.oidc.metadata import ProviderMetadata, discovery_url, parse_metadata
+from gateway.oidc.signatures import ALGORITHMS, JwtInvalid, candidates, parse_keys, read_header
+
+logger = logging.getLogger("doorward.oidc")
+Validated = TypeVar("Validated")
+
+
+class Provider:
+    """One OpenID Provider. `clock` is monotonic; the other arguments are seams for tests and rarely anything else."""
+
+    def __init__(
+        self,
+        openid: OpenID,
+        http: aiohttp.ClientSession,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        allow_insecure_http: bool = False,
+        refetch_interval: timedelta = timedelta(seconds=60),
+        refresh_interval: timedelta = timedelta(hours=1),
+        first_retry: timedelta = timedelta(seconds=0.5),
+        longest_retry: timedelta = timedelta(seconds=10),
+        calls: Calls | None = None,
+    ) -> None:
+        self.calls = calls or Calls(http)
+        self.problem: str | None = "not asked yet"
+        self._authority = openid.authority_url
+        self._allow_insecure_http = allow_insecure_http
+        self._clock = clock
+        self._refetch_interval = refetch_interval.total_seconds()
+        self._refresh_interval = refresh_interval.total_seconds()
+        self._retries = (first_retry.total_seconds(), longest_retry.total_seconds())
+        self._metadata: ProviderMetadata | None = None
+        self._keys: tuple[Key, ...] | None = None
+        self._forced_at: float | None = None
+        self._fetching_keys: asyncio.Task[tuple[Key, ...]] | None = None
+        self._background: asyncio.Task[None] | None = None
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        """Raises ProviderUnavailable until discovery has succeeded once."""
+        if self._metadata is None:
+            raise ProviderUnavailable(f"discovery: {self.problem}")
+        return self._metadata
+
+    @property
+    def ready(self) -> bool:
+        return self._metadata is not None and self._keys is not None
+
+    def start(self) -> None:
+        """Begin to fetch, and keep at it: a provider that is down stops nothing, and is noticed when it is back."""
+        if self._background is None:
+            self._background = asyncio.create_task(self._keep_fresh(), name="provider")
+
+    async def close(self) -> None:
+        tasks = [task for task in (self._background, self._fetching_keys) if task is not None]
+        self._background = self._fetching_keys = None
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError, ProviderUnavailable, ProviderFault):
+                await task
+
+    async def ping(self) -> None:
+        """Ask for metadata and keys now. Raises ProviderUnavailable or ProviderFault."""
+        await self._fetch_metadata()
+        await self._fetch_keys()
+
+    async def _keep_fresh(self) -> None:
+        shortest, longest = self._retries
+        delay = shortest
+        while True:
+            try:
+                await self.ping()
+                delay = shortest
+                pause = self._refresh_interval
+            except (ProviderUnavailable, ProviderFault) as refusal:
+                logger.warning("the provider cannot be used now: %s", refusal.detail)
+                pause = delay
+                delay = min(delay * 2, longest)
+            # Jitter: workers and replicas that started together do not ask together for ever.
+            await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311 - not a secret
+
+    # --- metadata -----------------------------------------------------------------------------------------------------
+
+    async def _fetch_metadata(self) -> None:
+        try:
+            answer = await self.calls.get("discovery", discovery_url(self._authority))
+            if answer.status != 200:
+                raise ProviderUnavailable(f"discovery: it answered {answer.status}")
+            metadata = _parse("discovery", lambda: self._believed(answer.body))
+        except (ProviderUnavailable, ProviderFault) as refusal:
+            self.problem = refusal.detail
+            raise
+        if metadata != self._metadata:
+            logger.info("discovery succeeded: %s", metadata.issuer)
+        self._metadata, self.problem = metadata, None
+
+    def _believed(self, document: bytes) -> ProviderMetadata:
+        return parse_metadata(document, self._authority, allow_insecure_http=self._allow_insecure_http)
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
+
+    async def with_keys(self, token: str, validate: Callable[[Sequence[Key]], Validated]) -> Validated:
+        """What `validate` returns for the keys that may have signed `token`.
+
+        A key that is not known yet, and a signature that does not fit the known ones, may be a rotation that happened
+        just now: then the keys are fetched again, when the throttle allows it, and tried once more.
+        """
+        try:
+            header = read_header(token, ALGORITHMS)
+        except JwtInvalid:
+            return validate(())  # says what is wrong with it
+        keys = await self.keys_for(header.kid, header.alg)
+        try:
+            return validate(keys)
+        except (IdTokenInvalid, LogoutTokenInvalid) as refusal:
+            if refusal.reason != "signature" or not await self._fetch_newer_keys():
+                raise
+        return validate(candidates(self._keys or (), header.kid, header.alg))
+
+    async def keys_for(self, kid: str | None, alg: str) -> tuple[Key, ...]:
+        """The keys that may have signed a token with this header; none when nothing fits.
+
+        Raises ProviderUnavailable, ProviderFault.
+        """
+        if self._keys is None and not await self._fetch_newer_keys():
+            raise ProviderUnavailable("keys: not fetched yet")
+        able = candidates(self._keys or (), kid, alg)
+        if not able and await self._fetch_newer_keys():
+            able = candidates(self._keys or (), kid, alg)
+        return able
+
+    async def _fetch_newer_keys(self) -> bool:
+        """Fetch the keys outside their schedule, or wait for who does. False: the throttle forbids it."""
+        # SECURITY: a thousand tokens with a thousand unknown kids cost the provider one request (A-63).
+        if self._fetching_keys is None:
+            now = self._clock()
+            if self._forced_at is not None and now - self._forced_at < self._refetch_interval:
+                return False
+            self._forced_at = now
+        await self._fetch_keys()
+        return True
+
+    async def _fetch_keys(self) -> tuple[Key, ...]:
+        """Concurrent callers share one fetch, and none of them can cancel it for the others."""
+        if self._fetching_keys is None:
+            self._fetching_keys = asyncio.create_task(self._ask_for_keys(), name="provider keys")
+            self._fetching_keys.add_done_callback(self._keys_fetched)
+        return await asyncio.shield(self._fetching_keys)
+
+    def _keys_fetched(self, task: asyncio.Task[tuple[Key, ...]]) -> None:
+        self._fetching_keys = None
+        if not task.cancelled():
+            task.exception()  # seen: whoever waits gets it; nobody may be waiting any more
+
+    async def _ask_for_keys(self) -> tuple[Key, ...]:
+        try:
+            answer = await self.calls.get("keys", self.metadata.jwks_uri)
+            if answer.status != 200:
+                raise ProviderUnavailable(f"keys: it answered {answer.status}")
+            keys = _parse("keys", lambda: parse_keys(answer.body))
+            if not keys:
+                raise ProviderFault("keys: none that can be used")
+        except (ProviderUnavailable, ProviderFault) as refusal:
+            self.problem = refusal.detail
+            raise
+        self._keys, self.problem = keys, None
+        return keys
+
+
+def _parse(what: str, parse: Callable[[], Validated]) -> Validated:
+    try:
+        return parse()
+    except ValueError as error:
+        raise ProviderFault(f"{what}: {error}") from error

@@ -1,0 +1,71 @@
+"""The registered claims that every token of the provider is held to: iss, aud, azp, exp, iat, nbf, sub, sid.
+
+Pure. Each function raises JwtInvalid with the name of its check. RFC 7519 section 4.1, OpenID Connect Core 1.0
+section 3.1.3.7.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gateway.oidc.signatures import JwtInvalid
+
+_END_OF_TIME: Final = 253_400_000_000.0  # late in the year 9999: a datetime holds no more
+_LONGEST_NAME: Final = 512
+
+
+def require_issuer(claims: Mapping[str, Any], issuer: str) -> None:
+    if claims.get("iss") != issuer:
+        raise JwtInvalid("issuer")
+
+
+def require_audience(claims: Mapping[str, Any], client_id: str, *, authorized_party: bool) -> None:
+    """`authorized_party`: whether `azp` is judged too (ID Tokens)."""
+    audience = claims.get("aud")
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or client_id not in audiences:
+        raise JwtInvalid("audience")
+    if not authorized_party:
+        return
+    # SECURITY: a token issued to another client that merely lists us is not a sign-in here (A-68).
+    if ("azp" in claims or set(map(str, audiences)) != {client_id}) and claims.get("azp") != client_id:
+        raise JwtInvalid("authorized_party")
+
+
+def require_times(claims: Mapping[str, Any], now: datetime, skew: timedelta) -> float:
+    """exp and iat must be there, nbf may. Returns exp, in seconds since 1970."""
+    present, leeway = now.timestamp(), skew.total_seconds()
+    expires = seconds(claims, "exp", "expired")
+    if expires + leeway <= present:
+        raise JwtInvalid("expired")
+    if seconds(claims, "iat", "issued_at") - leeway > present:
+        raise JwtInvalid("issued_at", "in the future")
+    if "nbf" in claims and seconds(claims, "nbf", "not_before") - leeway > present:
+        raise JwtInvalid("not_before")
+    return expires
+
+
+def seconds(claims: Mapping[str, Any], name: str, reason: str) -> float:
+    """A NumericDate."""
+    value = claims.get(name)
+    # SECURITY: true is an int, "9999999999" compares with nothing, and 1e300 would never expire (A-68).
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _END_OF_TIME:
+        raise JwtInvalid(reason, f"{name} is not a date")
+    return float(value)
+
+
+def require_text(claims: Mapping[str, Any], name: str, reason: str) -> str:
+    text = optional_text(claims, name, reason)
+    if text is None:
+        raise JwtInvalid(reason, f"{name} is missing")
+    return text
+
+
+def optional_text(claims: Mapping[str, Any], name: str, reason: str) -> str | None:
+    """A short printable text, or None when the claim is not there."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_NAME or not value.isprintable():
+        raise JwtInvalid(reason, f"{name} is not a short text")
+    return value

@@ -1,0 +1,177 @@
+"""What a request says in its query and body, read so strictly that no upstream can have read anything else.
+
+Pure. The invariant: a body is read in the one way it can be read, or `Unreadable` is raised; nothing is guessed, repaired or skipped.
+Queries cannot be refused wholesale, so `read_query` gives every field of every reading instead. Field names are compared without case,
+and without telling separators apart (`Coworker.Password`, `coworker[password]`, `Coworker_Password`): the upstreams are .NET, PHP, Rails.
+WHATWG URL (application/x-www-form-urlencoded), RFC 8259 (JSON), facts/nexudus.md section B.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from gateway.message import RequestHead
+from gateway.policy.paths import casefold
+
+#: (name as compared, value as sent)
+Fields = Sequence[tuple[str, str]]
+BodyKind = Literal["form", "json"]
+
+_DEEPEST: Final = 32
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_SEPARATORS = re.compile(r"[\W_]+")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_INVISIBLE = re.compile(r"[\x00-\x20\x7f]+")
+_ESCAPE_LEFT = re.compile(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}|[\x00-\x1f\x7f]")
+
+
+class Unreadable(Exception):
+    """A body that two servers could read in two ways; the text says why."""
+
+
+def name_of(text: str) -> str:
+    """A field's name as it is compared."""
+    return _SEPARATORS.sub("_", casefold(text)).strip("_")
+
+
+def value_of(text: str) -> str:
+    """A field's value as it is compared."""
+    return _INVISIBLE.sub("", casefold(text))
+
+
+def names_field(name: str, wanted: str) -> bool:
+    """Whether `name` is the field `wanted`, at whatever depth (`coworker_password` is a `password`)."""
+    return name == wanted or name.endswith("_" + wanted)
+
+
+def read_query(query: bytes | None) -> Fields:
+    """Every field of every reading of a query: `&` and `;` separate, escapes are decoded once, and twice."""
+    found: list[tuple[str, str]] = []
+    for part in re.split(rb"[&;]", query or b""):
+        once = unquote_to_bytes(part.replace(b"+", b" "))
+        for reading in {part, once, unquote_to_bytes(once)}:
+            name, _, value = reading.partition(b"=")
+            if name:
+                found.append((name_of(_text(name)), _text(value)))
+    return found
+
+
+def has_body(head: RequestHead, body: bytes | None) -> bool:
+    """Whether content comes with the request (RFC 9112 section 6.3); known for certain once it was read."""
+    if body is not None:
+        return bool(body)
+    return head.first(b"transfer-encoding") is not None or any(
+        value.strip(b" 0") for value in head.values(b"content-length")
+    )
+
+
+def body_kind(head: RequestHead) -> BodyKind:
+    """What the body is, by its head. Raises Unreadable for anything but one plain form or JSON in UTF-8."""
+    # SECURITY: what decodes, decompresses or relabels the body reads another body than we do (C-12).
+    if head.first(b"content-encoding") is not None:
+        raise Unreadable("the body has a Content-Encoding")
+    values = head.values(b"content-type")
+    if len(values) != 1:
+        raise Unreadable("the body has no Content-Type, or several")
+    media_type, *parameters = (part.strip() for part in values[0].decode("latin-1").lower().split(";"))
+    _refuse_charset(part for part in parameters if part)
+    if media_type == "application/x-www-form-urlencoded":
+        return "form"
+    kind, _, subtype = media_type.partition("/")
+    if (
+        kind in ("application", "text")
+        and (subtype == "json" or subtype.endswith("+json"))
+        and _TOKEN.fullmatch(subtype)
+    ):
+        return "json"
+    raise Unreadable(f"the body is {media_type[:100]!r}")
+
+
+def read_body(kind: BodyKind, body: bytes) -> Fields:
+    """The body's fields. Raises Unreadable."""
+    return _read_form(body) if kind == "form" else _read_json(body)
+
+
+def _refuse_charset(parameters: Iterable[str]) -> None:
+    seen = False
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if not _TOKEN.fullmatch(name) or '"' in value.strip('"') or "," in value:
+            raise Unreadable("the Content-Type is malformed")
+        if name.partition("*")[0] == "charset":
+            if seen or name != "charset" or value.strip('"') not in ("utf-8", "utf8"):
+                raise Unreadable("the body is not declared as UTF-8")
+            seen = True
+
+
+def _read_form(body: bytes) -> Fields:
+    # SECURITY: `;` separates for some servers, an object or array is JSON to those that look for themselves (C-12).
+    if b";" in body:
+        raise Unreadable("the form holds a bare ';'")
+    if body.lstrip()[:1] in (b"{", b"[", b"<") or body.startswith(b"\xef\xbb\xbf"):
+        raise Unreadable("the form is something else")
+    if _BAD_ESCAPE.search(body):
+        raise Unreadable("the form holds an escape that is none")
+    found: list[tuple[str, str]] = []
+    for part in body.split(b"&"):
+        name, _, value = (_strict(piece) for piece in part.partition(b"="))
+        if _ESCAPE_LEFT.search(name):
+            raise Unreadable("the form holds an encoded name")
+        if part:
+            found.append((name_of(name), value))
+    return found
+
+
+def _strict(piece: bytes) -> str:
+    try:
+        return unquote_to_bytes(piece.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable("the form is not UTF-8") from error
+
+
+def _text(piece: bytes) -> str:
+    return piece.decode("utf-8", "replace")
+
+
+def _read_json(body: bytes) -> Fields:
+    # SECURITY: of two equal keys some readers take the first and some the last; NaN, comments and a BOM are read or refused (C-12).
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("the body is not strict JSON in UTF-8") from error
+    if not isinstance(value, dict):
+        raise Unreadable("the body is not a JSON object")
+    return list(_walk(value))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({casefold(name).strip() for name, _ in pairs}) != len(pairs):
+        raise Unreadable("the JSON has a key twice")
+    return dict(pairs)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise Unreadable(f"the JSON holds {text}")
+
+
+def _walk(value: Any) -> Iterator[tuple[str, str]]:
+    """Every value with its path; names within a list carry no number. Empty values and null are empty texts."""
+    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    while waiting:
+        path, found, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise Unreadable("the JSON is nested too deeply")
+        if isinstance(found, dict):
+            waiting.extend((f"{path}_{name_of(name)}".strip("_"), member, depth + 1) for name, member in found.items())
+        elif isinstance(found, list):
+            waiting.extend((path, member, depth + 1) for member in found)
+        if path:
+            yield path, _scalar(found)
+
+
+def _scalar(value: Any) -> str:
+    if value is None or value == [] or value == {}:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

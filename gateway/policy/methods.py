@@ -1,0 +1,52 @@
+"""Request methods as rules see them, and the ways in which a request asks an upstream to take it for another method.
+
+Pure. The invariant: a request is judged as its own method and as every method that it asks to be taken for.
+facts/security.md B-35; RFC 9110 section 9.3.2 (HEAD is GET without content).
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.message import RequestHead
+from gateway.policy.bodies import Fields, read_query
+
+#: Header fields, lower case, that name another method.
+OVERRIDE_FIELDS: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
+_OVERRIDE_NAMES: Final = frozenset(("method", "x_http_method_override", "x_http_method", "x_method_override"))
+SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def answers(methods: frozenset[str], method: str) -> bool:
+    """Whether a rule for `methods` (none: any) is one for `method`."""
+    return not methods or method in methods or (method == "HEAD" and "GET" in methods)
+
+
+def overrides_in_fields(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[str]:
+    """The methods that header fields ask for. CGI and WSGI upstreams do not tell `_` from `-`."""
+    found: set[str] = set()
+    for name, value in fields:
+        if b"method" in name.lower() and name.lower().replace(b"_", b"-") in OVERRIDE_FIELDS:
+            found.update(_names(value.decode("latin-1")))
+    return frozenset(found)
+
+
+def overrides_in_query(query: bytes | None) -> frozenset[str]:
+    """The methods that a query string asks for (`_method=DELETE`)."""
+    if not query or (b"%" not in query and b"method" not in query.lower()):
+        return frozenset()
+    return overrides_in(read_query(query))
+
+
+def overrides_in(pairs: Fields) -> frozenset[str]:
+    """The methods that the fields of a query or a form ask for."""
+    return frozenset(name for key, value in pairs if key in _OVERRIDE_NAMES for name in _names(value))
+
+
+def asked_methods(head: RequestHead, query: Fields) -> frozenset[str]:
+    """Every method this request may be taken for, its body left aside."""
+    # SECURITY: the method that decides is any that the upstream could act on (B-35).
+    return frozenset((head.method,)) | overrides_in_fields(head.fields) | overrides_in(query)
+
+
+def _names(value: str) -> Iterable[str]:
+    return (part.strip().upper() for part in value.split(",") if part.strip())

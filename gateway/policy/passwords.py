@@ -1,0 +1,262 @@
+"""The password doors of one app: the requests that take, set, reset or go around a password, and whether one is such a request.
+
+Pure. The invariants: while the doors are closed, a request is refused when any upstream could read it as one of them, in its path, method,
+query or body; a body that could be read in two ways counts as a password. Rules are data: packs/*.yaml, or an app's own list.
+facts/nexudus.md section B, facts/security.md C-12.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import yaml
+
+from gateway.config.files import PACKS, pack_names
+from gateway.config.schema import App, PasswordRule, PasswordWhen
+from gateway.message import RequestHead
+from gateway.policy.bodies import (
+    BodyKind,
+    Fields,
+    Unreadable,
+    body_kind,
+    has_body,
+    name_of,
+    names_field,
+    read_body,
+    read_query,
+    value_of,
+)
+from gateway.policy.methods import SAFE, answers, asked_methods, overrides_in
+from gateway.policy.paths import Target
+from gateway.policy.routes import RouteMatch, parse_match
+
+#: `/en`, `/pt-br`, `/zh-hans`, `/es-419`: a portal has every route below each of its languages.
+_LANGUAGE = re.compile(r"/[a-z]{2}(?:[_-][a-z0-9]{2,8}){0,2}(?=/)")
+_BASIC = re.compile(rb"(?:\A|,)[\s\"']*basic(?![0-9a-z!#$%&'*+.^_`|~-])", re.IGNORECASE)
+
+Kind = Literal["password", "account", "passwordless", "enumeration"]
+Answer = Literal["sign_in", "refuse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The request is one of a password door, or cannot be told from one. `reason` is for people, and the log."""
+
+    rule: str
+    kind: Kind
+    answer: Answer
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsBody:
+    """A rule asks for the body. `unread` is the answer where it cannot be had: too long, broken off, not forwarded to us."""
+
+    unread: Closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorRule:
+    """A PasswordRule, compiled. `place` is its number in the app's list; names and values are as `bodies` compares them."""
+
+    place: int
+    name: str
+    rule: PasswordRule
+    route: RouteMatch
+    form: Mapping[str, str]
+    json: Mapping[str, str]
+    query: Mapping[str, str]
+    header: Mapping[str, str]
+    known: Mapping[str, tuple[str, ...]]
+    kinds: frozenset[BodyKind]  # the bodies that the rule reads
+
+    def is_named(self, methods: frozenset[str]) -> bool:
+        """Whether one of these methods is this rule's. A preflight is no password request unless a rule says so."""
+        return any(
+            answers(self.route.methods, method) for method in methods if method != "OPTIONS" or self.route.methods
+        )
+
+    def agrees(self, head: RequestHead, query: Fields) -> bool:
+        """Whether what the rule says about header and query holds."""
+        fields = (
+            [(name_of(name.decode("latin-1")), value.decode("latin-1")) for name, value in head.fields]
+            if self.header
+            else []
+        )
+        return _holds(self.query, query) and _holds(self.header, fields)
+
+    def asks(self, fields: Fields) -> bool:
+        """Whether these fields, of body and query together, are what the rule refuses."""
+        return any(_holds(wanted, fields) for wanted in (self.form, self.json) if wanted)
+
+    def doubt(self, fields: Fields) -> str | None:
+        """Why these fields are not plainly harmless; None when they are."""
+        names = [name for name, _ in fields]
+        for wanted in (*self.form, *self.json):
+            if names.count(wanted) > 1:
+                return f"the field {wanted!r} is there more than once"
+        for wanted, values in self.known.items():
+            found = [value for name, value in fields if names_field(name, wanted)]
+            if len(found) != 1 or found[0] not in values:
+                return f"the field {wanted!r} has no value that is known to be harmless"
+        return None
+
+    def closed(self, method: str = "", doubt: str = "") -> Closed:
+        """The refusal. Only a plain GET of a page is answered with the way to sign in."""
+        page = method in ("GET", "HEAD") and answers(self.route.methods, method)
+        reason = self.rule.reason or f"a request of the kind {self.rule.kind}"
+        return Closed(
+            rule=self.name,
+            kind=self.rule.kind,
+            answer=self.rule.answer if page else "refuse",
+            reason=f"{reason} ({doubt})" if doubt else reason,
+        )
+
+
+class PasswordDoors:
+    """One app's doors. `closed`: the toggle of its surface says so; open doors watch nothing and refuse nothing."""
+
+    def __init__(self, app: App, closed: bool) -> None:
+        self.closed = closed
+        self.rules = _compiled_rules(app) if closed else ()
+        self._globs = tuple(door for door in self.rules if door.route.literal is None)
+        self._literals: dict[str, list[DoorRule]] = {}
+        for door in self.rules:
+            if door.route.literal is not None:
+                self._literals.setdefault(door.route.literal, []).append(door)
+
+    def watch(self, method: str, target: Target) -> tuple[DoorRule, ...]:
+        """The rules for this path, in any reading and any language; those that name the method come first.
+
+        The others stay in: a header or a form may ask the upstream to take the request for another method.
+        """
+        pages = _with_and_without_language(target.pages)
+        found: dict[int, DoorRule] = {}
+        for path in _with_and_without_language(target.stems):
+            doors = self._at(path)
+            # Beside a page, `/login.js` is a static file to those who only read; `/api/token.js` is the action without its extension.
+            if path in pages or method not in SAFE or all(door.rule.answer == "refuse" for door in doors):
+                found.update((door.place, door) for door in doors)
+        return tuple(sorted(found.values(), key=lambda door: (not door.is_named(frozenset((method,))), door.place)))
+
+    def judge(
+        self, candidates: Sequence[DoorRule], head: RequestHead, target: Target, body: bytes | None = None
+    ) -> Closed | NeedsBody | None:
+        """Whether the request is one of the watched ones. None: no password request; forward it as it came.
+
+        `body` is the whole body, None while nobody has read it.
+        """
+        query = read_query(target.query)
+        methods = asked_methods(head, query)
+        doors = [door for door in candidates if door.agrees(head, query)]
+        named = [door for door in doors if door.is_named(methods)]
+        for door in named:
+            if not door.kinds or door.asks(query):
+                return door.closed(head.method)
+        if has_body(head, body):
+            return _judge_body(doors, named, head, query, body)
+        # SECURITY: where the body says what a request is, one without a body is not believed to be harmless (C-12).
+        doubtful = [door for door in named if door.known or head.method not in SAFE]
+        return doubtful[0].closed(doubt="the request has no body") if doubtful else None
+
+    def basic(self, head: RequestHead) -> Closed | None:
+        """HTTP Basic carries a password with every request, whatever the path."""
+        # SECURITY: in any case, spacing and place of any Authorization field (C-12).
+        if self.closed and any(_BASIC.search(value) for value in head.values(b"authorization")):
+            return Closed(
+                rule="basic", kind="password", answer="refuse", reason="HTTP Basic authentication carries a password"
+            )
+        return None
+
+    def _at(self, path: str) -> list[DoorRule]:
+        return [*self._literals.get(path, ()), *(door for door in self._globs if door.route.folded.fullmatch(path))]
+
+
+@cache
+def load_pack(name: str) -> tuple[PasswordRule, ...]:
+    """The rules of a pack. Raises ValueError with the names there are."""
+    if name not in pack_names():
+        raise ValueError(f"{name!r} is not a rule pack; allowed: {', '.join(pack_names())}, or a list of rules")
+    data = yaml.safe_load((PACKS / f"{name}.yaml").read_text(encoding="utf-8"))
+    return tuple(PasswordRule.model_validate(rule) for rule in data["rules"])
+
+
+def _judge_body(
+    doors: Sequence[DoorRule], named: Sequence[DoorRule], head: RequestHead, query: Fields, body: bytes | None
+) -> Closed | NeedsBody | None:
+    """Reads the body for the rules that name the method, and for those that a form could ask for by `_method` (B-35)."""
+    places = {door.place for door in named}
+    others = [door for door in doors if door.place not in places and not door.route.methods <= SAFE]
+    if not named and not others:
+        return None
+    first = (*named, *others)[0]
+    try:
+        kind = body_kind(head)
+        if not named and kind != "form":
+            return None
+        if named and not any(kind in door.kinds for door in named):
+            raise Unreadable(f"a body of the kind {kind} is not expected here")
+        if body is None:
+            return NeedsBody(unread=first.closed(doubt="the body could not be read"))
+        fields = [*query, *read_body(kind, body)]
+    except Unreadable as unreadable:
+        # SECURITY: what the upstream may read in another way than we do counts as a password (C-12).
+        return first.closed(doubt=str(unreadable))
+    asked = overrides_in(fields)
+    judged = [door for door in named if kind in door.kinds] + [door for door in others if door.is_named(asked)]
+    for door in judged:
+        if not door.kinds or door.asks(fields):
+            return door.closed()
+    return next((door.closed(doubt=doubt) for door in judged if (doubt := door.doubt(fields)) is not None), None)
+
+
+def _compiled_rules(app: App) -> tuple[DoorRule, ...]:
+    named: list[tuple[str, PasswordRule]] = []
+    for place, entry in enumerate(app.password_routes):
+        if isinstance(entry, str):
+            named += [(f"{entry}: {rule.match}", rule) for rule in load_pack(entry)]
+        else:
+            named.append((f"password_routes[{place}]: {entry.match}", entry))
+    return tuple(_compiled(place, name, rule) for place, (name, rule) in enumerate(named))
+
+
+def _compiled(place: int, name: str, rule: PasswordRule) -> DoorRule:
+    when = rule.when or PasswordWhen()
+    form, json = _comparable(when.form), _comparable(when.json_)
+    known = {name_of(field): values for field, values in rule.known.form.items()}
+    kinds: tuple[tuple[BodyKind, bool], ...] = (("form", bool(form or known)), ("json", bool(json)))
+    return DoorRule(
+        place=place,
+        name=name,
+        rule=rule,
+        route=parse_match(rule.match),
+        form=form,
+        json=json,
+        query=_comparable(when.query),
+        header=_comparable(when.header),
+        known=known,
+        kinds=frozenset(kind for kind, reads in kinds if reads),
+    )
+
+
+def _comparable(wanted: Mapping[str, str]) -> dict[str, str]:
+    return {name_of(name): value_of(value) for name, value in wanted.items()}
+
+
+def _holds(wanted: Mapping[str, str], fields: Fields) -> bool:
+    """Whether each wanted field is there with its value; `*` is any value but a blank one."""
+    return all(
+        any(names_field(name, field) and _is(value, expected) for name, value in fields)
+        for field, expected in wanted.items()
+    )
+
+
+def _is(value: str, expected: str) -> bool:
+    compared = value_of(value)
+    return bool(compared) if expected == "*" else compared == expected
+
+
+def _with_and_without_language(readings: Sequence[str]) -> set[str]:
+    return {*readings, *(reading[prefix.end() :] for reading in readings if (prefix := _LANGUAGE.match(reading)))}

@@ -1,0 +1,173 @@
+"""Who may go where: the rules of one app, compiled, and what they decide about a method and a target.
+
+Pure. The invariants: every rule that may hold for a target restricts it, in any reading and for any method it may be taken for; a public
+route opens only what it names in every reading, and never what another rule restricts; a rule adds to the app's `require`.
+Order and meaning: `rules`, `public`, the app's `require`. facts/security.md C-03, C-05, C-10, C-20, A-59, B-35.
+"""
+
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from gateway.config.schema import App, Require, Rule
+from gateway.identity import Identity
+from gateway.policy.methods import overrides_in_query
+from gateway.policy.paths import Target
+from gateway.policy.routes import RouteMatch, parse_match
+
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What a person must have: one entry of every kind that is listed. None: not asked. An empty set: nobody has it."""
+
+    rule: str = "require"
+    groups: frozenset[str] | None = None
+    emails: frozenset[str] | None = None
+    email_domains: frozenset[str] | None = None
+
+    def unmet(self, identity: Identity) -> str | None:
+        """What the person lacks, for the log; None when permitted."""
+        if self.groups is not None and self.groups.isdisjoint(identity.groups):
+            return f"{self.rule}: none of the groups {_listed(self.groups)}"
+        address = _address(identity.email)
+        if self.emails is not None and (address is None or "@".join(address) not in self.emails):
+            return f"{self.rule}: not one of the e-mail addresses"
+        if self.email_domains is not None and (address is None or address[1] not in self.email_domains):
+            return f"{self.rule}: none of the e-mail domains {_listed(self.email_domains)}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What is decided about a method and a target, and which rule said so.
+
+    `requirements` are all to be met. `max_age` is the longest time since the person's authentication, `acr` the authentication
+    context classes of which one is needed (none: no wish).
+    """
+
+    rule: str
+    public: bool
+    requirements: tuple[Requirement, ...] = ()
+    max_age: timedelta | None = None
+    acr: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CompiledRule:
+    name: str
+    routes: tuple[RouteMatch, ...]
+    requirement: Requirement | None
+    max_age: timedelta | None
+    acr: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    name: str
+    route: RouteMatch
+
+
+class RouteRules:
+    """One app's rules. `by_method`: some rule names methods, so a request must not be able to change its own (B-35)."""
+
+    def __init__(self, app: App) -> None:
+        named = [(f"rules[{place}]", rule) for place, rule in enumerate(app.rules)]
+        self._rules = tuple(_compiled(name, rule) for name, rule in named if not _opens(rule))
+        self._openings = (
+            *(
+                _Opening(name=name, route=parse_match(text))
+                for name, rule in named
+                if _opens(rule)
+                for text in rule.match
+            ),
+            *(_Opening(name=f"public[{place}]", route=parse_match(text)) for place, text in enumerate(app.public)),
+        )
+        self._app_wide = _requirement("require", app.require)
+        routes = [route for rule in self._rules for route in rule.routes] + [
+            opening.route for opening in self._openings
+        ]
+        self.by_method = any(route.methods for route in routes)
+
+    def decide(self, method: str, target: Target) -> Ruling:
+        """The ruling for one method and target. A query that asks for another method is judged as that one too."""
+        # SECURITY: the method that decides is any that the upstream could act on (B-35).
+        methods = frozenset((method,)) | overrides_in_query(target.query)
+        matched = [rule for rule in self._rules if any(route.may_hold(methods, target) for route in rule.routes)]
+        if matched:
+            return self._restricted(matched)
+        for opening in self._openings:
+            if opening.route.holds_exactly(methods, target):
+                return Ruling(rule=opening.name, public=True)
+        if self._app_wide is None:
+            return Ruling(rule="default", public=False)
+        return Ruling(rule=self._app_wide.rule, public=False, requirements=(self._app_wide,))
+
+    def _restricted(self, matched: Sequence[_CompiledRule]) -> Ruling:
+        requirements = (self._app_wide, *(rule.requirement for rule in matched))
+        acr, contradiction = _common([rule.acr for rule in matched if rule.acr])
+        ages = [rule.max_age for rule in matched if rule.max_age is not None]
+        return Ruling(
+            rule=matched[0].name,
+            public=False,
+            requirements=(*(each for each in requirements if each is not None), *contradiction),
+            max_age=min(ages, default=None),
+            acr=acr,
+        )
+
+
+def _opens(rule: Rule) -> bool:
+    """`public: true`, unless the same rule restricts."""
+    return rule.public and _requirement("", rule.require) is None and rule.max_age is None and not rule.acr
+
+
+def _compiled(name: str, rule: Rule) -> _CompiledRule:
+    return _CompiledRule(
+        name=name,
+        routes=tuple(parse_match(text) for text in rule.match),
+        requirement=_requirement(name, rule.require),
+        max_age=rule.max_age,
+        acr=rule.acr,
+    )
+
+
+def _requirement(name: str, require: Require) -> Requirement | None:
+    if not (require.groups or require.emails or require.email_domains):
+        return None
+    domains = (domain.removeprefix("@") for domain in require.email_domains)
+    return Requirement(
+        rule=name,
+        groups=frozenset(require.groups) if require.groups else None,
+        emails=_lowered(require.emails) if require.emails else None,
+        email_domains=_lowered(domains) if require.email_domains else None,
+    )
+
+
+def _lowered(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(text.translate(_LOWER) for text in texts)
+
+
+def _address(email: str | None) -> tuple[str, str] | None:
+    """Local part and domain of an address with exactly one @; ASCII letters without case."""
+    # SECURITY: `a@evil.com@company.com` is at no domain, and a Kelvin sign is no k (A-59).
+    if email is None or email.count("@") != 1:
+        return None
+    local, _, domain = email.translate(_LOWER).partition("@")
+    return (local, domain) if local and domain else None
+
+
+def _common(wishes: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], tuple[Requirement, ...]]:
+    """The context classes that satisfy every rule; and, when there are none, a requirement that nobody meets."""
+    if not wishes:
+        return (), ()
+    common = tuple(acr for acr in wishes[0] if all(acr in wish for wish in wishes))
+    if common:
+        return common, ()
+    return (), (Requirement(rule="acr", groups=frozenset()),)
+
+
+def _listed(entries: frozenset[str]) -> str:
+    return ", ".join(sorted(entries)) or "(none can do)"

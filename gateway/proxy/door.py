@@ -1,0 +1,207 @@
+"""The door: what all client connections of one worker share, and what a request asks of it.
+
+It is made by `app`, with everything it needs as constructor arguments; `server` opens and closes it.
+"""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from gateway import audit
+from gateway.audit import Audit
+from gateway.config.schema import Config
+from gateway.errors import BadRequest, Forbidden, MalformedRequest, Refusal, RouteBlocked
+from gateway.gate import FORWARD_AUTH, AppRoute, Decision, Forward, Gate, Own, SignIn, Site
+from gateway.identity import AssertionSigner
+from gateway.proxy.access_log import AccessLog
+from gateway.proxy.counters import Counters
+from gateway.proxy.forward_auth import answer, original_request
+from gateway.proxy.headers import FieldKinds, Kind, is_trusted, valid_request_id
+from gateway.proxy.heads import ParsedRequest, parse_host
+from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
+from gateway.proxy.refusals import Page
+from gateway.proxy.upstream import Pool
+from gateway.sessions.cache import LiveSession, SessionCache
+
+_HEAD_SECONDS: Final = 30.0
+_IDLE_SECONDS: Final = 75.0
+_HOST_MEMO: Final = 1024
+
+
+class Connection(Peer, Protocol):
+    """A client connection, as the door knows it."""
+
+    transport: asyncio.Transport
+    request: ParsedRequest | None
+
+    def sweep(self, now: float) -> None: ...
+
+
+class Visited(Visitor, Protocol):
+    """A request at hand, as logs and events tell of it."""
+
+    site: Site | None
+    method: str
+    path: str
+    rule: str
+    started: float
+
+    @property
+    def live(self) -> LiveSession | None: ...
+
+    @property
+    def session_handle(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the door is made of."""
+
+    config: Config
+    gate: Gate
+    cache: SessionCache
+    key_of: Callable[[str], str]
+    signer: AssertionSigner
+    audit: Audit
+    access_log: AccessLog | None
+    render: Callable[[Refusal, ParsedRequest | None, str, Site | None], Page]
+    begin_sign_in: Callable[[AppRoute, ParsedRequest, SignIn, str], Page]
+    web_handler: Callable[[], asyncio.Protocol]
+    now: Callable[[], datetime]
+    extra_names: frozenset[bytes] = frozenset()
+    head_timeout: float = _HEAD_SECONDS
+    idle_timeout: float = _IDLE_SECONDS
+
+
+class Door:
+    """One worker's data plane."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.cache = parts.cache
+        self.key_of = parts.key_of
+        self.limits = parts.config.limits
+        self.head_timeout = parts.head_timeout
+        self.idle_timeout = parts.idle_timeout
+        self.web_handler = parts.web_handler
+        self.clock = time.monotonic
+        self.kinds = FieldKinds(parts.extra_names)
+        self.counters = Counters()
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.forward_auth_path = FORWARD_AUTH
+        self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
+        self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now)
+        self.upstream_head = self.heads.upstream
+        self.own_head = self.heads.own
+        self._hosts: dict[bytes, Site] = {}
+        self._default_port = "443" if parts.config.external_url_scheme == "https" else "80"
+        self._run = secrets.token_hex(8)
+        self._count = itertools.count(1)
+    def sweep(self) -> None:
+        """Called now and then: what has waited too long ends, what was logged is written."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.sweep(now)
+        for pool in self.pools.values():
+            pool.sweep()
+        self.flush()
+
+    def flush(self) -> None:
+        if self._parts.access_log is not None:
+            self._parts.access_log.flush()
+
+    # --- what a request asks ---
+
+    def peer_of(self, transport: asyncio.Transport) -> tuple[str, bool]:
+        """The peer's address, and whether its forwarding fields are believed. A unix socket counts as 127.0.0.1."""
+        name = transport.get_extra_info("peername")
+        peer = name[0] if isinstance(name, tuple) and name else "127.0.0.1"
+        return peer, is_trusted(peer, self._parts.config.trusted_proxies)
+
+    def request_id(self, request: ParsedRequest) -> str:
+        for kind, _, value in request.special:
+            if kind is Kind.REQUEST_ID and valid_request_id(value):
+                return value.decode()
+        return f"{self._run}-{next(self._count):x}"
+
+    def site(self, host: bytes) -> Site:
+        """Raises MalformedRequest or UnknownHost."""
+        site = self._hosts.get(host)
+        if site is None:
+            name, port = parse_host(host)
+            site = self._parts.gate.site(name if port in ("", self._default_port) else f"{name}:{port}")
+            if len(self._hosts) < _HOST_MEMO:
+                self._hosts[host] = site
+        return site
+
+    def origin_form(self, request: ParsedRequest, site: Site) -> None:
+        """Make an absolute-form target origin-form, if it names the site that Host names (B-31). Raises MalformedRequest."""
+        target = request.target
+        if target[:1] == b"/":
+            return
+        url = urlsplit(target.decode("latin-1"))
+        if url.scheme.lower() not in ("http", "https") or not url.netloc or "@" in url.netloc:
+            raise MalformedRequest("request target")
+        if self.site(url.netloc.encode("latin-1")) is not site or b"#" in target:
+            raise MalformedRequest("target and Host name different sites")
+        start = target.index(b"//") + 2 + len(url.netloc)
+        rest = target[start:]
+        request.target = rest if rest.startswith(b"/") else b"/" + rest
+
+    def admit(self, site: Site, request: ParsedRequest, key: str | None, live: LiveSession | None, *, body: bytes | None, known: bool) -> Decision:
+        return self._parts.gate.admit(site, request, key, live, now=self._parts.now(), body=body, known=known)
+
+    def begin_sign_in(self, site: Site, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
+        """Raises ProviderUnavailable."""
+        return self._parts.begin_sign_in(site.route, request, decision, request_id)
+
+    async def forward_auth(self, visit: Visited, request: ParsedRequest) -> Page:
+        """Raises a Refusal."""
+        asked = original_request(request, trusted=visit.connection.trusted)
+        site = self.site(asked.host)
+        split = site.cookie.split(request.cookies)
+        key = self.key_of(split.token) if split.token is not None else None
+        live = self.cache.peek(key, site.route.host) if key is not None else None
+        if key is not None and live is None:
+            live = await self.cache.load(key, site.route.host, site.route.name)
+        decision = self._parts.gate.admit(site, asked, key, live, now=self._parts.now(), known=True)
+        identity = b""
+        if isinstance(decision, Forward) and decision.live is not None:
+            self.cache.touch(decision.live)
+            identity = self.heads.identity(site, decision.live)
+        return answer(site, decision, identity)
+
+    # --- what is told ---
+
+    def render(self, refusal: Refusal, request: ParsedRequest | None, visit: Visited) -> Page:
+        return self._parts.render(refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", visit.site)
+
+    def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
+        """The events of interface.md for what the gate refused."""
+        site, live = visit.site, visit.live
+        app = site.route.name if site is not None else "-"
+        session = live.session.sid if live is not None else None
+        email = live.session.identity.email if live is not None else None
+        if isinstance(refusal, RouteBlocked):
+            self._parts.audit.event(
+                audit.ROUTE_BLOCKED, app=app, session=session, request_id=visit.request_id, email=email, kind=refusal.facts.get("kind", "password"), rule=visit.rule
+            )  # fmt: skip
+        elif isinstance(refusal, Forbidden):
+            self._parts.audit.event(audit.ACCESS_DENIED, app=app, session=session, request_id=visit.request_id, email=email, rule=visit.rule)
+
+    def told(self, visit: Visited, status: int, size: int) -> None:
+        """A request is over: count it, and write its line."""
+        seconds = self.clock() - visit.started
+        site = visit.site
+        app = site.route.name if site is not None else "-"
+        self.counters.finished(app, status, seconds)
+        log = self._parts.access_log
+        if log is not None:
+            log.request(app, visit.method, visit.path, status, size, seconds, visit.connection.peer, visit.session_handle, visit.request_id, visit.rule)

@@ -1,0 +1,258 @@
+"""One admitted request and its answer: the client's connection on one side, the upstream's on the other.
+
+The request head is written once, re-serialised; bodies stream both ways, and a side that cannot take more stops the other from reading.
+A response that broke off is shown to the client as broken (B-45); a connection that carried half a message is never used again (B-18).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.config.schema import Timeouts
+from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeout
+from gateway.proxy.framing import LAST_CHUNK, chunk
+from gateway.proxy.heads import ParsedRequest, ParsedResponse
+from gateway.proxy.upstream import Pool, UpstreamConnection
+
+_REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
+
+
+class Client(Protocol):
+    """The client's side, as an exchange sees it."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def stop_reading(self) -> None: ...
+
+    def go_on_reading(self) -> None: ...
+
+    def answered(self, status: int, size: int, *, keep_alive: bool) -> None: ...
+
+    def failed(self, refusal: Refusal) -> None: ...
+
+    def cut(self, status: int, size: int) -> None: ...
+
+    def tunnel(self, connection: UpstreamConnection, head: bytes, first: bytes) -> None: ...
+
+
+class Exchange:
+    """One request on its way."""
+
+    __slots__ = (
+        "_chunk_out",
+        "_clock",
+        "_connecting",
+        "_connection",
+        "_finished",
+        "_head",
+        "_queued",
+        "_retried",
+        "_timeouts",
+        "client",
+        "draining",
+        "head_request",
+        "keep_alive",
+        "pool",
+        "request",
+        "request_done",
+        "size",
+        "started",
+        "status",
+        "touched",
+        "waiting_for_response",
+    )
+
+    def __init__(self, client: Client, request: ParsedRequest, head: bytes, pool: Pool, timeouts: Timeouts, clock: Callable[[], float]) -> None:
+        self.client = client
+        self.request = request
+        self.pool = pool
+        self.head_request = request.method == "HEAD"
+        self.keep_alive = request.keep_alive
+        self.request_done = not request.has_body
+        self.status = 0
+        self.size = 0
+        self.started = False
+        self.draining = False
+        self._head = head
+        self._timeouts = timeouts
+        self._clock = clock
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._queued: list[bytes] = []
+        self._chunk_out = False
+        self._retried = False
+        self._finished = False
+        self.touched = clock()
+
+    # --- from the client ---
+
+    def start(self) -> None:
+        repeatable = self.request_done and self.request.method in _REPEATABLE
+        connection = self.pool.take(repeatable=repeatable)
+        if connection is not None:
+            self._send(connection)
+        else:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def body(self, data: bytes) -> None:
+        """Body bytes of the client, unframed."""
+        self._out(chunk(data) if self.request.chunked else data)
+
+    def body_end(self) -> None:
+        self.request_done = True
+        if self.request.chunked:
+            self._out(LAST_CHUNK)
+
+    def end(self) -> None:
+        """The client is gone, or its session: nothing more is wanted."""
+        if self._finished:
+            return
+        self._finished = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+
+    def pause_response(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.alive:
+            connection.transport.pause_reading()
+
+    def resume_response(self) -> None:
+        self.touched = self._clock()
+        connection = self._connection
+        if connection is not None and connection.alive:
+            connection.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Called now and then: ends what has waited too long."""
+        waited = now - self.touched
+        if not self.started and self.request_done:
+            if waited > self._timeouts.response_headers.total_seconds():
+                self._fail(UpstreamTimeout("no response head in time"))
+        elif waited > self._timeouts.idle.total_seconds():
+            self._fail(UpstreamTimeout("response stalled") if self.request_done else RequestTimeout("request body stalled"))
+
+    # --- towards the upstream ---
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self.pool.connect()
+        except Refusal as refusal:
+            self._connecting = None
+            self._fail(refusal)
+            return
+        self._connecting = None
+        if self._finished:
+            connection.abort()
+            return
+        self._send(connection)
+        self.client.go_on_reading()
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        connection.begin(self)
+        self.touched = self._clock()
+        connection.transport.write(self._head)
+        for data in self._queued:
+            connection.transport.write(data)
+        self._queued.clear()
+
+    def _out(self, data: bytes) -> None:
+        self.touched = self._clock()
+        connection = self._connection
+        if connection is None:
+            self._queued.append(data)
+            if not self.request_done:
+                self.client.stop_reading()
+        elif connection.alive:
+            connection.transport.write(data)
+
+    # --- Listener: from the upstream ---
+
+    def pause_body(self) -> None:
+        if not self.request_done:
+            self.client.stop_reading()
+
+    def resume_body(self) -> None:
+        self.touched = self._clock()
+        self.client.go_on_reading()
+
+    def on_interim(self, response: ParsedResponse) -> None:
+        self.touched = self._clock()
+        if self.request.version == "1.0" or (response.status == 100 and not self.request.expects_continue):
+            return
+        self.client.write(b"".join((b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.lines, b"\r\n")))
+
+    def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
+        """The head, and the body bytes that came with it; None: this response has no body."""
+        self.started = True
+        self.touched = self._clock()
+        self.status = response.status
+        if not self.request_done or self.draining:
+            self.keep_alive = False
+        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.lines]
+        if response.length is not None and response.status != 204:
+            parts.append(b"Content-Length: %d\r\n" % response.length)
+        elif first is not None and self.request.version == "1.1":
+            self._chunk_out = True
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif first is not None:
+            self.keep_alive = False  # HTTP/1.0: the closing ends the body
+        parts.append(b"\r\n" if self.keep_alive else b"Connection: close\r\n\r\n")
+        if first:
+            self.size = len(first)
+            parts.append(chunk(first) if self._chunk_out else first)
+        self.client.write(b"".join(parts))
+
+    def on_body(self, data: bytes) -> None:
+        self.touched = self._clock()
+        self.size += len(data)
+        self.client.write(chunk(data) if self._chunk_out else data)
+
+    def on_end(self, reusable: bool) -> None:
+        if self._chunk_out:
+            self.client.write(LAST_CHUNK)
+        connection, self._connection = self._connection, None
+        self._finished = True
+        if connection is not None:
+            # SECURITY: an upstream that answered before the body ended would read the rest as the next person's request (B-02).
+            if reusable and self.request_done:
+                self.pool.give_back(connection)
+            else:
+                connection.abort()
+        self.client.answered(self.status, self.size, keep_alive=self.keep_alive and self.request_done)
+
+    def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
+        connection = self._connection
+        assert connection is not None
+        if self.request.upgrade is None or response.upgrade != self.request.upgrade:
+            connection.abort()
+            self._fail(UpstreamFault("a 101 that nobody asked for"))  # B-42
+            return
+        self._finished = True
+        self._connection = None
+        head = b"".join(
+            (b"HTTP/1.1 101 Switching Protocols\r\n", *response.lines, b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % response.upgrade)
+        )
+        self.client.tunnel(connection, head, first)
+
+    def on_broken(self, error: Exception, answered: bool) -> None:
+        connection, self._connection = self._connection, None
+        used = connection is not None and connection.used
+        # A kept connection that died before a byte came back says nothing about the request: once more, on a fresh one.
+        if used and not answered and not self._retried and self.request.method in _REPEATABLE and not self.request.has_body:
+            self._retried = True
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            return
+        self._fail(error if isinstance(error, Refusal) else UpstreamFault(f"{type(error).__name__}: {error}"))
+
+    def _fail(self, refusal: Refusal) -> None:
+        if self._finished:
+            return
+        self.end()
+        if self.started:
+            self.client.cut(self.status, self.size)
+        else:
+            self.client.failed(refusal)

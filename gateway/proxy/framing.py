@@ -1,0 +1,153 @@
+"""Where a message body ends.
+
+Two decoders, for either direction: both take bytes and say what is body, whether it is complete, and what is left over for the next
+message. Stricter than the C parser on purpose: what is accepted here is read alike by every server (RFC 9112 sections 6.3 and 7.1,
+facts/security.md B-13 to B-15).
+"""
+
+import re
+from typing import Final, Protocol
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_LINE_LIMIT: Final = 1024  # a chunk-size line with its extension
+_TRAILER_LIMIT: Final = 16 * 1024
+
+
+class FramingError(Exception):
+    """The body's framing cannot be believed; the text says why, for the log."""
+
+
+class Body(Protocol):
+    """A body being received."""
+
+    done: bool
+    rest: bytes
+
+    def feed(self, data: bytes) -> bytes:
+        """The body bytes in `data` (maybe none). Sets `done` and `rest`. Raises FramingError."""
+        ...
+
+
+class SizedBody:
+    """A body of a known length."""
+
+    __slots__ = ("done", "left", "rest")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.done = length == 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        size = len(data)
+        if size < self.left:
+            self.left -= size
+            return data
+        self.done = True
+        if size > self.left:
+            self.rest = data[self.left :]
+            data = data[: self.left]
+        self.left = 0
+        return data
+
+
+class UntilClose:
+    """A response body that the closing of the connection ends."""
+
+    __slots__ = ("done", "rest")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+
+class ChunkedBody:
+    """A chunked body; trailers are read, bounded and dropped (B-15)."""
+
+    __slots__ = ("_buffer", "_left", "_state", "_trailers", "done", "rest")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.rest = b""
+        self._buffer = b""
+        self._state = self._size_line
+        self._left = 0
+        self._trailers = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self._buffer = self._buffer + data if self._buffer else data
+        out: list[bytes] = []
+        while not self.done and self._state(out):
+            pass
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _line(self, limit: int, what: str) -> bytes | None:
+        end = self._buffer.find(b"\n", 0, limit + 2)
+        if end < 0:
+            if len(self._buffer) > limit:
+                raise FramingError(f"{what} over {limit} bytes")
+            return None
+        if end == 0 or self._buffer[end - 1] != 13:
+            raise FramingError(f"{what} ended by a bare LF")
+        line, self._buffer = self._buffer[: end - 1], self._buffer[end + 1 :]
+        return line
+
+    def _size_line(self, out: list[bytes]) -> bool:
+        line = self._line(_LINE_LIMIT, "chunk-size line")
+        if line is None:
+            return False
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None:
+            raise FramingError("malformed chunk-size line")
+        self._left = int(match[1], 16)
+        self._state = self._data if self._left else self._trailer
+        return True
+
+    def _data(self, out: list[bytes]) -> bool:
+        size = len(self._buffer)
+        if not size:
+            return False
+        if size < self._left:
+            out.append(self._buffer)
+            self._left -= size
+            self._buffer = b""
+            return False
+        out.append(self._buffer[: self._left])
+        self._buffer = self._buffer[self._left :]
+        self._state = self._data_end
+        return True
+
+    def _data_end(self, out: list[bytes]) -> bool:
+        if not b"\r\n".startswith(self._buffer[:2]):
+            raise FramingError("chunk data not followed by CRLF")
+        if len(self._buffer) < 2:
+            return False
+        self._buffer = self._buffer[2:]
+        self._state = self._size_line
+        return True
+
+    def _trailer(self, out: list[bytes]) -> bool:
+        line = self._line(_TRAILER_LIMIT, "trailer section")
+        if line is None:
+            return False
+        self._trailers += len(line) + 2
+        if self._trailers > _TRAILER_LIMIT:
+            raise FramingError(f"trailer section over {_TRAILER_LIMIT} bytes")
+        if line:
+            if not _TRAILER_LINE.fullmatch(line):
+                raise FramingError("malformed trailer")
+            return True
+        self.done, self.rest, self._buffer = True, self._buffer, b""
+        return False
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk on the wire; nothing for no data, since an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -1,0 +1,108 @@
+"""Request heads, written anew: for an upstream, and for the pages of our own.
+
+What the client said about itself is gone by now (`headers`); what we say about it is added last, so nothing that a client names in Connection
+can take it away (B-48). The forwarded target is the canonical one that the gate judged.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from gateway.config.schema import Config, Network
+from gateway.gate import Forward, Own, Site
+from gateway.identity import AssertionSigner, render_identity_headers
+from gateway.proxy.headers import Kind, forwarding_block, trusted_forwarding_block
+from gateway.proxy.heads import ParsedRequest
+from gateway.sessions.cache import LiveSession
+
+_RESIGN_SECONDS: Final = 240.0  # an assertion is good for five minutes; the upstream always gets one with a minute left
+_TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
+
+
+class Peer(Protocol):
+    """Who is at the other end: the address, and whether its forwarding fields are believed."""
+
+    peer: str
+    trusted: bool
+
+
+class Visitor(Protocol):
+    """What a head tells of the request at hand."""
+
+    request_id: str
+
+    @property
+    def connection(self) -> Peer: ...
+
+    @property
+    def other_cookies(self) -> Sequence[bytes]: ...
+
+
+class HeadWriter:
+    """Writes request heads. `clock` is monotonic seconds, `now` aware wall time."""
+
+    def __init__(self, config: Config, signer: AssertionSigner, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+        self._scheme = config.external_url_scheme
+        self._networks: Sequence[Network] = config.trusted_proxies
+        self._signer = signer
+        self._clock = clock
+        self._now = now
+        self._blocks: dict[tuple[str, str], bytes] = {}
+
+    def upstream(self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward) -> bytes:
+        """The head that the upstream gets."""
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes), *request.lines]
+        for kind, name, value in request.special:
+            if kind in _TRAVELS or (kind is Kind.OVERRIDE and site.overrides_pass) or (kind is Kind.WEBSOCKET and request.upgrade is not None):
+                parts += (name, b": ", value, b"\r\n")
+        if visit.other_cookies:
+            parts += (b"Cookie: ", b"; ".join(visit.other_cookies), b"\r\n")
+        parts.append(self._forwarding(visit, site, request))
+        if decision.live is not None:
+            parts.append(self.identity(site, decision.live))
+        parts.append(b"X-Request-Id: %b\r\n" % visit.request_id.encode())
+        if request.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif request.sized:
+            parts.append(b"Content-Length: %d\r\n" % request.length)
+        if request.expects_continue:
+            parts.append(b"Expect: 100-continue\r\n")
+        if request.upgrade is not None:
+            parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % request.upgrade)
+        parts.append(b"\r\n")
+        return b"".join(parts)
+
+    def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
+        """The head that our own pages get: aiohttp reads it, and ends the connection after its answer."""
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), own.wire, site.host_bytes), *request.lines]
+        parts += [b"Cookie: %b\r\n" % value for value in request.cookies]
+        parts.append(self._forwarding(visit, site, request))
+        parts.append(b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length))
+        return b"".join(parts)
+
+    def identity(self, site: Site, live: LiveSession) -> bytes:
+        """The identity lines of a session for this app, its signed assertion included; kept with the session."""
+        clock = self._clock()
+        if live.assertion is not None and live.assertion_until > clock:
+            return live.assertion
+        session = live.session
+        assertion = self._signer.sign(
+            session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=self._now()
+        )  # fmt: skip
+        plain = render_identity_headers(session.identity, site.app.headers)
+        live.assertion = plain + b"X-Doorward-Jwt-Assertion: " + assertion + b"\r\n"
+        live.assertion_until = clock + _RESIGN_SECONDS
+        return live.assertion
+
+    def _forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+        connection = visit.connection
+        if connection.trusted:
+            said = [(name, value) for kind, name, value in request.special if kind is Kind.FORWARDED]
+            return trusted_forwarding_block(connection.peer, said, self._scheme, site.host_bytes, site.port, self._networks)
+        key = (connection.peer, site.route.host)
+        block = self._blocks.get(key)
+        if block is None:
+            if len(self._blocks) > 4096:
+                self._blocks.clear()
+            block = self._blocks[key] = forwarding_block(connection.peer, self._scheme, site.host_bytes, site.port)
+        return block

@@ -1,0 +1,98 @@
+"""After a 101: bytes both ways, as they come, until one side ends.
+
+A WebSocket belongs to the session that opened it: when that ends, `Downstream` cuts both sides (C-19, C-44).
+The handshake is checked before anything is sent (RFC 6455 section 4.2.1; B-40), and the upstream's answer to it as well.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from gateway.errors import MalformedRequest, OriginForbidden, UpgradeRequired
+from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.upstream import UpstreamConnection
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def validate_handshake(request: ParsedRequest, origin: str) -> None:
+    """Raises MalformedRequest, UpgradeRequired or OriginForbidden. `origin` is the app's own."""
+    if request.method != "GET" or request.version != "1.1":
+        raise MalformedRequest("a WebSocket handshake is a GET over HTTP/1.1")
+    if request.values(b"sec-websocket-version") != [b"13"]:
+        raise UpgradeRequired("Sec-WebSocket-Version")
+    keys = request.values(b"sec-websocket-key")
+    try:
+        sound = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16
+    except binascii.Error:
+        sound = False
+    if not sound:
+        raise MalformedRequest("Sec-WebSocket-Key")
+    # SECURITY: a page of another site can open a WebSocket with this browser's cookies; only its Origin tells (C-19).
+    origins = request.values(b"origin")
+    if len(origins) > 1 or (origins and origins[0].decode("latin-1").lower() != origin):
+        raise OriginForbidden("Origin of a WebSocket handshake")
+
+
+def accepts(request: ParsedRequest, head: bytes) -> bool:
+    """Whether the upstream's 101 answers this handshake's key."""
+    key = request.first(b"sec-websocket-key") or b""
+    proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    return b"\r\nsec-websocket-accept: " + proof.lower() + b"\r\n" in head.lower()
+
+
+class Tunnel:
+    """Two transports joined. `done` is called once, when either side ended, with the bytes sent to the client."""
+
+    __slots__ = ("_clock", "_done", "client", "size", "touched", "upstream")
+
+    def __init__(self, client: asyncio.Transport, upstream: UpstreamConnection, clock: Callable[[], float], done: Callable[[int], None]) -> None:
+        self.client = client
+        self.upstream = upstream
+        self.size = 0
+        self.touched = clock()
+        self._clock = clock
+        self._done: Callable[[int], None] | None = done
+        upstream.listener = None
+        upstream.joined = self
+
+    def from_client(self, data: bytes) -> None:
+        self.touched = self._clock()
+        if self.upstream.alive:
+            self.upstream.transport.write(data)
+
+    def from_upstream(self, data: bytes) -> None:
+        self.touched = self._clock()
+        if data:
+            self.size += len(data)
+            self.client.write(data)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        self.upstream.abort()
+        self.client.close()
+        done(self.size)
+
+    def pause_response(self) -> None:
+        if self.upstream.alive:
+            self.upstream.transport.pause_reading()
+
+    def resume_response(self) -> None:
+        if self.upstream.alive:
+            self.upstream.transport.resume_reading()
+
+    # --- the upstream's write buffer: what Listener has of it ---
+
+    def pause_body(self) -> None:
+        self.client.pause_reading()
+
+    def resume_body(self) -> None:
+        if not self.client.is_closing():
+            self.client.resume_reading()

@@ -1,0 +1,303 @@
+"""Connections to one app's upstream, and the pool that keeps the idle ones.
+
+A connection carries one exchange at a time and returns to the pool only after both messages ended cleanly: half a message left on it would
+be the next person's (facts/security.md B-02, B-18, B-54). The pool's state changes are synchronous; only connecting waits.
+"""
+
+import asyncio
+import ssl
+import time
+from typing import Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from gateway.config.schema import App
+from gateway.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose
+from gateway.proxy.heads import ParsedResponse, parse_response
+
+_HEAD_LIMIT: Final = 256 * 1024
+_INTERIM_LIMIT: Final = 32
+_IDLE_SECONDS: Final = 55.0
+_IDLE_LIMIT: Final = 256
+_FRESH_SECONDS: Final = 1.0  # a request that must not be sent twice takes no connection idle for longer
+_WRITE_HIGH: Final = 128 * 1024
+
+
+class Listener(Protocol):
+    """What an exchange hears from its connection."""
+
+    head_request: bool
+
+    def on_interim(self, response: ParsedResponse) -> None: ...
+
+    def on_response(self, response: ParsedResponse, first: bytes | None) -> None: ...
+
+    def on_body(self, data: bytes) -> None: ...
+
+    def on_end(self, reusable: bool) -> None: ...
+
+    def on_tunnel(self, response: ParsedResponse, first: bytes) -> None: ...
+
+    def on_broken(self, error: Exception, answered: bool) -> None: ...
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+
+class Joined(Protocol):
+    """What a connection speaks to after a 101."""
+
+    def from_upstream(self, data: bytes) -> None: ...
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an upstream."""
+
+    __slots__ = ("_body", "_buffer", "_interims", "alive", "answered", "idle_since", "joined", "listener", "paused", "pool", "transport", "used")
+
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
+        self.transport: asyncio.Transport
+        self.listener: Listener | None = None
+        self.joined: Joined | None = None  # after a 101: bytes go straight there
+        self.alive = False
+        self.used = False
+        self.answered = False
+        self.paused = False
+        self.idle_since = 0.0
+        self._buffer = b""
+        self._body: Body | None = None
+        self._interims = 0
+
+    # --- the exchange's side ---
+
+    def begin(self, listener: Listener) -> None:
+        self.listener = listener
+        self.answered = False
+        self._interims = 0
+
+    def abort(self) -> None:
+        """Close at once; nothing of it is used again."""
+        self.listener = None
+        self.joined = None
+        if self.alive:
+            self.alive = False
+            self.transport.abort()
+
+    # --- asyncio's side ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=_WRITE_HIGH)
+        self.alive = True
+        self.pool.open += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.alive = False
+        self.pool.lost(self)
+        listener, self.listener = self.listener, None
+        joined, self.joined = self.joined, None
+        if joined is not None:
+            joined.from_upstream(b"")
+        if listener is None:
+            return
+        if error is None and isinstance(self._body, UntilClose):
+            listener.on_end(False)
+        else:
+            listener.on_broken(error or ConnectionResetError("upstream closed the connection"), self.answered)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+        side = self.joined or self.listener
+        if side is not None:
+            side.pause_body()
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        side = self.joined or self.listener
+        if side is not None:
+            side.resume_body()
+
+    def data_received(self, data: bytes) -> None:
+        if self.joined is not None:
+            self.joined.from_upstream(data)
+            return
+        if self.listener is None:
+            self.abort()  # bytes that nobody asked for: whose answer would they be?
+            return
+        try:
+            self._feed(data)
+        except (UpstreamFault, FramingError) as error:
+            self._broken(error)
+
+    def _feed(self, data: bytes) -> None:
+        body, listener = self._body, self.listener
+        if body is None:
+            self.answered = True
+            self._head(self._buffer + data if self._buffer else data)
+            return
+        assert listener is not None
+        out = body.feed(data)
+        if out:
+            listener.on_body(out)
+        if body.done and self.listener is listener:
+            self._body = None
+            self._finish(listener, keep=not body.rest)
+
+    def _head(self, data: bytes) -> None:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > _HEAD_LIMIT:
+                raise UpstreamFault("response head too large")
+            self._buffer = data
+            return
+        if end > _HEAD_LIMIT:
+            raise UpstreamFault("response head too large")
+        self._buffer = b""
+        response = parse_response(data[: end + 4])
+        rest = data[end + 4 :]
+        listener = self.listener
+        assert listener is not None
+        if response.status < 200:
+            self._interim(listener, response, rest)
+            return
+        self._response(listener, response, rest)
+
+    def _interim(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
+        if response.status == 101:
+            listener.on_tunnel(response, rest)
+            return
+        self._interims += 1
+        if self._interims > _INTERIM_LIMIT:
+            raise UpstreamFault("too many interim responses")
+        listener.on_interim(response)
+        if rest and self.listener is listener:
+            self._head(rest)
+
+    def _response(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
+        if not response.keep_alive:
+            self.idle_since = -1.0  # not to be pooled
+        if listener.head_request or response.status in (204, 304):
+            listener.on_response(response, None)
+            if self.listener is listener:
+                self._finish(listener, keep=not rest)
+            return
+        body: Body
+        if response.chunked:
+            body = ChunkedBody()
+        elif response.length is not None:
+            body = SizedBody(response.length)
+        else:
+            body = UntilClose()
+        self._body = body
+        # What came with the head goes on with the head: one write, one packet.
+        first = body.feed(rest) if rest else b""
+        listener.on_response(response, first)
+        if body.done and self.listener is listener:
+            self._body = None
+            self._finish(listener, keep=not body.rest)
+
+    def _finish(self, listener: Listener, *, keep: bool) -> None:
+        listener.on_end(keep and self.idle_since >= 0.0)
+
+    def _broken(self, error: Exception) -> None:
+        listener = self.listener
+        self.abort()
+        if listener is not None:
+            listener.on_broken(error, True)
+
+
+class Pool:
+    """The connections to one app's upstream, newest first."""
+
+    def __init__(self, name: str, app: App) -> None:
+        self.name = name
+        self.idle: list[UpstreamConnection] = []
+        self.open = 0
+        self.connect_timeout = app.timeouts.connect.total_seconds()
+        self._ssl: ssl.SSLContext | None = None
+        self._server_name: str | None = None
+        if app.upstream.startswith("unix:"):
+            self._path: str | None = app.upstream.removeprefix("unix:")
+            self.authority = "localhost"
+            return
+        url = urlsplit(app.upstream)
+        self._path = None
+        self._host = url.hostname or ""
+        self.authority = url.netloc
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        if url.scheme == "https":
+            ca = app.upstream_tls.ca
+            self._ssl = ssl.create_default_context(cafile=str(ca) if ca else None)
+            self._ssl.set_alpn_protocols(["http/1.1"])
+            self._server_name = app.upstream_tls.server_name or self._host
+
+    def take(self, *, repeatable: bool) -> UpstreamConnection | None:
+        """An idle connection, or None. A request that must not be sent twice gets a fresh one."""
+        idle = self.idle
+        while idle:
+            connection = idle[-1]
+            if not repeatable and time.monotonic() - connection.idle_since > _FRESH_SECONDS:
+                return None
+            idle.pop()
+            if connection.alive and not connection.transport.is_closing():
+                connection.used = True
+                return connection
+        return None
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """After a clean exchange."""
+        connection.listener = None
+        if not connection.alive or len(self.idle) >= _IDLE_LIMIT or connection.paused:
+            connection.abort()
+            return
+        connection.idle_since = time.monotonic()
+        self.idle.append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self.open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def sweep(self) -> None:
+        """Close what has been idle for long; upstreams do so too, and theirs would race with a request."""
+        limit = time.monotonic() - _IDLE_SECONDS
+        for connection in [c for c in self.idle if c.idle_since < limit]:
+            self.idle.remove(connection)
+            connection.abort()
+
+    def close(self) -> None:
+        for connection in self.idle[:]:
+            connection.abort()
+        self.idle.clear()
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection. Raises UpstreamUnreachable or UpstreamTimeout."""
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                return await self._open()
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"no connection to {self.name} in {self.connect_timeout} s") from error
+        except ssl.SSLError as error:
+            raise UpstreamUnreachable(f"TLS with {self.name}: {error.reason}") from error
+        except OSError as error:
+            raise UpstreamUnreachable(f"cannot connect to {self.name}: {error}") from error
+
+    async def _open(self) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        if self._path is not None:
+            _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), self._path)
+            return connection
+        _, connection = await loop.create_connection(
+            lambda: UpstreamConnection(self), self._host, self._port, ssl=self._ssl, server_hostname=self._server_name
+        )
+        return connection
+
+    async def probe(self) -> None:
+        """Whether the upstream accepts connections. Raises UpstreamUnreachable or UpstreamTimeout."""
+        (await self.connect()).abort()

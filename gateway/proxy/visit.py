@@ -1,0 +1,303 @@
+"""One request's way through the gate, and what its decision sets in motion.
+
+Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. What must wait (a
+session not in the cache, a body that a door reads, forward-auth) goes on in a Task or when the body is complete, and asks the gate again.
+One `Visit` serves one connection, request after request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
+from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, Site
+from gateway.proxy.door import Connection, Door
+from gateway.proxy.exchange import Client, Exchange
+from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.refusals import Page
+from gateway.proxy.tunnel import validate_handshake
+from gateway.sessions.cache import LiveSession
+
+_log = logging.getLogger("doorward.proxy")
+
+
+class Visiting(Connection, Client, Protocol):
+    """The client's connection, as its request sees it."""
+
+    @property
+    def body_open(self) -> bool: ...
+
+    def receive(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None: ...
+
+    def expect_body_soon(self) -> None: ...
+
+    def refuse(self, refusal: Refusal) -> None: ...
+
+    def respond(self, page: Page) -> None: ...
+
+    def session_ended(self) -> None: ...
+
+
+class Visit:
+    """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
+
+    __slots__ = (
+        "_attached", "_body", "_cookies", "_host", "_known", "_live", "_others", "_task",
+        "clean", "connection", "door", "exchange", "key", "method", "path", "request_id", "rule", "site", "started",
+    )  # fmt: skip
+
+    def __init__(self, connection: Visiting, door: Door) -> None:
+        self.connection = connection
+        self.door = door
+        self.exchange: Exchange | None = None
+        self.site: Site | None = None
+        self.key: str | None = None
+        self.method = "-"
+        self.path = "-"
+        self.rule = ""
+        self.request_id = ""
+        self.started = 0.0
+        self.clean = True  # the request was parsed: the connection may be closed without lingering
+        self._host = b""
+        self._cookies: list[bytes] | None = None
+        self._others: list[bytes] = []
+        self._live: LiveSession | None = None
+        self._known = False
+        self._body: bytes | None = None
+        self._attached: LiveSession | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # --- the request's life ---
+
+    def arrived(self, now: float) -> None:
+        """A head is there, not parsed yet."""
+        self.started = now
+        self.method, self.path, self.rule, self.request_id = "-", "-", "", ""
+        self.clean = False
+        self._live, self._known, self._body = None, False, None
+
+    def begin(self, request: ParsedRequest) -> None:
+        """Judge the request and act on it. Raises a Refusal."""
+        door = self.door
+        self.clean = True
+        self.method = request.method
+        door.counters.in_flight += 1
+        self.request_id = door.request_id(request)
+        site = self.site
+        if site is None or request.host != self._host:
+            self.site = None
+            site = door.site(request.host)
+            self.site, self._host, self._cookies = site, request.host, None
+        door.origin_form(request, site)
+        if request.cookies != self._cookies:
+            split = site.cookie.split(request.cookies)
+            self.key = door.key_of(split.token) if split.token is not None else None
+            self._others = split.others
+            self._cookies = request.cookies
+        if self.key is not None:
+            self._live = door.cache.peek(self.key, site.route.host)
+        self._decide()
+
+    def finished(self, status: int, size: int) -> None:
+        """The request is over."""
+        self._detach()
+        self.exchange = None
+        self.door.counters.in_flight -= 1
+        self.door.told(self, status, size)
+
+    def unparsed(self, status: int) -> None:
+        """An answer was given to something that was no request."""
+        self.site = None
+        self.door.told(self, status, 0)
+
+    def lost(self) -> None:
+        """The client is gone."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.end()
+        self._cancel()
+        self.finished(499, exchange.size if exchange is not None else 0)
+
+    def drop_exchange(self, *, keep_attached: bool = False) -> None:
+        """The answer does not come from the upstream any more."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.end()
+        if not keep_attached:
+            self._detach()
+
+    def idle_seconds(self) -> float:
+        return self.site.app.timeouts.idle.total_seconds() if self.site is not None else 60.0
+
+    @property
+    def session_handle(self) -> str:
+        """The public handle of the session, for logs."""
+        return self._live.session.sid if self._live is not None else ""
+
+    @property
+    def live(self) -> LiveSession | None:
+        return self._live
+
+    @property
+    def other_cookies(self) -> list[bytes]:
+        return self._others
+
+    # --- decisions ---
+
+    def _decide(self) -> None:
+        site, request = self.at_hand()
+        self._act(site, request, self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known))
+
+    def at_hand(self) -> tuple[Site, ParsedRequest]:
+        site, request = self.site, self.connection.request
+        assert site is not None
+        assert request is not None
+        return site, request
+
+    def _act(self, site: Site, request: ParsedRequest, decision: Decision) -> None:
+        if type(decision) is Forward:
+            self._forward(site, request, decision)
+        elif type(decision) is NeedSession:
+            self._later(self._load(decision.key))
+        elif type(decision) is Refuse:
+            self.rule = decision.rule
+            self.door.told_refusal(self, decision.refusal)
+            self.connection.refuse(decision.refusal)
+        elif type(decision) is SignIn:
+            self.rule = decision.rule
+            self.connection.respond(self.door.begin_sign_in(site, request, decision, self.request_id))
+        elif type(decision) is NeedBody:
+            self._collect(self._judge_body, decision.unread.refusal)
+        elif type(decision) is Own:
+            self.path = decision.path
+            self._own(request, decision)
+
+    def _forward(self, site: Site, request: ParsedRequest, decision: Forward) -> None:
+        door, live = self.door, decision.live
+        self.rule = decision.rule
+        self.path = decision.wire.partition(b"?")[0].decode()
+        if request.upgrade == b"websocket":
+            validate_handshake(request, site.route.origin)
+        else:
+            request.upgrade = None  # any other upgrade is not honoured: the field is left out, the request stands (B-41)
+        head = door.upstream_head(self, site, request, decision)
+        self._live = live
+        if live is not None:
+            door.cache.touch(live)
+            self._attached = live
+            door.cache.attach(live, self._session_ended)
+        exchange = self.exchange = Exchange(self.connection, request, head, door.pools[site.route.name], site.app.timeouts, door.clock)
+        exchange.draining = door.draining
+        exchange.start()
+        if self._body is not None:
+            exchange.body(self._body)
+            exchange.body_end()
+        elif self.connection.body_open:
+            self.connection.receive(exchange.body, exchange.body_end)
+
+    def _session_ended(self, reason: str) -> None:
+        self._attached = None
+        self.connection.session_ended()
+
+    def _detach(self) -> None:
+        if self._attached is not None:
+            self.door.cache.detach(self._attached, self._session_ended)
+            self._attached = None
+
+    # --- what must wait ---
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        self.connection.stop_reading()
+        self._task = asyncio.get_running_loop().create_task(self._run(work))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Refusals become answers here; whatever the outcome, reading goes on."""
+        try:
+            await work
+        except Refusal as refusal:
+            self.connection.refuse(refusal)
+        except Exception:
+            _log.exception("a request could not be judged")
+            self.connection.refuse(Refusal("defect"))
+        finally:
+            self._task = None
+            self.connection.go_on_reading()
+
+    def _cancel(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    async def _load(self, key: str) -> None:
+        """The slow path's one wait: the session is read from Redis, then the gate is asked again."""
+        site, _ = self.at_hand()
+        self._live = await self.door.cache.load(key, site.route.host, site.route.name)
+        self._known = True
+        self._decide()
+
+    # --- bodies that we read ourselves ---
+
+    def _collect(self, then: Callable[[bytes], None], too_large: Refusal) -> None:
+        """Read the whole body, bounded, then go on; `too_large` is the answer to one over the bound. Raises it."""
+        connection, limit = self.connection, self.door.limits.watched_body
+        _, request = self.at_hand()
+        if self._body is not None or not connection.body_open:
+            then(self._body or b"")
+            return
+        if request.length > limit:
+            self.door.told_refusal(self, too_large)
+            raise too_large
+        collected = bytearray()
+
+        def sink(data: bytes) -> None:
+            if len(collected) + len(data) <= limit:
+                collected.extend(data)
+            elif connection.request is request:
+                self.door.told_refusal(self, too_large)
+                connection.refuse(too_large)
+
+        def end() -> None:
+            try:
+                then(bytes(collected))
+            except Refusal as refusal:
+                connection.refuse(refusal)
+
+        connection.expect_body_soon()
+        if request.expects_continue:
+            connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.expects_continue = False
+        connection.receive(sink, end)
+
+    def _judge_body(self, body: bytes) -> None:
+        self._body = body
+        self._decide()
+
+    # --- pages of ours ---
+
+    def _own(self, request: ParsedRequest, own: Own) -> None:
+        if request.upgrade is not None:
+            raise MalformedRequest("an upgrade of a page of ours")
+        if own.path != self.door.forward_auth_path:
+            self._collect(lambda body: self._hand_over(request, own, body), PayloadTooLarge("the body of a page of ours"))
+        elif self.connection.body_open:
+            raise BadRequest("a forward-auth request has no body")
+        else:
+            self._later(self._forward_auth(request))
+
+    async def _forward_auth(self, request: ParsedRequest) -> None:
+        self.connection.respond(await self.door.forward_auth(self, request))
+
+    def _hand_over(self, request: ParsedRequest, own: Own, body: bytes) -> None:
+        """aiohttp gets the connection, with the head re-serialised from what was parsed and judged."""
+        site, _ = self.at_hand()
+        connection, door = self.connection, self.door
+        data = door.own_head(self, site, request, own, len(body)) + body
+        door.connections.discard(connection)
+        door.counters.in_flight -= 1
+        connection.request = None
+        handler = door.web_handler()
+        connection.go_on_reading()
+        connection.transport.set_protocol(handler)
+        handler.connection_made(connection.transport)
+        handler.data_received(data)

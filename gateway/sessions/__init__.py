@@ -1,0 +1,17 @@
+"""Sessions: who is signed in, for how long, and how every process learns at once that it is over.
+
+    session    one sign-in and its clocks (pure)
+    cookie     the browser's end of it
+    keyring    the keys that seal what is stored
+    client     connections to Redis, and one way to use them that no cancellation can harm
+    store      the records in Redis: sealed, found by the hash of the cookie's token, indexed by person
+    tracking   the connection on which Redis says which records changed
+    live       one session in a worker's memory
+    touches    idle timeouts on their way to Redis, at most once a minute a session
+    streams    what is open (WebSocket, SSE, downloads) under which session, so that it can be closed
+    cache      the worker's sessions, kept true by all of these
+    embedded   a Valkey server of our own
+
+Redis is the only truth. A cached session is served only while Redis can be heard; what cannot be confirmed is asked
+for again.
+"""

@@ -1,0 +1,260 @@
+"""The sessions this worker knows, kept true by push: `peek` answers without waiting, `load` asks Redis.
+
+The invariant: a session that was deleted does not stay cached. An announcement can overtake the reply to the GET that
+it concerns, so a key is marked before its GET, and what was announced meanwhile is read again, not kept. When Redis
+cannot be heard (`Tracking`), nothing is served from here. Only sessions that exist are kept: strangers' cookies cannot
+fill it.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from gateway.errors import StoreUnavailable
+from gateway.sessions.live import LiveSession, live_from
+from gateway.sessions.store import SessionStore
+from gateway.sessions.streams import Closer, Streams
+from gateway.sessions.touches import Touches
+from gateway.sessions.tracking import PushConnection, Tracking
+
+__all__ = ["SESSION_ENDED", "SESSION_EXPIRED", "LiveSession", "SessionCache"]
+
+SESSION_ENDED: Final = "session ended"
+SESSION_EXPIRED: Final = "session expired"
+
+_log = logging.getLogger("doorward.sessions")
+_ATTEMPTS: Final = 3
+_SECOND_CHANCES: Final = 8
+_RECHECKS_AT_ONCE: Final = 16
+
+
+class _Flight:
+    """One reading of a record. `spoiled`: the record was announced as changed since the reading began."""
+
+    __slots__ = ("spoiled", "task", "which")
+
+    def __init__(self, which: tuple[str, str, str]) -> None:
+        self.which = which
+        self.spoiled = False
+        self.task: asyncio.Task[LiveSession | None] | None = None
+
+
+class SessionCache:
+    """`connect` makes the connection for pushes, `clock` is monotonic, `limit` bounds the number of sessions kept.
+
+    `tick` is how often, in seconds, expired streams are looked for and idle timeouts sent; `ping_every` as in Tracking.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        connect: Callable[[], PushConnection],
+        clock: Callable[[], float],
+        *,
+        limit: int = 100_000,
+        tick: float = 1.0,
+        ping_every: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._limit = limit
+        self._tick = tick
+        self._entries: OrderedDict[str, LiveSession] = OrderedDict()
+        self._flights: dict[tuple[str, str, str], _Flight] = {}
+        self._reading: dict[str, set[_Flight]] = {}
+        self._touches = Touches()
+        self._streams = Streams()
+        self._doubtful: set[str] = set()  # keys with streams whose record may be gone
+        self._doubt = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tracking = Tracking(
+            connect, store.record_prefix, changed=self.forget, reset=self._reset, clock=clock, ping_every=ping_every
+        )
+
+    @property
+    def size(self) -> int:
+        return len(self._entries)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether changes are heard, and so whether `peek` answers."""
+        return self._clock() < self._tracking.trusted_until
+
+    def start(self) -> None:
+        """Begin to listen, in the running loop."""
+        work = (self._tracking.run, self._sweep, self._recheck_on)
+        self._tasks = [asyncio.create_task(self._again_and_again(step)) for step in work]
+
+    async def close(self) -> None:
+        """Stop, and tell Redis of the last requests."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._entries.clear()
+        try:
+            await self._touches.flush(self._store, self._clock(), everything=True)
+        except StoreUnavailable:
+            _log.warning("the last idle timeouts could not be stored")
+
+    # --- a request's side: the hot path -------------------------------------------------------------------------------
+
+    def peek(self, key: str, host: str) -> LiveSession | None:
+        """The session if it can be answered for without asking; None says nothing about it: `load` knows."""
+        live = self._entries.get(key)
+        if live is None:
+            return None
+        now = self._clock()
+        # SECURITY: trust ends by the clock: a worker that was stopped for an hour must not serve what it knew (C-44).
+        if now >= live.idle_deadline or now >= self._tracking.trusted_until or live.host != host:
+            return None
+        return live
+
+    def touch(self, live: LiveSession) -> None:
+        """The session was used: its idle timeout starts anew. Nothing wakes a session that is over."""
+        now = self._clock()
+        if now >= live.idle_deadline:
+            return
+        deadline = now + live.idle
+        # SECURITY: constant traffic does not carry a session past its lifetime (C-46).
+        live.idle_deadline = deadline if deadline < live.expires_deadline else live.expires_deadline
+        if now >= live.touch_due:
+            self._touches.add(live, now)
+
+    async def load(self, key: str, host: str, app: str) -> LiveSession | None:
+        """The session as Redis has it now; None when there is none for this host and app. Raises StoreUnavailable."""
+        which = (key, host, app)
+        if not self.trusted:
+            # SECURITY: unheard changes spoil no reading, so nobody may share one that began before a sign-out (C-44).
+            return await self._read(_Flight(which))
+        flight = self._flights.get(which)
+        if flight is None or flight.task is None:
+            flight = self._flights[which] = _Flight(which)
+            flight.task = asyncio.create_task(self._read(flight))
+        return await asyncio.shield(flight.task)
+
+    def attach(self, live: LiveSession, closer: Closer) -> None:
+        """Have `closer(reason)` called when the session ends; every attach needs its detach."""
+        self._streams.attach(live, closer)
+        if self._entries.get(live.key) is not live:
+            # The session may have ended while this exchange was being admitted: nobody would announce it again.
+            self._question([live.key])
+
+    def detach(self, live: LiveSession, closer: Closer) -> None:
+        self._streams.detach(live, closer)
+
+    # --- what Redis says ----------------------------------------------------------------------------------------------
+
+    def forget(self, key: str) -> None:
+        """The record changed or is gone: drop it, keep no reading that is under way, look after its streams."""
+        self._entries.pop(key, None)
+        self._spoil(self._reading.get(key, ()))
+        if self._streams.live(key) is not None:
+            self._question([key])
+
+    def _reset(self) -> None:
+        """Anything may have changed."""
+        self._entries.clear()
+        for flights in self._reading.values():
+            self._spoil(flights)
+        self._question(self._streams.keys())
+
+    def _spoil(self, flights: Iterable[_Flight]) -> None:
+        for flight in flights:
+            flight.spoiled = True
+            self._land(flight)
+
+    def _land(self, flight: _Flight) -> None:
+        """Whoever asks from here on starts a reading of their own."""
+        if self._flights.get(flight.which) is flight:
+            del self._flights[flight.which]
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def _read(self, flight: _Flight) -> LiveSession | None:
+        key, host, app = flight.which
+        # SECURITY: the mark comes before the GET: an announcement may overtake its reply (C-44).
+        self._reading.setdefault(key, set()).add(flight)
+        try:
+            for _ in range(_ATTEMPTS):
+                flight.spoiled = False
+                now = self._clock()
+                stored = await self._store.fetch(key, host, app)
+                live = None if stored is None else live_from(key, stored, now)
+                if not flight.spoiled:
+                    break
+            if live is not None and not flight.spoiled and self.trusted:
+                self._keep(live)
+            return live
+        finally:
+            readings = self._reading[key]
+            readings.discard(flight)
+            if not readings:
+                del self._reading[key]
+            self._land(flight)
+
+    def _keep(self, live: LiveSession) -> None:
+        entries = self._entries
+        entries[live.key] = live
+        self._streams.renew(live)
+        if len(entries) <= self._limit:
+            return
+        now = self._clock()
+        for _ in range(_SECOND_CHANCES):
+            oldest = next(iter(entries))
+            if entries[oldest].touch_due <= now:  # not used within the last minute
+                break
+            entries.move_to_end(oldest)
+        entries.popitem(last=False)
+
+    # --- in the background --------------------------------------------------------------------------------------------
+
+    def _question(self, keys: Iterable[str]) -> None:
+        self._doubtful.update(keys)
+        self._doubt.set()
+
+    async def _again_and_again(self, step: Callable[[], Awaitable[None]]) -> None:
+        """What keeps the cache true must not end with a surprise."""
+        while True:
+            try:
+                await step()
+            except Exception:
+                _log.exception("the session cache met an error that it does not know")
+            await asyncio.sleep(self._tick)
+
+    async def _recheck_on(self) -> None:
+        """Read again what streams depend on, as soon as it is in doubt."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            while self._doubtful:
+                some = [self._doubtful.pop() for _ in range(min(len(self._doubtful), _RECHECKS_AT_ONCE))]
+                answers = await asyncio.gather(*map(self._recheck, some), return_exceptions=True)
+                unknown = [key for key, answer in zip(some, answers, strict=True) if answer is not None]
+                if unknown:
+                    self._question(unknown)
+                    await asyncio.sleep(self._tick)
+
+    async def _recheck(self, key: str) -> None:
+        """End the streams of a session that is gone. Raises StoreUnavailable when Redis cannot say."""
+        live = self._streams.live(key)
+        if live is None:
+            return
+        found = await self.load(key, live.host, live.session.app)
+        if found is None:
+            self._streams.end(key, SESSION_ENDED)
+        else:
+            self._streams.renew(found)
+
+    async def _sweep(self) -> None:
+        now = self._clock()
+        expired, idle = self._streams.past(now)
+        for key in expired:
+            self._entries.pop(key, None)
+            self._streams.end(key, SESSION_EXPIRED)
+        self._question(idle)
+        try:
+            await self._touches.flush(self._store, now)
+        except StoreUnavailable:
+            _log.debug("idle timeouts wait for Redis")

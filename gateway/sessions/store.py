@@ -1,0 +1,247 @@
+"""Session records in Redis: issue, fetch, touch, revoke.
+
+The browser holds a random token; Redis knows only its hash and a sealed record, so neither a dump nor a log is worth
+anything (C-48). An error from Redis is a StoreUnavailable; a record that is missing, foreign or does not open is no
+session (C-43, C-51).
+
+Keys under the prefix: `s:<hash of token>` the record, its TTL the idle timeout; `sub:<mark>` and `psid:<mark>` the
+record keys of a person and of a session at the provider, scored by when they end; `used:<hash>` login attempts that
+were consumed. Needs Redis 7 or any Valkey (PEXPIRE GT).
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from gateway.errors import SignInFailed
+from gateway.histogram import Histogram
+from gateway.sessions.client import Operations, unavailable
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.session import MAX_ENCODED, VERSION, Session, decode, encode
+
+_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
+_KEY: Final = re.compile(rb"[0-9a-f]{64}")
+_MAGIC: Final = b"DW%d" % VERSION
+_MAX_RECORD: Final = MAX_ENCODED + 4096
+_BATCH: Final = 200
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_CLOCKS_DIFFER: Final = timedelta(hours=1)  # index entries are kept this much longer: another gateway's clock may lag
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case."""
+
+    session: Session
+    ttl: timedelta
+    remaining: timedelta
+
+
+class SessionStore:
+    """`now` gives the wall clock, aware UTC."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        ring: KeyRing,
+        prefix: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.record_prefix: Final = f"{prefix}s:"
+        self._redis = redis
+        self._records = ring.purpose("session")
+        self._index = ring.purpose("index")
+        self._prefix = prefix
+        self._now = now
+        self._operations = Operations()
+
+    @property
+    def durations(self) -> Histogram:
+        """How long Redis took to answer."""
+        return self._operations.durations
+
+    @staticmethod
+    def new_token() -> str:
+        """What the cookie holds: 256 random bits, base64url, 43 characters (C-40)."""
+        return secrets.token_urlsafe(32)
+
+    @staticmethod
+    def new_sid() -> str:
+        """A session's public handle, for logs, assertions and commands."""
+        return secrets.token_urlsafe(12)
+
+    @staticmethod
+    def is_token(value: bytes) -> bool:
+        """Whether this could be a token of ours: asked before anything is asked of Redis (C-50)."""
+        return _TOKEN.fullmatch(value) is not None
+
+    @staticmethod
+    def key_of(token: str) -> str:
+        """The record's key: 64 hexadecimal digits whatever the token holds; Redis reads nothing of it (C-50)."""
+        return hashlib.sha256(token.encode()).hexdigest()
+
+    async def issue(self, session: Session, *, replaces: str | None = None) -> str:
+        """Store a session under a new token and return the token; the record `replaces` (a key) dies in the same step.
+
+        Raises StoreUnavailable; SignInFailed when the provider's tokens and claims make the record too large.
+        """
+        token = self.new_token()
+        key = self.key_of(token)
+        try:
+            record = self._seal(key, session)
+        except ValueError as error:
+            raise SignInFailed("session_too_large", str(error)) from error
+        now = self._now()
+        life = session.lifetime + _CLOCKS_DIFFER
+        pipe = self._redis.pipeline(transaction=False)
+        # The index first: a session that an interrupted pipeline left behind can still be found and ended.
+        for name in self._index_names(session)[:1] + self._provider_index_names(session)[:1]:
+            pipe.zremrangebyscore(name, "-inf", (now - _CLOCKS_DIFFER).timestamp())
+            pipe.zadd(name, {key: session.expires_at.timestamp()})
+            pipe.pexpire(name, life, nx=True)
+            pipe.pexpire(name, life, gt=True)
+        pipe.set(self._name(key), record, px=max(session.ttl(now), _MILLISECOND))
+        if replaces is not None:
+            # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
+            pipe.delete(self._name(replaces))
+        for reply in await self._operations.run(pipe.execute(raise_on_error=False)):
+            if isinstance(reply, Exception):
+                raise unavailable(reply) from reply
+        return token
+
+    async def fetch(self, key: str, host: str, app: str) -> Stored | None:
+        """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
+        name = self._name(key)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.getrange(name, 0, _MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
+        pipe.pttl(name)
+        record, left = await self._ask(pipe.execute(raise_on_error=False))
+        session = self._open(key, record)
+        # SECURITY: a session counts only under the host and app that issued it (C-09). A record of ours has a TTL.
+        if session is None or session.key_host != host or session.app != app or left < 0:
+            return None
+        remaining = session.remaining(self._now())
+        ttl = min(left * _MILLISECOND, session.idle, remaining)
+        return Stored(session, ttl, remaining) if ttl > timedelta(0) else None
+
+    async def touch(self, ttls: Mapping[str, timedelta]) -> None:
+        """Let these records live `ttl` from now where they exist and would end sooner. Raises StoreUnavailable."""
+        waiting = list(ttls.items())
+        for start in range(0, len(waiting), _BATCH):
+            pipe = self._redis.pipeline(transaction=False)
+            for key, ttl in waiting[start : start + _BATCH]:
+                # Only an existing key has a TTL to push: what was ended stays ended. And only ahead (GT): another
+                # worker may have seen a later request.
+                pipe.pexpire(self._name(key), max(ttl, _MILLISECOND), gt=True)
+            await self._ask(pipe.execute(raise_on_error=False))
+
+    async def revoke(self, key: str) -> Session | None:
+        """End one session now, in every process. The session, if there was one. Raises StoreUnavailable."""
+        ended = await self._revoke([key])
+        return ended[0] if ended else None
+
+    async def revoke_person(self, issuer: str, subject: str) -> list[Session]:
+        """End all sessions of a person on every app. Raises StoreUnavailable."""
+        return await self._revoke_index([f"sub:{mark}" for mark in self._index.marks(("sub", issuer, subject))])
+
+    async def revoke_provider_session(self, issuer: str, provider_sid: str) -> list[Session]:
+        """End all sessions that began in one session at the provider (its `sid`). Raises StoreUnavailable."""
+        return await self._revoke_index([f"psid:{mark}" for mark in self._index.marks(("psid", issuer, provider_sid))])
+
+    async def consume(self, attempt_id: str, ttl: timedelta) -> bool:
+        """Use a login attempt up. False when that was done before (A-54). Raises StoreUnavailable."""
+        name = f"{self._prefix}used:{hashlib.sha256(attempt_id.encode()).hexdigest()}"
+        owner = secrets.token_bytes(16)
+        if await self._operations.run(self._redis.set(name, owner, nx=True, px=ttl)):
+            return True
+        # The library may have sent SET twice when the first reply was lost; then the mark is ours all the same.
+        return bool(await self._operations.run(self._redis.get(name)) == owner)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        await self._operations.run(self._redis.ping())
+
+    async def _revoke_index(self, names: Sequence[str]) -> list[Session]:
+        keys: list[str] = []
+        for name in names:
+            members: Any = await self._operations.run(self._redis.zrange(self._prefix + name, 0, -1))
+            keys += [member.decode() for member in members if _KEY.fullmatch(member)]
+        return await self._revoke(list(dict.fromkeys(keys)))
+
+    async def _revoke(self, keys: Sequence[str]) -> list[Session]:
+        ended: list[Session] = []
+        for start in range(0, len(keys), _BATCH):
+            batch = keys[start : start + _BATCH]
+            pipe = self._redis.pipeline(transaction=False)
+            for key in batch:
+                pipe.getrange(self._name(key), 0, _MAX_RECORD)
+            records = await self._ask(pipe.execute(raise_on_error=False))
+            pipe = self._redis.pipeline(transaction=False)
+            for key, record in zip(batch, records, strict=True):
+                pipe.delete(self._name(key))
+                session = self._open(key, record)
+                if session is not None:
+                    ended.append(session)
+                    for name in self._index_names(session) + self._provider_index_names(session):
+                        pipe.zrem(name, key)
+            await self._ask(pipe.execute(raise_on_error=False))
+        return ended
+
+    async def _ask(self, operation: Awaitable[list[Any]]) -> list[Any]:
+        """A pipeline's replies; a key of a foreign type reads as None. Raises StoreUnavailable for all other errors."""
+        replies = await self._operations.run(operation)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+                replies[place] = None
+            elif isinstance(reply, Exception):
+                raise unavailable(reply) from reply
+        return replies
+
+    def _name(self, key: str) -> str:
+        return self.record_prefix + key
+
+    def _index_names(self, session: Session) -> list[str]:
+        who = session.identity
+        return [f"{self._prefix}sub:{mark}" for mark in self._index.marks(("sub", who.issuer, who.subject))]
+
+    def _provider_index_names(self, session: Session) -> list[str]:
+        if session.provider_sid is None:
+            return []
+        marks = self._index.marks(("psid", session.identity.issuer, session.provider_sid))
+        return [f"{self._prefix}psid:{mark}" for mark in marks]
+
+    def _seal(self, key: str, session: Session) -> bytes:
+        sealed = self._records.seal(encode(session), self._context(key, session.key_host, session.app))
+        host, app = session.key_host.encode(), session.app.encode()
+        return b"".join((_MAGIC, len(host).to_bytes(2, "big"), host, len(app).to_bytes(2, "big"), app, sealed))
+
+    def _open(self, key: str, record: object) -> Session | None:
+        """The session in a record; None for whatever was not sealed here, for this key."""
+        if not isinstance(record, bytes) or not record.startswith(_MAGIC) or len(record) > _MAX_RECORD:
+            return None
+        try:
+            host, rest = _take(record[len(_MAGIC) :])
+            app, sealed = _take(rest)
+            session = decode(self._records.open(sealed, self._context(key, host, app)))
+        except ValueError:
+            return None
+        return session if (session.key_host, session.app) == (host, app) else None
+
+    def _context(self, key: str, host: str, app: str) -> tuple[str, ...]:
+        # SECURITY: a record copied under another key, host, app or format does not open (C-08, C-43).
+        return (str(VERSION), self._name(key), host, app)
+
+
+def _take(data: bytes) -> tuple[str, bytes]:
+    """A length-prefixed text, and what follows it. Raises ValueError."""
+    end = 2 + int.from_bytes(data[:2], "big")
+    if len(data) < end:
+        raise ValueError("cut short")
+    return data[2:end].decode(), data[end:]

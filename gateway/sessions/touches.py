@@ -1,0 +1,64 @@
+"""Idle timeouts on their way to Redis.
+
+A request pushes its session's idle deadline ahead in memory; Redis learns of it a little later, at most once a minute a
+session, and early enough that the record does not end before the message. The message carries the deadline of the last
+request, so waiting loses nothing.
+"""
+
+import heapq
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from gateway.errors import StoreUnavailable
+from gateway.sessions.live import LiveSession
+from gateway.sessions.store import SessionStore
+
+_LONGEST_WAIT: Final = 60.0
+_AGAIN: Final = 1.0
+
+
+class Touches:
+    """Sessions that were used, ordered by when Redis must hear of it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, LiveSession] = {}
+        self._due: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, live: LiveSession, now: float) -> None:
+        """Have Redis told of this session's use."""
+        left = max(live.stored_deadline - now, 0.0)
+        wait = min(_LONGEST_WAIT, live.idle / 4, left / 2)
+        live.touch_due = now + _LONGEST_WAIT
+        if live.key not in self._waiting:
+            heapq.heappush(self._due, (now + wait, live.key))
+        self._waiting[live.key] = live  # after a reload the newer object speaks for the record
+
+    async def flush(self, store: SessionStore, now: float, *, everything: bool = False) -> None:
+        """Send what is due; what cannot be sent is tried again. Raises StoreUnavailable."""
+        due: dict[str, LiveSession] = {}
+        while self._due and (everything or self._due[0][0] <= now):
+            key = heapq.heappop(self._due)[1]
+            due[key] = self._waiting.pop(key)
+        if not due:
+            return
+        deadlines = {key: live.idle_deadline for key, live in due.items()}
+        for live in due.values():
+            live.touch_due = now  # a use from here on is not in this message
+        try:
+            await store.touch(_ttls(deadlines, now))
+        except StoreUnavailable:
+            for key, live in due.items():
+                if key not in self._waiting:
+                    self._waiting[key] = live
+                    heapq.heappush(self._due, (now + _AGAIN, key))
+            raise
+        for key, live in due.items():
+            live.stored_deadline = max(live.stored_deadline, deadlines[key])
+
+
+def _ttls(deadlines: Mapping[str, float], now: float) -> dict[str, timedelta]:
+    return {key: timedelta(seconds=deadline - now) for key, deadline in deadlines.items() if deadline > now}

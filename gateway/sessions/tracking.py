@@ -1,0 +1,124 @@
+"""Hearing of changed session records: one RESP3 connection with `CLIENT TRACKING ON BCAST PREFIX`.
+
+The invariant: `trusted_until` lies ahead only while every change that Redis made more than three pings ago has been
+heard. Redis answers a connection in order, so a PONG proves that all announcements before it were heard; trust counts
+from the moment its PING was sent. Whenever the connection is lost or new, the listener is told to forget everything:
+what was missed in between is unknown.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from gateway.sessions.client import Invalidated
+
+_log = logging.getLogger("doorward.sessions")
+_SLOWEST_RETRY: Final = 2.0
+
+
+class PushConnection(Protocol):
+    """What is asked of `client.connect_for_pushes`' connection."""
+
+    async def connect(self) -> None: ...
+    async def disconnect(self, nowait: bool = False) -> None: ...
+    async def send_command(self, *args: Any) -> None: ...
+    async def read_response(
+        self, disable_decoding: bool = False, timeout: float | None = None, *, push_request: bool | None = False
+    ) -> Any: ...
+
+
+class Tracking:
+    """Keeps the connection up and tells `changed(key)` and `reset()`.
+
+    `clock` is monotonic and dates the trust; `ping_every` is in seconds, three of them without an answer end the trust.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], PushConnection],
+        prefix: str,
+        *,
+        changed: Callable[[str], None],
+        reset: Callable[[], None],
+        clock: Callable[[], float],
+        ping_every: float = 1.0,
+    ) -> None:
+        self.trusted_until = float("-inf")
+        self._connect = connect
+        self._prefix = prefix.encode()
+        self._changed = changed
+        self._reset = reset
+        self._clock = clock
+        self._ping_every = ping_every
+        self._limit = 3 * ping_every
+
+    async def run(self) -> None:
+        """Until cancelled: connect, listen, start over when it breaks."""
+        failures = 0
+        while True:
+            connection = self._connect()
+            try:
+                await self._begin(connection)
+                failures = 0
+                await self._listen(connection)
+            except Exception as error:
+                if failures == 0:
+                    _log.warning(
+                        "changes of sessions are not heard, every request asks Redis: %s", type(error).__name__
+                    )
+                failures += 1
+            finally:
+                # SECURITY: what was lost with the connection may have been a sign-out: nothing cached counts (C-44).
+                self.trusted_until = float("-inf")
+                self._reset()
+                await _close(connection)
+            await asyncio.sleep(min(_SLOWEST_RETRY, 0.05 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _begin(self, connection: PushConnection) -> None:
+        sent_at = self._clock()
+        await connection.connect()
+        await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
+        reply = await connection.read_response(disable_decoding=True, push_request=True)
+        if reply != b"OK":
+            raise ConnectionError("client-side caching was refused")
+        # What was read before tracking was on is not covered by it.
+        self._reset()
+        self.trusted_until = sent_at + self._limit
+        _log.info("changes of sessions are heard")
+
+    async def _listen(self, connection: PushConnection) -> None:
+        """Read pushes, ping in between. Raises when three pings went unanswered, or whatever broke the connection."""
+        loop = asyncio.get_running_loop()
+        unanswered: deque[tuple[float, float]] = deque()  # when each PING was sent: by the loop's clock, by ours
+        next_ping = loop.time()
+        while True:
+            if unanswered and loop.time() - unanswered[0][0] >= self._limit:
+                raise TimeoutError("no answer to a ping")
+            if loop.time() >= next_ping:
+                unanswered.append((loop.time(), self._clock()))
+                next_ping = loop.time() + self._ping_every
+                await connection.send_command("PING")
+            reply = await connection.read_response(
+                disable_decoding=True, timeout=max(next_ping - loop.time(), 0.001), push_request=True
+            )
+            if isinstance(reply, Invalidated):
+                self._announce(reply)
+            elif reply is not None:
+                self.trusted_until = unanswered.popleft()[1] + self._limit
+
+    def _announce(self, push: Invalidated) -> None:
+        if push.keys is None:
+            self._reset()
+            return
+        for name in push.keys:
+            self._changed(name[len(self._prefix) :].decode("ascii", "replace"))
+
+
+async def _close(connection: PushConnection) -> None:
+    try:
+        await connection.disconnect(nowait=True)
+    except Exception as error:
+        _log.debug("closing a connection to Redis: %s", type(error).__name__)

@@ -1,0 +1,173 @@
+"""The paths that are ours, who answers them, and the one place where a refusal becomes an answer.
+
+Every handler takes an `Asked` and returns a `Page` or raises a Refusal. What is unexpected is logged with its traceback and shown as 500
+without a word of it.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.audit import Audit
+from gateway.config import schema
+from gateway.config.toggles import Registration
+from gateway.directory.provisioner import Provisioner
+from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
+from gateway.gate import OWN_JWKS, AppRoute, Site, is_navigation
+from gateway.identity import AssertionSigner
+from gateway.message import RequestHead
+from gateway.oidc.provider import Provider
+from gateway.oidc.tokens import TokenClient
+from gateway.sessions.cache import SessionCache
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.store import SessionStore
+from gateway.web.asked import Asked, read_request
+from gateway.web.browser_session import BrowserSessions
+from gateway.web.callback import Callback
+from gateway.web.pages import Page, Pages
+from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
+from gateway.web.sign_in import SignIn, Start
+from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
+from gateway.web.userinfo import AssertionKeys, UserInfo
+
+log = logging.getLogger("doorward.web")
+
+BODY_LIMIT: Final = 128 * 1024
+
+Handler = Callable[[Asked], Awaitable[Page]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebParts:
+    """What the pages are made of. `sign_in` is shared with the data plane; `registration` answers for a surface."""
+
+    openid: schema.OpenID
+    sites: Mapping[str, Site]
+    ring: KeyRing
+    pages: Pages
+    audit: Audit
+    sign_in: SignIn
+    provider: Provider
+    tokens: TokenClient
+    provisioner: Provisioner
+    registration: Callable[[schema.Surface], Registration]
+    store: SessionStore
+    cache: SessionCache
+    signer: AssertionSigner
+    now: Callable[[], datetime]
+
+
+def build_app(parts: WebParts) -> web.Application:
+    """The control plane. Nothing it answers is stored by anybody, except the public keys."""
+    app = web.Application(client_max_size=BODY_LIMIT)
+    front = Front(parts.sites, parts.pages)
+    for path, methods in paths(parts).items():
+        app.router.add_route("*", path, front.answering(methods))
+    app.router.add_route("*", "/{anything:.*}", front.answering({}))
+    return app
+
+
+def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
+    """Each path of ours, and what answers each method. HEAD is named where asking changes nothing."""
+    sessions = BrowserSessions(store=parts.store, cache=parts.cache, audit=parts.audit)
+    start = Start(parts.sign_in)
+    callback = Callback(
+        openid=parts.openid,
+        registration=parts.registration,
+        provider=parts.provider,
+        tokens=parts.tokens,
+        provisioner=parts.provisioner,
+        store=parts.store,
+        sessions=sessions,
+        sign_in=parts.sign_in,
+        pages=parts.pages,
+        audit=parts.audit,
+        now=parts.now,
+    )
+    sign_out = SignOut(
+        openid=parts.openid,
+        provider=parts.provider,
+        tokens=parts.tokens,
+        sessions=sessions,
+        sign_in=parts.sign_in,
+        ring=parts.ring,
+        pages=parts.pages,
+        audit=parts.audit,
+    )
+    signed_out = SignedOut(ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
+    userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
+    back = BackChannelLogout(
+        openid=parts.openid, provider=parts.provider, store=parts.store, audit=parts.audit, now=parts.now
+    )
+    front = FrontChannelLogout(sessions=sessions, provider=parts.provider, audit=parts.audit)
+    return {
+        "/oauth2/start": {"GET": start, "HEAD": start},
+        "/oauth2/callback": {"GET": callback},
+        SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
+        SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
+        "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
+        "/oauth2/backchannel-logout": {"POST": back},
+        "/oauth2/frontchannel-logout": {"GET": front},
+        OWN_JWKS: {"GET": keys, "HEAD": keys},
+    }
+
+
+class Front:
+    """aiohttp on one side, Asked and Page on the other."""
+
+    def __init__(self, sites: Mapping[str, Site], pages: Pages) -> None:
+        self._sites = sites
+        self._pages = pages
+
+    def answering(self, methods: Mapping[str, Handler]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """The aiohttp handler of one path; without methods, of every path that does not exist."""
+
+        async def answer(request: web.Request) -> web.Response:
+            route: AppRoute | None = None
+            try:
+                asked = read_request(request, await _read_body(request), self._sites)
+                route = asked.route
+                return _response(await _handler(methods, asked)(asked))
+            except Refusal as refusal:
+                page = self._refusal(request, refusal, route)
+                if isinstance(refusal, MethodNotAllowed):
+                    page = page.plus(("Allow", ", ".join(methods)))
+                return _response(page)
+            except Exception:
+                log.exception("a page failed")
+                return _response(self._refusal(request, Refusal(), route))
+
+        return answer
+
+    def _refusal(self, request: web.Request, refusal: Refusal, route: AppRoute | None) -> Page:
+        head = RequestHead(request.method, b"", b"", list(request.raw_headers))
+        request_id = request.headers.get("X-Request-Id", "-")
+        return self._pages.render(refusal, html=is_navigation(head), request_id=request_id, app=route)
+
+
+def _handler(methods: Mapping[str, Handler], asked: Asked) -> Handler:
+    """Raises NotFound or MethodNotAllowed."""
+    if not methods:
+        raise NotFound(asked.path)
+    handler = methods.get(asked.head.method)
+    if handler is None:
+        raise MethodNotAllowed(asked.head.method)
+    return handler
+
+
+async def _read_body(request: web.Request) -> bytes:
+    if not request.can_read_body:
+        return b""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise BadRequest("the body is too large") from error
+
+
+def _response(page: Page) -> web.Response:
+    return web.Response(status=page.status, body=page.body, headers=CIMultiDict(page.headers))

@@ -1,0 +1,75 @@
+"""The session of the browser that asks: found, replaced, ended.
+
+The invariant: what was ended is dead in Redis before any answer says so (A-20), and this worker's cache forgets it at once.
+"""
+
+from collections.abc import Iterable
+
+from gateway import audit
+from gateway.audit import Audit
+from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from gateway.web.asked import Asked
+
+
+class BrowserSessions:
+    """All methods raise StoreUnavailable: a session that cannot be looked up is neither there nor gone (C-43)."""
+
+    def __init__(self, *, store: SessionStore, cache: SessionCache, audit: Audit) -> None:
+        self._store = store
+        self._cache = cache
+        self._audit = audit
+
+    async def live(self, asked: Asked) -> LiveSession | None:
+        """This browser's session on this host, if it has one that is alive."""
+        token = asked.token
+        if token is None:
+            return None
+        key = self._store.key_of(token)
+        return self._cache.peek(key, asked.route.host) or await self._cache.load(
+            key, asked.route.host, asked.route.name
+        )
+
+    async def replace(self, asked: Asked, session: Session) -> str:
+        """Issue a session and end the browser's earlier one in the same step; the new token."""
+        before = await self.live(asked)
+        if before is None:
+            return await self._store.issue(session)
+        token = await self._store.issue(session, replaces=before.key)
+        self._cache.forget(before.key)
+        self._tell(asked, [before.session], by="new_login")
+        return token
+
+    async def end(self, asked: Asked, *, by: str) -> Session | None:
+        """End this browser's session, and with it every session of the same sign-in at the provider, on all apps.
+
+        Without a provider `sid` that is every session of the person. Returns this browser's.
+        """
+        live = await self.live(asked)
+        if live is None:
+            return None
+        session, who = live.session, live.session.identity
+        own = await self._store.revoke(live.key)
+        if session.provider_sid is not None:
+            others = await self._store.revoke_provider_session(who.issuer, session.provider_sid)
+        else:
+            others = await self._store.revoke_person(who.issuer, who.subject)
+        self._cache.forget(live.key)
+        self._tell(asked, ([own] if own is not None else []) + others, by=by)
+        return session
+
+    def _tell(self, asked: Asked, ended: Iterable[Session], *, by: str) -> None:
+        tell_revoked(self._audit, ended, by=by, request_id=asked.request_id)
+
+
+def tell_revoked(to: Audit, ended: Iterable[Session], *, by: str, request_id: str) -> None:
+    for session in ended:
+        to.event(
+            audit.SESSION_REVOKED,
+            app=session.app,
+            session=session.sid,
+            request_id=request_id,
+            email=session.identity.email,
+            by=by,
+        )

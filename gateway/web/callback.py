@@ -1,0 +1,166 @@
+"""Ends a login: the provider's answer becomes a session. `GET /oauth2/callback`, the one registered redirect_uri of a host.
+
+Each step takes what the one before it returned: LoginAttempt, AuthorizationCode, Claims, Identity, Session. The invariant: nothing is
+redeemed that this browser did not begin under this host (A-53), or that anybody used before (A-54); every login has a new session id
+and ends the one before it (C-40). What `require` asks of a person is the gate's question, not this one's.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway import audit
+from gateway.audit import Audit
+from gateway.config import schema
+from gateway.config.toggles import Registration
+from gateway.directory.provisioner import Provisioner
+from gateway.errors import Refusal, SignInExpired, SignInFailed
+from gateway.gate import account_of
+from gateway.identity import Identity, identity_from_claims
+from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
+from gateway.oidc.provider import Provider
+from gateway.oidc.tokens import SignIn as SignedIn
+from gateway.oidc.tokens import TokenClient
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from gateway.web.asked import Asked
+from gateway.web.attempts import read_cookies
+from gateway.web.browser_session import BrowserSessions
+from gateway.web.pages import Page, Pages, redirect
+from gateway.web.return_to import HOME, is_local
+from gateway.web.sign_in import SignIn, start_url
+
+log = logging.getLogger("doorward.web")
+
+_REMEMBERED: Final = 2 * ATTEMPT_LIFETIME  # a used attempt, in Redis: longer than its cookie could live
+
+
+class Callback:
+    """`registration` says what happens to a person whom the directory does not know, by surface."""
+
+    def __init__(
+        self,
+        *,
+        openid: schema.OpenID,
+        registration: Callable[[schema.Surface], Registration],
+        provider: Provider,
+        tokens: TokenClient,
+        provisioner: Provisioner,
+        store: SessionStore,
+        sessions: BrowserSessions,
+        sign_in: SignIn,
+        pages: Pages,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._openid = openid
+        self._registration = registration
+        self._provider = provider
+        self._tokens = tokens
+        self._provisioner = provisioner
+        self._store = store
+        self._sessions = sessions
+        self._attempts = sign_in.attempts
+        self._pages = pages
+        self._audit = audit
+        self._now = now
+
+    async def __call__(self, asked: Asked) -> Page:
+        state = asked.param("state")
+        attempt = self._attempts.find(state, asked.cookies, asked.route, self._now()) if state is not None else None
+        if attempt is None:
+            return await self._unexpected(asked)
+        try:
+            return await self._finish(asked, attempt)
+        except Refusal as refusal:
+            self._tell(asked, refusal)
+            refusal.facts.setdefault("retry_url", start_url(attempt.return_to))
+            page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
+            return page.plus(("Set-Cookie", self._attempts.drop(attempt, asked.route)))
+
+    async def _unexpected(self, asked: Asked) -> Page:
+        """The back button, a bookmark, a login that took too long, or somebody else's answer (A-53): harmless, and no loop."""
+        if await self._sessions.live(asked) is not None:
+            return redirect(303, HOME)
+        refusal = SignInExpired("no_attempt", cause=_why_unknown(asked), continue_url=start_url(HOME))
+        self._tell(asked, refusal)
+        raise refusal
+
+    async def _finish(self, asked: Asked, attempt: LoginAttempt) -> Page:
+        code = validate_authorization_response(asked.params, attempt, self._provider.metadata, self._now())
+        # SECURITY: used up before it is redeemed: of two requests with one state, one goes on (A-54).
+        if not await self._store.consume(f"login:{attempt.id}", _REMEMBERED):
+            if await self._sessions.live(asked) is not None:
+                return redirect(303, _landing(attempt))
+            raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
+        signed_in = await self._tokens.redeem(code, asked.route.redirect_uri)
+        identity = await self._identify(asked, signed_in)
+        session = self._session(asked, signed_in, identity)
+        token = await self._sessions.replace(asked, session)
+        self._audit.event(
+            audit.LOGIN_SUCCEEDED,
+            app=asked.route.name,
+            session=session.sid,
+            request_id=asked.request_id,
+            email=identity.email,
+        )
+        return redirect(
+            303,
+            _landing(attempt),
+            ("Set-Cookie", asked.site.cookie.set_header(token)),
+            ("Set-Cookie", self._attempts.finish(attempt, asked.route)),
+        )
+
+    async def _identify(self, asked: Asked, signed_in: SignedIn) -> Identity:
+        identity = identity_from_claims(signed_in.claims, self._openid.claims, self._openid.require_verified_email)
+        try:
+            return await self._provisioner.ensure(
+                identity,
+                app=asked.route.name,
+                registration=self._registration(asked.route.config.surface),
+                request_id=asked.request_id,
+            )
+        except Refusal as refusal:
+            refusal.facts.setdefault("account", account_of(identity))
+            if refusal.status == 403:
+                refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
+            raise
+
+    def _session(self, asked: Asked, signed_in: SignedIn, identity: Identity) -> Session:
+        claims, limits = signed_in.claims, asked.route.config.session
+        return Session(
+            key_host=asked.route.host,
+            app=asked.route.name,
+            sid=SessionStore.new_sid(),
+            identity=identity,
+            provider_sid=claims.provider_sid,
+            auth_time=None if claims.auth_time is None else datetime.fromtimestamp(claims.auth_time, UTC),
+            acr=claims.acr,
+            created_at=self._now(),
+            idle=limits.idle,
+            lifetime=limits.lifetime,
+            id_token=signed_in.id_token,
+            access_token=signed_in.access_token,
+            refresh_token=signed_in.refresh_token,
+        )
+
+    def _tell(self, asked: Asked, refusal: Refusal) -> None:
+        reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
+        log.warning(
+            "login refused on %s: %s (%s) request %s", asked.route.host, reason, refusal.detail, asked.request_id
+        )
+        self._audit.event(audit.LOGIN_REFUSED, app=asked.route.name, request_id=asked.request_id, reason=reason)
+
+
+def _landing(attempt: LoginAttempt) -> str:
+    # SECURITY: judged when the login began, and looked at once more where it leads a browser (A-50, A-52).
+    return attempt.return_to if is_local(attempt.return_to) else HOME
+
+
+def _why_unknown(asked: Asked) -> str:
+    """What a person whose cookie did not come back can do. Nothing when the cookies of other sign-ins came: then it is just over."""
+    if read_cookies(asked.cookies, asked.route):
+        return ""
+    secure = " and that the address begins with https://" if asked.route.secure else ""
+    return f"If this happens every time: check that the browser accepts cookies from {asked.route.host}{secure}."

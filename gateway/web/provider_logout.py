@@ -1,0 +1,150 @@
+"""The provider says that somebody signed out: `POST /oauth2/backchannel-logout`, `GET /oauth2/frontchannel-logout`.
+
+The invariant: only a logout token that passed every check ends anything, and 200 is said only when every session it names is dead in
+Redis. The front channel is a page in a frame: it ends nothing but the sign-in that this very browser holds (A-32).
+OpenID Connect Back-Channel Logout 1.0, Front-Channel Logout 1.0.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway import audit
+from gateway.audit import Audit
+from gateway.config import schema
+from gateway.errors import LogoutTokenInvalid, Refusal, StoreUnavailable
+from gateway.oidc.logout import LogoutClaims, receive_logout_token
+from gateway.oidc.provider import Provider
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from gateway.web.asked import Asked, parse_form
+from gateway.web.browser_session import BrowserSessions, tell_revoked
+from gateway.web.pages import Page, as_json
+
+log = logging.getLogger("doorward.web")
+
+LONGEST_TOKEN: Final = 64 * 1024
+_TRIES: Final = 3
+_BETWEEN_TRIES: Final = 0.3
+
+
+class BackChannelLogout:
+    """Answers 200, 400 with an OAuth error, or 5xx; never 200 for what was not done."""
+
+    def __init__(
+        self,
+        *,
+        openid: schema.OpenID,
+        provider: Provider,
+        store: SessionStore,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._openid = openid
+        self._provider = provider
+        self._store = store
+        self._audit = audit
+        self._now = now
+
+    async def __call__(self, asked: Asked) -> Page:
+        try:
+            claims = await receive_logout_token(_logout_token(asked), self._provider, self._openid, self._now())
+            await self._use_up(claims)
+        except LogoutTokenInvalid as refusal:
+            log.warning("logout token refused: %s (%s) request %s", refusal.reason, refusal.detail, asked.request_id)
+            return as_json(400, {"error": "invalid_request", "error_description": f"logout_token: {refusal.reason}"})
+        ended = await self._end(claims)
+        tell_revoked(self._audit, ended, by="backchannel", request_id=asked.request_id)
+        self._audit.event(
+            audit.LOGOUT, app=asked.route.name, request_id=asked.request_id, kind="backchannel", sessions=len(ended)
+        )
+        return as_json(200, {})
+
+    async def _use_up(self, claims: LogoutClaims) -> None:
+        """Raises LogoutTokenInvalid for a token that was here before."""
+        name = hashlib.sha256(f"{claims.issuer}\n{claims.jti}".encode()).hexdigest()
+        # SECURITY: a replayed logout token would end the sessions that the person began since (A-31).
+        keep = max(claims.exp - self._now() + 2 * self._openid.clock_skew, timedelta(minutes=2))
+        if not await self._store.consume(f"logout:{name}", keep):
+            raise LogoutTokenInvalid("replayed")
+
+    async def _end(self, claims: LogoutClaims) -> list[Session]:
+        """The token is used up by now, so a hiccup of Redis must not lose it: a few tries, then 503."""
+        for attempt in range(_TRIES):
+            try:
+                if claims.sid is not None:
+                    return await self._store.revoke_provider_session(claims.issuer, claims.sid)
+                return await self._store.revoke_person(claims.issuer, claims.sub or "")
+            except StoreUnavailable:
+                if attempt == _TRIES - 1:
+                    raise
+                await asyncio.sleep(_BETWEEN_TRIES)
+        return []
+
+
+def _logout_token(asked: Asked) -> str:
+    """The one `logout_token` of the form. Raises LogoutTokenInvalid."""
+    kind = (asked.field(b"content-type") or "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise LogoutTokenInvalid("not_a_form")
+    try:
+        values = [value for name, value in parse_form(asked.body.decode("ascii")) if name == "logout_token"]
+    except (Refusal, UnicodeError) as error:
+        raise LogoutTokenInvalid("not_a_form") from error
+    # SECURITY: of two tokens, two readers take different ones; and nobody signs one this long (A-31).
+    if len(values) != 1 or len(values[0]) > LONGEST_TOKEN:
+        raise LogoutTokenInvalid("token_count_or_size")
+    return values[0]
+
+
+class FrontChannelLogout:
+    """`GET /oauth2/frontchannel-logout?iss=&sid=`, in a frame of the provider's page. Says the same whatever happened."""
+
+    def __init__(self, *, sessions: BrowserSessions, provider: Provider, audit: Audit) -> None:
+        self._sessions = sessions
+        self._provider = provider
+        self._audit = audit
+
+    async def __call__(self, asked: Asked) -> Page:
+        origin = urlsplit(self._provider.metadata.authorization_endpoint)
+        page = _framed_page(f"{origin.scheme}://{origin.netloc}")
+        live = await self._sessions.live(asked)
+        if live is None or not _names(asked, live.session):
+            return page
+        session = await self._sessions.end(asked, by="frontchannel")
+        if session is not None:
+            self._audit.event(
+                audit.LOGOUT,
+                app=asked.route.name,
+                session=session.sid,
+                request_id=asked.request_id,
+                kind="frontchannel",
+            )
+        return page.plus(("Set-Cookie", asked.site.cookie.clear_header()))
+
+
+def _names(asked: Asked, session: Session) -> bool:
+    # SECURITY: without both, any page with a frame could sign people out (A-32).
+    return (
+        session.provider_sid is not None
+        and asked.param("iss") == session.identity.issuer
+        and asked.param("sid") == session.provider_sid
+    )
+
+
+def _framed_page(provider_origin: str) -> Page:
+    return Page(
+        status=200,
+        headers=[
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", f"default-src 'none'; base-uri 'none'; frame-ancestors {provider_origin}"),
+            ("Cache-Control", "no-store"),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+        ],
+        body=b"<!doctype html><title>Signed out</title>",
+    )

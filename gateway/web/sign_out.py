@@ -1,0 +1,221 @@
+"""Signs a person out: here first, then at the provider. `/oauth2/sign_out`, and `/oauth2/signed_out` where the provider sends them back.
+
+The invariant: the sessions are dead in Redis before the browser is sent anywhere (A-20), and nobody is signed out by a page of another
+site, an image or a prefetch (C-49). `/oauth2/signed_out` is the one post_logout_redirect_uri of a host, so that it can be registered
+exactly; where the person wanted to go travels in `state`, sealed, and what comes back instead of it is ignored (A-21, A-22).
+OpenID Connect RP-Initiated Logout 1.0.
+"""
+
+import asyncio
+import base64
+import binascii
+import logging
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from gateway import audit
+from gateway.audit import Audit
+from gateway.config import schema
+from gateway.errors import CrossSiteRequest, ProviderUnavailable, Refusal
+from gateway.gate import account_of
+from gateway.oidc.logout import logout_url
+from gateway.oidc.metadata import ProviderMetadata
+from gateway.oidc.provider import Provider
+from gateway.oidc.tokens import TokenClient
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.session import Session
+from gateway.web.asked import Asked, parse_form
+from gateway.web.browser_session import BrowserSessions
+from gateway.web.pages import Content, Link, Page, Pages, redirect
+from gateway.web.return_to import HOME, Destination, ReturnGuard
+from gateway.web.sign_in import SignIn
+
+log = logging.getLogger("doorward.web")
+
+SIGN_OUT: Final = "/oauth2/sign_out"
+SIGNED_OUT: Final = "/oauth2/signed_out"
+_REVOCATION_SECONDS: Final = 2.0
+
+
+class SignOut:
+    """`GET, POST /oauth2/sign_out?rd=`."""
+
+    def __init__(
+        self,
+        *,
+        openid: schema.OpenID,
+        provider: Provider,
+        tokens: TokenClient,
+        sessions: BrowserSessions,
+        sign_in: SignIn,
+        ring: KeyRing,
+        pages: Pages,
+        audit: Audit,
+    ) -> None:
+        self._openid = openid
+        self._provider = provider
+        self._tokens = tokens
+        self._sessions = sessions
+        self._attempts = sign_in.attempts
+        self._guard = sign_in.guard
+        self._after = AfterSignOut(ring)
+        self._pages = pages
+        self._audit = audit
+
+    async def __call__(self, asked: Asked) -> Page:
+        there = self._guard.find(_wanted(asked), asked.route.host)
+        if asked.head.method == "POST":
+            # SECURITY: a form on another site must not sign anybody out (C-49).
+            if not is_same_origin(asked):
+                raise CrossSiteRequest("sign_out")
+            return await self._sign_out(asked, there)
+        if is_own_click(asked):
+            return await self._sign_out(asked, there)
+        return await self._ask(asked, there)
+
+    async def _ask(self, asked: Asked, there: Destination | None) -> Page:
+        """A button: its click is a POST from our own origin."""
+        live = await self._sessions.live(asked)
+        if live is None:
+            return self._pages.show(signed_out_page(), request_id=asked.request_id)
+        action = SIGN_OUT if there is None else f"{SIGN_OUT}?rd={quote(there.url, safe='/')}"
+        content = Content(
+            code="sign_out",
+            tone="leave",
+            title="Sign out?",
+            message="This ends your session here, and on the other sites that you opened with the same sign-in.",
+            account=account_of(live.session.identity),
+            form_action=action,
+            form_label="Sign out",
+            form_targets=self._leads_to(there),
+            links=(Link(label="Stay signed in", href=HOME),),
+        )
+        return self._pages.show(content, request_id=asked.request_id)
+
+    async def _sign_out(self, asked: Asked, there: Destination | None) -> Page:
+        session = await self._sessions.end(asked, by="sign_out")
+        url = None
+        if session is not None:
+            self._audit.event(
+                audit.LOGOUT,
+                app=asked.route.name,
+                session=session.sid,
+                request_id=asked.request_id,
+                email=session.identity.email,
+                kind="local",
+            )
+            await self._revoke_tokens(session)
+            url = self._provider_url(asked, session, there)
+        landing = SIGNED_OUT if there is None else there.url
+        removed = [asked.site.cookie.clear_header(), *self._attempts.drop_all(asked.cookies, asked.route)]
+        return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
+
+    async def _revoke_tokens(self, session: Session) -> None:
+        """As well as it can be done in two seconds: the sessions are over whatever the provider says."""
+        try:
+            async with asyncio.timeout(_REVOCATION_SECONDS):
+                if session.refresh_token is not None:
+                    await self._tokens.revoke(session.refresh_token, "refresh_token")
+                if session.access_token is not None:
+                    await self._tokens.revoke(session.access_token, "access_token")
+        except (Refusal, TimeoutError) as error:
+            log.info("tokens were not revoked: %s", type(error).__name__)
+
+    def _provider_url(self, asked: Asked, session: Session, there: Destination | None) -> str | None:
+        return logout_url(
+            self._openid,
+            self._metadata(),
+            id_token_hint=session.id_token,
+            client_id=self._openid.client_id,
+            return_to=asked.route.origin + SIGNED_OUT,
+            state=None if there is None else self._after.seal(there.url, asked.route.host),
+        )
+
+    def _metadata(self) -> ProviderMetadata | None:
+        """Signing out here works while the provider is down."""
+        try:
+            return self._provider.metadata
+        except ProviderUnavailable:
+            return None
+
+    def _leads_to(self, there: Destination | None) -> tuple[str, ...]:
+        """Browsers apply form-action to the redirects after a form too: the provider, and where it passes people on to."""
+        metadata = self._metadata()
+        url = self._openid.log_out_url or (metadata.end_session_endpoint if metadata else None) or ""
+        parts = urlsplit(url.partition("{")[0])
+        plain = {f"http://{parts.netloc}"} if parts.scheme == "http" else set()
+        plain |= {there.origin} if there is not None and there.origin is not None else set()
+        return ("https:", *sorted(plain))
+
+
+class SignedOut:
+    """`GET /oauth2/signed_out`: a page, or on to where the person wanted to go."""
+
+    def __init__(self, *, ring: KeyRing, guard: ReturnGuard, pages: Pages) -> None:
+        self._after = AfterSignOut(ring)
+        self._guard = guard
+        self._pages = pages
+
+    async def __call__(self, asked: Asked) -> Page:
+        there = self._guard.find(self._after.open(asked.param("state") or "", asked.route.host), asked.route.host)
+        if there is not None:
+            return redirect(303, there.url)
+        return self._pages.show(signed_out_page(), request_id=asked.request_id)
+
+
+class AfterSignOut:
+    """Where a person wanted to go, as the `state` of a log-out request: sealed, since it comes back through the browser (A-52)."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring.purpose("sign-out")
+
+    def seal(self, url: str, host: str) -> str:
+        return base64.urlsafe_b64encode(self._ring.seal(url.encode(), (host,))).decode().rstrip("=")
+
+    def open(self, state: str, host: str) -> str | None:
+        """None for any text that is not ours: a provider may send none or another (A-21, A-22)."""
+        try:
+            sealed = base64.b64decode(state.encode() + b"=" * (-len(state) % 4), altchars=b"-_", validate=True)
+            return self._ring.open(sealed, (host,)).decode()
+        except (ValueError, binascii.Error):
+            return None
+
+
+def signed_out_page() -> Content:
+    return Content(
+        code="signed_out",
+        tone="done",
+        title="You are signed out",
+        message="Your session here has ended. On a shared computer, close the browser as well.",
+        links=(Link(label="Sign in again", href="/oauth2/start"),),
+    )
+
+
+def is_same_origin(asked: Asked) -> bool:
+    """Whether a page of this very origin sent this: by Sec-Fetch-Site where the browser has it, else by Origin."""
+    site, origin = asked.field(b"sec-fetch-site"), asked.field(b"origin")
+    if site is not None and site != "same-origin":
+        return False
+    # A page under `Referrer-Policy: no-referrer` sends `Origin: null` even to itself.
+    if origin is not None and not (origin == "null" and site is not None):
+        return origin == asked.route.origin
+    return site is not None
+
+
+def is_own_click(asked: Asked) -> bool:
+    """Whether a GET is a person's step from a page of ours: not an image, a frame, a prefetch or a link from elsewhere (C-49)."""
+    return (
+        asked.head.method == "GET"
+        and asked.field(b"sec-fetch-site") == "same-origin"
+        and asked.field(b"sec-fetch-dest") in ("document", "empty")
+        and not asked.prefetching
+    )
+
+
+def _wanted(asked: Asked) -> str | None:
+    """`rd` of the query, or of the form."""
+    found = asked.param("rd")
+    if found is None and asked.head.method == "POST" and asked.body:
+        values = [value for name, value in parse_form(asked.body.decode("ascii", "replace")) if name == "rd"]
+        found = values[0] if len(values) == 1 else None
+    return found

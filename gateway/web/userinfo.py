@@ -1,0 +1,67 @@
+"""Who am I: `GET /oauth2/userinfo`; and the keys that prove it upstream: `GET /.well-known/doorward/jwks.json`.
+
+What is believed about the person and the facts of the session, never a token (C-23); no upstream is asked. Asking does not count as
+using the session.
+"""
+
+import json
+from typing import Any
+
+from gateway.errors import LoginRequired
+from gateway.identity import AssertionSigner
+from gateway.sessions.session import Session
+from gateway.web.asked import Asked
+from gateway.web.browser_session import BrowserSessions
+from gateway.web.pages import Page, as_json
+
+
+class UserInfo:
+    """Raises LoginRequired without a session, StoreUnavailable."""
+
+    def __init__(self, sessions: BrowserSessions) -> None:
+        self._sessions = sessions
+
+    async def __call__(self, asked: Asked) -> Page:
+        live = await self._sessions.live(asked)
+        if live is None:
+            raise LoginRequired("userinfo", sign_in_url=asked.route.origin + "/oauth2/start")
+        return as_json(200, describe(live.session))
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """The fields are named one by one: what is added to a session later is not shown by accident (C-23)."""
+    who = session.identity
+    return {
+        "issuer": who.issuer,
+        "subject": who.subject,
+        "user": who.user or who.subject,
+        "email": who.email,
+        "name": who.name,
+        "preferred_username": who.preferred_username,
+        "groups": list(who.groups),
+        "directory": dict(who.directory),
+        "session": {
+            "sid": session.sid,
+            "app": session.app,
+            "created_at": session.created_at.isoformat(timespec="seconds"),
+            "expires_at": session.expires_at.isoformat(timespec="seconds"),
+            "idle_seconds": int(session.idle.total_seconds()),
+            "auth_time": None if session.auth_time is None else session.auth_time.isoformat(timespec="seconds"),
+            "acr": session.acr,
+        },
+    }
+
+
+class AssertionKeys:
+    """A JWK Set (RFC 7517), public."""
+
+    def __init__(self, signer: AssertionSigner) -> None:
+        self._body = json.dumps(signer.jwks()).encode()
+
+    async def __call__(self, asked: Asked) -> Page:
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Cache-Control", "public, max-age=300"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        return Page(status=200, headers=headers, body=self._body)

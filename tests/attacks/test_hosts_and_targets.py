@@ -1,0 +1,98 @@
+"""Host fields, request targets and methods that name something else than what is judged."""
+
+import pytest
+
+from tests.fakes.house import House
+from tests.fakes.wire import Wire
+from tests.flows.conftest import OpenHouse
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a/b", "a@evil", "a, b", "a:99999", "a:0x50", "[::1", "a\x00", "a" * 4096, "user:pw@portal", "a#", "a?"])
+async def test_a_host_that_is_none_is_400_and_never_500(house: House, value: str) -> None:
+    """B-30."""
+    cookie = await house.session()
+    response = await house.raw(f"GET / HTTP/1.1\r\nHost: {value}\r\nCookie: {cookie}\r\n\r\n".encode("latin-1"))
+    assert response.status == 400
+    assert house.upstream.requests == []
+
+
+async def test_two_hosts_and_no_host_are_400(house: House) -> None:
+    """B-30."""
+    for fields in ("", f"Host: {house.host()}\r\nHost: {house.host()}\r\n", f"Host: {house.host()}\r\nhost: evil\r\n"):
+        assert (await house.raw(f"GET / HTTP/1.1\r\n{fields}\r\n".encode())).status == 400
+    assert house.upstream.requests == []
+
+
+async def test_an_absolute_target_is_judged_by_the_host_it_shares_with_the_host_field(house: House) -> None:
+    """B-31."""
+    cookie, host = await house.session(), house.host()
+    for target in (f"http://{host}/adm?x=1", f"HTTP://{host.upper()}/adm?x=1"):
+        assert (await house.raw(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())).status == 200
+        assert house.upstream.requests[-1].target == "/adm?x=1"
+        assert house.upstream.requests[-1].values("host") == [host.encode()]
+    assert (await house.raw(f"GET http://{host} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())).status == 200
+    assert house.upstream.requests[-1].target == "/"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://evil.example/adm", "http://u:p@{host}/", "http://u@{host}/", "ftp://{host}/", "{host}", "*", "http:///adm", "http://{host}#x", "evil.example:80", "http://{host}@evil/"],
+)  # fmt: skip
+async def test_a_target_that_names_another_place_is_refused(house: House, target: str) -> None:
+    """B-31."""
+    cookie, host = await house.session(), house.host()
+    method = "OPTIONS" if target == "*" else "GET"
+    response = await house.raw(f"{method} {target.format(host=host)} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+    assert response.status in (400, 421)
+    assert house.upstream.requests == []
+
+
+async def test_an_absolute_target_cannot_reach_the_other_app(open_house: OpenHouse) -> None:
+    """B-31: a session of the portal, Host of the portal, target of the dashboard."""
+    house = await open_house(apps={"portal": {}, "dashboard": {"surface": "dashboard"}})
+    cookie = await house.session()
+    data = f"GET http://{house.host('dashboard')}/ HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n"
+    assert (await house.raw(data.encode())).status == 400
+    assert (await house.ask("/", app="dashboard", cookie=cookie)).status == 401
+    assert house.upstreams["dashboard"].requests == []
+
+
+@pytest.mark.parametrize("line", ["CONNECT a:443 HTTP/1.1", "CONNECT /x HTTP/1.1", "TRACE / HTTP/1.1", "FOO / HTTP/1.1", "get / HTTP/1.1"])
+async def test_methods_that_do_not_pass_close_the_connection_and_discard_the_body(house: House, line: str) -> None:
+    """B-32, B-33, B-34."""
+    cookie = await house.session()
+    wire = await Wire.open(house.port)
+    await wire.send(f"{line}\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 28\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n\r\n".encode())
+    assert (await wire.response()).status in (400, 405, 501)
+    assert await wire.ended()
+    await wire.close()
+    assert house.upstream.requests == []
+
+
+@pytest.mark.parametrize("line", ["GET /admin x HTTP/1.1", "GET  /admin HTTP/1.1", "GET\t/admin HTTP/1.1", "GET /admin HTTP/1.1 ", "GET /", "GET / HTTP/2.0"])
+async def test_a_malformed_request_line_is_refused(house: House, line: str) -> None:
+    """C-14, B-12."""
+    response = await house.raw(f"{line}\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n".encode())
+    assert response.status in (400, 505)
+    assert house.upstream.requests == []
+
+
+async def test_limits_answer_414_and_431_at_once_and_dribbled(open_house: OpenHouse) -> None:
+    """B-50."""
+    house = await open_house(limits={"head": "8KiB", "headers": 20})
+    cookie, host = await house.session(), house.host()
+    many = "".join(f"X-{number}: 1\r\n" for number in range(21))
+    cases = {
+        f"GET /{'a' * 9000} HTTP/1.1\r\nHost: {host}\r\n\r\n": 414,
+        f"GET / HTTP/1.1\r\nHost: {host}\r\nX-Big: {'a' * 9000}\r\n\r\n": 431,
+        f"GET / HTTP/1.1\r\nHost: {host}\r\n{many}\r\n": 431,
+        f"GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nX: {'a' * 7000}\r\n\r\n": 200,
+    }
+    for text, status in cases.items():
+        assert (await house.raw(text.encode())).status == status
+    wire = await Wire.open(house.port)
+    data = list(cases)[1].encode()
+    for start in range(0, len(data), 700):
+        await wire.send(data[start : start + 700])
+    assert (await wire.response()).status == 431
+    await wire.close()

@@ -1,0 +1,181 @@
+"""The whole product on this machine: provider, sample applications, directory, and `doorward run` in front of them."""
+
+import base64
+import http.client
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.demo.dashboard import SampleDashboard
+from gateway.demo.nexudus_stub import SERVICE, NexudusStub
+from gateway.demo.people import PEOPLE, Person
+from gateway.demo.portal import SamplePortal
+from tests.e2e.backstage import Backstage
+from tests.e2e.http_client import Answer, ask
+from tests.e2e.processes import Program, free_port
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE.parents[1] / "build" / "e2e"
+NAMES = ("portal", "dashboard", "open")
+
+
+def origin(name: str, port: int) -> str:
+    return f"http://{name}.localhost:{port}"
+
+
+class CertifiedProvider:
+    """`oidc-provider` from npm, which knows the people of the demo and one client."""
+
+    def __init__(self, door_port: int) -> None:
+        self.port = free_port()
+        self.issuer = f"http://127.0.0.1:{self.port}"
+        self.client_id = "doorward"
+        self.client_secret = secrets.token_urlsafe(24)
+        origins = [origin(name, door_port) for name in NAMES]
+        client = {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "redirect_uris": [f"{each}/oauth2/callback" for each in origins],
+            "post_logout_redirect_uris": [f"{each}/oauth2/signed_out" for each in origins],
+            "response_types": ["code"],
+            "grant_types": ["authorization_code", "refresh_token"],
+        }
+        people = {person.subject: claims(person) for person in PEOPLE}
+        given = json.dumps({"port": self.port, "clients": [client], "people": people})
+        self._program = Program(["node", HERE / "provider.mjs"], OUTPUT / "logs" / "provider.log", given=given)
+        self._program.wait_until(lambda: f"ready {self.issuer}" in self._program.log.read_text())
+
+    def stop(self) -> None:
+        self._program.stop()
+
+
+def claims(person: Person) -> dict[str, Any]:
+    return {
+        "email": person.email,
+        "email_verified": True,
+        "name": person.name,
+        "preferred_username": person.preferred_username,
+        "groups": list(person.groups),
+    }
+
+
+class Behind:
+    """What stands behind the door, fresh for each one: the stub of the directory remembers whom it created."""
+
+    def __init__(self) -> None:
+        self.portal = SamplePortal()
+        self.dashboard = SampleDashboard(self.portal.bookings, self.portal.guests)
+        registered = [{"email": person.email, "full_name": person.name} for person in PEOPLE if person.registered]
+        self.directory = NexudusStub(coworkers=registered)
+
+    def accounts(self, email: str) -> int:
+        """How many accounts the directory has for this address."""
+        return sum(account["Email"] == email for account in self.directory.coworkers)
+
+    async def start(self) -> None:
+        for each in (self.portal, self.dashboard, self.directory):
+            await each.start("127.0.0.1", 0)
+
+    async def close(self) -> None:
+        for each in (self.portal, self.dashboard, self.directory):
+            await each.close()
+
+
+def settings(
+    port: int, admin_port: int, provider: CertifiedProvider, behind: Behind, openid: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A whole configuration. The app `open` is the portal again, for those who still may use a password."""
+    portal = {
+        "upstream": behind.portal.url,
+        "surface": "portal",
+        "password_routes": "nexudus",
+        "public": ["GET /assets/**"],
+    }
+    return {
+        "listen": f"127.0.0.1:{port}",
+        "admin_listen": f"127.0.0.1:{admin_port}",
+        "external_url_scheme": "http",
+        "workers": 2,
+        "redis": {"url": "embedded"},
+        "keys": [base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()],
+        "openid": {
+            "authority_url": provider.issuer,
+            "client_id": provider.client_id,
+            "client_secret": provider.client_secret,
+            "create_users": True,
+            "prevent_password_login": True,
+            "prevent_dashboard_password_login": True,
+            "unregistered_when_sso_only": "create",
+            **openid,
+        },
+        "apps": {
+            "portal": {**portal, "hosts": [f"portal.localhost:{port}"]},
+            "open": {**portal, "hosts": [f"open.localhost:{port}"], "unauthenticated": "pass"},
+            "dashboard": {
+                "surface": "dashboard",
+                "hosts": [f"dashboard.localhost:{port}"],
+                "upstream": behind.dashboard.url,
+                "require": {"groups": ["staff"]} if openid.get("enabled", True) else {},
+                "password_routes": "nexudus",
+            },
+        },
+        "directory": {
+            "kind": "nexudus",
+            "base_url": behind.directory.url,
+            "username": SERVICE[0],
+            "password": SERVICE[1],
+            "business_ids": [501],
+            "country_id": 1113,
+            "time_zone_id": 2029,
+        },
+        "pages": {"title": "Harbour Desk"},
+    }
+
+
+def start_gateway(config: Mapping[str, Any], folder: Path) -> Program:
+    """`doorward run` on `config`, started and ready."""
+    file = folder / "doorward.yaml"
+    file.write_text(yaml.safe_dump(dict(config)))
+    doorward = Path(sys.executable).with_name("doorward")
+    program = Program([doorward, "run", file], OUTPUT / "logs" / f"{folder.name}.log")
+    admin_port = int(str(config["admin_listen"]).rpartition(":")[2])
+    program.wait_until(lambda: _is_ready(admin_port))
+    return program
+
+
+class Door:
+    """The gateway with everything behind it, ready to be visited."""
+
+    def __init__(self, port: int, provider: CertifiedProvider, openid: Mapping[str, Any], folder: Path) -> None:
+        self.port = port
+        self.provider = provider
+        self.behind = Behind()
+        self._backstage = Backstage()
+        self._backstage.run(self.behind.start())
+        self._program = start_gateway(settings(port, free_port(), provider, self.behind, openid), folder)
+
+    def origin(self, name: str) -> str:
+        return origin(name, self.port)
+
+    def ask(self, name: str, target: str, **request: Any) -> Answer:
+        return ask(self.port, f"{name}.localhost:{self.port}", target, **request)
+
+    def stop(self) -> int:
+        """The exit status of `doorward run`."""
+        status = self._program.stop()
+        self._backstage.run(self.behind.close())
+        self._backstage.close()
+        return status
+
+
+def _is_ready(admin_port: int) -> bool:
+    try:
+        answer = ask(admin_port, "localhost", "/ready")
+    except (OSError, http.client.HTTPException):
+        return False
+    return answer.status == 200 and json.loads(answer.body)["status"] == "ready"

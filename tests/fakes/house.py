@@ -1,0 +1,126 @@
+"""The whole product in one process: a worker with its door open, before upstreams that record."""
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.app import Worker, utc_now
+from gateway.config.loader import build
+from gateway.identity import Identity
+from gateway.sessions.keyring import new_key
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from tests.fakes.recorder import RecordingUpstream
+from tests.fakes.waiting import eventually
+from tests.fakes.wire import Wire, WireResponse
+
+BROWSER = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n"
+NOBODY = "http://127.0.0.1:9"  # the discard port: nobody listens there
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass
+class House:
+    """`worker` behind `port`; `lines` is all it wrote. Hosts are `NAME.localhost:PORT`."""
+
+    worker: Worker
+    port: int
+    upstreams: dict[str, RecordingUpstream]
+    lines: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    async def open(
+        cls,
+        valkey: str,
+        prefix: str,
+        *,
+        apps: Mapping[str, Mapping[str, Any]] | None = None,
+        openid: Mapping[str, Any] | None = None,
+        upstreams: Mapping[str, str] | None = None,
+        **sections: Any,
+    ) -> "House":
+        """`apps` gives keys besides hosts and upstream; every app without an entry in `upstreams` gets a recorder."""
+        port = free_port()
+        recorders: dict[str, RecordingUpstream] = {}
+        described: dict[str, Any] = {}
+        for name, keys in (apps or {"portal": {}}).items():
+            url = (upstreams or {}).get(name)
+            if url is None:
+                recorders[name] = RecordingUpstream()
+                await recorders[name].start()
+                url = recorders[name].url
+            described[name] = {"hosts": [f"{name}.localhost:{port}"], "upstream": url, **keys}
+        data = {
+            "listen": f"127.0.0.1:{port}",
+            "external_url_scheme": "http",
+            "redis": {"url": valkey, "key_prefix": prefix},
+            "keys": [new_key()],
+            "openid": {"authority_url": NOBODY, "client_id": "doorward", "client_secret": "secret", **(openid or {})},
+            "apps": described,
+            **sections,
+        }
+        lines: list[bytes] = []
+        worker = Worker(build(data), None, lines.append)
+        await worker.start()
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        await worker.listen(sock)
+        house = cls(worker, port, recorders, lines)
+        await eventually(lambda: worker.cache.trusted)
+        return house
+
+    async def close(self) -> None:
+        await self.worker.close(0.5)
+        await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()))
+
+    @property
+    def upstream(self) -> RecordingUpstream:
+        """The portal's."""
+        return self.upstreams["portal"]
+
+    def host(self, app: str = "portal") -> str:
+        return f"{app}.localhost:{self.port}"
+
+    async def session(
+        self, app: str = "portal", *, email: str | None = "bob@example.com", groups: Sequence[str] = (), **more: Any
+    ) -> str:
+        """A session as the callback would issue it; returns the Cookie field's value."""
+        limits = self.worker.config.apps[app].session
+        identity = Identity(
+            issuer="https://login.example.com", subject=more.pop("subject", "bob"), email=email, name=more.pop("name", "Bob"),
+            groups=tuple(groups), preferred_username=None, directory={},
+        )  # fmt: skip
+        facts: dict[str, Any] = {
+            "key_host": self.host(app), "app": app, "sid": SessionStore.new_sid(), "identity": identity, "provider_sid": None,
+            "auth_time": utc_now(), "acr": None, "created_at": utc_now(), "idle": limits.idle, "lifetime": limits.lifetime,
+            "id_token": None, "access_token": None, "refresh_token": None,
+        }  # fmt: skip
+        token = await self.worker.store.issue(Session(**{**facts, **more}))
+        return f"doorward_session={token}"
+
+    async def ask(
+        self, target: str, *, app: str = "portal", method: str = "GET", cookie: str | None = None, fields: str = "", body: bytes | None = None
+    ) -> WireResponse:
+        """One request on a connection of its own. `fields` are whole lines; a body gets its Content-Length."""
+        head = f"{method} {target} HTTP/1.1\r\nHost: {self.host(app)}\r\n{fields}"
+        head += f"Cookie: {cookie}\r\n" if cookie is not None else ""
+        head += f"Content-Length: {len(body)}\r\n" if body is not None else ""
+        return await self.raw(head.encode("latin-1") + b"\r\n" + (body or b""), head_only=method == "HEAD")
+
+    async def raw(self, data: bytes, *, head_only: bool = False) -> WireResponse:
+        wire = await Wire.open(self.port)
+        try:
+            await wire.send(data)
+            return await wire.response(head_only=head_only)
+        finally:
+            await wire.close()
+

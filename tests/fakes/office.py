@@ -1,0 +1,213 @@
+"""The control plane on a port of its own: the pages, a provider and Redis, without the data plane before them.
+
+Apps are `https://portal.example.com` and `https://dashboard.example.com`; a `Browser` is told that both live on the same port.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from gateway.audit import Audit
+from gateway.config import schema
+from gateway.config.toggles import Registration
+from gateway.demo.provider import DemoClient
+from gateway.directory.account import Account
+from gateway.directory.notes import Notes
+from gateway.directory.provisioner import Provisioner
+from gateway.gate import Site
+from gateway.identity import AssertionSigner, Identity
+from gateway.leases import Leases
+from gateway.oidc.calls import open_session
+from gateway.oidc.provider import Provider
+from gateway.oidc.tokens import TokenClient
+from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.sessions.client import connect_for_pushes
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from gateway.web.app import WebParts, build_app
+from gateway.web.pages import Pages
+from gateway.web.sign_in import SignIn
+from tests.fakes.browser import Answer, Browser
+from tests.fakes.clock import SettableClock
+from tests.fakes.provider import MIA, MisbehavingProvider
+from tests.fakes.waiting import eventually
+from tests.unit.web.made import DASHBOARD, DASHBOARD_ORIGIN, PORTAL, PORTAL_ORIGIN, made_config, made_sites
+
+SECRET = "a secret of some length"
+COOKIE = "__Host-doorward_session"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class EmptyDirectory:
+    """Knows nobody."""
+
+    async def find(self, email: str) -> Account | None:
+        return None
+
+    async def fetch(self, account_id: str, email: str) -> Account | None:
+        return None
+
+    async def create(self, identity: Identity) -> str:
+        raise AssertionError("nobody is to be created here")
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Office:
+    """`registration` is what the toggles say; `lines` is everything the audit wrote."""
+
+    def __init__(self, valkey: str, redis: Redis, prefix: str, clock: SettableClock) -> None:
+        self.clock = clock
+        self.lines: list[dict[str, Any]] = []
+        self.registration: Registration = "skip"
+        self.origins = (PORTAL_ORIGIN, DASHBOARD_ORIGIN)
+        self.provider = MisbehavingProvider(now=clock.now, issuer=f"http://127.0.0.1:{free_port()}")
+        self.port = 0
+        self._valkey = schema.Redis(url=SecretStr(valkey))
+        self.redis = redis
+        self.prefix = prefix
+
+    async def open(
+        self, *, sections: Mapping[str, Any] | None = None, provider_is_up: bool = True, http: bool = False
+    ) -> None:
+        """`sections` override the configuration; `http`: the apps are plain http (as on a loopback name)."""
+        if http:
+            self.origins = (f"http://{PORTAL}", f"http://{DASHBOARD}")
+        self.provider.register(self._client())
+        if provider_is_up:
+            await self.start_provider()
+        extra = dict(sections or {})
+        openid = {
+            "authority_url": self.provider.issuer,
+            "client_id": "doorward",
+            "client_secret": SECRET,
+            **extra.pop("openid", {}),
+        }
+        scheme = {"external_url_scheme": "http", "allow_insecure_http": True} if http else {}
+        config = made_config(openid=openid, **scheme, **extra)
+        self.ring = KeyRing(config.keys)
+        self.store = SessionStore(self.redis, self.ring, self.prefix, self.clock.now)
+        self.cache = SessionCache(self.store, lambda: connect_for_pushes(self._valkey), time.monotonic)
+        self.cache.start()
+        self.audit = Audit(lambda line: self.lines.append(json.loads(line)), now=self.clock.now)
+        self._http = open_session()
+        self.known_provider = Provider(config.openid, self._http)
+        self.sites: Mapping[str, Site] = made_sites(config)
+        await self._serve(config)
+        await eventually(lambda: self.cache.trusted)
+        self.known_provider.start()
+        if provider_is_up:
+            await eventually(lambda: self.known_provider.ready)
+
+    async def start_provider(self) -> None:
+        await self.provider.start(port=urlsplit(self.provider.issuer).port or 0)
+
+    def _client(self) -> DemoClient:
+        return DemoClient(
+            client_id="doorward",
+            client_secret=SECRET,
+            redirect_uris=tuple(f"{one}/oauth2/callback" for one in self.origins),
+            post_logout_redirect_uris=tuple(f"{one}/oauth2/signed_out" for one in self.origins),
+        )
+
+    async def _serve(self, config: schema.Config) -> None:
+        pages = Pages(config.pages)
+        sign_in = SignIn(
+            openid=config.openid,
+            provider=self.known_provider,
+            sites=self.sites,
+            ring=self.ring,
+            pages=pages,
+            audit=self.audit,
+            now=self.clock.now,
+        )
+        self.sign_in = sign_in
+        leases, notes = Leases(self.redis, self.prefix, time.monotonic), Notes(self.redis, self.prefix)
+        parts = WebParts(
+            openid=config.openid,
+            sites=self.sites,
+            ring=self.ring,
+            pages=pages,
+            audit=self.audit,
+            sign_in=sign_in,
+            provider=self.known_provider,
+            tokens=TokenClient(self.known_provider, config.openid, now=self.clock.now),
+            provisioner=Provisioner(EmptyDirectory(), leases, self.audit, notes=notes, timeout=timedelta(seconds=5)),
+            registration=lambda surface: self.registration if surface == "portal" else "skip",
+            store=self.store,
+            cache=self.cache,
+            signer=AssertionSigner(self.ring.raw),
+            now=self.clock.now,
+        )
+        self._runner = web.AppRunner(build_app(parts), access_log=None, auto_decompress=False)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        await self.cache.close()
+        await self.known_provider.close()
+        await self._http.close()
+        await self.provider.close()
+
+    # --- what tests do ---
+
+    def browser(self) -> Browser:
+        return Browser(dict.fromkeys(self.origins, self.port))
+
+    async def sign_in_as(
+        self, browser: Browser, subject: str = str(MIA["sub"]), *, rd: str = "/", origin: str = PORTAL_ORIGIN
+    ) -> Answer:
+        """A whole login; ends on the answer of the callback. The app behind is not there, so nothing further is asked."""
+        await self.arrive(browser, subject, rd=rd, origin=origin)
+        return await browser.follow()
+
+    async def arrive(
+        self, browser: Browser, subject: str = str(MIA["sub"]), *, rd: str = "/", origin: str = PORTAL_ORIGIN
+    ) -> str:
+        """A login up to the redirect to the callback, which is returned and not yet followed."""
+        await browser.open(f"{origin}/oauth2/start?rd={rd}", follow=False)
+        return await self.choose(browser, subject)
+
+    async def choose(self, browser: Browser, subject: str = str(MIA["sub"])) -> str:
+        """At the provider, until it sends the browser back."""
+        await browser.follow()
+        while "/oauth2/callback" not in browser.page.location:
+            if browser.page.location:
+                await browser.follow()
+            else:
+                await browser.submit(0, follow=False, person=subject)
+        return browser.page.location
+
+    def token(self, browser: Browser, host: str = PORTAL) -> str | None:
+        cookie = browser.jar.named(COOKIE, host)
+        return cookie.value if cookie else None
+
+    async def session(self, token: str, host: str = PORTAL, app: str = "portal") -> Session | None:
+        """What Redis has under a token."""
+        stored = await self.store.fetch(self.store.key_of(token), host, app)
+        return stored.session if stored else None
+
+    async def live(self, token: str, host: str = PORTAL, app: str = "portal") -> LiveSession | None:
+        return await self.cache.load(self.store.key_of(token), host, app)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == name]

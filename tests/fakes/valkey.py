@@ -1,0 +1,109 @@
+"""A real Valkey, and a link to any server that can be made to misbehave."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.sessions.embedded import EmbeddedValkey
+
+
+@contextmanager
+def running_valkey(*, keeps_data: bool = False) -> Iterator[EmbeddedValkey]:
+    """A server of one's own: to be stopped, filled, locked, paused. With `keeps_data` it survives its own restart."""
+    folder = Path(tempfile.mkdtemp(prefix="doorward-test-"))
+    server = EmbeddedValkey(folder if keeps_data else None)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class FlakyLink:
+    """Stands between clients and a server (`redis://host:port`, `http://host:port` or `unix:///path`), on a TCP port.
+
+    `delay`: seconds that each piece waits, in either direction. `stall()`: pieces stop on their way, connections stay.
+    `cut()`: all connections are reset. `refuse()`: new ones are reset too. `restore()`: all is well again.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.delay = 0.0
+        self.port = 0
+        self.accepted = 0
+        self._target = urlsplit(target)
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """The way in, for a Redis client."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> "FlakyLink":
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.refuse()
+        self._flowing.set()
+
+    def stall(self) -> None:
+        self._flowing.clear()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def refuse(self) -> None:
+        self._refusing = True
+        self.cut()
+
+    def restore(self) -> None:
+        self._refusing = False
+        self._flowing.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self._refusing:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await self._dial()
+        except OSError:
+            writer.transport.abort()
+            return
+        both = {writer, far_writer}
+        self._writers |= both
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            self._writers -= both
+            for end in both:
+                end.transport.abort()
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.scheme == "unix":
+            return await asyncio.open_unix_connection(self._target.path)
+        return await asyncio.open_connection(self._target.hostname, self._target.port)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._flowing.wait()
+                writer.write(piece)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()

@@ -1,0 +1,136 @@
+"""WebSockets and other long connections: opened by a session, ended with it."""
+
+import asyncio
+import base64
+import hashlib
+
+from tests.fakes.house import House
+from tests.fakes.recorder import Recorded
+from tests.fakes.waiting import eventually
+from tests.fakes.wire import Wire
+
+KEY = base64.b64encode(b"0123456789abcdef").decode()
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+async def echo_socket(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    proof = base64.b64encode(hashlib.sha1(request.values("sec-websocket-key")[0] + GUID).digest())
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + proof + b"\r\n\r\nhello")
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+def handshake(house: House, cookie: str | None, *, origin: str | None = None, extra: str = "") -> bytes:
+    lines = [f"GET /socket HTTP/1.1\r\nHost: {house.host()}", "Connection: Upgrade", "Upgrade: websocket"]
+    lines += [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"]
+    lines += [f"Cookie: {cookie}"] if cookie else []
+    lines += [f"Origin: {origin}"] if origin else []
+    return ("\r\n".join(lines) + "\r\n" + extra + "\r\n").encode()
+
+
+async def open_socket(house: House, cookie: str) -> Wire:
+    house.upstream.answer = echo_socket
+    wire = await Wire.open(house.port)
+    await wire.send(handshake(house, cookie, origin=f"http://{house.host()}"))
+    assert (await wire.response()).status == 101
+    assert await wire.reader.readexactly(5) == b"hello"
+    return wire
+
+
+async def test_a_websocket_passes_bytes_both_ways(house: House) -> None:
+    wire = await open_socket(house, await house.session())
+    body = bytes(range(256)) * 4096
+    wire.writer.write(body)
+    assert await wire.reader.readexactly(len(body)) == body
+    request = house.upstream.requests[0]
+    assert request.values("x-forwarded-user") == [b"bob"]
+    assert request.values("upgrade") == [b"websocket"]
+    await wire.close()
+
+
+async def test_a_websocket_without_a_session_is_401_and_with_anothers_origin_403(house: House) -> None:
+    """C-19."""
+    house.upstream.answer = echo_socket
+    assert (await house.raw(handshake(house, None))).status == 401
+    cookie = await house.session()
+    assert (await house.raw(handshake(house, cookie, origin="https://evil.example"))).status == 403
+    assert house.upstream.requests == []
+
+
+async def test_a_handshake_that_is_none_never_becomes_101(house: House) -> None:
+    """B-40."""
+    house.upstream.answer = echo_socket
+    cookie = await house.session()
+    sound = handshake(house, cookie)
+    cases = {
+        sound.replace(f"Sec-WebSocket-Key: {KEY}\r\n".encode(), b""): 400,
+        sound.replace(b"Version: 13", b"Version: 12"): 426,
+        handshake(house, cookie, extra=f"Sec-WebSocket-Key: {KEY}\r\n"): 400,
+        sound.replace(b"GET ", b"POST "): 400,
+        sound.replace(b"HTTP/1.1", b"HTTP/1.0"): 400,
+        handshake(house, cookie, extra="Content-Length: 3\r\n") + b"abc": 400,
+    }
+    for data, status in cases.items():
+        assert (await house.raw(data)).status == status
+    assert house.upstream.requests == []
+
+
+async def test_a_101_that_nobody_asked_for_is_a_502(house: House) -> None:
+    """B-42."""
+
+    async def unasked(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\nraw bytes")
+
+    house.upstream.answer = unasked
+    cookie = await house.session()
+    assert (await house.ask("/", cookie=cookie)).status == 502
+    assert (await house.ask("/", cookie=cookie, fields="Connection: Upgrade\r\nUpgrade: foo\r\n")).status == 502
+    assert house.upstream.requests[-1].values("upgrade") == []
+
+
+async def test_a_flood_of_interim_responses_is_a_502(house: House) -> None:
+    """B-42."""
+
+    async def flood(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(10_000):
+            writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+
+    house.upstream.answer = flood
+    wire = await Wire.open(house.port)
+    await wire.send(f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n".encode())
+    statuses = [(await wire.response()).status]
+    while statuses[-1] == 103:
+        statuses.append((await wire.response()).status)
+    assert statuses[-1] == 502
+    assert len(statuses) < 100
+    await wire.close()
+
+
+async def test_a_websocket_and_an_upload_end_when_the_session_is_revoked(house: House) -> None:
+    """C-19, C-44."""
+    cookie = await house.session()
+    wire = await open_socket(house, cookie)
+    upload = await Wire.open(house.port)
+    await upload.send(f"POST /up HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 100000\r\n\r\nbegin".encode())
+    await eventually(lambda: len(house.upstream.requests) == 2)
+    store = house.worker.store
+    await store.revoke(store.key_of(cookie.partition("=")[2]))
+    assert await wire.ended()
+    assert await upload.ended()
+    assert (await house.ask("/", cookie=cookie)).status == 401
+
+
+async def test_another_process_that_revokes_is_heard(house: House, valkey: str) -> None:
+    """C-44: the record is deleted behind the worker's back, as another worker or an operator does it."""
+    from redis.asyncio import Redis
+
+    cookie = await house.session()
+    wire = await open_socket(house, cookie)
+    other: Redis = Redis.from_url(valkey)
+    prefix = house.worker.config.redis.key_prefix
+    async for key in other.scan_iter(match=prefix + "s:*"):
+        await other.delete(key)
+    await other.aclose()
+    assert await wire.ended()
+    assert (await house.ask("/", cookie=cookie)).status == 401

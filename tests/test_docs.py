@@ -1,0 +1,218 @@
+"""What the documents say is so: commands and options exist, links resolve, every key is explained, every example loads."""
+
+import base64
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from gateway import cli, errors
+from gateway.config.loader import load_config
+from gateway.config.schema import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "deploy" / "guides").glob("*.md")])
+EXAMPLE = ROOT / "config" / "gateway.example.yaml"
+WHOLE_CONFIGS = [EXAMPLE, ROOT / "config" / "minimal.yaml", ROOT / "deploy" / "doorward.yaml"]
+A_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def fences(document: Path, *languages: str) -> Iterator[str]:
+    for indent, language, body in re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", document.read_text(), re.M | re.S):
+        if language in languages:
+            yield re.sub(rf"^{indent}", "", body, flags=re.M)
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands(document: Path, program: str) -> set[tuple[str, ...]]:
+    """Every call of `program` in shell examples and in inline code, as words."""
+    lines = [line for body in fences(document, "sh") for line in body.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", document.read_text(), flags=re.S))
+    pattern = re.compile(rf"(?:^|[\s(/]){re.escape(program)} ([^#>|)]+)")
+    return {tuple(shlex.split(found)) for line in lines for found in pattern.findall(line)}
+
+
+@every_document
+def test_every_make_target_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.M))
+    wanted = {word for words in commands(document, "make") for word in words if re.fullmatch(r"[a-z0-9]+", word)}
+    assert wanted <= targets
+
+
+@cache
+def help_of(*command: str) -> str | None:
+    """What `doorward COMMAND --help` prints, or None when there is no such command."""
+    environ = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    done = CliRunner().invoke(cli.app, [*command, "--help"], env=environ)
+    return done.output if done.exit_code == 0 else None
+
+
+@every_document
+def test_every_doorward_command_and_option_exists(document: Path) -> None:
+    for words in commands(document, "doorward"):
+        named = words[:2] if words[0] == "keys" else words[:1]
+        if not all(re.fullmatch(r"[a-z]+", word) for word in named):
+            continue
+        text = help_of(*named)
+        assert text is not None, f"doorward {' '.join(named)}"
+        assert [word for word in words if word.startswith("--") and word not in text] == []
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_every_relative_link_resolves(document: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_guide_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    guides = [path for path in DOCUMENTS if path.parent.name == "guides"]
+    assert [path.name for path in guides if f"deploy/guides/{path.name}" not in readme] == []
+
+
+# --- configuration ----------------------------------------------------------------------------------------------------
+
+
+def keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Dotted paths of every key below `model`; `*` stands for a name that the operator chooses and for an entry of a list."""
+    for name, field in model.model_fields.items():
+        here = f"{path}{field.alias or name}"
+        yield here
+        for inner, step in models_in(field.annotation):
+            yield from keys(inner, f"{here}.{step}")
+
+
+def models_in(annotation: Any, step: str = "") -> Iterator[tuple[type[BaseModel], str]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, step
+    elif getattr(annotation, "__origin__", None) in (dict, tuple):
+        for argument in get_args(annotation):
+            yield from models_in(argument, "*.")
+    else:
+        for argument in get_args(annotation):
+            yield from models_in(argument, step)
+
+
+def given_keys(data: Any, path: str = "") -> Iterator[str]:
+    if isinstance(data, dict):
+        for name, value in data.items():
+            named = path in ("apps.",) or path.endswith(".headers.")
+            here = f"{path}{'*' if named else name}"
+            yield here
+            yield from given_keys(value, f"{here}.")
+    elif isinstance(data, list):
+        for value in data:
+            yield from given_keys(value, f"{path}*.")
+
+
+def test_the_example_shows_every_key() -> None:
+    text = EXAMPLE.read_text()
+    shown = set(given_keys(yaml.safe_load(text)))
+    # Keys of rules that the example does not use are explained in its comments.
+    missing = [key for key in keys(Config) if key not in shown and not re.search(rf"#.*\b{key.split('.')[-1]}\b", text)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("file", WHOLE_CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_whole_configuration_of_the_repository_loads(file: Path, tmp_path: Path) -> None:
+    load(file.read_text(), tmp_path)
+
+
+WHOLE_SNIPPETS = [
+    pytest.param(body, id=f"{document.stem}-{number}")
+    for document in DOCUMENTS
+    for number, body in enumerate(fences(document, "yaml"))
+    if re.search(r"^openid:", body, re.M) and re.search(r"^apps:", body, re.M)
+]
+PARTIAL_SNIPPETS = [
+    pytest.param(body, id=f"{document.stem}-{number}")
+    for document in DOCUMENTS
+    for number, body in enumerate(fences(document, "yaml"))
+    if not (re.search(r"^openid:", body, re.M) and re.search(r"^apps:", body, re.M))
+]
+
+
+@pytest.mark.parametrize("snippet", WHOLE_SNIPPETS)
+def test_every_whole_configuration_in_a_guide_loads(snippet: str, tmp_path: Path) -> None:
+    load(snippet, tmp_path)
+
+
+@pytest.mark.parametrize("snippet", PARTIAL_SNIPPETS)
+def test_every_part_of_a_configuration_in_a_guide_fits_into_one(snippet: str, tmp_path: Path) -> None:
+    whole = yaml.safe_load((ROOT / "config" / "minimal.yaml").read_text())
+    for section, values in yaml.safe_load(snippet).items():
+        whole[section] = {**whole.get(section, {}), **values} if section == "openid" else values
+    load(yaml.safe_dump(whole), tmp_path)
+
+
+def load(text: str, folder: Path) -> Config:
+    """Loads a configuration as its operator would have it: every variable is set, every file is there."""
+    here = text.replace("file:/", f"file:{folder}/")
+    for name in re.findall(rf"file:({re.escape(str(folder))}[^\s\]\"']+)", here):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(A_KEY)
+    environ: Mapping[str, str] = dict.fromkeys(re.findall(r"\$\{(\w+)\}", here), A_KEY)
+    file = folder / "doorward.yaml"
+    file.write_text(here)
+    return load_config(file, environ)
+
+
+# --- troubleshooting and promises -------------------------------------------------------------------------------------
+
+
+def refusals(kind: type[errors.Refusal] = errors.Refusal) -> Iterator[type[errors.Refusal]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from refusals(child)
+
+
+@pytest.mark.parametrize("refusal", [kind for kind in refusals() if kind.__module__ == errors.__name__])
+def test_what_a_page_says_is_found_in_the_troubleshooting_guide(refusal: type[errors.Refusal]) -> None:
+    guide = re.sub(r"\s+", " ", (ROOT / "deploy" / "guides" / "troubleshooting.md").read_text())
+    assert f"`{refusal.code}`" in guide
+    assert refusal.title in guide
+
+
+def promises() -> Iterator[tuple[str, set[str], list[Path]]]:
+    for line in (ROOT / "SECURITY.md").read_text().splitlines():
+        if re.match(r"\| .*\b[A-D]-\d\d", line):
+            _, promise, cases, tests, _ = line.split("|")
+            files = [ROOT / name for name in re.findall(r"`(tests/[\w/]+\.py)`", tests)]
+            yield promise.strip(), set(re.findall(r"\b[A-D]-\d\d\b", cases)), files
+
+
+def test_every_promise_names_its_cases_and_the_tests_that_name_them() -> None:
+    assert len(list(promises())) >= 8
+    for promise, cases, files in promises():
+        assert cases, promise
+        assert files, promise
+        missing = [str(file) for file in files if not file.exists()]
+        assert missing == [], promise
+        named = {case for file in files for case in re.findall(r"\b[A-D]-\d\d\b", file.read_text())}
+        assert cases - named == set(), promise

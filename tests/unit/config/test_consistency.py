@@ -1,0 +1,165 @@
+"""What must stand together: one test an option that would otherwise be unsafe or silently without effect."""
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from tests.unit.config.made import KEY, NEXUDUS, OTHER_KEY, problems_with
+
+OFF = {"openid": {"enabled": False}, "keys": []}
+
+
+def pem(key: Any, password: bytes | None = None) -> str:
+    how = NoEncryption() if password is None else BestAvailableEncryption(password)
+    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how).decode())
+
+
+def said(changes: dict[str, Any]) -> list[str]:
+    return [f"{problem.key}: {problem.what}" for problem in problems_with(changes)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"tls": {"certificate": "/a.pem"}}, "tls: needs both certificate and key"),
+        ({"tls": {"key": "/a.pem"}}, "tls: needs both certificate and key"),
+        ({"redis": {"url": "rediss://h", "tls": {"key": "/a"}}}, "redis.tls: needs both certificate and key"),
+        ({"redis": {"url": "redis://h", "tls": {"ca": "/a"}}}, "redis.tls: is given, but redis.url does not use TLS"),
+        ({"redis": {"url": "redis://h", "data_dir": "/a"}}, "redis.data_dir: is given, but redis.url is not embedded"),
+        ({"keys": []}, "keys: is missing"),
+        ({"keys": [KEY, OTHER_KEY, KEY]}, "keys[2]: is the same key as keys[0]"),
+        ({"keys": [KEY, KEY + "="]}, "keys[1]: is the same key as keys[0]"),
+        ({"openid.authority_url": ...}, "openid.authority_url: is missing"),
+        ({"openid.client_id": ""}, "openid.client_id: is missing"),
+        ({"openid.client_secret": ...}, "openid.client_secret: is missing for client_secret_basic"),
+        ({"openid.client_secret": ""}, "openid.client_secret: is empty"),
+        ({"openid.scopes": ["email"]}, "openid.scopes: does not contain openid"),
+        ({"openid.scopes": []}, "openid.scopes: does not contain openid"),
+        ({"openid.scopes": ["openid", "email", "email"]}, "openid.scopes: names a scope twice"),
+        ({"apps.portal.hosts": []}, "apps.portal.hosts: is empty"),
+        ({"apps.portal.hosts": ["a.example", "A.example"]}, "apps.portal.hosts[1]: is the same host as apps.portal.hosts[0]"),
+        ({"apps.portal.hosts": ["a.example", "a.example:443"]}, "apps.portal.hosts[1]: is the same host as apps.portal.hosts[0]"),
+        ({"apps.portal.session": {"lifetime": "1h"}}, "apps.portal.session: has an idle timeout longer than its lifetime"),
+        ({"apps.portal.session": {"idle": "0s"}}, "apps.portal.session.idle: '0s' is out of bounds"),
+        ({"apps.portal.session": {"lifetime": "401d"}}, "apps.portal.session.lifetime: '401d' is out of bounds"),
+        ({"apps.portal.timeouts": {"connect": "0s"}}, "apps.portal.timeouts.connect: '0s' is out of bounds"),
+        ({"directory": {"timeout": "3m"}}, "directory.timeout: '3m' is out of bounds"),
+        ({"openid.clock_skew": "1h"}, "openid.clock_skew: '1h' is out of bounds"),
+        ({"limits": {"head": "512B"}}, "limits.head: '512B' is out of bounds"),
+        ({"limits": {"headers": 100000}}, "limits.headers: 100000 is out of bounds"),
+        ({"limits": {"watched_body": "1GiB"}}, "limits.watched_body: '1GiB' is out of bounds"),
+        ({"apps.portal.upstream_tls": {"server_name": "x"}}, "apps.portal.upstream_tls: is given, but the upstream is not https"),
+        ({"apps.portal.headers": {"X-Id": "{email}", "x-id": "{name}"}}, "apps.portal.headers.x-id: is the same header as another one"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "require": {"groups": ["a"]}}]}, "apps.portal.rules[0]: is public and"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "max_age": "1h"}]}, "apps.portal.rules[0]: is public and"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "acr": ["a"]}]}, "apps.portal.rules[0]: is public and"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "max_age": "0s"}]}, "apps.portal.rules[0].max_age: '0s' is out of bounds"),
+        ({"apps.portal.password_routes": [{"match": "* /x", "when": {}}]}, "apps.portal.password_routes[0].when: names nothing"),
+        ({"apps.portal.password_routes": [{"match": "* /x", "when": {"form": {}}}]}, "apps.portal.password_routes[0].when: names nothing"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], expected: str) -> None:
+    """C-21."""
+    (problem,) = said(changes)
+    assert problem.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"admin_listen": "127.0.0.1:4180"},
+        {"listen": "0.0.0.0:4181"},
+        {"listen": "unix:/run/a", "admin_listen": "unix:/run/a"},
+    ],
+)
+def test_health_and_metrics_never_share_the_public_listener(changes: dict[str, Any]) -> None:
+    """C-23."""
+    assert said(changes) == ["admin_listen: is the same address as listen"]
+
+
+@pytest.mark.parametrize("where", ["apps.portal.require", "rule"])
+@pytest.mark.parametrize("name", ["groups", "emails", "email_domains"])
+@pytest.mark.parametrize("entries", [[], [""], [" "]])
+def test_an_empty_allow_list_is_refused(where: str, name: str, entries: list[str]) -> None:
+    """C-21, C-20: it would let in everybody, or whoever has an empty claim."""
+    require = {name: entries}
+    changes = {"apps.portal.rules": [{"match": ["* /x"], "require": require}]} if where == "rule" else {where: require}
+    key = "apps.portal.rules[0].require" if where == "rule" else where
+    (problem,) = problems_with(changes)
+    assert problem.key in (f"{key}.{name}", f"{key}.{name}[0]")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"apps.portal.require": {"groups": ["a"]}}, "apps.portal.require"),
+        ({"apps.portal.require": {"emails": ["a@b.example"]}}, "apps.portal.require"),
+        ({"apps.portal.require": {"email_domains": ["b.example"]}}, "apps.portal.require"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "require": {"groups": ["a"]}}]}, "apps.portal.rules[0]"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "max_age": "1h"}]}, "apps.portal.rules[0]"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "acr": ["a"]}]}, "apps.portal.rules[0]"),
+    ],
+)
+def test_nobody_can_be_required_while_nobody_can_sign_in(changes: dict[str, Any], key: str) -> None:
+    """C-20: enabled: off must not open what `require` closes."""
+    assert said(changes | OFF) == [f"{key}: asks for a person, but openid.enabled is off and nobody can sign in"]
+
+
+def test_a_plain_proxy_needs_neither_keys_nor_provider() -> None:
+    assert said(OFF) == []
+
+
+@pytest.mark.parametrize("how", ["none", "private_key_jwt"])
+def test_a_client_without_a_secret_needs_none(how: str) -> None:
+    changes = {"openid.client_secret": ..., "openid.client_authentication": how}
+    assert said(changes | {"openid.client_private_key": pem(ec.generate_private_key(ec.SECP256R1()))}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (None, "is missing for private_key_jwt"),
+        ("no key", "is not a private key without a passphrase"),
+        (pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "is not a private key without a passphrase"),
+        (pem(rsa.generate_private_key(65537, 1024)), "is too short"),
+        (pem(x25519.X25519PrivateKey.generate()), "is of a kind that is not used here"),
+        ("{", "is not JSON"),
+        ('{"kty":"RSA","n":"x","e":"AQAB"}', "is not a private JWK"),
+        ('{"kty":"oct","k":"x","d":"y"}', "is not a private JWK"),
+    ],
+)
+def test_a_private_key_that_cannot_sign_is_refused(key: str | None, expected: str) -> None:
+    """C-21: an unusable key stops the start, not the first login."""
+    changes = {"openid.client_authentication": "private_key_jwt", "openid.client_private_key": key}
+    assert said(changes) == [f"openid.client_private_key: {expected}"]
+
+
+def test_a_private_jwk_is_a_private_key() -> None:
+    jwk = '{"kty":"EC","crv":"P-256","x":"x","y":"y","d":"d"}'
+    assert said({"openid.client_authentication": "private_key_jwt", "openid.client_private_key": jwk}) == []
+
+
+@pytest.mark.parametrize("name", ["base_url", "username", "password", "business_ids", "country_id", "time_zone_id"])
+def test_the_nexudus_directory_needs_all_of_its_settings(name: str) -> None:
+    directory = {key: value for key, value in NEXUDUS.items() if key != name}
+    assert said({"directory": directory, "openid.create_users": True}) == [f"directory.{name}: is missing for nexudus"]
+
+
+def test_country_and_time_zone_are_only_needed_to_create() -> None:
+    directory = {key: value for key, value in NEXUDUS.items() if key not in ("country_id", "time_zone_id")}
+    assert said({"directory": directory}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("business_ids", [0]), ("business_ids", [True]), ("country_id", -1), ("business_ids", [1, 1])]
+)
+def test_the_numbers_of_the_directory_are_numbers(name: str, value: object) -> None:
+    (problem,) = problems_with({"directory": NEXUDUS | {name: value}})
+    assert problem.key.startswith(f"directory.{name}")
+
+
+@pytest.mark.parametrize("kind", ["scim", "http"])
+def test_directories_that_are_not_in_this_release_are_refused_by_name(kind: str) -> None:
+    assert said({"directory": {"kind": kind}}) == [f"directory.kind: {kind!r} is not in this release"]

@@ -1,0 +1,103 @@
+"""Unsafe combinations: refused unless asked for by name, or said at every start."""
+
+from typing import Any
+
+import pytest
+
+from gateway.config.safety import warnings
+from tests.unit.config.made import KEY, NEXUDUS, config_with, keys_with
+
+QUIET: dict[str, Any] = {"redis": {"url": "rediss://h"}, "trusted_proxies": ["127.0.0.1"]}
+HTTP = {"external_url_scheme": "http", "apps.portal.hosts": ["portal.localhost:4180"]}
+
+
+@pytest.mark.parametrize(
+    "hosts", [["localhost:4180"], ["portal.localhost:4180"], ["127.0.0.1:4180", "[::1]:4180"], ["127.1.2.3"]]
+)
+def test_http_is_for_loopback_names(hosts: list[str]) -> None:
+    assert keys_with({"external_url_scheme": "http", "apps.portal.hosts": hosts}) == []
+
+
+@pytest.mark.parametrize("hosts", [["portal.example.com"], ["portal.localhost", "10.0.0.1"], ["localhost.example.com"]])
+def test_http_on_any_other_name_must_be_asked_for(hosts: list[str]) -> None:
+    """C-16: a cookie without Secure would travel where it can be read."""
+    changes = {"external_url_scheme": "http", "apps.portal.hosts": hosts}
+    assert keys_with(changes) == ["external_url_scheme"]
+    assert keys_with(changes | {"allow_insecure_http": True}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("openid.authority_url", "http://login.example.com"),
+        ("openid.log_out_url", "http://login.example.com/logout?to={return_to}"),
+        ("directory.base_url", "http://spaces.example.com"),
+    ],
+)
+def test_http_to_another_machine_must_be_asked_for(path: str, url: str) -> None:
+    """A-69."""
+    changes = {"directory": NEXUDUS, path: url}
+    assert keys_with(changes) == [path]
+    assert keys_with(changes | {"allow_insecure_http": True}) == []
+    assert keys_with({"directory": NEXUDUS, path: "http://127.0.0.1:1/x"}) == []
+    assert keys_with({"directory": NEXUDUS, path: "http://provider.localhost:1/x"}) == []
+
+
+def test_a_safe_configuration_has_no_warning() -> None:
+    assert warnings(config_with(QUIET)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins"),
+    [
+        ({"admin_listen": "0.0.0.0:4181"}, "admin_listen: is not on loopback"),
+        ({"allow_insecure_http": True}, "allow_insecure_http: is on"),
+        (HTTP, "external_url_scheme: is http; session cookies carry neither Secure"),
+        ({"listen": "0.0.0.0:4180"}, "listen: takes plain http from other machines"),
+        ({"trusted_proxies": []}, "trusted_proxies: is empty although something in front ends TLS"),
+        ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies: trusts every address"),
+        ({"trusted_proxies": ["::/0"]}, "trusted_proxies: trusts every address"),
+        ({"redis": {}}, "redis.data_dir: is not given; the embedded store forgets"),
+        ({"redis": {"url": "redis://u:p@valkey:6379/1"}}, "redis.url: uses no TLS to another machine"),
+        ({"keys": ["A" * 43]}, "keys[0]: does not look random"),
+        ({"log": {"pii": "full"}}, "log.pii: is full"),
+        ({"log": {"level": "debug"}}, "log.level: is debug"),
+        ({"openid": {"enabled": False}}, "openid.enabled: is off"),
+        ({"openid.client_authentication": "none"}, "openid.client_authentication: is none"),
+        ({"openid.require_verified_email": "never"}, "openid.require_verified_email: is never"),
+        ({"openid.create_users": True}, "openid.create_users: is on, but directory.kind is none"),
+        ({"directory": {"base_url": "https://spaces.nexudus.com"}}, "directory.kind: is none, so the other directory settings"),
+        ({"openid.prevent_password_login": True}, "apps.portal.password_routes: is empty although passwords are prevented"),
+        ({"apps.portal.public": ["GET /**"]}, "apps.portal.public: opens every path to everybody"),
+        ({"apps.portal.rules": [{"match": ["* /**"], "public": True}]}, "apps.portal.public: opens every path to everybody"),
+        ({"apps.portal.surface": "dashboard"}, "apps.portal.require: is empty; everyone whom the provider knows"),
+        ({"apps.portal.headers": {"X-Id": "{directory.id}"}}, "apps.portal.headers: asks for {directory...}"),
+    ],
+)  # fmt: skip
+def test_what_is_unsafe_is_said_by_name(changes: dict[str, Any], begins: str) -> None:
+    (warning,) = warnings(config_with(QUIET | changes))
+    assert warning.startswith(begins)
+
+
+def test_a_redis_on_this_machine_needs_no_tls() -> None:
+    for url in ("redis://localhost:6379", "redis://127.0.0.1", "redis://:p@[::1]:6379/0", "unix:///run/r.sock"):
+        assert warnings(config_with(QUIET | {"redis": {"url": url}})) == ()
+
+
+def test_one_key_is_enough() -> None:
+    assert warnings(config_with(QUIET | {"keys": [KEY]})) == ()
+
+
+def test_strangers_refused_by_omission_are_said() -> None:
+    both = {
+        "directory": NEXUDUS,
+        "openid.create_users": True,
+        "openid.prevent_password_login": True,
+        "apps.portal.password_routes": "nexudus",
+    }
+    (warning,) = warnings(config_with(QUIET | both))
+    assert warning.startswith(
+        "openid.unregistered_when_sso_only: is left out while create_users and prevent_password_login"
+    )
+    for said in ("create", "refuse"):
+        assert warnings(config_with(QUIET | both | {"openid.unregistered_when_sso_only": said})) == ()

@@ -1,0 +1,220 @@
+"""The authorization request that is sent, and the one answer to it that is believed."""
+
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import SignInFailed
+from gateway.oidc.authorization import (
+    ATTEMPT_LIFETIME,
+    LoginAttempt,
+    authorization_url,
+    decode,
+    encode,
+    new_attempt,
+    validate_authorization_response,
+)
+from gateway.oidc.metadata import ProviderMetadata
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+ISSUER = "https://login.example.com"
+METADATA = ProviderMetadata(
+    issuer=ISSUER,
+    authorization_endpoint=ISSUER + "/authorize?tenant=a%20b",
+    token_endpoint=ISSUER + "/token",
+    jwks_uri=ISSUER + "/jwks",
+)
+NAMES_ITSELF = replace(METADATA, iss_parameter_supported=True)
+
+
+def attempt(**asked: Any) -> LoginAttempt:
+    return new_attempt(
+        secrets.token_bytes, app="portal", host="portal.example.com", return_to="/x?y#z", now=NOW, **asked
+    )
+
+
+MINE = attempt()
+
+
+def refused(*params: tuple[str, str], metadata: ProviderMetadata = METADATA, now: datetime = NOW) -> SignInFailed:
+    with pytest.raises(SignInFailed) as failed:
+        validate_authorization_response(params, MINE, metadata, now)
+    return failed.value
+
+
+def test_the_request_asks_for_a_code_with_state_nonce_and_pkce() -> None:
+    """A-01."""
+    asked = attempt(max_age=0, acr=["mfa", "phr"])
+    url = authorization_url(METADATA, "door ward", "https://p/oauth2/callback", ["email", "openid"], asked, "login")
+    parts = urlsplit(url)
+    assert (parts.scheme, parts.netloc, parts.path) == ("https", "login.example.com", "/authorize")
+    assert parse_qs(parts.query) == {
+        "tenant": ["a b"],
+        "response_type": ["code"],
+        "client_id": ["door ward"],
+        "redirect_uri": ["https://p/oauth2/callback"],
+        "scope": ["openid email"],
+        "state": [asked.state],
+        "nonce": [asked.nonce],
+        "code_challenge": [create_s256_code_challenge(asked.verifier)],
+        "code_challenge_method": ["S256"],
+        "prompt": ["login"],
+        "max_age": ["0"],
+        "acr_values": ["mfa phr"],
+    }
+    assert asked.verifier not in url
+
+
+def test_the_code_for_our_own_state_is_believed() -> None:
+    code = validate_authorization_response([("code", "c-1"), ("state", MINE.state)], MINE, METADATA, NOW)
+    assert (code.code, code.attempt, code.issuer) == ("c-1", MINE, ISSUER)
+
+
+@pytest.mark.parametrize("state", ["", "x", MINE.state[:-1], MINE.state + "=", MINE.state.swapcase(), "é", "\ud800"])
+def test_a_code_is_refused_when_its_state_was_never_issued(state: str) -> None:
+    """A-53, A-54."""
+    assert refused(("code", "c-1"), ("state", state)).reason == "state_mismatch"
+    assert refused(("code", "c-1")).reason == "state_mismatch"
+    assert refused(("error", "access_denied"), ("state", state)).reason == "state_mismatch"
+
+
+def test_an_attempt_that_is_too_old_is_refused() -> None:
+    """A-54."""
+    answer = (("code", "c-1"), ("state", MINE.state))
+    assert validate_authorization_response(answer, MINE, METADATA, NOW + ATTEMPT_LIFETIME)
+    assert refused(*answer, now=NOW + ATTEMPT_LIFETIME + timedelta(seconds=1)).reason == "attempt_expired"
+    assert refused(*answer, now=NOW - timedelta(minutes=2)).reason == "attempt_expired"
+
+
+def test_two_attempts_in_one_browser_know_their_own_answers() -> None:
+    """A-54: parallel tabs."""
+    other = attempt()
+    assert other.id != MINE.id
+    assert validate_authorization_response([("code", "c"), ("state", other.state)], other, METADATA, NOW)
+    with pytest.raises(SignInFailed):
+        validate_authorization_response([("code", "c"), ("state", other.state)], MINE, METADATA, NOW)
+
+
+@pytest.mark.parametrize("name", ["state", "code", "iss", "error", "error_description", "session_state", "anything"])
+def test_a_parameter_given_twice_is_refused(name: str) -> None:
+    """A-55, also when both values are the same."""
+    answer = {"code": "c-1", "state": MINE.state, "iss": ISSUER, name: "x"}
+    if name in ("state", "iss"):
+        answer[name] = {"state": MINE.state, "iss": ISSUER}[name]
+    assert refused(*answer.items(), (name, answer[name])).reason == "repeated_parameter"
+
+
+def test_a_code_together_with_an_error_is_refused() -> None:
+    """A-55."""
+    assert refused(("code", "c"), ("error", "x"), ("state", MINE.state)).reason == "repeated_parameter"
+
+
+@pytest.mark.parametrize("issuer", [ISSUER + "/", "https://evil.example", "", ISSUER.upper()])
+def test_an_answer_of_another_issuer_is_refused(issuer: str) -> None:
+    """A-56, whether or not the provider announced that it names itself."""
+    answer = (("code", "c"), ("state", MINE.state), ("iss", issuer))
+    assert refused(*answer).reason == "issuer_mismatch"
+    assert refused(*answer, metadata=NAMES_ITSELF).reason == "issuer_mismatch"
+
+
+def test_an_answer_without_its_issuer_is_refused_when_the_provider_names_itself() -> None:
+    """A-56."""
+    answer = (("code", "c"), ("state", MINE.state))
+    assert refused(*answer, metadata=NAMES_ITSELF).reason == "issuer_mismatch"
+    assert validate_authorization_response([*answer, ("iss", ISSUER)], MINE, NAMES_ITSELF, NOW)
+    assert refused(("error", "x"), ("state", MINE.state), metadata=NAMES_ITSELF).reason == "issuer_mismatch"
+
+
+@pytest.mark.parametrize("code", ["", "c\n", "c\x00", "é", "c" * 5000])
+def test_what_is_no_code_is_refused(code: str) -> None:
+    assert refused(("code", code), ("state", MINE.state)).reason == "code_missing"
+
+
+def test_tokens_in_the_callback_are_not_looked_at() -> None:
+    """A-38."""
+    extra = [("id_token", "a.b.c"), ("access_token", "t"), ("session_state", "s")]
+    code = validate_authorization_response([("code", "c"), ("state", MINE.state), *extra], MINE, METADATA, NOW)
+    assert code.code == "c"
+    assert refused(*extra, ("state", MINE.state)).reason == "code_missing"
+
+
+def test_what_the_provider_says_of_its_refusal_is_tamed() -> None:
+    """A-76: the parsing part."""
+    for error in ("<script>alert(1)</script>", "a\r\nSet-Cookie:x=1", "", "x" * 65, "é"):
+        failed = refused(("error", error), ("state", MINE.state), ("error_description", "<b>\r\nSet-Cookie: x=1"))
+        assert (failed.reason, failed.facts["error"]) == ("provider_error", "unreadable")
+        assert "\n" not in failed.detail
+        assert "<" not in str(failed.facts)
+    long = refused(("error", "server_error"), ("state", MINE.state), ("error_description", "x" * 100_000))
+    assert (long.reason, long.facts["error"]) == ("provider_error", "server_error")
+    assert len(long.detail) < 400
+
+
+@pytest.mark.parametrize("error", ["access_denied", "login_required", "interaction_required"])
+def test_refusals_that_a_person_can_understand_keep_their_name(error: str) -> None:
+    assert refused(("error", error), ("state", MINE.state)).reason == error
+
+
+def test_ten_thousand_attempts_never_repeat_a_value() -> None:
+    """A-77: 256 bits each, and the three are independent."""
+    attempts = [attempt() for _ in range(10_000)]
+    values = [value for one in attempts for value in (one.state, one.nonce, one.verifier)]
+    assert len(set(values)) == len(values)
+    assert {len(value) for value in values} == {43}
+    asked: list[int] = []
+    new_attempt(lambda size: asked.append(size) or bytes(size), app="a", host="h", return_to="/", now=NOW)  # type: ignore[func-returns-value]
+    assert asked == [32, 32, 32]
+
+
+def test_no_secret_shows_in_what_is_printed() -> None:
+    """C-48."""
+    code = validate_authorization_response([("code", "c-secret"), ("state", MINE.state)], MINE, METADATA, NOW)
+    for secret in (MINE.state, MINE.nonce, MINE.verifier, "c-secret"):
+        assert secret not in repr(code)
+
+
+def test_the_public_handle_does_not_tell_the_state() -> None:
+    assert MINE.state not in MINE.id
+    assert len(MINE.id) == 64
+
+
+@given(st.text(), st.one_of(st.none(), st.integers(0, 10**6)), st.lists(st.text(min_size=1), max_size=3))
+def test_an_attempt_survives_its_cookie(return_to: str, max_age: int | None, acr: list[str]) -> None:
+    try:
+        return_to.encode()
+        "".join(acr).encode()
+    except UnicodeEncodeError:
+        return
+    one = replace(MINE, return_to=return_to, max_age=max_age, acr=tuple(acr))
+    assert decode(encode(one)) == one
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b'"v":1', b'"v":2'),
+        (b'"v":1', b'"v":1,"v":1'),
+        (b'"t":', b'"t":-'),
+        (b'"t":', b'"t":9999999999'),
+        (b'"a":"portal"', b'"a":7'),
+        (b'"s":"', b'"s":"x'),
+        (b"}", b',"m":true}'),
+        (b"}", b',"m":1.5}'),
+        (b"}", b',"l":"mfa"}'),
+        (b"}", b',"l":[1]}'),
+        (b"{", b"["),
+        (b"{", b""),
+    ],
+)
+def test_a_stored_attempt_of_another_shape_is_refused(change: tuple[bytes, bytes]) -> None:
+    raw = encode(MINE)
+    assert change[0] in raw
+    with pytest.raises(ValueError):
+        decode(raw.replace(*change, 1))

@@ -1,0 +1,85 @@
+"""What the client needs before it can prove who it is."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from pydantic import SecretStr
+
+from gateway.config.schema import OpenID
+from gateway.errors import ProviderFault
+from gateway.oidc.client_authentication import ClientAuthentication
+from gateway.oidc.metadata import ProviderMetadata
+from tests.fakes.forge import ec_key, ed_key, rsa_key
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+METADATA = ProviderMetadata(
+    issuer="https://a", authorization_endpoint="https://a/a", token_endpoint="https://a/t", jwks_uri="https://a/k"
+)
+
+
+def authentication(key: str | None = None, method: str = "private_key_jwt") -> ClientAuthentication:
+    # model_construct: the configuration's own checks are not what is tried here.
+    secret = SecretStr(key) if key is not None else None
+    openid = OpenID.model_construct(client_id="doorward", client_authentication=method, client_private_key=secret)
+    return ClientAuthentication(openid, lambda: NOW, lambda size: b"r" * size)
+
+
+def assertion(proof_of: ClientAuthentication, metadata: ProviderMetadata = METADATA) -> str:
+    return dict(proof_of.prove(metadata).form)["client_assertion"]
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_method_with_a_secret_needs_one(method: str) -> None:
+    with pytest.raises(ValueError, match="client_secret"):
+        authentication(method=method)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        "",
+        "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----",
+        "{}",
+        "{secret",
+        rsa_key().as_pem(private=False).decode(),
+        json.dumps(ec_key().as_dict(private=False)),
+        json.dumps({"kty": "oct", "k": "c2VjcmV0" * 4}),
+    ],
+)
+def test_a_key_that_cannot_sign_is_refused_without_being_shown(key: str | None) -> None:
+    """C-48."""
+    with pytest.raises(ValueError, match="client_private_key is not a private key") as problem:
+        authentication(key)
+    assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize(("key", "alg"), [(rsa_key(), "RS256"), (ec_key("P-384"), "ES384"), (ed_key(), "EdDSA")])
+@pytest.mark.parametrize("form", ["pem", "jwk"])
+def test_the_assertion_is_for_the_token_endpoint_and_for_a_minute(key: Any, alg: str, form: str) -> None:
+    text = key.as_pem(private=True).decode() if form == "pem" else json.dumps(key.as_dict(private=True))
+    token = jwt.decode(assertion(authentication(text)), key, algorithms=[alg])
+    issued_at = int(NOW.timestamp())
+    assert token.header["alg"] == alg
+    assert token.header["kid"]
+    assert token.claims == {
+        "iss": "doorward",
+        "sub": "doorward",
+        "aud": "https://a/t",
+        "jti": token.claims["jti"],
+        "iat": issued_at,
+        "exp": issued_at + 60,
+    }
+    assert len(token.claims["jti"]) == 32
+
+
+def test_the_algorithm_is_one_that_the_provider_takes() -> None:
+    text = rsa_key().as_pem(private=True).decode()
+    token = assertion(authentication(text), replace(METADATA, client_assertion_algs=("PS256", "ES256")))
+    assert jwt.decode(token, rsa_key(), algorithms=["PS256"]).header["alg"] == "PS256"
+    with pytest.raises(ProviderFault):
+        assertion(authentication(text), replace(METADATA, client_assertion_algs=("ES256",)))

@@ -1,0 +1,170 @@
+"""Which discovery documents are believed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.oidc.metadata import ProviderMetadata, discovery_url, is_loopback, parse_metadata
+
+AUTHORITY = "https://login.example.com"
+MISSING = object()
+
+
+def parse(authority: str = AUTHORITY, *, allow_insecure_http: bool = False, **changes: Any) -> ProviderMetadata:
+    document = {
+        "issuer": authority,
+        "authorization_endpoint": authority + "/authorize",
+        "token_endpoint": authority + "/token",
+        "jwks_uri": authority + "/jwks",
+        "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256", "none"],
+        "code_challenge_methods_supported": ["S256", "plain"],
+        **changes,
+    }
+    raw = json.dumps({name: value for name, value in document.items() if value is not MISSING}).encode()
+    return parse_metadata(raw, authority, allow_insecure_http=allow_insecure_http)
+
+
+def refused(authority: str = AUTHORITY, **changes: Any) -> str:
+    with pytest.raises(ValueError) as problem:
+        parse(authority, **changes)
+    return str(problem.value)
+
+
+def test_a_whole_document_is_understood() -> None:
+    assert parse(
+        userinfo_endpoint="https://api.example.net/me",
+        end_session_endpoint=AUTHORITY + "/out",
+        revocation_endpoint=AUTHORITY + "/revoke",
+        authorization_response_iss_parameter_supported=True,
+        token_endpoint_auth_signing_alg_values_supported=["ES256"],
+    ) == ProviderMetadata(
+        issuer=AUTHORITY,
+        authorization_endpoint=AUTHORITY + "/authorize",
+        token_endpoint=AUTHORITY + "/token",
+        jwks_uri=AUTHORITY + "/jwks",
+        userinfo_endpoint="https://api.example.net/me",
+        end_session_endpoint=AUTHORITY + "/out",
+        revocation_endpoint=AUTHORITY + "/revoke",
+        id_token_algs=("RS256", "ES256"),
+        client_assertion_algs=("ES256",),
+        iss_parameter_supported=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    ["https://evil.example", AUTHORITY + "/x", AUTHORITY.upper(), "http://login.example.com", None, 7, MISSING, ""],
+)
+def test_a_document_of_another_issuer_is_refused(issuer: object) -> None:
+    """A-17."""
+    assert "issuer" in refused(issuer=issuer)
+
+
+def test_a_slash_at_the_end_makes_no_difference_and_the_provider_s_spelling_is_kept() -> None:
+    """A-17: both spellings of the authority lead to the same document."""
+    assert discovery_url(AUTHORITY + "/") == discovery_url(AUTHORITY) == AUTHORITY + "/.well-known/openid-configuration"
+    assert parse(issuer=AUTHORITY + "/").issuer == AUTHORITY + "/"
+    raw = b'{"issuer":"%b"}' % AUTHORITY.encode()
+    with pytest.raises(ValueError, match="authorization_endpoint"):
+        parse_metadata(raw, AUTHORITY + "/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:80@attacker.example/token",
+        "https://user@login.example.com/token",
+        "https://login.example.com:pw@evil.example/",
+        "file:///etc/passwd",
+        "gopher://login.example.com/token",
+        "ftp://login.example.com/token",
+        "http://login.example.com/token",
+        "http://localhost/token",
+        "http://127.0.0.1/token",
+        "//login.example.com/token",
+        "/token",
+        "https:///token",
+        "https://",
+        "https://evil.example\\@login.example.com/",
+        "https://login.example.com/token#x",
+        "https://login.example.com/a b",
+        "https://login.example.com/\r\nX: 1",
+        "https://login.example.com:99999/",
+        "https://login.example.com:0/",
+        "https://login.example.com:x/",
+        "https://[::1/",
+        "https://løgin.example.com/token",
+        "https://login.example.com/" + "x" * 3000,
+        "",
+        None,
+        7,
+        [],
+        MISSING,
+    ],
+)
+@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+def test_an_endpoint_that_is_no_plain_https_url_is_refused(member: str, url: object) -> None:
+    """A-69."""
+    refused(**{member: url})
+
+
+@pytest.mark.parametrize("member", ["userinfo_endpoint", "end_session_endpoint", "revocation_endpoint"])
+def test_an_endpoint_that_is_not_required_is_held_to_the_same(member: str) -> None:
+    """A-69."""
+    assert getattr(parse(**{member: None}), member) is None
+    refused(**{member: "file:///etc/passwd"})
+    refused(**{member: "http://localhost:80@attacker.example/"})
+
+
+def test_endpoints_on_other_https_hosts_are_used() -> None:
+    """A-69: Google has three."""
+    assert parse(token_endpoint="https://oauth2.example.net/token").token_endpoint == "https://oauth2.example.net/token"
+
+
+def test_plain_http_is_for_loopback_authorities_and_loopback_endpoints() -> None:
+    """A-69."""
+    for authority in ("http://localhost:4190", "http://login.localhost:4190", "http://127.0.0.1:1", "http://[::1]:1"):
+        assert parse(authority).token_endpoint == authority + "/token"
+        refused(authority, token_endpoint="http://login.example.com/token")
+    assert parse("http://login.example.com", allow_insecure_http=True)
+
+
+def test_a_provider_that_lists_pkce_methods_without_s256_is_refused() -> None:
+    assert "S256" in refused(code_challenge_methods_supported=["plain"])
+    assert "S256" in refused(code_challenge_methods_supported=[])
+    assert parse(code_challenge_methods_supported=MISSING)
+
+
+def test_only_asymmetric_algorithms_are_taken_over() -> None:
+    """A-09, A-61."""
+    assert parse(id_token_signing_alg_values_supported=["EdDSA", "PS256", "none"]).id_token_algs == ("PS256", "EdDSA")
+    assert parse(id_token_signing_alg_values_supported=MISSING).id_token_algs == ("RS256",)
+    refused(id_token_signing_alg_values_supported=["HS256", "none"])
+    refused(id_token_signing_alg_values_supported=[])
+    refused(id_token_signing_alg_values_supported="RS256")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"<html>", b'{"issuer":"a","issuer":"b"}', b"\xef\xbb\xbf{}", b"[" * 500_000]
+)
+def test_what_is_no_plain_json_object_is_refused(raw: bytes) -> None:
+    """A-65."""
+    with pytest.raises(ValueError):
+        parse_metadata(raw, AUTHORITY)
+
+
+def test_only_true_counts_as_naming_itself() -> None:
+    assert not parse(authorization_response_iss_parameter_supported="true").iss_parameter_supported
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "localhost.", "a.b.localhost", "127.0.0.1", "127.9.9.9", "::1"]
+)
+def test_loopback_names(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "notlocalhost", "10.0.0.1", "0.0.0.0", "localhost.evil", ""])
+def test_other_names_are_not_loopback(host: str) -> None:
+    assert not is_loopback(host)

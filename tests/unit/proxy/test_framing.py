@@ -1,0 +1,70 @@
+"""Where a body ends."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.proxy.framing import LAST_CHUNK, ChunkedBody, FramingError, SizedBody, chunk
+
+
+def test_a_sized_body_ends_at_its_length_and_leaves_the_rest_for_the_next_message() -> None:
+    body = SizedBody(5)
+    assert body.feed(b"he") == b"he"
+    assert not body.done
+    assert body.feed(b"lloGET / HTTP/1.1") == b"llo"
+    assert body.done
+    assert body.rest == b"GET / HTTP/1.1"
+
+
+def test_a_chunked_body_is_read_byte_by_byte_as_at_once() -> None:
+    wire = b"5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\nNEXT"
+    at_once = ChunkedBody()
+    assert at_once.feed(wire) == b"hello world"
+    assert at_once.done
+    assert at_once.rest == b"NEXT"
+    slowly = ChunkedBody()
+    assert b"".join(slowly.feed(wire[i : i + 1]) for i in range(len(wire) - 4)) == b"hello world"
+    assert slowly.done
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"+1\r\na\r\n0\r\n\r\n", b"0x1\r\na\r\n0\r\n\r\n", b"1_0\r\n" + b"a" * 16, b" 1\r\na\r\n", b"1 \r\na\r\n", b"1;" + b"x" * 65536 + b"\r\na\r\n",
+        b"1\na\r\n", b"1\r\r;\na\r\n", b"FFFFFFFFFFFFFFFF1\r\na", b"\r\na\r\n", b"1;a\x00b\r\na\r\n", b"1\r\naX\r\n0\r\n\r\n", b"1\r\na\n0\r\n\r\n",
+        b"-1\r\na\r\n", b"g\r\na\r\n",
+    ],
+)  # fmt: skip
+def test_a_chunk_that_two_servers_could_read_differently_is_refused(wire: bytes) -> None:
+    """B-14."""
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(wire)
+
+
+def test_trailers_are_bounded_and_dropped() -> None:
+    """B-15: ten thousand trailers end in a refusal, not in memory."""
+    body = ChunkedBody()
+    body.feed(b"0\r\n")
+    with pytest.raises(FramingError):
+        for _ in range(10_000):
+            body.feed(b"X-T: aaaaaaaaaa\r\n")
+
+
+@pytest.mark.parametrize("trailer", [b"no colon\r\n", b" folded: 1\r\n", b"a b: 1\r\n", b"a: \x00\r\n", b"a: 1\n"])
+def test_a_malformed_trailer_is_refused(trailer: bytes) -> None:
+    """B-15."""
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(b"0\r\n" + trailer + b"\r\n")
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.integers(1, 40), st.binary(max_size=20))
+def test_what_is_chunked_comes_back_however_it_is_cut(parts: list[bytes], step: int, rest: bytes) -> None:
+    wire = b"".join(chunk(part) for part in parts) + LAST_CHUNK
+    body = ChunkedBody()
+    out = b"".join(body.feed(wire[i : i + step]) for i in range(0, len(wire), step) if not body.done)
+    assert body.done
+    assert out == b"".join(parts)
+
+
+def test_an_empty_chunk_is_never_written() -> None:
+    assert chunk(b"") == b""

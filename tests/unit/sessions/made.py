@@ -1,0 +1,64 @@
+"""Sessions, key rings and stores as the tests of this folder need them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from gateway.config import schema
+from gateway.identity import Identity
+from gateway.sessions.client import connect, connect_for_pushes
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from gateway.sessions.tracking import PushConnection
+
+HOST = "portal.example.com"
+APP = "portal"
+ISSUER = "https://login.example.com/"
+KEY = "A" * 43
+
+
+def a_person(subject: str = "sub-7f3a", **changes: Any) -> Identity:
+    return Identity(
+        issuer=ISSUER, subject=subject, **{"email": f"{subject}@members.example", "groups": ("staff",), **changes}
+    )
+
+
+def a_session(subject: str = "sub-7f3a", **changes: Any) -> Session:
+    fields: dict[str, Any] = {
+        "key_host": HOST,
+        "app": APP,
+        "sid": SessionStore.new_sid(),
+        "identity": a_person(subject),
+        "provider_sid": "provider-sid-1",
+        "auth_time": datetime(2026, 3, 1, 9, 30, tzinfo=UTC),
+        "acr": "urn:example:silver",
+        "created_at": datetime.now(UTC),
+        "idle": timedelta(hours=8),
+        "lifetime": timedelta(days=7),
+        "id_token": "eyJ.id-token.secret",
+        "access_token": "access-token-secret",
+        "refresh_token": "refresh-token-secret",
+    }
+    return Session(**{**fields, **changes})
+
+
+def a_store(
+    redis: Redis, prefix: str, now: Callable[[], datetime] | None = None, keys: tuple[str, ...] = (KEY,)
+) -> SessionStore:
+    return SessionStore(redis, KeyRing(keys), prefix, now or (lambda: datetime.now(UTC)))
+
+
+def settings(url: str) -> schema.Redis:
+    return schema.Redis(url=SecretStr(url))
+
+
+def a_client(url: str, pool_size: int = 8) -> Redis:
+    return connect(settings(url), pool_size=pool_size)
+
+
+def push_connections(url: str) -> Callable[[], PushConnection]:
+    return lambda: connect_for_pushes(settings(url))

@@ -1,0 +1,120 @@
+"""A session's clocks, and the one form in which it is stored."""
+
+import json
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.sessions.session import MAX_ENCODED, decode, encode
+from tests.unit.sessions.made import a_person, a_session
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def test_a_stored_session_reads_back_as_it_was() -> None:
+    full = a_session(created_at=NOON, identity=a_person(name="Zoë Ñandú", directory={"id": "87654321"}))
+    bare = a_session(
+        provider_sid=None, auth_time=None, acr=None, id_token=None, access_token=None, refresh_token=None,
+        identity=a_person(email=None, groups=()),
+    )  # fmt: skip
+    assert decode(encode(full)) == full
+    assert decode(encode(bare)) == bare
+
+
+def test_a_session_lives_until_its_idle_timeout_or_the_end_of_its_lifetime_whichever_is_first() -> None:
+    """C-46."""
+    session = a_session(created_at=NOON, idle=timedelta(minutes=15), lifetime=timedelta(hours=12))
+    assert session.ttl(NOON) == timedelta(minutes=15)
+    assert session.ttl(NOON + timedelta(hours=11, minutes=55)) == timedelta(minutes=5)
+    assert session.ttl(NOON + timedelta(hours=13)) < timedelta(0)
+    assert session.expires_at == NOON + timedelta(hours=12)
+
+
+def test_a_clock_that_is_set_back_lends_no_session_more_than_its_lifetime() -> None:
+    """C-46."""
+    session = a_session(created_at=NOON, idle=timedelta(days=30), lifetime=timedelta(hours=12))
+    assert session.remaining(NOON - timedelta(days=2)) == timedelta(hours=12)
+
+
+def test_tokens_are_not_in_what_a_traceback_would_show() -> None:
+    """C-48."""
+    assert "secret" not in repr(a_session())
+
+
+def changed(**fields: Any) -> bytes:
+    return json.dumps({**json.loads(encode(a_session())), **fields}).encode()
+
+
+def without(field: str) -> bytes:
+    document = json.loads(encode(a_session()))
+    del document[field]
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b"\xff\xfe",
+        pickle.dumps({"v": 1}),
+        b"[" * 100_000,
+        b'{"v":' * 50_000,
+        b'{"v":1e999}',
+        changed(v=2),
+        changed(v="1"),
+        changed(v=True),
+        changed(v=1.0),
+        changed(admin=True),
+        changed(host=None),
+        changed(sid=7),
+        changed(identity=None),
+        changed(identity={"issuer": "x"}),
+        changed(identity=[]),
+        changed(provider_sid=["a"]),
+        changed(created_at="now"),
+        changed(created_at=None),
+        changed(created_at=-1),
+        changed(created_at=True),
+        changed(created_at=10**30),
+        changed(created_at=1.5),
+        changed(idle=-5),
+        changed(lifetime=10**40),
+        changed(auth_time={}),
+        changed(id_token=1),
+        changed(lifetime=float("nan")),
+        changed(idle=float("inf")),
+        without("v"),
+        without("lifetime"),
+        without("refresh_token"),
+        changed(acr="x" * MAX_ENCODED),
+        encode(a_session())[:-1],
+    ],
+)
+def test_whatever_was_not_written_as_a_session_is_none(stored: bytes) -> None:
+    """C-51: pickle, newer versions, NaN, deep nesting, missing and foreign fields."""
+    with pytest.raises(ValueError):
+        decode(stored)
+
+
+def test_reading_a_pickle_runs_nothing(tmp_path: Any) -> None:
+    """C-51."""
+    trace = tmp_path / "ran"
+
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return trace.write_text, ("x",)
+
+    with pytest.raises(ValueError):
+        decode(pickle.dumps(Harmful()))
+    assert not trace.exists()
+
+
+def test_a_session_that_is_too_large_is_not_stored() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        encode(a_session(id_token="x" * MAX_ENCODED))
