@@ -25,10 +25,20 @@ class WorkerCollector:
     def collect(self) -> Iterator[Metric]:
         yield self._requests()
         yield GaugeMetricFamily("doorward_requests_in_flight", "Requests being answered", value=self._sum("in_flight"))
-        yield from self._histogram("doorward_response_duration_seconds", "Time from request head to end of response", "app", "durations", "seconds")
-        yield GaugeMetricFamily("doorward_sessions_cached", "Sessions in the workers' caches", value=self._sum("sessions_cached"))
+        yield from self._histogram(
+            "doorward_response_duration_seconds",
+            "Time from request head to end of response",
+            "app",
+            "durations",
+            "seconds",
+        )
+        yield GaugeMetricFamily(
+            "doorward_sessions_cached", "Sessions in the workers' caches", value=self._sum("sessions_cached")
+        )
         yield self._upstreams()
-        yield from self._histogram("doorward_redis_duration_seconds", "Time of Redis calls", "command", "redis_durations", "redis_seconds")
+        yield from self._histogram(
+            "doorward_redis_duration_seconds", "Time of Redis calls", "command", "redis_durations", "redis_seconds"
+        )
         yield self._events()
         yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=len(self._reports))
 
@@ -37,19 +47,25 @@ class WorkerCollector:
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily("doorward_requests", "Requests answered", labels=["app", "code"])
-        for (app, code), count in _added((tuple(row[:2]), row[2]) for report in self._reports for row in report["requests"]).items():
+        for (app, code), count in _added(
+            (tuple(row[:2]), row[2]) for report in self._reports for row in report["requests"]
+        ).items():
             family.add_metric([app, str(code)], count)
         return family
 
     def _events(self) -> Metric:
         family = CounterMetricFamily("doorward_events", "Security events", labels=["event", "app"])
-        for (event, app), count in _added((tuple(row[:2]), row[2]) for report in self._reports for row in report["events"]).items():
+        for (event, app), count in _added(
+            (tuple(row[:2]), row[2]) for report in self._reports for row in report["events"]
+        ).items():
             family.add_metric([event, app], count)
         return family
 
     def _upstreams(self) -> Metric:
         family = GaugeMetricFamily("doorward_upstream_connections", "Connections to upstreams", labels=["app", "state"])
-        for (app, state), count in _added((tuple(row[:2]), row[2]) for report in self._reports for row in report["upstreams"]).items():
+        for (app, state), count in _added(
+            (tuple(row[:2]), row[2]) for report in self._reports for row in report["upstreams"]
+        ).items():
             family.add_metric([app, state], count)
         return family
 
@@ -88,7 +104,11 @@ def readiness(reports: Sequence[Report], wanted: int) -> tuple[int, dict[str, An
     ready = alive and dependencies.get("redis", "ok") == "ok"
     degraded = not ready or len(reports) < wanted or any(state != "ok" for state in dependencies.values())
     status = "ready" if ready and not degraded else "degraded" if ready else "unavailable"
-    return (200 if ready else 503), {"status": status, "workers": {"alive": len(reports), "wanted": wanted}, "dependencies": dependencies}
+    return (200 if ready else 503), {
+        "status": status,
+        "workers": {"alive": len(reports), "wanted": wanted},
+        "dependencies": dependencies,
+    }
 
 
 def build_admin(reports: Callable[[], Awaitable[Sequence[Report]]], wanted: Callable[[], int]) -> web.Application:

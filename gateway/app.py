@@ -31,9 +31,9 @@ from gateway.leases import Leases
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.proxy.access_log import AccessLog
+from gateway.proxy.door import Door, Parts
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
-from gateway.proxy.door import Door, Parts
 from gateway.proxy.server import Server
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, connect_for_pushes
@@ -89,7 +89,13 @@ class Worker:
         gate = self.gate = Gate(app_routes(config), config)
         pages = Pages(config.pages)
         sign_in = SignInPages(
-            openid=config.openid, provider=self.provider, sites=gate.sites, ring=ring, pages=pages, audit=self.audit, now=utc_now
+            openid=config.openid,
+            provider=self.provider,
+            sites=gate.sites,
+            ring=ring,
+            pages=pages,
+            audit=self.audit,
+            now=utc_now,
         )
         pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
         pages_of_ours.middlewares.append(self._told)
@@ -112,7 +118,9 @@ class Worker:
         tls = self.config.tls
         if tls.certificate is not None and tls.key is not None:
             self._tls = server_tls(str(tls.certificate), str(tls.key))
-            self._tasks.append(asyncio.create_task(self._watch_certificate(self._tls, str(tls.certificate), str(tls.key))))
+            self._tasks.append(
+                asyncio.create_task(self._watch_certificate(self._tls, str(tls.certificate), str(tls.key)))
+            )
         await self.server.listen(sock, self._tls)
 
     async def close(self, seconds: float = 30.0) -> None:
@@ -146,7 +154,6 @@ class Worker:
             "redis_seconds": {"session": self.store.durations.seconds},
             "dependencies": self._dependencies,
         }
-
 
     # --- composition ---
 
@@ -199,7 +206,9 @@ class Worker:
             begin_sign_in=begin_sign_in,
             web_handler=self._web_handler,
             now=utc_now,
-            extra_names=frozenset(normalise_name(name.encode()) for app in config.apps.values() for name in app.headers),
+            extra_names=frozenset(
+                normalise_name(name.encode()) for app in config.apps.values() for name in app.headers
+            ),
         )
 
     def _web_handler(self) -> asyncio.Protocol:
@@ -220,7 +229,9 @@ class Worker:
             path, _, _ = request.raw_path.partition("?")
             client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
             size = response.content_length or 0
-            self._access_log.request(app, request.method, path, response.status, size, seconds, client, "", request_id, "own")
+            self._access_log.request(
+                app, request.method, path, response.status, size, seconds, client, "", request_id, "own"
+            )
         return response
 
     # --- in the background ---
@@ -262,7 +273,9 @@ class Worker:
                 continue
             seen = now
             try:
-                server_tls(certificate, key)  # tried on a context of its own: a half-written pair must not reach the live one
+                server_tls(
+                    certificate, key
+                )  # tried on a context of its own: a half-written pair must not reach the live one
                 context.load_cert_chain(certificate, key)
                 _log.info("the TLS certificate was read again")
             except (OSError, ssl.SSLError) as error:

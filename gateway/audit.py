@@ -22,7 +22,7 @@ SESSION_EXPIRED: Final = "session.expired"
 LOGOUT: Final = "logout"
 ROUTE_BLOCKED: Final = "route.blocked"
 ACCESS_DENIED: Final = "access.denied"
-TOKEN_REFRESHED: Final = "token.refreshed"
+TOKEN_REFRESHED: Final = "token.refreshed"  # noqa: S105 - an event's name
 TOKEN_REFRESH_FAILED: Final = "token.refresh_failed"  # noqa: S105 - an event's name
 
 EVENTS: Final = frozenset(

@@ -50,7 +50,9 @@ def run(config: ConfigPath) -> None:
 @app.command()
 def check(
     config: ConfigPath,
-    online: Annotated[bool, typer.Option("--online", help="Also ask the provider, Redis, the directory and the upstreams.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the provider, Redis, the directory and the upstreams.")
+    ] = False,
 ) -> None:
     """Say every problem of CONFIG at once. Exit status 0, or 1 with problems."""
     loaded = _load(config)
@@ -70,15 +72,23 @@ def explain_command(
     config: ConfigPath,
     method: Annotated[str, typer.Argument(help="GET, POST...")],
     url: Annotated[str, typer.Argument(help="As a browser would ask for it: https://portal.example.com/admin")],
-    email: Annotated[str | None, typer.Option("--as", metavar="EMAIL", help="Ask as this person; without it, as a stranger.")] = None,
-    group: Annotated[list[str] | None, typer.Option("--group", metavar="G", help="A group of that person; may be repeated.")] = None,
-    header: Annotated[list[str] | None, typer.Option("--header", metavar="NAME:VALUE", help="A header field of the request.")] = None,
+    email: Annotated[
+        str | None, typer.Option("--as", metavar="EMAIL", help="Ask as this person; without it, as a stranger.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="G", help="A group of that person; may be repeated.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", metavar="NAME:VALUE", help="A header field of the request.")
+    ] = None,
     body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
 ) -> None:
     """Say what would happen to one request: the rule, the decision, the headers that the upstream would get."""
     loaded = _load(config)
     try:
-        steps = explain(loaded, method, url, email=email, groups=tuple(group or ()), headers=tuple(header or ()), body=body)
+        steps = explain(
+            loaded, method, url, email=email, groups=tuple(group or ()), headers=tuple(header or ()), body=body
+        )
     except (Refusal, ValueError) as error:
         _err.print(f"{url}: {error}")
         raise typer.Exit(2) from error

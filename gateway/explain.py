@@ -19,9 +19,16 @@ Step = tuple[str, str]
 
 
 def explain(
-    config: Config, method: str, url: str, *, email: str | None, groups: tuple[str, ...], headers: Sequence[str] = (), body: str | None = None
+    config: Config,
+    method: str,
+    url: str,
+    *,
+    email: str | None,
+    groups: tuple[str, ...],
+    headers: Sequence[str] = (),
+    body: str | None = None,
 ) -> list[Step]:
-    """The steps of the decision, as `(name, text)`. Raises ValueError for a URL that is none, and a Refusal for a host or target that is refused."""
+    """The steps of the decision, as `(name, text)`. Raises ValueError for what is no URL, a Refusal for a host or target that is refused."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError("not a URL; allowed: http(s)://host/path")
@@ -72,25 +79,52 @@ def _live(site: Site, email: str, groups: tuple[str, ...]) -> LiveSession:
         created_at=now, idle=timedelta(hours=1), lifetime=timedelta(hours=1), id_token=None, access_token=None, refresh_token=None,
     )  # fmt: skip
     return LiveSession(
-        key="", host=site.route.host, session=session, idle=1, idle_deadline=1, expires_deadline=1, stored_deadline=1, touch_due=1
+        key="",
+        host=site.route.host,
+        session=session,
+        idle=1,
+        idle_deadline=1,
+        expires_deadline=1,
+        stored_deadline=1,
+        touch_due=1,
     )
 
 
 def _told(site: Site, decision: Decision) -> list[Step]:
     if isinstance(decision, Forward):
-        steps = [("rule", decision.rule), ("decision", "forward"), ("to the upstream", f"{site.app.upstream} {decision.wire.decode()}")]
+        steps = [
+            ("rule", decision.rule),
+            ("decision", "forward"),
+            ("to the upstream", f"{site.app.upstream} {decision.wire.decode()}"),
+        ]
         if decision.live is None:
             return [*steps, ("identity", "none")]
         block = render_identity_headers(decision.live.session.identity, site.app.headers).decode()
-        return [*steps, *(("header", line) for line in block.split("\r\n") if line), ("header", "X-Doorward-Jwt-Assertion: (signed)")]
+        return [
+            *steps,
+            *(("header", line) for line in block.split("\r\n") if line),
+            ("header", "X-Doorward-Jwt-Assertion: (signed)"),
+        ]
     if isinstance(decision, SignIn):
         return [("rule", decision.rule), ("decision", "sign in at the provider"), ("then back to", decision.return_to)]
     if isinstance(decision, Refuse):
         refusal = decision.refusal
-        return [("rule", decision.rule), ("decision", f"refuse: {refusal.status} {refusal.code}"), ("because", refusal.detail or refusal.message)]
+        return [
+            ("rule", decision.rule),
+            ("decision", f"refuse: {refusal.status} {refusal.code}"),
+            ("because", refusal.detail or refusal.message),
+        ]
     if isinstance(decision, NeedBody):
         unread = decision.unread
-        return [("rule", unread.rule), ("decision", "read the body, then decide (give it with --body)"), ("because", unread.refusal.detail)]
+        return [
+            ("rule", unread.rule),
+            ("decision", "read the body, then decide (give it with --body)"),
+            ("because", unread.refusal.detail),
+        ]
     if isinstance(decision, Own):
-        return [("rule", "own path"), ("decision", "answered by Doorward itself, never forwarded"), ("path", decision.path)]
+        return [
+            ("rule", "own path"),
+            ("decision", "answered by Doorward itself, never forwarded"),
+            ("path", decision.path),
+        ]
     raise TypeError(type(decision).__name__)

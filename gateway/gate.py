@@ -1,9 +1,9 @@
 """The gate: one request's admission, decided here and nowhere else.
 
-`admit(site, head, ...) -> Forward | SignIn | Refuse | Own | NeedSession | NeedBody`. The data plane, `/oauth2/auth` and `doorward explain` all ask
-it. The order is interface.md's: our own paths, password doors, rules, public, the app's `require`. What is forwarded is the canonical target
-that was judged. With the session in the worker's cache the answer comes without waiting; what is missing is asked for by name
-(`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
+`admit(site, head, ...) -> Forward | SignIn | Refuse | Own | NeedSession | NeedBody`. The data plane, `/oauth2/auth` and
+`doorward explain` all ask it. The order is interface.md's: our own paths, password doors, rules, public, the app's `require`.
+What is forwarded is the canonical target that was judged. With the session in the worker's cache the answer comes without
+waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
 """
 
 from collections.abc import Iterable
@@ -127,7 +127,9 @@ class Site:
         self.app = route.config
         self.enabled = config.openid.enabled
         self.rules = RouteRules(route.config)
-        self.doors = PasswordDoors(route.config, closed=config.openid.enabled and doors_closed(config.openid, route.config.surface))
+        self.doors = PasswordDoors(
+            route.config, closed=config.openid.enabled and doors_closed(config.openid, route.config.surface)
+        )
         self.cookie = SessionCookie(route.secure)
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
@@ -174,7 +176,15 @@ class Gate:
         return site
 
     def admit(
-        self, site: Site, head: RequestHead, key: str | None, live: LiveSession | None, *, now: datetime, body: bytes | None = None, known: bool = False
+        self,
+        site: Site,
+        head: RequestHead,
+        key: str | None,
+        live: LiveSession | None,
+        *,
+        now: datetime,
+        body: bytes | None = None,
+        known: bool = False,
     ) -> Decision:
         """One request's admission.
 
@@ -214,12 +224,16 @@ class Gate:
 def is_own(target: Target) -> bool:
     """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
     folded = target.folded
-    return folded == OWN_PREFIX or folded.startswith(OWN_PREFIX + "/") or folded == OWN_JWKS
+    return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
 
 
 def is_preflight(head: RequestHead) -> bool:
     """A CORS preflight: OPTIONS with Origin and Access-Control-Request-Method (WHATWG Fetch)."""
-    return head.method == "OPTIONS" and head.first(b"origin") is not None and head.first(b"access-control-request-method") is not None
+    return (
+        head.method == "OPTIONS"
+        and head.first(b"origin") is not None
+        and head.first(b"access-control-request-method") is not None
+    )
 
 
 def is_navigation(head: RequestHead) -> bool:
@@ -227,7 +241,11 @@ def is_navigation(head: RequestHead) -> bool:
     mode = head.first(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
-    if head.first(b"x-requested-with") is not None or head.first(b"sec-fetch-dest") is not None or head.first(b"sec-fetch-site") is not None:
+    if (
+        head.first(b"x-requested-with") is not None
+        or head.first(b"sec-fetch-dest") is not None
+        or head.first(b"sec-fetch-site") is not None
+    ):
         return False
     return any(b"text/html" in value.lower() for value in head.values(b"accept"))
 
@@ -240,7 +258,14 @@ def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
 
 
 def _door(
-    site: Site, verdict: _Verdict, head: RequestHead, wire: bytes, key: str | None, live: LiveSession | None, body: bytes | None, known: bool
+    site: Site,
+    verdict: _Verdict,
+    head: RequestHead,
+    wire: bytes,
+    key: str | None,
+    live: LiveSession | None,
+    body: bytes | None,
+    known: bool,
 ) -> Decision | None:
     """Whether a password door stands here and is shut. None: nothing to do with passwords."""
     closed = site.doors.basic(head)
@@ -270,7 +295,9 @@ def _strangers(site: Site, head: RequestHead, ruling: Ruling, wire: bytes) -> De
     if site.app.unauthenticated == "pass" and not needs:
         return Forward(wire, None, ruling.rule)
     if is_navigation(head):
-        return SignIn(wire.decode() if head.method in ("GET", "HEAD") else "/", ruling.rule, _seconds(ruling), ruling.acr)
+        return SignIn(
+            wire.decode() if head.method in ("GET", "HEAD") else "/", ruling.rule, _seconds(ruling), ruling.acr
+        )
     return Refuse(LoginRequired(sign_in_url=site.route.origin + "/oauth2/start"), ruling.rule)
 
 
@@ -278,7 +305,9 @@ def _seconds(ruling: Ruling) -> int | None:
     return None if ruling.max_age is None else int(ruling.max_age.total_seconds())
 
 
-def _unmet(site: Site, head: RequestHead, ruling: Ruling, wire: bytes, session: Session, now: datetime) -> Decision | None:
+def _unmet(
+    site: Site, head: RequestHead, ruling: Ruling, wire: bytes, session: Session, now: datetime
+) -> Decision | None:
     """What a signed-in person still lacks. None: nothing."""
     for requirement in ruling.requirements:
         reason = requirement.unmet(session.identity)
@@ -290,7 +319,10 @@ def _unmet(site: Site, head: RequestHead, ruling: Ruling, wire: bytes, session: 
     if is_navigation(head) and head.method in ("GET", "HEAD"):
         return SignIn(wire.decode(), ruling.rule, _seconds(ruling), ruling.acr)
     url = site.route.origin + "/oauth2/start"
-    return Refuse(StepUpRequired("max_age or acr", sign_in_url=url, max_age=_seconds(ruling), acr_values=" ".join(ruling.acr)), ruling.rule)
+    return Refuse(
+        StepUpRequired("max_age or acr", sign_in_url=url, max_age=_seconds(ruling), acr_values=" ".join(ruling.acr)),
+        ruling.rule,
+    )
 
 
 def _fresh(ruling: Ruling, session: Session, now: datetime) -> bool:

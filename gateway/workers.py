@@ -2,7 +2,8 @@
 
 One worker a core, each on a listening socket that the parent opened and keeps: a worker that is restarted takes over the queue of its
 predecessor, and nobody is reset. SIGTERM drains. SIGHUP validates the file, starts new workers on the same sockets and drains the old
-ones; a file with problems changes nothing. Workers get the resolved configuration through a private socket, never by way of arguments or the environment.
+ones; a file with problems changes nothing. Workers get the resolved
+configuration through a private socket, never by way of arguments or the environment.
 """
 
 import asyncio
@@ -148,7 +149,9 @@ class Supervisor:
             return 1
         for slot in self._workers:
             self._keep(slot)
-        self._said(f"doorward: ready on {self._config.listen}, {len(self._workers)} workers, admin on {self._config.admin_listen}")
+        self._said(
+            f"doorward: ready on {self._config.listen}, {len(self._workers)} workers, admin on {self._config.admin_listen}"
+        )
         await self._stopping.wait()
         _log.info("stopping: no new connections, open requests may end")
         await self._end_all(kill=False)
@@ -212,7 +215,12 @@ class Supervisor:
                 if self._workers[slot] is worker:
                     return
                 continue
-            _log.error("worker %d (pid %d) died with status %s: starting another", slot, worker.process.pid, worker.process.returncode)
+            _log.error(
+                "worker %d (pid %d) died with status %s: starting another",
+                slot,
+                worker.process.pid,
+                worker.process.returncode,
+            )
             await asyncio.sleep(pause)
             pause = min(pause * 2, 10.0)
             self._workers[slot] = await self._spawn(slot)
@@ -230,7 +238,10 @@ class Supervisor:
             try:
                 loaded = load(self._path, self._environ)
             except ConfigInvalid as error:
-                _log.error("reload refused, the old configuration stays: %s", "; ".join(str(problem) for problem in error.problems))
+                _log.error(
+                    "reload refused, the old configuration stays: %s",
+                    "; ".join(str(problem) for problem in error.problems),
+                )
                 return
             changed = [name for name in _NEEDS_RESTART if getattr(loaded.config, name) != getattr(self._config, name)]
             if changed:
@@ -271,7 +282,7 @@ class Supervisor:
         for sock in self._sockets:
             sock.close()
         if self._config.listen.startswith("unix:"):
-            Path(self._config.listen.removeprefix("unix:")).unlink(missing_ok=True)
+            _remove(self._config.listen.removeprefix("unix:"))
         if self._valkey is not None:
             self._valkey.stop()
 
@@ -303,6 +314,11 @@ def _unix_socket(path: str) -> socket.socket:
     sock.bind(path)
     sock.listen(4096)
     return sock
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def run(path: Path, environ: Mapping[str, str], said: Callable[[str], None]) -> int:

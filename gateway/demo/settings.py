@@ -57,7 +57,6 @@ class Upstreams:
 
 def render_settings(ports: Ports, upstreams: Upstreams, logo: Path) -> dict[str, Any]:
     """The configuration as plain data."""
-    public = ["GET /assets/**", "GET /favicon.ico"]
     return {
         "listen": f"127.0.0.1:{ports.gateway}",
         "admin_listen": f"127.0.0.1:{ports.admin}",
@@ -65,45 +64,58 @@ def render_settings(ports: Ports, upstreams: Upstreams, logo: Path) -> dict[str,
         "workers": 1,
         "redis": {"url": "embedded"},
         "keys": [f"${{{KEY_VARIABLE}}}"],
-        "openid": {
-            "enabled": True,
-            "create_users": True,
-            "prevent_password_login": True,
-            "prevent_dashboard_password_login": True,
-            "unregistered_when_sso_only": "create",
-            "authority_url": ports.issuer,
-            "client_id": CLIENT_ID,
-            "client_secret": f"${{{CLIENT_SECRET_VARIABLE}}}",
-            "scopes": ["openid", "email", "profile"],
-        },
-        "apps": {
-            "portal": {
-                "surface": "portal",
-                "hosts": [ports.portal_host],
-                "upstream": upstreams.portal,
-                "public": public,
-                "password_routes": "nexudus",
-                "headers": {"X-Portal-Customer": "{directory.id}"},
-            },
-            "dashboard": {
-                "surface": "dashboard",
-                "hosts": [ports.dashboard_host],
-                "upstream": upstreams.dashboard,
-                "public": public,
-                "require": {"groups": ["staff"]},
-                "session": {"idle": "15m", "lifetime": "12h"},
-                "password_routes": "nexudus",
-            },
-        },
-        "directory": {
-            "kind": "nexudus",
-            "base_url": upstreams.directory,
-            "username": upstreams.directory_user,
-            "password": f"${{{DIRECTORY_PASSWORD_VARIABLE}}}",
-            "business_ids": [501],
-            "country_id": 1113,
-            "time_zone_id": 2029,
-        },
+        "openid": _openid(ports),
+        "apps": _apps(ports, upstreams),
+        "directory": _directory(upstreams),
         "pages": {"title": "Harbour Desk", "logo": str(logo)},
         "log": {"format": "json", "level": "info"},
+    }
+
+
+def _openid(ports: Ports) -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "create_users": True,
+        "prevent_password_login": True,
+        "prevent_dashboard_password_login": True,
+        "unregistered_when_sso_only": "create",
+        "authority_url": ports.issuer,
+        "client_id": CLIENT_ID,
+        "client_secret": f"${{{CLIENT_SECRET_VARIABLE}}}",
+        "scopes": ["openid", "email", "profile"],
+    }
+
+
+def _apps(ports: Ports, upstreams: Upstreams) -> dict[str, Any]:
+    public = ("GET /assets/**", "GET /favicon.ico")
+    return {
+        "portal": {
+            "surface": "portal",
+            "hosts": [ports.portal_host],
+            "upstream": upstreams.portal,
+            "public": list(public),
+            "password_routes": "nexudus",
+            "headers": {"X-Portal-Customer": "{directory.id}"},
+        },
+        "dashboard": {
+            "surface": "dashboard",
+            "hosts": [ports.dashboard_host],
+            "upstream": upstreams.dashboard,
+            "public": list(public),
+            "require": {"groups": ["staff"]},
+            "session": {"idle": "15m", "lifetime": "12h"},
+            "password_routes": "nexudus",
+        },
+    }
+
+
+def _directory(upstreams: Upstreams) -> dict[str, Any]:
+    return {
+        "kind": "nexudus",
+        "base_url": upstreams.directory,
+        "username": upstreams.directory_user,
+        "password": f"${{{DIRECTORY_PASSWORD_VARIABLE}}}",
+        "business_ids": [501],
+        "country_id": 1113,
+        "time_zone_id": 2029,
     }

@@ -24,7 +24,17 @@ class AccessLog:
         self._stamp = ""
 
     def request(
-        self, app: str, method: str, path: str, status: int, size: int, seconds: float, client: str, session: str, request_id: str, rule: str
+        self,
+        app: str,
+        method: str,
+        path: str,
+        status: int,
+        size: int,
+        seconds: float,
+        client: str,
+        session: str,
+        request_id: str,
+        rule: str,
     ) -> None:
         """One finished request; `seconds` from head to end, `size` the body bytes sent."""
         now = time.time()
@@ -34,7 +44,8 @@ class AccessLog:
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         stamp = f"{self._stamp}.{int((now - second) * 1000):03d}Z"
         if self._text:
-            line = f"{stamp} {client} {app} {method} {path} {status} {size} {seconds * 1000:.1f}ms session={session or '-'} request={request_id}\n"
+            spent = f"{seconds * 1000:.1f}ms"
+            line = f"{stamp} {client} {app} {method} {path} {status} {size} {spent} session={session or '-'} request={request_id}\n"
         else:
             line = (
                 f'{{"time":"{stamp}","log":"access","app":"{app}","method":"{method}","path":"{path}","status":{status},"bytes":{size},'

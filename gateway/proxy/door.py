@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config.schema import Config
-from gateway.errors import BadRequest, Forbidden, MalformedRequest, Refusal, RouteBlocked
-from gateway.gate import FORWARD_AUTH, AppRoute, Decision, Forward, Gate, Own, SignIn, Site
+from gateway.errors import Forbidden, MalformedRequest, Refusal, RouteBlocked
+from gateway.gate import FORWARD_AUTH, AppRoute, Decision, Forward, Gate, SignIn, Site
 from gateway.identity import AssertionSigner
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.counters import Counters
@@ -104,6 +104,7 @@ class Door:
         self._default_port = "443" if parts.config.external_url_scheme == "https" else "80"
         self._run = secrets.token_hex(8)
         self._count = itertools.count(1)
+
     def sweep(self) -> None:
         """Called now and then: what has waited too long ends, what was logged is written."""
         now = self.clock()
@@ -155,7 +156,16 @@ class Door:
         rest = target[start:]
         request.target = rest if rest.startswith(b"/") else b"/" + rest
 
-    def admit(self, site: Site, request: ParsedRequest, key: str | None, live: LiveSession | None, *, body: bytes | None, known: bool) -> Decision:
+    def admit(
+        self,
+        site: Site,
+        request: ParsedRequest,
+        key: str | None,
+        live: LiveSession | None,
+        *,
+        body: bytes | None,
+        known: bool,
+    ) -> Decision:
         return self._parts.gate.admit(site, request, key, live, now=self._parts.now(), body=body, known=known)
 
     def begin_sign_in(self, site: Site, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
@@ -181,7 +191,9 @@ class Door:
     # --- what is told ---
 
     def render(self, refusal: Refusal, request: ParsedRequest | None, visit: Visited) -> Page:
-        return self._parts.render(refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", visit.site)
+        return self._parts.render(
+            refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", visit.site
+        )
 
     def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
         """The events of interface.md for what the gate refused."""
@@ -190,11 +202,20 @@ class Door:
         session = live.session.sid if live is not None else None
         email = live.session.identity.email if live is not None else None
         if isinstance(refusal, RouteBlocked):
+            kind = refusal.facts.get("kind", "password")
             self._parts.audit.event(
-                audit.ROUTE_BLOCKED, app=app, session=session, request_id=visit.request_id, email=email, kind=refusal.facts.get("kind", "password"), rule=visit.rule
-            )  # fmt: skip
+                audit.ROUTE_BLOCKED,
+                app=app,
+                session=session,
+                request_id=visit.request_id,
+                email=email,
+                kind=kind,
+                rule=visit.rule,
+            )
         elif isinstance(refusal, Forbidden):
-            self._parts.audit.event(audit.ACCESS_DENIED, app=app, session=session, request_id=visit.request_id, email=email, rule=visit.rule)
+            self._parts.audit.event(
+                audit.ACCESS_DENIED, app=app, session=session, request_id=visit.request_id, email=email, rule=visit.rule
+            )
 
     def told(self, visit: Visited, status: int, size: int) -> None:
         """A request is over: count it, and write its line."""
@@ -204,4 +225,15 @@ class Door:
         self.counters.finished(app, status, seconds)
         log = self._parts.access_log
         if log is not None:
-            log.request(app, visit.method, visit.path, status, size, seconds, visit.connection.peer, visit.session_handle, visit.request_id, visit.rule)
+            log.request(
+                app,
+                visit.method,
+                visit.path,
+                status,
+                size,
+                seconds,
+                visit.connection.peer,
+                visit.session_handle,
+                visit.request_id,
+                visit.rule,
+            )

@@ -208,11 +208,24 @@ class Downstream(asyncio.Protocol):
         """Answer the request with a page of ours."""
         request = self.request
         body = self._body
-        small = isinstance(body, SizedBody) and body.left <= _DRAIN_LIMIT and request is not None and not request.expects_continue
-        keep_alive = not close and request is not None and request.keep_alive and not self.door.draining and (body is None or small)
+        small = (
+            isinstance(body, SizedBody)
+            and body.left <= _DRAIN_LIMIT
+            and request is not None
+            and not request.expects_continue
+        )
+        keep_alive = (
+            not close
+            and request is not None
+            and request.keep_alive
+            and not self.door.draining
+            and (body is None or small)
+        )
         if keep_alive and self.request is not None and self.request.upgrade is not None:
             keep_alive = False  # what follows an upgrade that was refused may be in another protocol
-        self.transport.write(serialise(page, head_only=request is not None and request.method == "HEAD", keep_alive=keep_alive))
+        self.transport.write(
+            serialise(page, head_only=request is not None and request.method == "HEAD", keep_alive=keep_alive)
+        )
         self.visit.drop_exchange()
         if keep_alive and body is not None:
             self.receive(lambda data: None, lambda: self._next(page.status, len(page.body), keep_alive=True))

@@ -62,7 +62,15 @@ class Exchange:
         "waiting_for_response",
     )
 
-    def __init__(self, client: Client, request: ParsedRequest, head: bytes, pool: Pool, timeouts: Timeouts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        request: ParsedRequest,
+        head: bytes,
+        pool: Pool,
+        timeouts: Timeouts,
+        clock: Callable[[], float],
+    ) -> None:
         self.client = client
         self.request = request
         self.pool = pool
@@ -132,7 +140,9 @@ class Exchange:
             if waited > self._timeouts.response_headers.total_seconds():
                 self._fail(UpstreamTimeout("no response head in time"))
         elif waited > self._timeouts.idle.total_seconds():
-            self._fail(UpstreamTimeout("response stalled") if self.request_done else RequestTimeout("request body stalled"))
+            self._fail(
+                UpstreamTimeout("response stalled") if self.request_done else RequestTimeout("request body stalled")
+            )
 
     # --- towards the upstream ---
 
@@ -183,7 +193,9 @@ class Exchange:
         self.touched = self._clock()
         if self.request.version == "1.0" or (response.status == 100 and not self.request.expects_continue):
             return
-        self.client.write(b"".join((b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.lines, b"\r\n")))
+        self.client.write(
+            b"".join((b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.lines, b"\r\n"))
+        )
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
         """The head, and the body bytes that came with it; None: this response has no body."""
@@ -234,7 +246,11 @@ class Exchange:
         self._finished = True
         self._connection = None
         head = b"".join(
-            (b"HTTP/1.1 101 Switching Protocols\r\n", *response.lines, b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % response.upgrade)
+            (
+                b"HTTP/1.1 101 Switching Protocols\r\n",
+                *response.lines,
+                b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % response.upgrade,
+            )
         )
         self.client.tunnel(connection, head, first)
 
@@ -242,7 +258,13 @@ class Exchange:
         connection, self._connection = self._connection, None
         used = connection is not None and connection.used
         # A kept connection that died before a byte came back says nothing about the request: once more, on a fresh one.
-        if used and not answered and not self._retried and self.request.method in _REPEATABLE and not self.request.has_body:
+        if (
+            used
+            and not answered
+            and not self._retried
+            and self.request.method in _REPEATABLE
+            and not self.request.has_body
+        ):
             self._retried = True
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
             return

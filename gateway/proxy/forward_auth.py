@@ -14,7 +14,15 @@ from gateway.gate import Decision, Forward, Own, Refuse, SignIn, Site
 from gateway.message import RequestHead
 
 _DESCRIBES = frozenset(
-    (b"x-forwarded-method", b"x-forwarded-host", b"x-forwarded-uri", b"x-original-method", b"x-original-uri", b"x-original-url", b"x-original-host")
+    (
+        b"x-forwarded-method",
+        b"x-forwarded-host",
+        b"x-forwarded-uri",
+        b"x-original-method",
+        b"x-original-uri",
+        b"x-original-url",
+        b"x-original-host",
+    )
 )
 
 
@@ -64,7 +72,9 @@ def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
     if isinstance(decision, SignIn):
         url = site.route.origin + "/oauth2/start"
         if decision.max_age is not None or decision.acr:
-            raise StepUpRequired("forward-auth", sign_in_url=url, max_age=decision.max_age, acr_values=" ".join(decision.acr))
+            raise StepUpRequired(
+                "forward-auth", sign_in_url=url, max_age=decision.max_age, acr_values=" ".join(decision.acr)
+            )
         raise LoginRequired("forward-auth", sign_in_url=url)
     if isinstance(decision, Own):
         raise Forbidden("a path of ours must be sent to us, never to an upstream")

@@ -36,6 +36,26 @@ class Kind(IntEnum):
     WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
 
 
+_FORWARDING: Final = (
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-real-ip",
+    b"forwarded",
+)
+# SECURITY: an upstream that honours one of these would serve another path than the one that was judged (C-01).
+_PATH_OVERRIDES: Final = (
+    b"x-forwarded-uri", b"x-original-uri", b"x-original-url", b"x-rewrite-url", b"x-forwarded-path", b"x-envoy-original-path",
+    b"x-forwarded-prefix", b"x-forwarded-method", b"x-original-method", b"x-original-host", b"x-forwarded-server", b"x-script-name",
+)  # fmt: skip
+_HOP_BY_HOP: Final = (
+    b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"te", b"trailer", b"http2-settings",
+)  # fmt: skip
+_METHOD_OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+_WEBSOCKET: Final = (
+    b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol", b"sec-websocket-extensions", b"sec-websocket-accept",
+)  # fmt: skip
 _KINDS: Final[dict[bytes, Kind]] = {
     b"host": Kind.HOST,
     b"content-length": Kind.CONTENT_LENGTH,
@@ -47,30 +67,26 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"authorization": Kind.AUTHORIZATION,
     b"x-request-id": Kind.REQUEST_ID,
     b"content-encoding": Kind.CONTENT_ENCODING,
-    **dict.fromkeys((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"forwarded"), Kind.FORWARDED),
-    # SECURITY: an upstream that honours one of these would serve another path than the one that was judged (C-01).
-    **dict.fromkeys(
-        (
-            b"x-forwarded-uri", b"x-original-uri", b"x-original-url", b"x-rewrite-url", b"x-forwarded-path", b"x-envoy-original-path",
-            b"x-forwarded-prefix", b"x-forwarded-method", b"x-original-method", b"x-original-host", b"x-forwarded-server", b"x-script-name",
-        ),
-        Kind.DROP,
-    ),
-    **dict.fromkeys((b"x-http-method-override", b"x-http-method", b"x-method-override"), Kind.OVERRIDE),
-    **dict.fromkeys(
-        (b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"te", b"trailer", b"http2-settings"), Kind.DROP
-    ),
-    **dict.fromkeys(
-        (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol", b"sec-websocket-extensions", b"sec-websocket-accept"), Kind.WEBSOCKET
-    ),
-}  # fmt: skip
+    **dict.fromkeys(_FORWARDING, Kind.FORWARDED),
+    **dict.fromkeys((*_PATH_OVERRIDES, *_HOP_BY_HOP), Kind.DROP),
+    **dict.fromkeys(_METHOD_OVERRIDES, Kind.OVERRIDE),
+    **dict.fromkeys(_WEBSOCKET, Kind.WEBSOCKET),
+}
 
 #: Response fields that end here (RFC 9110 7.6.1); framing and Connection are written anew.
 RESPONSE_DROP: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"trailer", b"upgrade", b"te", b"content-length", b"proxy-authenticate")
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"trailer",
+        b"upgrade",
+        b"te",
+        b"content-length",
+        b"proxy-authenticate",
+    )
 )
-
-#: No `Connection: NAME` of a client can take these away from the upstream: they are ours to set (B-48).
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 
 

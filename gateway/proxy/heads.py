@@ -1,9 +1,10 @@
 """Request and response heads: the C parser's reading, made stricter.
 
-The caller finds where a head ends (the first empty line) and hands over exactly that; so limits are exact, the raw request line can be
-compared with what was parsed, and nothing of the next message is ever swallowed. What httptools accepts and we do not is refused here:
-versions other than 1.0 and 1.1, two blanks, `#`, transfer codings other than chunked, a transfer coding over HTTP/1.0, lengths with
-leading zeros, two Host fields, methods outside the registry. RFC 9112 sections 2 to 7; facts/security.md section 0 F3, F5 and B-10 to B-13, B-30.
+The caller finds where a head ends (the first empty line) and hands over exactly that; so limits are exact, the raw request
+line can be compared with what was parsed, and nothing of the next message is ever swallowed. What httptools accepts and we do
+not is refused here: versions other than 1.0 and 1.1, two blanks, `#`, transfer codings other than chunked, a transfer coding
+over HTTP/1.0, lengths with leading zeros, two Host fields, methods outside the registry.
+RFC 9112 sections 2 to 7; facts/security.md section 0 F3, F5 and B-10 to B-13, B-30.
 """
 
 import re
@@ -39,7 +40,18 @@ _METHODS: Final = frozenset(
 class ParsedRequest(RequestHead):
     """A request head, judged sound. `lines` holds the bytes of the fields that travel, `special` the others."""
 
-    __slots__ = ("chunked", "content_encoding", "cookies", "expects_continue", "keep_alive", "length", "lines", "sized", "special", "upgrade")
+    __slots__ = (
+        "chunked",
+        "content_encoding",
+        "cookies",
+        "expects_continue",
+        "keep_alive",
+        "length",
+        "lines",
+        "sized",
+        "special",
+        "upgrade",
+    )
 
     def __init__(self) -> None:
         super().__init__("", b"", b"", [])

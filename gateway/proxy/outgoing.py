@@ -41,7 +41,9 @@ class Visitor(Protocol):
 class HeadWriter:
     """Writes request heads. `clock` is monotonic seconds, `now` aware wall time."""
 
-    def __init__(self, config: Config, signer: AssertionSigner, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, config: Config, signer: AssertionSigner, clock: Callable[[], float], now: Callable[[], datetime]
+    ) -> None:
         self._scheme = config.external_url_scheme
         self._networks: Sequence[Network] = config.trusted_proxies
         self._signer = signer
@@ -51,9 +53,16 @@ class HeadWriter:
 
     def upstream(self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward) -> bytes:
         """The head that the upstream gets."""
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes), *request.lines]
+        parts = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes),
+            *request.lines,
+        ]
         for kind, name, value in request.special:
-            if kind in _TRAVELS or (kind is Kind.OVERRIDE and site.overrides_pass) or (kind is Kind.WEBSOCKET and request.upgrade is not None):
+            if (
+                kind in _TRAVELS
+                or (kind is Kind.OVERRIDE and site.overrides_pass)
+                or (kind is Kind.WEBSOCKET and request.upgrade is not None)
+            ):
                 parts += (name, b": ", value, b"\r\n")
         if visit.other_cookies:
             parts += (b"Cookie: ", b"; ".join(visit.other_cookies), b"\r\n")
@@ -74,10 +83,15 @@ class HeadWriter:
 
     def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
         """The head that our own pages get: aiohttp reads it, and ends the connection after its answer."""
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), own.wire, site.host_bytes), *request.lines]
+        parts = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), own.wire, site.host_bytes),
+            *request.lines,
+        ]
         parts += [b"Cookie: %b\r\n" % value for value in request.cookies]
         parts.append(self._forwarding(visit, site, request))
-        parts.append(b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length))
+        parts.append(
+            b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length)
+        )
         return b"".join(parts)
 
     def identity(self, site: Site, live: LiveSession) -> bytes:
@@ -98,7 +112,9 @@ class HeadWriter:
         connection = visit.connection
         if connection.trusted:
             said = [(name, value) for kind, name, value in request.special if kind is Kind.FORWARDED]
-            return trusted_forwarding_block(connection.peer, said, self._scheme, site.host_bytes, site.port, self._networks)
+            return trusted_forwarding_block(
+                connection.peer, said, self._scheme, site.host_bytes, site.port, self._networks
+            )
         key = (connection.peer, site.route.host)
         block = self._blocks.get(key)
         if block is None:

@@ -23,7 +23,11 @@ def serialise(page: Page, *, head_only: bool, keep_alive: bool) -> bytes:
     """The bytes of a response. `head_only`: the answer to HEAD, whose Content-Length is that of GET."""
     status = HTTPStatus(page.status)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}"]
-    lines += [f"{name}: {value}" for name, value in page.headers if name.lower() not in ("content-length", "connection", "date")]
+    lines += [
+        f"{name}: {value}"
+        for name, value in page.headers
+        if name.lower() not in ("content-length", "connection", "date")
+    ]
     # SECURITY: a value with a line break would write a header of its own choosing (C-38).
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a line break in a header field")

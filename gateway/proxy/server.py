@@ -41,7 +41,7 @@ class Server:
             if connection.request is None:
                 connection.transport.close()
         end = door.clock() + seconds
-        while door.connections and door.clock() < end:
+        while door.connections and door.clock() < end:  # noqa: ASYNC110 - connections end in many places
             await asyncio.sleep(0.05)
         for connection in list(door.connections):
             connection.transport.abort()

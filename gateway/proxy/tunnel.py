@@ -49,7 +49,13 @@ class Tunnel:
 
     __slots__ = ("_clock", "_done", "client", "size", "touched", "upstream")
 
-    def __init__(self, client: asyncio.Transport, upstream: UpstreamConnection, clock: Callable[[], float], done: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: UpstreamConnection,
+        clock: Callable[[], float],
+        done: Callable[[int], None],
+    ) -> None:
         self.client = client
         self.upstream = upstream
         self.size = 0

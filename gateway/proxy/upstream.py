@@ -58,7 +58,20 @@ class Joined(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream."""
 
-    __slots__ = ("_body", "_buffer", "_interims", "alive", "answered", "idle_since", "joined", "listener", "paused", "pool", "transport", "used")
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_interims",
+        "alive",
+        "answered",
+        "idle_since",
+        "joined",
+        "listener",
+        "paused",
+        "pool",
+        "transport",
+        "used",
+    )
 
     def __init__(self, pool: "Pool") -> None:
         self.pool = pool

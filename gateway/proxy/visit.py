@@ -147,7 +147,9 @@ class Visit:
 
     def _decide(self) -> None:
         site, request = self.at_hand()
-        self._act(site, request, self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known))
+        self._act(
+            site, request, self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known)
+        )
 
     def at_hand(self) -> tuple[Site, ParsedRequest]:
         site, request = self.site, self.connection.request
@@ -180,14 +182,18 @@ class Visit:
         if request.upgrade == b"websocket":
             validate_handshake(request, site.route.origin)
         else:
-            request.upgrade = None  # any other upgrade is not honoured: the field is left out, the request stands (B-41)
+            request.upgrade = (
+                None  # any other upgrade is not honoured: the field is left out, the request stands (B-41)
+            )
         head = door.upstream_head(self, site, request, decision)
         self._live = live
         if live is not None:
             door.cache.touch(live)
             self._attached = live
             door.cache.attach(live, self._session_ended)
-        exchange = self.exchange = Exchange(self.connection, request, head, door.pools[site.route.name], site.app.timeouts, door.clock)
+        exchange = self.exchange = Exchange(
+            self.connection, request, head, door.pools[site.route.name], site.app.timeouts, door.clock
+        )
         exchange.draining = door.draining
         exchange.start()
         if self._body is not None:
@@ -279,7 +285,9 @@ class Visit:
         if request.upgrade is not None:
             raise MalformedRequest("an upgrade of a page of ours")
         if own.path != self.door.forward_auth_path:
-            self._collect(lambda body: self._hand_over(request, own, body), PayloadTooLarge("the body of a page of ours"))
+            self._collect(
+                lambda body: self._hand_over(request, own, body), PayloadTooLarge("the body of a page of ours")
+            )
         elif self.connection.body_open:
             raise BadRequest("a forward-auth request has no body")
         else:

@@ -89,9 +89,12 @@ class SessionCache:
 
     async def close(self) -> None:
         """Stop, and tell Redis of the last requests."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        working = set(self._tasks)
+        while working:
+            for task in working:
+                task.cancel()
+            # Again and again: asyncio.wait_for, inside the library, swallows a cancellation that comes together with its result.
+            _, working = await asyncio.wait(working, timeout=0.5)
         self._entries.clear()
         try:
             await self._touches.flush(self._store, self._clock(), everything=True)

@@ -105,12 +105,19 @@ class Operations:
 
     async def run(self, operation: Awaitable[_Result]) -> _Result:
         """The operation's result; cancelling the caller cancels only the waiting. Raises StoreUnavailable."""
-        task = asyncio.create_task(_translated(operation))
+        task = asyncio.create_task(self._timed(operation))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         # SECURITY: a caller cancelled between a command and its reply must never leave the reply on a connection
         # that the next request reads (C-41): no cancellation reaches the library at all.
         return await asyncio.shield(task)
+
+    async def _timed(self, operation: Awaitable[_Result]) -> _Result:
+        begun = time.perf_counter()
+        try:
+            return await _translated(operation)
+        finally:
+            self.durations.observe(time.perf_counter() - begun)
 
 
 async def _translated(operation: Awaitable[_Result]) -> _Result:

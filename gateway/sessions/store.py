@@ -12,7 +12,7 @@ were consumed. Needs Redis 7 or any Valkey (PEXPIRE GT).
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -102,7 +102,7 @@ class SessionStore:
         life = session.lifetime + _CLOCKS_DIFFER
         pipe = self._redis.pipeline(transaction=False)
         # The index first: a session that an interrupted pipeline left behind can still be found and ended.
-        for name in self._index_names(session)[:1] + self._provider_index_names(session)[:1]:
+        for name, *_ in self._indexes_of(session):
             pipe.zremrangebyscore(name, "-inf", (now - _CLOCKS_DIFFER).timestamp())
             pipe.zadd(name, {key: session.expires_at.timestamp()})
             pipe.pexpire(name, life, nx=True)
@@ -118,11 +118,14 @@ class SessionStore:
 
     async def fetch(self, key: str, host: str, app: str) -> Stored | None:
         """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
+        return await self._operations.run(self._fetch(key, host, app))
+
+    async def _fetch(self, key: str, host: str, app: str) -> Stored | None:
         name = self._name(key)
         pipe = self._redis.pipeline(transaction=False)
         pipe.getrange(name, 0, _MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
         pipe.pttl(name)
-        record, left = await self._ask(pipe.execute(raise_on_error=False))
+        record, left = _checked(await pipe.execute(raise_on_error=False))
         session = self._open(key, record)
         # SECURITY: a session counts only under the host and app that issued it (C-09). A record of ours has a TTL.
         if session is None or session.key_host != host or session.app != app or left < 0:
@@ -133,27 +136,29 @@ class SessionStore:
 
     async def touch(self, ttls: Mapping[str, timedelta]) -> None:
         """Let these records live `ttl` from now where they exist and would end sooner. Raises StoreUnavailable."""
-        waiting = list(ttls.items())
+        await self._operations.run(self._touch(list(ttls.items())))
+
+    async def _touch(self, waiting: Sequence[tuple[str, timedelta]]) -> None:
         for start in range(0, len(waiting), _BATCH):
             pipe = self._redis.pipeline(transaction=False)
             for key, ttl in waiting[start : start + _BATCH]:
                 # Only an existing key has a TTL to push: what was ended stays ended. And only ahead (GT): another
                 # worker may have seen a later request.
                 pipe.pexpire(self._name(key), max(ttl, _MILLISECOND), gt=True)
-            await self._ask(pipe.execute(raise_on_error=False))
+            _checked(await pipe.execute(raise_on_error=False))
 
     async def revoke(self, key: str) -> Session | None:
         """End one session now, in every process. The session, if there was one. Raises StoreUnavailable."""
-        ended = await self._revoke([key])
+        ended = await self._operations.run(self._revoke([key]))
         return ended[0] if ended else None
 
     async def revoke_person(self, issuer: str, subject: str) -> list[Session]:
         """End all sessions of a person on every app. Raises StoreUnavailable."""
-        return await self._revoke_index([f"sub:{mark}" for mark in self._index.marks(("sub", issuer, subject))])
+        return await self._operations.run(self._revoke_indexed(self._index_names("sub", issuer, subject)))
 
     async def revoke_provider_session(self, issuer: str, provider_sid: str) -> list[Session]:
         """End all sessions that began in one session at the provider (its `sid`). Raises StoreUnavailable."""
-        return await self._revoke_index([f"psid:{mark}" for mark in self._index.marks(("psid", issuer, provider_sid))])
+        return await self._operations.run(self._revoke_indexed(self._index_names("psid", issuer, provider_sid)))
 
     async def consume(self, attempt_id: str, ttl: timedelta) -> bool:
         """Use a login attempt up. False when that was done before (A-54). Raises StoreUnavailable."""
@@ -168,10 +173,10 @@ class SessionStore:
         """Raises StoreUnavailable."""
         await self._operations.run(self._redis.ping())
 
-    async def _revoke_index(self, names: Sequence[str]) -> list[Session]:
+    async def _revoke_indexed(self, names: Sequence[str]) -> list[Session]:
         keys: list[str] = []
         for name in names:
-            members: Any = await self._operations.run(self._redis.zrange(self._prefix + name, 0, -1))
+            members: Any = await self._redis.zrange(name, 0, -1)
             keys += [member.decode() for member in members if _KEY.fullmatch(member)]
         return await self._revoke(list(dict.fromkeys(keys)))
 
@@ -182,40 +187,33 @@ class SessionStore:
             pipe = self._redis.pipeline(transaction=False)
             for key in batch:
                 pipe.getrange(self._name(key), 0, _MAX_RECORD)
-            records = await self._ask(pipe.execute(raise_on_error=False))
+            records = _checked(await pipe.execute(raise_on_error=False))
             pipe = self._redis.pipeline(transaction=False)
             for key, record in zip(batch, records, strict=True):
                 pipe.delete(self._name(key))
                 session = self._open(key, record)
                 if session is not None:
                     ended.append(session)
-                    for name in self._index_names(session) + self._provider_index_names(session):
-                        pipe.zrem(name, key)
-            await self._ask(pipe.execute(raise_on_error=False))
+                    for names in self._indexes_of(session):
+                        for name in names:
+                            pipe.zrem(name, key)
+            _checked(await pipe.execute(raise_on_error=False))
         return ended
-
-    async def _ask(self, operation: Awaitable[list[Any]]) -> list[Any]:
-        """A pipeline's replies; a key of a foreign type reads as None. Raises StoreUnavailable for all other errors."""
-        replies = await self._operations.run(operation)
-        for place, reply in enumerate(replies):
-            if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
-                replies[place] = None
-            elif isinstance(reply, Exception):
-                raise unavailable(reply) from reply
-        return replies
 
     def _name(self, key: str) -> str:
         return self.record_prefix + key
 
-    def _index_names(self, session: Session) -> list[str]:
-        who = session.identity
-        return [f"{self._prefix}sub:{mark}" for mark in self._index.marks(("sub", who.issuer, who.subject))]
+    def _indexes_of(self, session: Session) -> list[list[str]]:
+        """The indexes a session is in, each under all the names it may have."""
+        issuer, subject = session.identity.issuer, session.identity.subject
+        indexes = [self._index_names("sub", issuer, subject)]
+        if session.provider_sid is not None:
+            indexes.append(self._index_names("psid", issuer, session.provider_sid))
+        return indexes
 
-    def _provider_index_names(self, session: Session) -> list[str]:
-        if session.provider_sid is None:
-            return []
-        marks = self._index.marks(("psid", session.identity.issuer, session.provider_sid))
-        return [f"{self._prefix}psid:{mark}" for mark in marks]
+    def _index_names(self, kind: str, issuer: str, value: str) -> list[str]:
+        """An index's name under each key of the ring, the one to write first."""
+        return [f"{self._prefix}{kind}:{mark}" for mark in self._index.marks((kind, issuer, value))]
 
     def _seal(self, key: str, session: Session) -> bytes:
         sealed = self._records.seal(encode(session), self._context(key, session.key_host, session.app))
@@ -237,6 +235,16 @@ class SessionStore:
     def _context(self, key: str, host: str, app: str) -> tuple[str, ...]:
         # SECURITY: a record copied under another key, host, app or format does not open (C-08, C-43).
         return (str(VERSION), self._name(key), host, app)
+
+
+def _checked(replies: list[Any]) -> list[Any]:
+    """A pipeline's replies; a key of a foreign type reads as None. Raises StoreUnavailable for all other errors."""
+    for place, reply in enumerate(replies):
+        if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+            replies[place] = None
+        elif isinstance(reply, Exception):
+            raise unavailable(reply) from reply
+    return replies
 
 
 def _take(data: bytes) -> tuple[str, bytes]:

@@ -15,7 +15,16 @@ APPS = {
 
 @pytest.mark.parametrize(
     "field",
-    ["X-Forwarded-Uri", "X-Original-URI", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Path", "X-Envoy-Original-Path", "X_Original_URL", "X-Forwarded-Prefix"],
+    [
+        "X-Forwarded-Uri",
+        "X-Original-URI",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Forwarded-Path",
+        "X-Envoy-Original-Path",
+        "X_Original_URL",
+        "X-Forwarded-Prefix",
+    ],
 )
 async def test_a_header_cannot_name_another_path(open_house: OpenHouse, field: str) -> None:
     """C-01: neither for us, trusted peer or not, nor for the upstream."""
@@ -73,7 +82,9 @@ async def test_a_credential_proves_nothing_by_being_there(open_house: OpenHouse,
 
 async def test_a_session_of_one_app_is_none_on_the_other(open_house: OpenHouse) -> None:
     """C-09."""
-    house = await open_house(apps={"portal": {}, "dashboard": {"surface": "dashboard", "require": {"groups": ["staff"]}}})
+    house = await open_house(
+        apps={"portal": {}, "dashboard": {"surface": "dashboard", "require": {"groups": ["staff"]}}}
+    )
     cookie = await house.session(groups=("staff",))
     assert (await house.ask("/", cookie=cookie)).status == 200
     for _ in range(2):
@@ -87,7 +98,11 @@ async def test_a_role_header_of_the_client_decides_nothing(open_house: OpenHouse
     """C-15."""
     house = await open_house(apps=APPS)
     cookie = await house.session(groups=("member",))
-    for fields in ("X-Forwarded-Groups: staff\r\n", "X-Forwarded-Groups: member\r\nX-Forwarded-Groups: staff\r\n", "X-Forwarded-Groups: member,staff\r\n"):
+    for fields in (
+        "X-Forwarded-Groups: staff\r\n",
+        "X-Forwarded-Groups: member\r\nX-Forwarded-Groups: staff\r\n",
+        "X-Forwarded-Groups: member,staff\r\n",
+    ):
         assert (await house.ask("/admin", cookie=cookie, fields=fields)).status == 403
     assert house.upstream.requests == []
 
@@ -127,10 +142,14 @@ async def test_our_own_paths_never_reach_an_upstream_in_any_spelling(open_house:
 
 async def test_a_method_override_is_judged_and_not_forwarded(open_house: OpenHouse) -> None:
     """B-35."""
-    house = await open_house(apps={"portal": {"rules": [{"match": ["DELETE /items/**"], "require": {"groups": ["staff"]}}]}})
+    house = await open_house(
+        apps={"portal": {"rules": [{"match": ["DELETE /items/**"], "require": {"groups": ["staff"]}}]}}
+    )
     cookie = await house.session()
     assert (await house.ask("/items/1", cookie=cookie, method="DELETE")).status == 403
     assert (await house.ask("/items/1?_method=DELETE", cookie=cookie, method="POST", body=b"")).status == 403
-    assert (await house.ask("/items/1", cookie=cookie, method="POST", body=b"", fields="X-HTTP-Method-Override: DELETE\r\n")).status == 200
+    assert (
+        await house.ask("/items/1", cookie=cookie, method="POST", body=b"", fields="X-HTTP-Method-Override: DELETE\r\n")
+    ).status == 200
     assert [request.line.split()[0] for request in house.upstream.requests] == [b"POST"]
     assert house.upstream.requests[0].values("x-http-method-override") == []

@@ -10,7 +10,9 @@ from tests.flows.conftest import OpenHouse
 OURS = ("USER", "EMAIL", "GROUPS", "PREFERRED_USERNAME", "NAME")
 
 
-async def test_every_spelling_of_an_identity_header_is_stripped_before_real_servers(open_house: OpenHouse, echo_server: str) -> None:
+async def test_every_spelling_of_an_identity_header_is_stripped_before_real_servers(
+    open_house: OpenHouse, echo_server: str
+) -> None:
     """C-30: judged by what WSGI and ASGI applications see, where `_` and `-` are one."""
     house = await open_house(upstreams={"portal": echo_server})
     cookie = await house.session()
@@ -28,7 +30,9 @@ async def test_every_spelling_of_an_identity_header_is_stripped_before_real_serv
         assert not [name for name in names if "AUTH_REQUEST" in name or "." in name]
 
 
-@pytest.mark.parametrize("field", ["X-Forwarded-User : admin", "X-Forwarded-User\t: admin", "X-A: 1\r\n X-Forwarded-User: admin"])
+@pytest.mark.parametrize(
+    "field", ["X-Forwarded-User : admin", "X-Forwarded-User\t: admin", "X-A: 1\r\n X-Forwarded-User: admin"]
+)
 async def test_a_field_name_with_blanks_or_a_fold_is_400(house: House, field: str) -> None:
     """C-30."""
     assert (await house.ask("/", cookie=await house.session(), fields=field + "\r\n")).status == 400
@@ -38,19 +42,29 @@ async def test_a_field_name_with_blanks_or_a_fold_is_400(house: House, field: st
 async def test_a_person_without_a_claim_has_no_such_header_whoever_sends_one(house: House) -> None:
     """C-31."""
     cookie = await house.session(email=None, name=None)
-    await house.ask("/", cookie=cookie, fields="X-Forwarded-Email: admin@x\r\nX-Forwarded-Groups: admin\r\nX-Forwarded-Name: A\r\n")
+    await house.ask(
+        "/", cookie=cookie, fields="X-Forwarded-Email: admin@x\r\nX-Forwarded-Groups: admin\r\nX-Forwarded-Name: A\r\n"
+    )
     request = house.upstream.requests[0]
     assert request.values("x-forwarded-user") == [b"bob"]
     for name in ("x-forwarded-email", "x-forwarded-groups", "x-forwarded-name", "x-forwarded-preferred-username"):
         assert request.values(name) == []
 
 
-async def test_identity_headers_are_stripped_on_open_routes_preflights_upgrades_and_passes(open_house: OpenHouse) -> None:
+async def test_identity_headers_are_stripped_on_open_routes_preflights_upgrades_and_passes(
+    open_house: OpenHouse,
+) -> None:
     """C-32, C-18."""
     house = await open_house(
-        apps={"portal": {"public": ["* /open/**"], "cors_preflight": "pass"}, "api": {"unauthenticated": "pass", "headers": {"X-Customer": "{email}"}}}
+        apps={
+            "portal": {"public": ["* /open/**"], "cors_preflight": "pass"},
+            "api": {"unauthenticated": "pass", "headers": {"X-Customer": "{email}"}},
+        }
     )
-    forged = "".join(f"X-Forwarded-{name.title().replace('_', '-')}: admin\r\n" for name in OURS) + "X-Customer: admin\r\nX_Customer: admin\r\n"
+    forged = (
+        "".join(f"X-Forwarded-{name.title().replace('_', '-')}: admin\r\n" for name in OURS)
+        + "X-Customer: admin\r\nX_Customer: admin\r\n"
+    )
     preflight = "Origin: https://evil\r\nAccess-Control-Request-Method: PUT\r\n"
     cookie = await house.session()
     assert (await house.ask("/open/x", fields=forged)).status == 200
@@ -74,7 +88,13 @@ async def test_an_options_request_that_is_no_preflight_needs_a_session(open_hous
 async def test_what_a_client_names_in_connection_takes_nothing_of_ours_away(house: House) -> None:
     """B-48."""
     cookie = await house.session()
-    for named in ("X-Forwarded-User", "x-forwarded-user, x-real-ip", "X-Doorward-Jwt-Assertion", "x-forwarded-for", "X-Request-Id"):
+    for named in (
+        "X-Forwarded-User",
+        "x-forwarded-user, x-real-ip",
+        "X-Doorward-Jwt-Assertion",
+        "x-forwarded-for",
+        "X-Request-Id",
+    ):
         assert (await house.ask("/", cookie=cookie, fields=f"Connection: close, {named}\r\n")).status == 200
         request = house.upstream.requests[-1]
         assert request.values("x-forwarded-user") == [b"bob"]
@@ -153,7 +173,9 @@ async def test_two_candidates_for_the_session_cookie_are_no_session(house: House
     assert users <= {b"bob"}
 
 
-@pytest.mark.parametrize("target", ["/x%0d%0aSet-Cookie:a=b", "/x%E5%98%8A%E5%98%8DSet-Cookie:a=b", "/x?y=%0d%0aSet-Cookie:a=b"])
+@pytest.mark.parametrize(
+    "target", ["/x%0d%0aSet-Cookie:a=b", "/x%E5%98%8A%E5%98%8DSet-Cookie:a=b", "/x?y=%0d%0aSet-Cookie:a=b"]
+)
 async def test_a_line_break_in_a_target_never_splits_our_answer(house: House, target: str) -> None:
     """C-38."""
     for fields in ("", BROWSER):

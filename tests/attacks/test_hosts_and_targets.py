@@ -7,7 +7,24 @@ from tests.fakes.wire import Wire
 from tests.flows.conftest import OpenHouse
 
 
-@pytest.mark.parametrize("value", ["", "a b", "a/b", "a@evil", "a, b", "a:99999", "a:0x50", "[::1", "a\x00", "a" * 4096, "user:pw@portal", "a#", "a?"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "a b",
+        "a/b",
+        "a@evil",
+        "a, b",
+        "a:99999",
+        "a:0x50",
+        "[::1",
+        "a\x00",
+        "a" * 4096,
+        "user:pw@portal",
+        "a#",
+        "a?",
+    ],
+)
 async def test_a_host_that_is_none_is_400_and_never_500(house: House, value: str) -> None:
     """B-30."""
     cookie = await house.session()
@@ -27,10 +44,14 @@ async def test_an_absolute_target_is_judged_by_the_host_it_shares_with_the_host_
     """B-31."""
     cookie, host = await house.session(), house.host()
     for target in (f"http://{host}/adm?x=1", f"HTTP://{host.upper()}/adm?x=1"):
-        assert (await house.raw(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())).status == 200
+        assert (
+            await house.raw(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+        ).status == 200
         assert house.upstream.requests[-1].target == "/adm?x=1"
         assert house.upstream.requests[-1].values("host") == [host.encode()]
-    assert (await house.raw(f"GET http://{host} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())).status == 200
+    assert (
+        await house.raw(f"GET http://{host} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+    ).status == 200
     assert house.upstream.requests[-1].target == "/"
 
 
@@ -42,7 +63,9 @@ async def test_a_target_that_names_another_place_is_refused(house: House, target
     """B-31."""
     cookie, host = await house.session(), house.host()
     method = "OPTIONS" if target == "*" else "GET"
-    response = await house.raw(f"{method} {target.format(host=host)} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+    response = await house.raw(
+        f"{method} {target.format(host=host)} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode()
+    )
     assert response.status in (400, 421)
     assert house.upstream.requests == []
 
@@ -57,19 +80,33 @@ async def test_an_absolute_target_cannot_reach_the_other_app(open_house: OpenHou
     assert house.upstreams["dashboard"].requests == []
 
 
-@pytest.mark.parametrize("line", ["CONNECT a:443 HTTP/1.1", "CONNECT /x HTTP/1.1", "TRACE / HTTP/1.1", "FOO / HTTP/1.1", "get / HTTP/1.1"])
+@pytest.mark.parametrize(
+    "line", ["CONNECT a:443 HTTP/1.1", "CONNECT /x HTTP/1.1", "TRACE / HTTP/1.1", "FOO / HTTP/1.1", "get / HTTP/1.1"]
+)
 async def test_methods_that_do_not_pass_close_the_connection_and_discard_the_body(house: House, line: str) -> None:
     """B-32, B-33, B-34."""
     cookie = await house.session()
     wire = await Wire.open(house.port)
-    await wire.send(f"{line}\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 28\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n\r\n".encode())
+    await wire.send(
+        f"{line}\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 28\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n\r\n".encode()
+    )
     assert (await wire.response()).status in (400, 405, 501)
     assert await wire.ended()
     await wire.close()
     assert house.upstream.requests == []
 
 
-@pytest.mark.parametrize("line", ["GET /admin x HTTP/1.1", "GET  /admin HTTP/1.1", "GET\t/admin HTTP/1.1", "GET /admin HTTP/1.1 ", "GET /", "GET / HTTP/2.0"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /admin x HTTP/1.1",
+        "GET  /admin HTTP/1.1",
+        "GET\t/admin HTTP/1.1",
+        "GET /admin HTTP/1.1 ",
+        "GET /",
+        "GET / HTTP/2.0",
+    ],
+)
 async def test_a_malformed_request_line_is_refused(house: House, line: str) -> None:
     """C-14, B-12."""
     response = await house.raw(f"{line}\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n".encode())

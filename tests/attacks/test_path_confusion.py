@@ -18,9 +18,16 @@ TRAVERSALS = [
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
-async def test_no_spelling_of_an_admin_path_reaches_a_real_server(open_house: OpenHouse, echo_server: str, signed_in: bool) -> None:
+async def test_no_spelling_of_an_admin_path_reaches_a_real_server(
+    open_house: OpenHouse, echo_server: str, signed_in: bool
+) -> None:
     """C-10, C-11, C-12."""
-    apps = {"portal": {"public": ["GET /public/**"], "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}]}}
+    apps = {
+        "portal": {
+            "public": ["GET /public/**"],
+            "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
+        }
+    }
     house = await open_house(apps=apps, upstreams={"portal": echo_server})
     cookie = await house.session() if signed_in else None
     rules = RouteRules(house.worker.config.apps["portal"])

@@ -80,7 +80,9 @@ async def test_framing_that_can_be_doubted_is_refused_and_the_connection_closed(
     wire = await Wire.open(house.port)
     smuggled = f"GET /smuggled HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n"
     await wire.send(
-        f"POST /p HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n{smuggled}".encode("latin-1")
+        f"POST /p HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n{smuggled}".encode(
+            "latin-1"
+        )
     )
     response = await wire.response()
     assert response.status in (400, 501)
@@ -96,11 +98,16 @@ async def test_framing_that_can_be_doubted_is_refused_and_the_connection_closed(
         b"1\na\r\n0\r\n\r\n", b"1\r\r;\na\r\n", b"FFFFFFFFFFFFFFFF1\r\na", b"1\r\naX\r\n0\r\n\r\n", b"1;a\x00b\r\na\r\n0\r\n\r\n",
     ],
 )  # fmt: skip
-async def test_a_chunk_that_can_be_doubted_ends_the_connection_and_no_request_is_completed(house: House, body: bytes) -> None:
+async def test_a_chunk_that_can_be_doubted_ends_the_connection_and_no_request_is_completed(
+    house: House, body: bytes
+) -> None:
     """B-14."""
     cookie = await house.session()
     wire = await Wire.open(house.port)
-    await wire.send(f"POST /p HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + body)
+    await wire.send(
+        f"POST /p HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        + body
+    )
     assert (await wire.response()).status == 400
     assert await wire.ended()
     await wire.close()
@@ -134,11 +141,15 @@ async def test_ten_thousand_trailers_are_refused(house: House) -> None:
 async def test_request_header_bytes_above_ascii_arrive_unchanged(house: House, value: bytes) -> None:
     """B-20."""
     cookie = await house.session()
-    await house.raw(f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nX-N: ".encode() + value + b"\r\n\r\n")
+    await house.raw(
+        f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nX-N: ".encode() + value + b"\r\n\r\n"
+    )
     assert house.upstream.requests[0].values("x-n") == [value]
 
 
-@pytest.mark.parametrize("field", [b'Content-Disposition: attachment; filename="\xe9.txt"', b"Location: /\xc3\xa9", b"X-N: \x85x\xa0"])
+@pytest.mark.parametrize(
+    "field", [b'Content-Disposition: attachment; filename="\xe9.txt"', b"Location: /\xc3\xa9", b"X-N: \x85x\xa0"]
+)
 async def test_response_header_bytes_above_ascii_come_back_unchanged(house: House, field: bytes) -> None:
     """B-21."""
 
@@ -175,6 +186,9 @@ async def test_a_client_that_leaves_half_way_never_gives_its_answer_to_somebody_
         assert response.body == f"/canary/{number}".encode() * 50
 
     for start in range(0, 200, 20):
-        await asyncio.gather(*(leave(number) for number in range(start, start + 20)), *(stay(number) for number in range(start, start + 5)))
+        await asyncio.gather(
+            *(leave(number) for number in range(start, start + 20)),
+            *(stay(number) for number in range(start, start + 5)),
+        )
     for start in range(0, 300, 30):
         await asyncio.gather(*(stay(number) for number in range(start, start + 30)))

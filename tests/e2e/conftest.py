@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.e2e.needs import program
 from tests.e2e.processes import free_port
-from tests.e2e.stack import OUTPUT, CertifiedProvider, Door
+from tests.e2e.stack import NAMES, OUTPUT, CertifiedProvider, Door, origin
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -75,7 +75,7 @@ def door_port() -> int:
 
 @pytest.fixture(scope="session")
 def provider(door_port: int) -> Iterator[CertifiedProvider]:
-    provider = CertifiedProvider(door_port)
+    provider = CertifiedProvider([origin(name, door_port) for name in NAMES])
     yield provider
     provider.stop()
 

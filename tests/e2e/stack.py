@@ -5,7 +5,7 @@ import http.client
 import json
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,13 @@ def origin(name: str, port: int) -> str:
 
 
 class CertifiedProvider:
-    """`oidc-provider` from npm, which knows the people of the demo and one client."""
+    """`oidc-provider` from npm, which knows the people of the demo and one client that lives at `origins`."""
 
-    def __init__(self, door_port: int) -> None:
+    def __init__(self, origins: Sequence[str]) -> None:
         self.port = free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.client_id = "doorward"
         self.client_secret = secrets.token_urlsafe(24)
-        origins = [origin(name, door_port) for name in NAMES]
         client = {
             "client_id": self.client_id,
             "client_secret": self.client_secret,

@@ -108,7 +108,14 @@ class House:
         return f"doorward_session={token}"
 
     async def ask(
-        self, target: str, *, app: str = "portal", method: str = "GET", cookie: str | None = None, fields: str = "", body: bytes | None = None
+        self,
+        target: str,
+        *,
+        app: str = "portal",
+        method: str = "GET",
+        cookie: str | None = None,
+        fields: str = "",
+        body: bytes | None = None,
     ) -> WireResponse:
         """One request on a connection of its own. `fields` are whole lines; a body gets its Content-Length."""
         head = f"{method} {target} HTTP/1.1\r\nHost: {self.host(app)}\r\n{fields}"
@@ -123,4 +130,3 @@ class House:
             return await wire.response(head_only=head_only)
         finally:
             await wire.close()
-

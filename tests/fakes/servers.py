@@ -17,11 +17,22 @@ def serving(kind: str) -> Iterator[str]:
     """Start a server of this kind; its URL. Ends it afterwards."""
     port = free_port()
     commands = {
-        "gunicorn": ["gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "4", "tests.fakes.echo_apps:wsgi"],
+        "gunicorn": [
+            "gunicorn",
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "4",
+            "tests.fakes.echo_apps:wsgi",
+        ],
         "uvicorn": ["uvicorn", "--port", str(port), "--log-level", "error", "tests.fakes.echo_apps:asgi"],
         "werkzeug": ["tests.fakes.echo_apps", str(port)],
     }
-    process = subprocess.Popen([sys.executable, "-m", *commands[kind]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *commands[kind]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         _wait(port, process)
         yield f"http://127.0.0.1:{port}"

@@ -40,6 +40,7 @@ class FlakyLink:
         self._flowing.set()
         self._refusing = False
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -55,8 +56,11 @@ class FlakyLink:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        self.refuse()
+        self._refusing = True
         self._flowing.set()
+        while self._serving:
+            self.cut()
+            await asyncio.wait(self._serving, timeout=0.1)
 
     def stall(self) -> None:
         self._flowing.clear()
@@ -75,6 +79,10 @@ class FlakyLink:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         if self._refusing:
             writer.transport.abort()
             return

@@ -1,6 +1,7 @@
 """A client that sends the bytes it is told to, and reads answers one by one."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 
@@ -76,10 +77,8 @@ class Wire:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 async def exchange(port: int, data: bytes, *, head_only: bool = False) -> WireResponse:

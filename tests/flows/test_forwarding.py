@@ -103,7 +103,9 @@ async def test_head_204_and_304_have_no_body_and_the_connection_goes_on(house: H
     cookie = await house.session()
 
     async def bare(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        status = {"/204": b"204 No Content", "/304": b"304 Not Modified\r\nContent-Length: 12"}.get(request.target, b"200 OK\r\nContent-Length: 1234")
+        status = {"/204": b"204 No Content", "/304": b"304 Not Modified\r\nContent-Length: 12"}.get(
+            request.target, b"200 OK\r\nContent-Length: 1234"
+        )
         writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
 
     house.upstream.answer = bare
@@ -184,7 +186,9 @@ async def test_a_truncated_response_is_seen_as_truncated(house: House) -> None:
 
 async def test_an_http_1_0_client_gets_an_answer_that_ends_with_the_connection(house: House) -> None:
     cookie = await house.session()
-    response = await exchange(house.port, f"GET /old HTTP/1.0\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
+    response = await exchange(
+        house.port, f"GET /old HTTP/1.0\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode()
+    )
     assert response.body == b"you asked for /old"
     assert response.value("connection") == "close"
 
@@ -200,7 +204,9 @@ async def test_100_continue_travels_end_to_end(house: House) -> None:
 
     house.upstream.answer = patient
     wire = await Wire.open(house.port)
-    await wire.send(f"POST /e HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode())
+    await wire.send(
+        f"POST /e HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode()
+    )
     assert (await wire.response()).status == 100
     await wire.send(b"hello")
     assert (await wire.response()).body == b"hello"

@@ -15,7 +15,11 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 async def echo_socket(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     proof = base64.b64encode(hashlib.sha1(request.values("sec-websocket-key")[0] + GUID).digest())
-    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + proof + b"\r\n\r\nhello")
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + proof
+        + b"\r\n\r\nhello"
+    )
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
@@ -112,7 +116,9 @@ async def test_a_websocket_and_an_upload_end_when_the_session_is_revoked(house: 
     cookie = await house.session()
     wire = await open_socket(house, cookie)
     upload = await Wire.open(house.port)
-    await upload.send(f"POST /up HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 100000\r\n\r\nbegin".encode())
+    await upload.send(
+        f"POST /up HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\nContent-Length: 100000\r\n\r\nbegin".encode()
+    )
     await eventually(lambda: len(house.upstream.requests) == 2)
     store = house.worker.store
     await store.revoke(store.key_of(cookie.partition("=")[2]))

@@ -8,8 +8,6 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-_TINTS = 6
-
 _environment = Environment(
     loader=PackageLoader("gateway.demo.provider"),
     autoescape=True,
@@ -24,13 +22,7 @@ def _initials(name: str) -> str:
     return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()
 
 
-def _tint(subject: str) -> int:
-    """A colour that stays with the person."""
-    return hashlib.sha256(subject.encode()).digest()[0] % _TINTS
-
-
 _environment.filters["initials"] = _initials
-_environment.filters["tint"] = _tint
 
 _STYLE = _environment.get_template("style.css").render().strip()
 _environment.globals["style"] = _STYLE

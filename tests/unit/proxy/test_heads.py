@@ -34,13 +34,30 @@ def test_a_browsers_request_is_read_with_its_fields_in_order() -> None:
 
 def test_one_parser_reads_request_after_request() -> None:
     parser = RequestParser(FieldKinds(frozenset()), 200)
-    for head in (request(line=b"GET /1 HTTP/1.1"), request(b"Content-Length: 3"), request(b"Transfer-Encoding: chunked"), request(line=b"GET /2 HTTP/1.1")):
+    for head in (
+        request(line=b"GET /1 HTTP/1.1"),
+        request(b"Content-Length: 3"),
+        request(b"Transfer-Encoding: chunked"),
+        request(line=b"GET /2 HTTP/1.1"),
+    ):
         parsed = parser.parse(head, head.find(b"\r\n"))
         assert parsed.host == b"a"
     assert parsed.target == b"/2"
 
 
-@pytest.mark.parametrize("coding", [b"gzip, chunked", b"JUNK, chunked", b"chunked, gzip", b"identity", b"", b",chunked", b"chunked, chunked", b"xchunked"])
+@pytest.mark.parametrize(
+    "coding",
+    [
+        b"gzip, chunked",
+        b"JUNK, chunked",
+        b"chunked, gzip",
+        b"identity",
+        b"",
+        b",chunked",
+        b"chunked, chunked",
+        b"xchunked",
+    ],
+)
 def test_a_transfer_coding_other_than_chunked_is_refused(coding: bytes) -> None:
     """B-10."""
     with pytest.raises((CodingNotImplemented, MalformedRequest)):
@@ -53,7 +70,9 @@ def test_a_transfer_coding_over_http_1_0_is_refused() -> None:
         parse(request(b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.0"))
 
 
-@pytest.mark.parametrize("line", [b"GET / HTTP/2.0", b"GET / HTTP/0.9", b"GET / HTTP/1.9", b"GET /", b"GET / HTTP/1.11", b"GET / http/1.1"])
+@pytest.mark.parametrize(
+    "line", [b"GET / HTTP/2.0", b"GET / HTTP/0.9", b"GET / HTTP/1.9", b"GET /", b"GET / HTTP/1.11", b"GET / http/1.1"]
+)
 def test_versions_other_than_1_0_and_1_1_are_refused(line: bytes) -> None:
     """B-12."""
     with pytest.raises((VersionNotSupported, MalformedRequest)):
@@ -76,7 +95,17 @@ def test_a_length_that_could_be_read_in_two_ways_is_refused(fields: tuple[bytes,
         parse(request(*fields))
 
 
-@pytest.mark.parametrize("line", [b"GET /admin x HTTP/1.1", b"GET  /admin HTTP/1.1", b"GET\t/admin HTTP/1.1", b"GET /admin  HTTP/1.1", b"GET /admin HTTP/1.1 ", b" GET / HTTP/1.1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /admin x HTTP/1.1",
+        b"GET  /admin HTTP/1.1",
+        b"GET\t/admin HTTP/1.1",
+        b"GET /admin  HTTP/1.1",
+        b"GET /admin HTTP/1.1 ",
+        b" GET / HTTP/1.1",
+    ],
+)
 def test_a_request_line_with_other_blanks_is_refused(line: bytes) -> None:
     """C-14."""
     with pytest.raises(Refusal) as caught:
@@ -84,7 +113,14 @@ def test_a_request_line_with_other_blanks_is_refused(line: bytes) -> None:
     assert caught.value.status in (400, 501, 505)
 
 
-@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
+    ],
+)
 def test_no_host_and_two_hosts_are_refused(head: bytes) -> None:
     """B-30."""
     with pytest.raises(MalformedRequest):
@@ -93,7 +129,25 @@ def test_no_host_and_two_hosts_are_refused(head: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"a b", b"a/b", b"a@evil", b"a, b", b"a:99999", b"a:0x50", b"[::1", b"a\x00", b"a" * 4096, b".", b"a..", b"a:", b"a:1:2", b"a#b", b"a?b", b"a\\b"],
+    [
+        b"",
+        b"a b",
+        b"a/b",
+        b"a@evil",
+        b"a, b",
+        b"a:99999",
+        b"a:0x50",
+        b"[::1",
+        b"a\x00",
+        b"a" * 4096,
+        b".",
+        b"a..",
+        b"a:",
+        b"a:1:2",
+        b"a#b",
+        b"a?b",
+        b"a\\b",
+    ],
 )
 def test_a_host_that_is_none_is_refused(value: bytes) -> None:
     """B-30."""
@@ -102,14 +156,29 @@ def test_a_host_that_is_none_is_refused(value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "read"), [(b"APP.Example.COM", ("app.example.com", "")), (b"app.example.com.", ("app.example.com", "")), (b"app.example.com.:443", ("app.example.com", "443")), (b"[::1]:80", ("[::1]", "80"))]
+    ("value", "read"),
+    [
+        (b"APP.Example.COM", ("app.example.com", "")),
+        (b"app.example.com.", ("app.example.com", "")),
+        (b"app.example.com.:443", ("app.example.com", "443")),
+        (b"[::1]:80", ("[::1]", "80")),
+    ],
 )
 def test_a_host_is_read_without_case_and_trailing_dot(value: bytes, read: tuple[str, str]) -> None:
     """C-13."""
     assert parse_host(value) == read
 
 
-@pytest.mark.parametrize(("line", "refusal"), [(b"CONNECT a:443 HTTP/1.1", MethodNotAllowed), (b"TRACE / HTTP/1.1", MethodNotAllowed), (b"FOO / HTTP/1.1", CodingNotImplemented), (b"get / HTTP/1.1", CodingNotImplemented), (b"SOURCE / HTTP/1.1", CodingNotImplemented)])
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        (b"CONNECT a:443 HTTP/1.1", MethodNotAllowed),
+        (b"TRACE / HTTP/1.1", MethodNotAllowed),
+        (b"FOO / HTTP/1.1", CodingNotImplemented),
+        (b"get / HTTP/1.1", CodingNotImplemented),
+        (b"SOURCE / HTTP/1.1", CodingNotImplemented),
+    ],
+)
 def test_methods_that_do_not_pass(line: bytes, refusal: type[Refusal]) -> None:
     """B-32, B-33, B-34."""
     with pytest.raises(refusal):

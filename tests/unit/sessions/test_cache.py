@@ -395,6 +395,30 @@ async def test_nothing_is_kept_that_was_read_before_changes_were_heard_again(own
             assert cache.size == 0
 
 
+async def test_not_even_a_record_that_keeps_changing_is_shared_with_those_who_ask_after_its_end(
+    own_valkey: EmbeddedValkey,
+) -> None:
+    """C-44: the reading is spoiled again and again, and the sign-out falls into its last attempt."""
+    async with FlakyLink(own_valkey.url) as slow, a_client(slow.url) as readers, a_client(own_valkey.url) as writers:
+        reading, writing = a_store(readers, "doorward:"), a_store(writers, "doorward:")
+        async with caching(reading, own_valkey.url) as cache:
+            key = await signed_in(writing)
+            await loaded(cache, await signed_in(writing))  # a connection is there
+            slow.delay = 0.15
+            early = asyncio.create_task(cache.load(key, HOST, APP))
+            for hours in (20, 30):
+                await asyncio.sleep(0.2)
+                await writing.touch({key: timedelta(hours=hours)})
+                await asyncio.sleep(0.12)
+            await asyncio.sleep(0.2)
+            await writing.revoke(key)
+            await asyncio.sleep(0.02)
+            assert not early.done()
+            assert await cache.load(key, HOST, APP) is None
+            await early
+            assert cache.peek(key, HOST) is None
+
+
 async def test_while_changes_are_not_heard_nobody_shares_a_reading(own_valkey: EmbeddedValkey) -> None:
     """C-44: whoever asks after a sign-out must not get the answer to a question from before it."""
     async with FlakyLink(own_valkey.url) as slow, a_client(slow.url) as readers, a_client(own_valkey.url) as writers:
@@ -531,6 +555,14 @@ async def test_streams_end_with_the_idle_timeout_unless_the_session_is_used_else
         await eventually(lambda: cache.trusted)
         assert await cache.load(elsewhere, HOST, APP) is not None
         assert ended == ["forgotten"]
+
+
+async def test_it_can_be_closed_at_any_moment(store: SessionStore, valkey: str) -> None:
+    for number in range(40):
+        cache = SessionCache(store, push_connections(valkey), time.monotonic, tick=0.001, ping_every=0.001)
+        cache.start()
+        await asyncio.sleep(number * 0.0005)
+        await asyncio.wait_for(cache.close(), 5)
 
 
 # --- many at once -------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from gateway.sessions.keyring import new_key
 from gateway.sessions.session import MAX_ENCODED
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
-from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_person, a_session, a_store
+from tests.fakes.valkey import FlakyLink
+from tests.fakes.waiting import eventually
+from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_client, a_person, a_session, a_store
 
 MINUTES = timedelta(minutes=1)
 
@@ -251,6 +253,28 @@ async def test_a_login_attempt_is_used_once(store: SessionStore, redis: Redis, p
     assert sorted(outcomes) == [False] * 19 + [True]
     assert await store.consume("state-2", 15 * MINUTES)
     assert all([0 < await redis.ttl(name) <= 900 async for name in redis.scan_iter(match=prefix + "used:*")])
+
+
+async def test_a_sign_out_that_was_begun_is_finished_though_its_caller_is_gone(
+    valkey: str, prefix: str, store: SessionStore
+) -> None:
+    """C-41, C-44: the browser hangs up in the middle of it."""
+    async with FlakyLink(valkey) as link, a_client(link.url) as client:
+        slow = a_store(client, prefix)
+        keys = [await issued(store, subject=f"sub-{number}") for number in range(30)]
+        await slow.ping()
+        link.delay = 0.005
+        for number, key in enumerate(keys):
+            ending = slow.revoke(key) if number % 2 else slow.revoke_person(ISSUER, f"sub-{number}")
+            task = asyncio.create_task(ending)
+            await asyncio.sleep(number * 0.001)
+            task.cancel()
+        for key in keys[1:]:
+
+            async def is_over(key: str = key) -> bool:
+                return await store.fetch(key, HOST, APP) is None
+
+            await eventually(is_over)
 
 
 # --- what a stranger finds ----------------------------------------------------------------------------------------------

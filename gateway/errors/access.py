@@ -1,0 +1,74 @@
+"""Refusals of what somebody may do. Pure."""
+
+from gateway.errors.refusal import Refusal
+
+
+class LoginRequired(Refusal):
+    """A program asked without a session; browsers are redirected instead. facts: sign_in_url."""
+
+    status = 401
+    code = "login_required"
+    title = "Please sign in"
+    message = "You are not signed in, or your session has ended."
+
+
+class StepUpRequired(Refusal):
+    """A program needs a fresher or stronger sign-in (RFC 9470). facts: sign_in_url, max_age, acr_values."""
+
+    status = 401
+    code = "insufficient_user_authentication"
+    title = "Please sign in again"
+    message = "This page needs a fresher or stronger sign-in."
+
+
+class Forbidden(Refusal):
+    """Signed in, but a rule asks for more. facts: account, switch_url."""
+
+    status = 403
+    code = "access_denied"
+    title = "You have no access to this page"
+    message = "You are signed in, but this page is not open to your account."
+
+
+class SignInDisabled(Refusal):
+    status = 403
+    code = "sign_in_disabled"
+    title = "This page is closed"
+    message = "This page needs a sign-in, and sign-in is switched off."
+
+
+class OriginForbidden(Refusal):
+    status = 403
+    code = "origin_not_allowed"
+    title = "This origin is not allowed"
+    message = "The connection was opened from another site."
+
+
+class RouteBlocked(Refusal):
+    """A password door that is shut. facts: kind, sign_in_url."""
+
+    status = 403
+    code = "password_login_disabled"
+    title = "Signing in with a password is switched off"
+    message = "This site signs people in through the company's sign-in page. Passwords are neither accepted, set nor reset here."
+
+
+class OwnLoginClosed(RouteBlocked):
+    """The upstream wants its own login of somebody who has a session here: sending them to the provider again would loop. facts: account."""
+
+    title = "The application asks for its own login"
+    message = "You are signed in here, but the application asks for its own password, which is switched off. Its own session may be over."
+
+
+class UntrustedPeer(Refusal):
+    status = 403
+    code = "untrusted_peer"
+    title = "This address is not for you"
+    message = "Only proxies that the operator trusts may ask here."
+
+
+class CrossSiteRequest(Refusal):
+    status = 403
+    code = "cross_site_request"
+    title = "This request came from another site"
+    message = "For your safety this can only be done from this site's own pages."

@@ -1,0 +1,110 @@
+"""Refusals on the way to a session: the trip to the provider, and the directory. Pure."""
+
+from typing import Any
+
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest
+
+
+class SignInFailed(Refusal):
+    """The trip to the provider did not end in a session. `reason` is a stable word for events and the page."""
+
+    status = 400
+    code = "sign_in_failed"
+    title = "Signing in did not work"
+    message = "The sign-in could not be completed. Please try again."
+
+    def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
+        super().__init__(detail or reason, reason=reason, **facts)
+        self.reason = reason
+
+
+class IdTokenInvalid(SignInFailed):
+    """An ID Token that failed a check; `reason` names the check (signature, issuer, audience, nonce, expired...)."""
+
+    status = 403
+    code = "id_token_invalid"
+
+
+class LogoutTokenInvalid(BadRequest):
+    """A back-channel logout token that failed a check; `reason` names the check. No session was touched."""
+
+    code = "logout_token_invalid"
+    title = "This logout token is not valid"
+    message = "The logout token could not be accepted."
+
+    def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
+        super().__init__(detail or reason, reason=reason, **facts)
+        self.reason = reason
+
+
+class EmailNotVerified(SignInFailed):
+    status = 403
+    code = "email_not_verified"
+    title = "Your e-mail address is not verified"
+    message = "The sign-in page says that your e-mail address is not verified. Verify it there, then try again."
+
+
+class SignInExpired(SignInFailed):
+    """An answer from the provider that no sign-in of this browser waits for: the back button, a bookmark, a lost cookie. facts: cause."""
+
+    code = "sign_in_expired"
+    title = "This sign-in is over"
+    message = "It was used already, is older than fifteen minutes, or began in another browser. Nothing is wrong with your account."
+
+
+class TooManyRedirects(SignInFailed):
+    """The loop breaker. facts: cause."""
+
+    status = 400
+    code = "redirect_loop"
+    title = "Signing in goes round in circles"
+    message = "You were sent to the sign-in page several times without a session being kept."
+
+
+class ProviderUnavailable(Refusal):
+    status = 503
+    code = "provider_unavailable"
+    title = "The sign-in page cannot be reached"
+    message = "Nobody can sign in at the moment. People who are signed in already are not affected. Please try again in a minute."
+
+    def __init__(self, detail: str = "", *, retry_after: int | None = 5, **facts: Any) -> None:
+        super().__init__(detail, retry_after=retry_after, **facts)
+
+
+class ProviderFault(Refusal):
+    """The provider answered, and the answer cannot be used."""
+
+    status = 502
+    code = "provider_fault"
+    title = "The sign-in page gave an answer that cannot be used"
+    message = "The sign-in could not be completed because of an error at the sign-in page. Please try again."
+
+
+class NotRegistered(Refusal):
+    """Known to the provider, not to the directory, and not to be created. facts: account, switch_url."""
+
+    status = 403
+    code = "not_registered"
+    title = "You are not registered here"
+    message = "You signed in, but there is no member account for you. Ask the people who run this space to add you."
+
+
+class AccountSuspended(Refusal):
+    status = 403
+    code = "account_suspended"
+    title = "Your account is not active"
+    message = "There is a member account for you, but it is not active. Ask the people who run this space."
+
+
+class DirectoryUnavailable(Refusal):
+    """The directory could not be asked, or did not say. `reason` is a stable word: throttled, timeout, unauthorized..."""
+
+    status = 503
+    code = "directory_unavailable"
+    title = "Your account could not be looked up"
+    message = "You signed in, but the member directory did not answer. Nothing was lost or created twice. Please try again in a minute."
+
+    def __init__(self, reason: str, detail: str = "", *, retry_after: int | None = 10, **facts: Any) -> None:
+        super().__init__(detail or reason, retry_after=retry_after, reason=reason, **facts)
+        self.reason = reason
