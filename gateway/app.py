@@ -25,9 +25,10 @@ from gateway.directory.nexudus import NexudusDirectory
 from gateway.directory.notes import Notes
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import ProviderUnavailable, Refusal
-from gateway.gate import AppRoute, Gate, SignIn, Site, is_navigation
+from gateway.gate import Gate, SignIn
 from gateway.identity import AssertionSigner, normalise_name
 from gateway.leases import Leases
+from gateway.message import is_navigation
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.proxy.access_log import AccessLog
@@ -39,6 +40,7 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, connect_for_pushes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.store import SessionStore
+from gateway.sites import AppRoute, Site
 from gateway.web.app import WebParts, build_app
 from gateway.web.pages import Pages
 from gateway.web.sign_in import SignIn as SignInPages

@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 from gateway.app import app_routes
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
-from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn, Site
+from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
 from gateway.identity import Identity, render_identity_headers
 from gateway.message import RequestHead
 from gateway.policy.paths import parse_target
 from gateway.proxy.heads import parse_host
 from gateway.sessions.live import LiveSession
 from gateway.sessions.session import Session
+from gateway.sites import Site
 
 Step = tuple[str, str]
 

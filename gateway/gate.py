@@ -9,11 +9,8 @@ waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetch
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
-from urllib.parse import urlsplit
 
-from gateway.config.schema import App, Config
-from gateway.config.toggles import doors_closed
+from gateway.config.schema import Config
 from gateway.errors import (
     BadRequest,
     Forbidden,
@@ -26,39 +23,13 @@ from gateway.errors import (
     UnknownHost,
 )
 from gateway.identity import Identity
-from gateway.message import RequestHead
-from gateway.policy.methods import overrides_in_query
-from gateway.policy.passwords import Closed, DoorRule, NeedsBody, PasswordDoors
-from gateway.policy.paths import Target, parse_target
-from gateway.policy.rules import RouteRules, Ruling
+from gateway.message import RequestHead, is_navigation, is_preflight
+from gateway.policy.passwords import Closed, NeedsBody
+from gateway.policy.paths import parse_target
+from gateway.policy.rules import Ruling
 from gateway.sessions.cache import LiveSession
-from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.session import Session
-
-OWN_PREFIX: Final = "/oauth2"
-OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
-FORWARD_AUTH: Final = "/oauth2/auth"
-_MEMO_LIMIT: Final = 8192
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppRoute:
-    """One app under one of its hosts.
-
-    `host` is the canonical host (lower case, no trailing dot, no default port), `origin` what browsers call it
-    (`https://portal.example.com`), `secure` whether cookies carry Secure and the `__Host-` prefix.
-    """
-
-    name: str
-    config: App
-    host: str
-    origin: str
-    secure: bool
-
-    @property
-    def redirect_uri(self) -> str:
-        """The registered callback under this host."""
-        return self.origin + "/oauth2/callback"
+from gateway.sites import AppRoute, Site, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,59 +78,6 @@ class NeedBody:
 
 
 Decision = Forward | SignIn | Refuse | Own | NeedSession | NeedBody
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What a method and a path alone decide; remembered, since it never changes while the configuration stands."""
-
-    path: str
-    own: bool
-    doors: tuple[DoorRule, ...]
-    ruling: Ruling
-
-
-class Site:
-    """An app under one host, with its policy compiled."""
-
-    def __init__(self, route: AppRoute, config: Config) -> None:
-        self.route = route
-        self.app = route.config
-        self.enabled = config.openid.enabled
-        self.rules = RouteRules(route.config)
-        self.doors = PasswordDoors(
-            route.config, closed=config.openid.enabled and doors_closed(config.openid, route.config.surface)
-        )
-        self.cookie = SessionCookie(route.secure)
-        self.host_bytes = route.host.encode()
-        self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
-        self.overrides_pass = not self.doors.closed and not self.rules.by_method
-        self.preflight_passes = route.config.cors_preflight == "pass"
-        self._memo: dict[tuple[str, bytes], _Verdict] = {}
-
-    def verdict(self, method: str, path: bytes, query: bytes) -> _Verdict:
-        """What method and path decide; the query only where it asks to be taken for another method. Raises AmbiguousTarget or BadRequest."""
-        # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35).
-        if query and overrides_in_query(query):
-            return self._judge(method, parse_target(path + b"?" + query))
-        key = (method, path)
-        known = self._memo.get(key)
-        if known is None:
-            known = self._judge(method, parse_target(path))
-            if len(path) <= 512:
-                if len(self._memo) >= _MEMO_LIMIT:
-                    self._memo.clear()
-                self._memo[key] = known
-        return known
-
-    def _judge(self, method: str, target: Target) -> _Verdict:
-        own = is_own(target)
-        return _Verdict(
-            path=target.path,
-            own=own,
-            doors=() if own else self.doors.watch(method, target),
-            ruling=self.rules.decide(method, target),
-        )
 
 
 class Gate:
@@ -221,35 +139,6 @@ class Gate:
         return Forward(wire, live, ruling.rule)
 
 
-def is_own(target: Target) -> bool:
-    """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
-    folded = target.folded
-    return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
-
-
-def is_preflight(head: RequestHead) -> bool:
-    """A CORS preflight: OPTIONS with Origin and Access-Control-Request-Method (WHATWG Fetch)."""
-    return (
-        head.method == "OPTIONS"
-        and head.first(b"origin") is not None
-        and head.first(b"access-control-request-method") is not None
-    )
-
-
-def is_navigation(head: RequestHead) -> bool:
-    """Whether a person's browser asked for a page: only then is a redirect to the provider of any use."""
-    mode = head.first(b"sec-fetch-mode")
-    if mode is not None:
-        return mode == b"navigate"
-    if (
-        head.first(b"x-requested-with") is not None
-        or head.first(b"sec-fetch-dest") is not None
-        or head.first(b"sec-fetch-site") is not None
-    ):
-        return False
-    return any(b"text/html" in value.lower() for value in head.values(b"accept"))
-
-
 def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
     """`enabled: off`: a plain proxy; what needs a person cannot be met (interface.md "Access rules")."""
     if not ruling.public and (ruling.requirements or ruling.max_age is not None or ruling.acr):
@@ -259,7 +148,7 @@ def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
 
 def _door(
     site: Site,
-    verdict: _Verdict,
+    verdict: Verdict,
     head: RequestHead,
     wire: bytes,
     key: str | None,

@@ -43,3 +43,26 @@ class RequestHead:
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self.fields)
+
+
+def is_preflight(head: RequestHead) -> bool:
+    """A CORS preflight: OPTIONS with Origin and Access-Control-Request-Method (WHATWG Fetch)."""
+    return (
+        head.method == "OPTIONS"
+        and head.first(b"origin") is not None
+        and head.first(b"access-control-request-method") is not None
+    )
+
+
+def is_navigation(head: RequestHead) -> bool:
+    """Whether a person's browser asked for a page: only then is a redirect to the provider of any use."""
+    mode = head.first(b"sec-fetch-mode")
+    if mode is not None:
+        return mode == b"navigate"
+    if (
+        head.first(b"x-requested-with") is not None
+        or head.first(b"sec-fetch-dest") is not None
+        or head.first(b"sec-fetch-site") is not None
+    ):
+        return False
+    return any(b"text/html" in value.lower() for value in head.values(b"accept"))

@@ -17,7 +17,7 @@ from gateway import audit
 from gateway.audit import Audit
 from gateway.config.schema import Config
 from gateway.errors import Forbidden, MalformedRequest, Refusal, RouteBlocked
-from gateway.gate import FORWARD_AUTH, AppRoute, Decision, Forward, Gate, SignIn, Site
+from gateway.gate import Decision, Forward, Gate, SignIn
 from gateway.identity import AssertionSigner
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.counters import Counters
@@ -28,6 +28,7 @@ from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
 from gateway.proxy.refusals import Page
 from gateway.proxy.upstream import Pool
 from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.sites import FORWARD_AUTH, AppRoute, Site
 
 _HEAD_SECONDS: Final = 30.0
 _IDLE_SECONDS: Final = 75.0

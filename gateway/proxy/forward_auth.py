@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
-from gateway.gate import Decision, Forward, Own, Refuse, SignIn, Site
+from gateway.gate import Decision, Forward, Own, Refuse, SignIn
 from gateway.message import RequestHead
+from gateway.sites import Site
 
 _DESCRIBES = frozenset(
     (

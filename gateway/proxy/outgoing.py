@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.config.schema import Config, Network
-from gateway.gate import Forward, Own, Site
+from gateway.gate import Forward, Own
 from gateway.identity import AssertionSigner, render_identity_headers
 from gateway.proxy.headers import Kind, forwarding_block, trusted_forwarding_block
 from gateway.proxy.heads import ParsedRequest
 from gateway.sessions.cache import LiveSession
+from gateway.sites import Site
 
 _RESIGN_SECONDS: Final = 240.0  # an assertion is good for five minutes; the upstream always gets one with a minute left
 _TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)

@@ -11,13 +11,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
-from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, Site
+from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn
 from gateway.proxy.door import Connection, Door
 from gateway.proxy.exchange import Client, Exchange
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
 from gateway.proxy.tunnel import validate_handshake
 from gateway.sessions.cache import LiveSession
+from gateway.sites import Site
 
 _log = logging.getLogger("doorward.proxy")
 

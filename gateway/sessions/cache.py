@@ -94,7 +94,7 @@ class SessionCache:
             for task in working:
                 task.cancel()
             # Again and again: asyncio.wait_for, inside the library, swallows a cancellation that comes together with its result.
-            _, working = await asyncio.wait(working, timeout=0.5)
+            _, working = await asyncio.wait(working, timeout=0.02)
         self._entries.clear()
         try:
             await self._touches.flush(self._store, self._clock(), everything=True)

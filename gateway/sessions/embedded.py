@@ -48,6 +48,18 @@ class EmbeddedValkey:
             self.stop()
             raise RuntimeError(f"the embedded Valkey does not start: {error}") from error
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child process runs."""
+        return self._server is not None and self._server.is_running()
+
+    def restart(self) -> None:
+        """After it died by itself. Raises RuntimeError."""
+        try:
+            self._server = self._run_server()
+        except ValkeyServerError as error:
+            raise RuntimeError(f"the embedded Valkey does not start: {error}") from error
+
     def _run_server(self) -> ValkeyServer:
         settings = {"appendonly": "yes" if self._keeps else "no", "appendfsync": "everysec", "loglevel": "warning"}
         server = ValkeyServer(

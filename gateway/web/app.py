@@ -18,14 +18,14 @@ from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
-from gateway.gate import OWN_JWKS, AppRoute, Site, is_navigation
 from gateway.identity import AssertionSigner
-from gateway.message import RequestHead
+from gateway.message import RequestHead, is_navigation
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.store import SessionStore
+from gateway.sites import OWN_JWKS, AppRoute, Site
 from gateway.web.asked import Asked, read_request
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from gateway.errors import BadRequest, UnknownHost
-from gateway.gate import AppRoute, Site, is_navigation
-from gateway.message import RequestHead
+from gateway.message import RequestHead, is_navigation
 from gateway.proxy.heads import parse_host
+from gateway.sites import AppRoute, Site
 
 _MOST_PARAMETERS: Final = 40
 

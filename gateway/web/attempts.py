@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from gateway.gate import AppRoute
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, decode, encode
 from gateway.sessions.keyring import KeyRing
+from gateway.sites import AppRoute
 
 LOOP_WINDOW: Final = timedelta(seconds=60)
 RUSH_WINDOW: Final = timedelta(seconds=15)  # nobody abandons five logins for one page in this time

@@ -75,7 +75,8 @@ class Callback:
             return await self._finish(asked, attempt)
         except Refusal as refusal:
             self._tell(asked, refusal)
-            refusal.facts.setdefault("retry_url", start_url(attempt.return_to))
+            if "switch_url" not in refusal.facts:
+                refusal.facts.setdefault("retry_url", start_url(attempt.return_to))
             page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
             return page.plus(("Set-Cookie", self._attempts.drop(attempt, asked.route)))
 

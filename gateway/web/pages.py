@@ -18,8 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateway.config import schema
-from gateway.errors import Refusal
-from gateway.gate import AppRoute
+from gateway.errors import Forbidden, OwnLoginClosed, Refusal
+from gateway.sites import AppRoute
 
 LOGO_LIMIT: Final = 256 * 1024
 _LOGO_STARTS: Final = (
@@ -200,6 +200,7 @@ _WAYS: Final = (
     ("continue_url", "Continue"),
     ("sign_in_url", "Sign in"),
     ("retry_url", "Try again"),
+    ("home_url", "Go to the start page"),
     ("switch_url", "Use another account"),
     ("sign_out_url", "Sign out"),
 )
@@ -209,7 +210,9 @@ def _ways_on(refusal: Refusal, app: AppRoute | None) -> list[Link]:
     facts = dict(refusal.facts)
     if refusal.code == "login_required" and app is not None:
         facts.setdefault("sign_in_url", app.origin + "/oauth2/start")
-    if facts.get("switch_url") and refusal.code in ("access_denied", "password_login_disabled"):
+    if isinstance(refusal, OwnLoginClosed):
+        facts.setdefault("home_url", "/")
+    if isinstance(refusal, OwnLoginClosed | Forbidden):
         facts.setdefault("sign_out_url", "/oauth2/sign_out")
     return [Link(label=label, href=str(facts[name])) for name, label in _WAYS if name in facts and is_href(facts[name])]
 

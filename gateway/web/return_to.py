@@ -11,10 +11,10 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.errors import BadRequest
-from gateway.gate import Site, is_own
 from gateway.message import RequestHead
 from gateway.policy.passwords import Closed
 from gateway.policy.paths import Target, parse_target
+from gateway.sites import Site, is_own
 
 HOME: Final = "/"
 LONGEST: Final = 2000  # a LoginAttempt travels in a cookie of at most 4096 bytes

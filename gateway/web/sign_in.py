@@ -15,11 +15,11 @@ from gateway import audit
 from gateway.audit import Audit
 from gateway.config import schema
 from gateway.errors import SignInDisabled, TooManyRedirects
-from gateway.gate import AppRoute, Site
 from gateway.oidc.authorization import authorization_url, new_attempt
 from gateway.oidc.provider import Provider
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
+from gateway.sites import AppRoute, Site
 from gateway.web.asked import Asked
 from gateway.web.attempts import AttemptCookies, Rounds
 from gateway.web.pages import Page, Pages, redirect

@@ -8,10 +8,13 @@ from typing import Any
 
 from gateway.app import Worker, utc_now
 from gateway.config.loader import build
+from gateway.demo.provider import DemoClient
 from gateway.identity import Identity
 from gateway.sessions.keyring import new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
+from tests.fakes.browser import Answer, Browser
+from tests.fakes.provider import MIA, MisbehavingProvider
 from tests.fakes.recorder import RecordingUpstream
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire, WireResponse
@@ -27,6 +30,18 @@ def free_port() -> int:
         return port
 
 
+def _client(worker: Worker, secret: str | None) -> DemoClient:
+    """The house, as its provider knows it."""
+    config = worker.config
+    origins = [f"{config.external_url_scheme}://{host}" for app in config.apps.values() for host in app.hosts]
+    return DemoClient(
+        client_id=config.openid.client_id,
+        client_secret=secret,
+        redirect_uris=tuple(f"{origin}/oauth2/callback" for origin in origins),
+        post_logout_redirect_uris=tuple(f"{origin}/oauth2/signed_out" for origin in origins),
+    )
+
+
 @dataclass
 class House:
     """`worker` behind `port`; `lines` is all it wrote. Hosts are `NAME.localhost:PORT`."""
@@ -35,6 +50,7 @@ class House:
     port: int
     upstreams: dict[str, RecordingUpstream]
     lines: list[bytes] = field(default_factory=list)
+    provider: MisbehavingProvider | None = None
 
     @classmethod
     async def open(
@@ -45,9 +61,13 @@ class House:
         apps: Mapping[str, Mapping[str, Any]] | None = None,
         openid: Mapping[str, Any] | None = None,
         upstreams: Mapping[str, str] | None = None,
+        provider: MisbehavingProvider | None = None,
         **sections: Any,
     ) -> "House":
-        """`apps` gives keys besides hosts and upstream; every app without an entry in `upstreams` gets a recorder."""
+        """`apps` gives keys besides hosts and upstream; every app without an entry in `upstreams` gets a recorder.
+
+        A `provider` gets to know the house as a client, running or not.
+        """
         port = free_port()
         recorders: dict[str, RecordingUpstream] = {}
         described: dict[str, Any] = {}
@@ -63,19 +83,28 @@ class House:
             "external_url_scheme": "http",
             "redis": {"url": valkey, "key_prefix": prefix},
             "keys": [new_key()],
-            "openid": {"authority_url": NOBODY, "client_id": "doorward", "client_secret": "secret", **(openid or {})},
+            "openid": {
+                "authority_url": provider.issuer if provider is not None else NOBODY,
+                "client_id": "doorward",
+                "client_secret": "secret",
+                **(openid or {}),
+            },
             "apps": described,
             **sections,
         }
         lines: list[bytes] = []
         worker = Worker(build(data), None, lines.append)
+        if provider is not None:
+            provider.register(_client(worker, data["openid"]["client_secret"]))
         await worker.start()
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
         await worker.listen(sock)
-        house = cls(worker, port, recorders, lines)
+        house = cls(worker, port, recorders, lines, provider)
         await eventually(lambda: worker.cache.trusted)
+        if provider is not None and provider.running:
+            await eventually(lambda: worker.provider.ready or worker.provider.problem != "not asked yet")
         return house
 
     async def close(self) -> None:
@@ -88,7 +117,24 @@ class House:
         return self.upstreams["portal"]
 
     def host(self, app: str = "portal") -> str:
-        return f"{app}.localhost:{self.port}"
+        return self.worker.config.apps[app].hosts[0]
+
+    def origin(self, app: str = "portal") -> str:
+        return f"{self.worker.config.external_url_scheme}://{self.host(app)}"
+
+    def browser(self) -> Browser:
+        return Browser({self.origin(app): self.port for app in self.worker.config.apps})
+
+    async def sign_in(
+        self, browser: Browser, person: object = MIA["sub"], *, at: str = "/", app: str = "portal"
+    ) -> Answer:
+        """Open `at` and choose a person where the provider asks; ends on the last answer."""
+        return await self.choose(browser, await browser.open(self.origin(app) + at), person)
+
+    async def choose(self, browser: Browser, page: Answer, person: object = MIA["sub"], *, follow: bool = True) -> Answer:
+        """At the provider's login page, if that is where the browser is."""
+        asked = self.provider is not None and page.url.startswith(self.provider.issuer)
+        return await browser.submit(0, follow=follow, person=str(person)) if asked else page
 
     async def session(
         self, app: str = "portal", *, email: str | None = "bob@example.com", groups: Sequence[str] = (), **more: Any

@@ -22,7 +22,6 @@ from gateway.demo.provider import DemoClient
 from gateway.directory.account import Account
 from gateway.directory.notes import Notes
 from gateway.directory.provisioner import Provisioner
-from gateway.gate import Site
 from gateway.identity import AssertionSigner, Identity
 from gateway.leases import Leases
 from gateway.oidc.calls import open_session
@@ -33,6 +32,7 @@ from gateway.sessions.client import connect_for_pushes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
+from gateway.sites import Site
 from gateway.web.app import WebParts, build_app
 from gateway.web.pages import Pages
 from gateway.web.sign_in import SignIn

@@ -75,6 +75,10 @@ class MisbehavingProvider(DemoProvider):
         self.faults: dict[str, Fault] = {}
         self.seen: list[Seen] = []
 
+    @property
+    def running(self) -> bool:
+        return self._listener is not None
+
     def count(self, endpoint: str) -> int:
         return sum(1 for request in self.seen if request.endpoint == endpoint)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,13 +26,15 @@ def running_valkey(*, keeps_data: bool = False) -> Iterator[EmbeddedValkey]:
 
 
 class FlakyLink:
-    """Stands between clients and a server (`redis://host:port`, `http://host:port` or `unix:///path`), on a TCP port.
+    """Stands between clients and a server (`redis://host:port`, `http://host:port` or `unix:///path`), on a TCP port; with `tls`
+    it speaks TLS to clients.
 
-    `delay`: seconds that each piece waits, in either direction. `stall()`: pieces stop on their way, connections stay.
-    `cut()`: all connections are reset. `refuse()`: new ones are reset too. `restore()`: all is well again.
+        `delay`: seconds that each piece waits, in either direction. `stall()`: pieces stop on their way, connections stay.
+        `cut()`: all connections are reset. `refuse()`: new ones are reset too. `restore()`: all is well again.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.delay = 0.0
         self.port = 0
         self.accepted = 0
@@ -46,10 +49,10 @@ class FlakyLink:
     @property
     def url(self) -> str:
         """The way in, for a Redis client."""
-        return f"redis://127.0.0.1:{self.port}"
+        return f"{'rediss' if self._tls else 'redis'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> "FlakyLink":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

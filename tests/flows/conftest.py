@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.house import House
+from tests.fakes.provider import MisbehavingProvider
 
 OpenHouse = Callable[..., Awaitable[House]]
 
@@ -29,3 +30,12 @@ async def open_house(valkey: str, prefix: str) -> AsyncIterator[OpenHouse]:
 async def house(open_house: OpenHouse) -> House:
     """One portal that asks everybody to sign in."""
     return await open_house()
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[MisbehavingProvider]:
+    """A provider that listens and is honest until told otherwise."""
+    running = MisbehavingProvider()
+    await running.start()
+    yield running
+    await running.close()

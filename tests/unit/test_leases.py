@@ -72,25 +72,20 @@ async def test_it_is_free_after_a_failure_and_after_a_cancellation(leases: Lease
         async with leases.hold("person", AT_ONCE):
             raise ZeroDivisionError
 
+    holding = asyncio.Event()
+
     async def work() -> None:
         async with leases.hold("person", AT_ONCE):
+            holding.set()
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
-    await eventually(lambda: busy(leases))
+    await holding.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     async with leases.hold("person", AT_ONCE):
         pass
-
-
-async def busy(leases: Leases) -> bool:
-    try:
-        async with leases.hold("person", AT_ONCE):
-            return False
-    except LeaseBusy:
-        return True
 
 
 async def test_a_holder_that_died_loses_it_by_itself(valkey: str, prefix: str, leases: Leases, redis: Redis) -> None:

@@ -310,19 +310,3 @@ async def test_an_index_that_was_replaced_lets_nobody_sign_in_unindexed(store: S
     await admin.set(names[0], "foreign")
     with pytest.raises(StoreUnavailable):
         await store.issue(a_session())
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://x/",
-        "redis+sentinel://a,b/m",
-        "redis://x/?ssl_cert_reqs=none",
-        "rediss://x/?socket_timeout=0",
-        "embedded",
-    ],
-)
-def test_a_url_with_options_or_of_another_kind_is_refused(url: str) -> None:
-    """C-21."""
-    with pytest.raises(ValueError):
-        a_client(url)

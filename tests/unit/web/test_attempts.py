@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.gate import AppRoute
 from gateway.oidc.authorization import LoginAttempt, new_attempt
 from gateway.sessions.keyring import KeyRing, new_key
+from gateway.sites import AppRoute
 from gateway.web.attempts import BUDGET, NEWEST, AttemptCookies, Rounds, read_cookies
 from gateway.web.return_to import LONGEST
 from tests.fakes.cookie_jar import CookieJar

@@ -92,10 +92,10 @@ async def test_limits_of_the_session_are_those_of_its_app(closed_office: Office)
 async def test_a_planted_session_does_not_survive_the_login(office: Office) -> None:
     """C-40: fixation. The attacker's own session, planted in the victim's browser, is replaced and dead."""
     attacker, victim = office.browser(), office.browser()
-    await office.sign_in_as(attacker, ADA["sub"])
+    await office.sign_in_as(attacker, str(ADA["sub"]))
     planted = office.token(attacker) or ""
     victim.jar.store(PORTAL_ORIGIN, f"{COOKIE}={planted}; Path=/; Secure")
-    await office.sign_in_as(victim, MIA["sub"])
+    await office.sign_in_as(victim, str(MIA["sub"]))
     assert office.token(victim) != planted
     assert await office.session(planted) is None
     assert office.events("session.revoked")[-1]["by"] == "new_login"
@@ -200,7 +200,7 @@ async def test_a_code_of_another_login_does_not_fit(office: Office) -> None:
     """A-54: code injection; PKCE and the nonce see to that."""
     attacker, victim = office.browser(), office.browser()
     stolen = dict(parse_qsl(urlsplit(await office.arrive(attacker)).query))["code"]
-    callback = await office.arrive(victim, ADA["sub"])
+    callback = await office.arrive(victim, str(ADA["sub"]))
     answer = await victim.open(edited(callback, code=stolen))
     assert refused(answer)
     assert office.events("login.refused")[0]["reason"] == "code_refused"

@@ -11,7 +11,16 @@ import pytest
 
 from gateway import errors
 from gateway.config import schema
-from gateway.errors import Forbidden, LoginRequired, Refusal, SignInFailed, StepUpRequired, StoreUnavailable
+from gateway.errors import (
+    Forbidden,
+    LoginRequired,
+    OwnLoginClosed,
+    Refusal,
+    RouteBlocked,
+    SignInFailed,
+    StepUpRequired,
+    StoreUnavailable,
+)
 from gateway.web.pages import LOGO_LIMIT, Content, Page, Pages, is_href, logo_uri, redirect
 from tests.fakes.browser import Document
 from tests.unit.web.made import PORTAL, made_sites
@@ -139,6 +148,20 @@ def test_the_page_for_somebody_without_access_names_the_account_and_offers_anoth
     assert "ada@example.com" in document.words
     assert document.link("Use another account") == "/oauth2/start?prompt=select_account"
     assert document.link("Sign out") == "/oauth2/sign_out"
+
+
+def test_somebody_whose_portal_wants_its_own_login_is_not_sent_in_circles() -> None:
+    document = Document.of(html(OwnLoginClosed(account="ada@example.com")).body.decode())
+    assert "The application asks for its own login" in document.words
+    assert (document.link("Go to the start page"), document.link("Sign out")) == ("/", "/oauth2/sign_out")
+    assert not any("/oauth2/start" in href for href, _ in document.links)
+
+
+def test_a_closed_password_door_says_how_to_sign_in_instead() -> None:
+    document = Document.of(
+        html(RouteBlocked(kind="password", sign_in_url=f"https://{PORTAL}/oauth2/start")).body.decode()
+    )
+    assert document.link("Sign in") == f"https://{PORTAL}/oauth2/start"
 
 
 def test_somebody_who_must_sign_in_finds_the_way() -> None:

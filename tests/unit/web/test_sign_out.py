@@ -100,7 +100,7 @@ async def test_a_provider_without_sid_ends_every_session_of_the_person(office: O
     office.provider.told.id_token["sid"] = None
     browser, phone = await signed_in(office), await signed_in(office)
     stranger = office.browser()
-    await office.sign_in_as(stranger, ADA["sub"])
+    await office.sign_in_as(stranger, str(ADA["sub"]))
     await push_the_button(browser)
     assert not await is_alive(office, phone)
     assert await is_alive(office, stranger)

@@ -1,0 +1,59 @@
+"""The sockets that the parent process opens and the workers serve: they outlive every worker."""
+
+import contextlib
+import errno
+import os
+import socket
+
+from gateway.config.addresses import Listen, parse_listen
+
+
+def open_listening(listen: str, count: int) -> list[socket.socket]:
+    """One listening socket for each of `count` workers; a unix socket is one for all. Raises OSError that names the address."""
+    address = parse_listen(listen)
+    if address.path is not None:
+        return [_unix_socket(address.path)] * count
+    # A socket that does not share finds out whether somebody else listens; those that share would not.
+    _tcp_socket(address, shared=False).close()
+    return [_tcp_socket(address, shared=True) for _ in range(count)]
+
+
+def close_listening(listen: str, sockets: list[socket.socket]) -> None:
+    """Refuse new connections from now on."""
+    for sock in sockets:
+        sock.close()
+    path = parse_listen(listen).path
+    if path is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _tcp_socket(address: Listen, *, shared: bool) -> socket.socket:
+    """`shared`: several such sockets, one a worker, on one port."""
+    host, port = address.host, address.port
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        sock.bind((host, port))
+        if shared:
+            sock.listen(4096)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return sock
+
+
+def _unix_socket(path: str) -> socket.socket:
+    """A listening unix socket; a stale one is replaced, a live one is not."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if other.connect_ex(path) == 0:
+            sock.close()
+            raise OSError(errno.EADDRINUSE, f"cannot listen on unix:{path}: another process does")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sock.bind(path)
+    sock.listen(4096)
+    return sock

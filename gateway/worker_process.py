@@ -1,0 +1,102 @@
+"""One child of the parent process: a worker, and the private socket to it (JSON lines)."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.admin import Report
+
+_READY_SECONDS: Final = 20.0
+_DRAIN_SECONDS: Final = 30.0
+_REPORT_SECONDS: Final = 1.0
+_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
+
+
+class WorkerFailed(Exception):
+    """A worker did not come up; the text says why."""
+
+
+class WorkerProcess:
+    """One child: its process, and the private socket to it (JSON lines)."""
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.ready = asyncio.Event()
+        self.draining = False
+        self.failure = ""
+        self._reports: list[asyncio.Future[Report]] = []
+
+    async def start(self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway.worker", str(theirs.fileno()), str(listening.fileno()),
+                pass_fds=(theirs.fileno(), listening.fileno()), stdin=asyncio.subprocess.DEVNULL, start_new_session=True, env=_environment(),
+            )  # fmt: skip
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=16 * 1024 * 1024)
+        self._send({"config": data, "redis_url": redis_url, "slot": self.slot})
+        self._listener = asyncio.create_task(self._listen())
+
+    async def wait_ready(self) -> None:
+        """Raises WorkerFailed."""
+        died = asyncio.create_task(self.process.wait())
+        ready = asyncio.create_task(self.ready.wait())
+        _, waiting = await asyncio.wait((died, ready), timeout=_READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if not self.ready.is_set():
+            raise WorkerFailed(self.failure or f"worker {self.slot} did not become ready")
+
+    async def report(self) -> Report | None:
+        """The worker's numbers now; None when it does not answer in time."""
+        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._reports.append(future)
+        self._send({"do": "report"})
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(future, _REPORT_SECONDS)
+        return None
+
+    def drain(self) -> None:
+        self.draining = True
+        self._send({"do": "drain", "seconds": _DRAIN_SECONDS})
+
+    async def end(self) -> None:
+        """Wait for a draining worker, then insist."""
+        try:
+            await asyncio.wait_for(self.process.wait(), _DRAIN_SECONDS + 5)
+        except TimeoutError:
+            self.kill()
+            await self.process.wait()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while line := await self._reader.readline():
+                message = json.loads(line)
+                if "ready" in message:
+                    self.ready.set()
+                elif "failed" in message:
+                    self.failure = message["failed"]
+                elif "report" in message:
+                    for future in self._reports:
+                        if not future.done():
+                            future.set_result(message["report"])
+                    self._reports.clear()
+        self._writer.close()
+
+
+def _environment() -> dict[str, str]:
+    """What a worker needs of ours. The secrets in it came through the private socket already (C-48)."""
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PYTHON")}

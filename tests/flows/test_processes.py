@@ -1,0 +1,160 @@
+"""The parent and its workers: started, restarted, reloaded, drained."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.sessions.keyring import new_key
+from tests.fakes.recorder import Recorded, RecordingUpstream
+from tests.fakes.running import Running, running
+from tests.fakes.waiting import eventually
+from tests.fakes.wire import Wire
+
+SECRETS = {"DOORWARD_TEST_KEY": new_key(), "DOORWARD_TEST_SECRET": "very-secret-client-secret"}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[RecordingUpstream]:
+    recorder = RecordingUpstream()
+    await recorder.start()
+    yield recorder
+    await recorder.close()
+
+
+@pytest.fixture
+async def door(tmp_path: Path, upstream: RecordingUpstream) -> AsyncIterator[Running]:
+    async with running(tmp_path, upstream.url, environ=SECRETS) as started:
+        yield started
+
+
+async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door: Running) -> None:
+    assert (await door.admin("/ping")).status == 200
+    await eventually(lambda: _is(door, "redis", "ok"))
+    ready = await door.ready()
+    assert ready["workers"] == {"alive": 2, "wanted": 2}
+    assert ready["status"] == "degraded"
+    assert ready["dependencies"]["provider"] == "provider_unavailable"
+    for _ in range(20):
+        assert (await door.ask("/open/x")).status == 200
+    assert (await door.ask("/closed")).status == 401
+    metrics = (await door.admin("/metrics")).body.decode()
+    assert 'doorward_requests_total{app="portal",code="200"} 20.0' in metrics
+    assert 'doorward_requests_total{app="portal",code="401"} 1.0' in metrics
+    for name in ("doorward_requests_in_flight", "doorward_response_duration_seconds_bucket", "doorward_sessions_cached", "doorward_upstream_connections", "doorward_redis_duration_seconds_count"):
+        assert name in metrics
+    assert (await door.ask("/metrics")).status == 401
+    assert (await door.ask("/ready")).status == 401
+
+
+async def _is(door: Running, name: str, state: str) -> bool:
+    dependencies: dict[str, str] = (await door.ready())["dependencies"]
+    return dependencies.get(name) == state
+
+
+async def test_a_worker_that_dies_is_replaced_and_nobody_is_reset(door: Running) -> None:
+    before = door.workers()
+    assert len(before) == 2
+    os.kill(min(before), signal.SIGKILL)
+    answers = await asyncio.gather(*(door.ask(f"/open/{number}") for number in range(40)))
+    assert {answer.status for answer in answers} == {200}
+    await eventually(lambda: len(door.workers()) == 2 and door.workers() != before, within=30)
+
+
+async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(door: Running, upstream: RecordingUpstream) -> None:
+    release = asyncio.Event()
+
+    async def slowly(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await writer.drain()
+        await release.wait()
+        writer.write(b"lf")
+
+    upstream.answer = slowly
+    wire = await Wire.open(door.port)
+    await wire.send(f"GET /open/slow HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n\r\n".encode())
+    await wire.reader.readuntil(b"\r\n\r\n")
+    door.process.terminate()
+    await eventually(lambda: _refused(door.port))
+    assert door.process.returncode is None
+    release.set()
+    assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
+    await asyncio.wait_for(door.process.wait(), 30)
+    assert door.process.returncode == 0
+    assert "Traceback" not in door.errors
+
+
+async def _refused(port: int) -> bool:
+    try:
+        wire = await Wire.open(port)
+    except ConnectionRefusedError:
+        return True
+    await wire.close()
+    return False
+
+
+async def test_sighup_replaces_the_workers_and_open_requests_end(door: Running, upstream: RecordingUpstream) -> None:
+    before = door.workers()
+    wire = await Wire.open(door.port)
+    portal = {"hosts": [f"portal.localhost:{door.port}"], "upstream": upstream.url, "public": ["GET /new/**"]}
+    door.rewrite(apps={"portal": portal})
+    door.hang_up()
+    await eventually(lambda: len(door.workers()) == 2 and not door.workers() & before, within=60)
+    assert (await door.ask("/new/x")).status == 200
+    assert (await door.ask("/open/x")).status == 401
+    await wire.close()
+
+
+async def test_sighup_with_problems_keeps_the_old_configuration_and_says_why(door: Running, upstream: RecordingUpstream) -> None:
+    before = door.workers()
+    good = door.config.read_text()
+    door.config.write_text(good.replace("upstream:", "upstraem:"))
+    door.hang_up()
+    await eventually(lambda: "the old configuration stays" in door.errors)
+    assert "upstraem" in door.errors
+    door.config.write_text(good)
+    door.rewrite(workers=1)
+    door.hang_up()
+    await eventually(lambda: "workers needs a restart" in door.errors)
+    assert door.workers() == before
+    assert (await door.ask("/open/x")).status == 200
+
+
+async def test_secrets_reach_workers_neither_by_argument_nor_by_environment(door: Running) -> None:
+    """C-48."""
+    assert (await door.ask("/open/x")).status == 200
+    for pid, command in door.children().items():
+        environ = Path(f"/proc/{pid}/environ").read_text()
+        for secret in SECRETS.values():
+            assert secret not in command
+            if pid in door.workers():
+                assert secret not in environ
+    for secret in SECRETS.values():
+        assert secret not in door.errors + door.output
+
+
+async def test_the_embedded_store_listens_on_no_port_and_is_started_again(door: Running) -> None:
+    store = next(pid for pid, command in door.children().items() if "valkey-server" in command)
+    ports = re.findall(r":([0-9A-F]{4}) 00000000:0000 0A", Path(f"/proc/{store}/net/tcp").read_text())
+    inodes = {os.readlink(link) for link in Path(f"/proc/{store}/fd").iterdir() if link.is_symlink()}
+    listening = [line.split() for line in Path(f"/proc/{store}/net/tcp").read_text().splitlines()[1:]]
+    assert ports
+    assert not [line for line in listening if line[3] == "0A" and f"socket:[{line[9]}]" in inodes]
+    os.kill(store, signal.SIGKILL)
+    await eventually(lambda: any("valkey-server" in command for pid, command in door.children().items() if pid != store), within=30)
+    await eventually(lambda: _is(door, "redis", "ok"), within=30)
+
+
+async def test_a_second_door_on_the_same_port_says_which_port(door: Running, tmp_path: Path, upstream: RecordingUpstream) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(door.config.read_text())
+    process = await asyncio.create_subprocess_exec(
+        "python", "-m", "gateway.cli", "run", str(other), stderr=asyncio.subprocess.PIPE, env={**os.environ, **SECRETS}
+    )
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{door.port}" in errors.decode()
