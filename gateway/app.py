@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -29,6 +28,7 @@ from gateway.gate import Gate, SignIn
 from gateway.identity import AssertionSigner, normalise_name
 from gateway.leases import Leases
 from gateway.message import is_navigation
+from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.proxy.access_log import AccessLog
@@ -84,7 +84,8 @@ class Worker:
         self.redis = connect(config.redis, self._redis_url)
         self.store = SessionStore(self.redis, ring, config.redis.key_prefix, utc_now)
         self.cache = SessionCache(self.store, lambda: connect_for_pushes(config.redis, self._redis_url), time.monotonic)
-        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True, trust_env=False)
+        self.http = open_session(config.openid.ca)  # the private CA is the provider's alone
+        self.directory_http = open_session()
         self.provider = Provider(config.openid, self.http, allow_insecure_http=config.allow_insecure_http)
         self.directory = self._directory()
         signer = AssertionSigner(ring.raw)
@@ -113,7 +114,7 @@ class Worker:
 
     def _directory(self) -> Directory | None:
         settings = self.config.directory
-        return NexudusDirectory(settings, self.http) if settings.kind == "nexudus" else None
+        return NexudusDirectory(settings, self.directory_http) if settings.kind == "nexudus" else None
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve a socket that is bound already, with TLS where the configuration says so."""
@@ -137,6 +138,7 @@ class Worker:
         if self.directory is not None:
             await self.directory.close()
         await self.http.close()
+        await self.directory_http.close()
         await self.redis.aclose()
 
     def report(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import aiohttp
 from gateway.config.schema import Config
 from gateway.directory.nexudus import NexudusDirectory
 from gateway.errors import Refusal
+from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.proxy.upstream import Pool
 from gateway.sessions.client import connect
@@ -21,12 +22,12 @@ Answer = tuple[str, str | None]
 
 async def ask_everything(config: Config) -> list[Answer]:
     """`(name, problem or None)` for the provider, its keys, Redis, the directory and every upstream."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as http:
+    async with open_session(config.openid.ca) as http, open_session() as directory_http:
         questions: list[Coroutine[Any, Any, Answer]] = [_ask("redis", _redis(config))]
         if config.openid.enabled:
             questions.append(_ask("provider", _provider(config, http)))
         if config.directory.kind == "nexudus":
-            questions.append(_ask("directory", _directory(config, http)))
+            questions.append(_ask("directory", _directory(config, directory_http)))
         questions += [_ask(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
         return list(await asyncio.gather(*questions))
 

@@ -121,7 +121,7 @@ class OpenID(Section):
     client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
     client_secret: Secret | None = None
     unregistered_when_sso_only: Literal["create", "refuse"] | None = None
-    client_authentication: Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"] = (
+    client_authentication: Literal["client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"] = (
         "client_secret_basic"
     )
     client_private_key: Secret | None = None

@@ -1,6 +1,6 @@
 """How we prove to the token endpoint that we are the registered client.
 
-client_secret_basic and client_secret_post (RFC 6749 section 2.3.1), private_key_jwt (RFC 7523, OpenID Connect Core 1.0
+client_secret_basic and client_secret_post (RFC 6749 section 2.3.1; `client_secret_basic_raw` leaves out its urlencoding), private_key_jwt (RFC 7523, OpenID Connect Core 1.0
 section 9), and none, for public clients.
 """
 
@@ -51,7 +51,7 @@ class ClientAuthentication:
     def prove(self, metadata: ProviderMetadata) -> Proof:
         """Raises ProviderFault when the provider takes no algorithm of our key."""
         client = [("client_id", self._client_id)]
-        if self._method == "client_secret_basic":
+        if self._method.startswith("client_secret_basic"):
             return Proof(headers={"Authorization": self._basic()}, form=[])
         if self._method == "client_secret_post":
             return Proof(headers={}, form=[*client, ("client_secret", self._secret)])
@@ -64,7 +64,9 @@ class ClientAuthentication:
     def _basic(self) -> str:
         # SECURITY: form-urlencoded first: a colon or a percent sign in them would read as another pair (A-14).
         pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
-        return "Basic " + b64encode(pair.encode("ascii")).decode("ascii")
+        if self._method == "client_secret_basic_raw":
+            pair = f"{self._client_id}:{self._secret}"  # what some providers expect against the RFC, by name only
+        return "Basic " + b64encode(pair.encode()).decode("ascii")
 
     def _assertion(self, key: Key, metadata: ProviderMetadata) -> str:
         announced = metadata.client_assertion_algs

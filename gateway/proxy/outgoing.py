@@ -4,6 +4,7 @@ What the client said about itself is gone by now (`headers`); what we say about 
 can take it away (B-48). The forwarded target is the canonical one that the gate judged.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
@@ -16,6 +17,7 @@ from gateway.proxy.heads import ParsedRequest
 from gateway.sessions.cache import LiveSession
 from gateway.sites import Site
 
+_log = logging.getLogger("doorward.proxy")
 _RESIGN_SECONDS: Final = 240.0  # an assertion is good for five minutes; the upstream always gets one with a minute left
 _TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
 
@@ -121,5 +123,7 @@ class HeadWriter:
         if block is None:
             if len(self._blocks) > 4096:
                 self._blocks.clear()
+            if any(kind is Kind.FORWARDED for kind, _, _ in request.special):
+                _log.warning("%s sends X-Forwarded-* and is not in trusted_proxies: they are ignored", connection.peer)
             block = self._blocks[key] = forwarding_block(connection.peer, self._scheme, site.host_bytes, site.port)
         return block

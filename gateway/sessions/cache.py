@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from gateway.errors import StoreUnavailable
+from gateway.sessions.client import look_at
 from gateway.sessions.live import LiveSession, live_from
 from gateway.sessions.store import SessionStore
 from gateway.sessions.streams import Closer, Streams
@@ -135,6 +136,7 @@ class SessionCache:
         if flight is None or flight.task is None:
             flight = self._flights[which] = _Flight(which)
             flight.task = asyncio.create_task(self._read(flight))
+            flight.task.add_done_callback(look_at)
         return await asyncio.shield(flight.task)
 
     def attach(self, live: LiveSession, closer: Closer) -> None:

@@ -107,10 +107,14 @@ class Operations:
         """The operation's result; cancelling the caller cancels only the waiting. Raises StoreUnavailable."""
         task = asyncio.create_task(self._timed(operation))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._finished)
         # SECURITY: a caller cancelled between a command and its reply must never leave the reply on a connection
         # that the next request reads (C-41): no cancellation reaches the library at all.
         return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        look_at(task)
 
     async def _timed(self, operation: Awaitable[_Result]) -> _Result:
         begun = time.perf_counter()
@@ -128,6 +132,12 @@ async def _translated(operation: Awaitable[_Result]) -> _Result:
     # A server that answers nonsense makes the library's parser raise all kinds (ValueError, IndexError...).
     except Exception as error:
         raise unavailable(error) from error
+
+
+def look_at(task: asyncio.Task[Any]) -> None:
+    """A failure that its caller did not wait for is nobody's: asyncio must not log it with a traceback."""
+    if not task.cancelled():
+        task.exception()
 
 
 def unavailable(error: Exception) -> StoreUnavailable:

@@ -127,10 +127,11 @@ class SessionStore:
         pipe.pttl(name)
         record, left = _checked(await pipe.execute(raise_on_error=False))
         session = self._open(key, record)
-        # SECURITY: a session counts only under the host and app that issued it (C-09). A record of ours has a TTL.
-        if session is None or session.key_host != host or session.app != app or left < 0:
+        # SECURITY: a session counts only under the host and app that issued it (C-09).
+        if session is None or session.key_host != host or session.app != app:
             return None
         remaining = session.remaining(self._now())
+        # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.
         ttl = min(left * _MILLISECOND, session.idle, remaining)
         return Stored(session, ttl, remaining) if ttl > timedelta(0) else None
 
@@ -227,10 +228,9 @@ class SessionStore:
         try:
             host, rest = _take(record[len(_MAGIC) :])
             app, sealed = _take(rest)
-            session = decode(self._records.open(sealed, self._context(key, host, app)))
+            return decode(self._records.open(sealed, self._context(key, host, app)))
         except ValueError:
             return None
-        return session if (session.key_host, session.app) == (host, app) else None
 
     def _context(self, key: str, host: str, app: str) -> tuple[str, ...]:
         # SECURITY: a record copied under another key, host, app or format does not open (C-08, C-43).

@@ -128,6 +128,17 @@ async def test_nothing_of_the_protected_page_is_in_an_answer_to_a_stranger(open_
     assert house.upstream.requests == []
 
 
+async def test_a_page_of_ours_is_made_here_and_no_other_service_is_asked_for_it(open_house: OpenHouse) -> None:
+    """C-22: no cookie, no credential leaves for an error page."""
+    house = await open_house(apps=APPS)
+    cookie = await house.session(groups=("member",))
+    for target, status in (("/admin", 403), ("/oauth2/nothing", 404), ("/%00", 400)):
+        response = await house.ask(target, cookie=cookie, fields=BROWSER + "Authorization: Bearer secret\r\n")
+        assert response.status == status
+        assert b"http" not in response.body.replace(b"http://" + house.host().encode(), b"").replace(b"http-equiv", b"")
+    assert house.upstream.requests == []
+
+
 async def test_our_own_paths_never_reach_an_upstream_in_any_spelling(open_house: OpenHouse) -> None:
     """C-23."""
     house = await open_house(apps={"portal": {"unauthenticated": "pass", "public": ["* /**"]}})

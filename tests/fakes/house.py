@@ -103,7 +103,7 @@ class House:
         await worker.listen(sock)
         house = cls(worker, port, recorders, lines, provider)
         await eventually(lambda: worker.cache.trusted)
-        if provider is not None and provider.running:
+        if provider is not None and provider.running and worker.config.openid.enabled:
             await eventually(lambda: worker.provider.ready or worker.provider.problem != "not asked yet")
         return house
 

@@ -57,9 +57,9 @@ class RecordingUpstream:
     requests: list[Recorded] = field(default_factory=list)
     connections: int = 0
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1024 * 1024)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1024 * 1024)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     @property

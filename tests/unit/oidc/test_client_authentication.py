@@ -1,6 +1,7 @@
 """What the client needs before it can prove who it is."""
 
 import json
+from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +40,20 @@ def test_a_method_with_a_secret_needs_one(method: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "sent"),
+    [
+        ("client_secret_basic", "doorward:a%3Ab%25c%2Bd+%2F%C3%A9"),
+        ("client_secret_basic_raw", "doorward:a:b%c+d /é"),
+    ],
+)
+def test_basic_is_urlencoded_unless_the_configuration_says_raw(method: str, sent: str) -> None:
+    """A-14."""
+    openid = OpenID.model_construct(client_id="doorward", client_authentication=method, client_secret=SecretStr("a:b%c+d /é"))
+    header = ClientAuthentication(openid, lambda: NOW, lambda size: b"").prove(METADATA).headers["Authorization"]
+    assert b64decode(header.removeprefix("Basic ")).decode() == sent
+
+
+@pytest.mark.parametrize(
     "key",
     [
         None,
@@ -58,6 +73,7 @@ def test_a_key_that_cannot_sign_is_refused_without_being_shown(key: str | None) 
     assert "secret" not in str(problem.value)
 
 
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # said of the name; many providers know no other
 @pytest.mark.parametrize(("key", "alg"), [(rsa_key(), "RS256"), (ec_key("P-384"), "ES384"), (ed_key(), "EdDSA")])
 @pytest.mark.parametrize("form", ["pem", "jwk"])
 def test_the_assertion_is_for_the_token_endpoint_and_for_a_minute(key: Any, alg: str, form: str) -> None:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import warnings
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from joserfc.jwk import Key, OctKey
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import Key, OctKey, RSAKey
 
 from gateway.errors import IdTokenInvalid
 from gateway.oidc.id_token import left_hash, validate_id_token
@@ -390,6 +392,15 @@ def test_weak_odd_and_foreign_keys_are_left_out_and_the_rest_is_used() -> None:
         None,
     ]
     assert [key.kid for key in parse_keys(json.dumps({"keys": [*odd, good]}).encode())] == ["one"]
+
+
+def test_an_rsa_key_below_2048_bits_is_left_out() -> None:
+    """A-63's kind: a key that can be factored signs for everybody."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        short = RSAKey.generate_key(1024, {"kid": "short"})
+    assert keys_of(short) == ()
+    assert len(keys_of(short, rsa_key())) == 1
 
 
 def test_a_key_for_another_use_or_algorithm_is_not_tried() -> None:

@@ -248,6 +248,20 @@ def test_a_query_that_says_what_the_form_would_is_judged_like_it(query: str) -> 
         assert isinstance(verdict([TOKEN], method, "/api/token?" + query), Closed)
 
 
+def test_a_query_is_judged_where_no_body_comes_with_it() -> None:
+    """C-12."""
+    assert isinstance(verdict([PROFILE_FORM], "GET", "/profile?NewPassword=x"), Closed)
+    assert verdict([PROFILE_FORM], "GET", "/profile?NewPassword=&tab=x") is None
+
+
+def test_a_repeated_field_is_refused_when_a_rule_names_it_and_no_other_field_is() -> None:
+    """C-12."""
+    rule: Rule = {"match": "POST /x", "when": {"form": {"mode": "password"}}}
+    assert isinstance(verdict([rule], "POST", "/x", body=b"mode=code&Mode=link"), Closed)
+    assert isinstance(verdict([rule], "POST", "/x?mode=code", body=b"mode=code"), Closed)
+    assert verdict([rule], "POST", "/x", body=b"mode=code&tag=1&tag=2") is None
+
+
 def test_a_grant_in_both_query_and_form_is_refused() -> None:
     """C-12."""
     assert isinstance(

@@ -1,6 +1,7 @@
 """The worker's cache against a real Valkey: it answers without waiting, and it never believes what is over."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -433,6 +434,31 @@ async def test_while_changes_are_not_heard_nobody_shares_a_reading(own_valkey: E
         assert not early.done()
         assert await cache.load(key, HOST, APP) is None
         assert await early is not None
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_leaves_no_traceback(own_valkey: EmbeddedValkey) -> None:
+    """C-48: callers hang up, then Redis fails."""
+    complaints: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    async with FlakyLink(own_valkey.url) as link, a_client(link.url) as client:
+        store = a_store(client, "doorward:")
+        async with caching(store, own_valkey.url) as cache:
+            await store.ping()
+            link.stall()
+            asked = [asyncio.create_task(cache.load(store.key_of(store.new_token()), HOST, APP)) for _ in range(3)]
+            asked.append(asyncio.create_task(store.revoke("0" * 64)))  # type: ignore[arg-type]
+            await asyncio.sleep(0.02)
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            link.refuse()
+            await eventually(lambda: sum(store.durations.counts) == 1 + len(asked))  # all have come to their end
+            await asyncio.sleep(0)
+            asked.clear()
+            del task
+            gc.collect()
+    assert complaints == []
 
 
 # --- clocks -------------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Where a person may be sent: own spellings of open redirects, look-alike hosts, and what must go on working."""
 
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
@@ -38,8 +39,6 @@ def test_no_spelling_of_rd_leads_off_our_origin(spelling: str) -> None:
 @pytest.mark.parametrize("spelling", EVERY_SPELLING)
 def test_no_spelling_leads_off_our_origin_when_it_is_decoded_once_more(spelling: str) -> None:
     """A-50: raw, and percent-decoded."""
-    from urllib.parse import unquote
-
     assert stays(to(unquote(spelling)))
 
 
@@ -120,6 +119,28 @@ def test_a_page_of_ours_is_no_place_to_return_to(rd: str) -> None:
 def test_a_destination_longer_than_a_cookie_allows_becomes_the_start_page() -> None:
     assert to("/" + "a" * (LONGEST - 1)) == "/" + "a" * (LONGEST - 1)
     assert to("/" + "a" * LONGEST) == "/"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "///x",
+        " /x",
+        "/x ",
+        "/x#a\tb",
+        "/x?a\nb",
+        "/x#\x7f",
+        "\n/x",
+        "/a/../../x",
+        "x",
+        "?x",
+    ],
+)
+def test_what_a_browser_would_read_otherwise_is_no_destination_at_all(text: str) -> None:
+    """A-50: refused, not repaired."""
+    assert parse_return_to(text, own=PORTAL_ORIGIN, origins=ORIGINS) is None
 
 
 def test_a_missing_destination_is_told_apart_from_the_start_page() -> None:

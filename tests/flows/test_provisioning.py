@@ -1,0 +1,301 @@
+"""Who is let in, created or refused at a login: the toggle table, and a directory that does not answer as it should."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.demo.nexudus_stub import SERVICE, Fault, NexudusStub
+from tests.fakes.browser import Answer, Browser
+from tests.fakes.house import House
+from tests.fakes.provider import MIA, MisbehavingProvider
+from tests.flows.conftest import OpenHouse
+
+COOKIE = "doorward_session"
+LIST = "GET /api/spaces/coworkers"
+READ = "GET /api/spaces/coworkers/*"
+CREATE = "POST /api/spaces/coworkers"
+TOKEN = "POST /api/token"
+MEMBER = {"email": MIA["email"], "full_name": MIA["name"]}
+CREATING = {"create_users": True}
+APPS = {
+    "portal": {"headers": {"X-Portal-Customer": "{directory.id}"}},
+    "dashboard": {"surface": "dashboard", "headers": {"X-Portal-Customer": "{directory.id}"}},
+}
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[NexudusStub]:
+    async with NexudusStub() as running:
+        yield running
+
+
+async def a_house(
+    open_house: OpenHouse,
+    provider: MisbehavingProvider,
+    stub: NexudusStub,
+    *,
+    openid: dict[str, Any] | None = None,
+    timeout: str = "5s",
+) -> House:
+    directory = {
+        "kind": "nexudus", "base_url": stub.url, "username": SERVICE[0], "password": SERVICE[1], "business_ids": [501],
+        "country_id": 1113, "time_zone_id": 2029, "timeout": timeout,
+    }  # fmt: skip
+    return await open_house(apps=APPS, provider=provider, directory=directory, openid=CREATING if openid is None else openid)
+
+
+def customers(stub: NexudusStub) -> list[str]:
+    return [str(row["Email"]) for row in stub.coworkers]
+
+
+def events(house: House, name: str, app: str = "portal") -> int:
+    return house.worker.audit.counts[name, app]
+
+
+def has_session(browser: Browser, app: str = "portal") -> bool:
+    return browser.jar.named(COOKIE, f"{app}.localhost") is not None
+
+
+async def assert_nobody_came_in(house: House, browser: Browser, page: Answer) -> None:
+    """No session in the browser or in Redis, nothing at the upstream, and a way on."""
+    assert "text/html" in (page.header("Content-Type") or "")
+    assert not has_session(browser)
+    assert await house.worker.redis.keys(house.worker.config.redis.key_prefix + "s:*") == []
+    assert house.upstream.requests == []
+    assert events(house, "login.succeeded") == 0
+    assert events(house, "login.refused") == 1
+    assert page.document.links
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+#: create_users, prevent_password_login, unregistered_when_sso_only: what becomes of a stranger at the portal.
+TABLE = [
+    (False, False, None, "refused"),
+    (True, False, None, "created"),
+    (False, True, None, "refused"),
+    (True, True, None, "refused"),
+    (True, True, "refuse", "refused"),
+    (True, True, "create", "created"),
+]
+
+
+def toggles(create: bool, prevent: bool, sso_only: str | None) -> dict[str, Any]:
+    openid: dict[str, Any] = {"create_users": create, "prevent_password_login": prevent}
+    return openid | ({} if sso_only is None else {"unregistered_when_sso_only": sso_only})
+
+
+@pytest.mark.parametrize("dashboard_doors", [False, True])
+@pytest.mark.parametrize(("create", "prevent", "sso_only", "outcome"), TABLE)
+async def test_each_row_of_the_toggle_table_holds_for_strangers_and_members_on_both_surfaces(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub,
+    create: bool, prevent: bool, sso_only: str | None, outcome: str, dashboard_doors: bool,
+) -> None:  # fmt: skip
+    """interface.md "The toggles": on dashboards the directory is not asked and nothing is created."""
+    openid = {**toggles(create, prevent, sso_only), "prevent_dashboard_password_login": dashboard_doors}
+    house = await a_house(open_house, provider, stub, openid=openid)
+    visitor = house.browser()
+    assert (await house.sign_in(visitor, app="dashboard", at="/now")).text == "you asked for /now"
+    assert house.upstreams["dashboard"].requests[0].values("x-portal-customer") == []
+    assert customers(stub) == []
+
+    stranger = house.browser()
+    page = await house.sign_in(stranger, at="/bookings")
+    if outcome == "created":
+        assert page.text == "you asked for /bookings"
+        assert customers(stub) == [MIA["email"]]
+        (record,) = stub.coworkers
+        assert house.upstream.requests[0].values("x-portal-customer") == [str(record["Id"]).encode()]
+        assert events(house, "account.created") == 1
+    else:
+        await assert_refused_as_not_registered(house, stranger, page)
+        assert customers(stub) == []
+        stub.world.add_coworker(**MEMBER)
+
+    member = house.browser()
+    assert (await house.sign_in(member, at="/profile")).text == "you asked for /profile"
+    assert customers(stub) == [MIA["email"]]
+    assert events(house, "account.found") == 1
+    assert events(house, "account.found", "dashboard") == 0
+    assert stub.counters["coworkers.create"] == (outcome == "created")
+
+
+async def assert_refused_as_not_registered(house: House, browser: Browser, page: Answer) -> None:
+    assert page.status == 403
+    assert "You are not registered here" in page.text
+    assert "mia@example.com" in page.text
+    assert page.document.link("Use another account") == "/oauth2/start?prompt=select_account"
+    assert not has_session(browser)
+    assert house.upstream.requests == []
+    assert events(house, "account.refused") == 1
+    assert events(house, "login.refused") == 1
+
+
+async def test_with_openid_off_nobody_is_asked_and_requests_pass_without_identity(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    """The first row of the table."""
+    house = await a_house(open_house, provider, stub, openid={"enabled": False, "create_users": True})
+    browser = house.browser()
+    for app in ("portal", "dashboard"):
+        page = await browser.open(house.origin(app) + "/x", headers={"X-Portal-Customer": "1", "X-Forwarded-User": "eve"})
+        assert page.text == "you asked for /x"
+        (request,) = house.upstreams[app].requests
+        assert request.values("x-portal-customer") == request.values("x-forwarded-user") == []
+    assert provider.seen == []
+    assert customers(stub) == []
+
+
+async def test_fifty_first_logins_of_one_person_at_once_make_one_account(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    """Twelve, here; the provisioner's own tests have fifty in several processes."""
+    house = await a_house(open_house, provider, stub)
+    browsers = [house.browser() for _ in range(12)]
+    pages = await asyncio.gather(*(house.sign_in(browser, at=f"/{n}") for n, browser in enumerate(browsers)))
+    assert [page.text for page in pages] == [f"you asked for /{n}" for n in range(12)]
+    assert customers(stub) == [MIA["email"]]
+    (record,) = stub.coworkers
+    seen = {value for request in house.upstream.requests for value in request.values("x-portal-customer")}
+    assert seen == {str(record["Id"]).encode()}
+
+
+async def test_a_suspended_account_lets_nobody_in(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    stub.world.add_coworker(**MEMBER, Active=False)
+    house = await a_house(open_house, provider, stub)
+    browser = house.browser()
+    page = await house.sign_in(browser)
+    assert page.status == 403
+    assert "Your account is not active" in page.text
+    await assert_nobody_came_in(house, browser, page)
+    assert events(house, "account.refused") == 1
+    assert len(stub.coworkers) == 1
+
+
+async def test_a_client_cannot_name_its_own_customer_number(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    """C-30, C-31: nor on a dashboard, where nobody has one."""
+    house = await a_house(open_house, provider, stub)
+    browser = house.browser()
+    await house.sign_in(browser)
+    await browser.open(house.origin() + "/x", headers={"X-Portal-Customer": "666", "x_portal_customer": "666"})
+    await house.sign_in(browser, app="dashboard")
+    await browser.open(house.origin("dashboard") + "/x", headers={"X-Portal-Customer": "666"})
+    (record,) = stub.coworkers
+    assert house.upstream.requests[-1].values("x-portal-customer") == [str(record["Id"]).encode()]
+    assert house.upstreams["dashboard"].requests[-1].values("x-portal-customer") == []
+    for upstream in house.upstreams.values():
+        assert all(b"666" not in request.head for request in upstream.requests)
+
+
+# --- a directory that does not answer ---------------------------------------------------------------------------------
+
+#: What goes wrong, and how: for ever, so that the person's time runs out.
+FAULTS = {
+    "throttled without Retry-After": [Fault(kind="throttle", times=None)],
+    "throttled with 429 and a long Retry-After": [Fault(kind="throttle", status=429, retry_after="120", times=None)],
+    "list is HTML": [Fault(kind="html", match=LIST, times=None)],
+    "list failed with 200": [Fault(kind="unsuccessful", match=LIST, times=None)],
+    "list is slow": [Fault(kind="slow", match=LIST, seconds=30, times=None)],
+    "list is cut off": [Fault(kind="cut", match=LIST, times=None)],
+    "list is 500": [Fault(kind="error", match=LIST, times=None, status=500)],
+    "creation failed with 200": [Fault(kind="unsuccessful", match=CREATE, times=None)],
+    "creation is HTML": [Fault(kind="html", match=CREATE, times=None)],
+    "creation throttled": [Fault(kind="throttle", match=CREATE, times=None)],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_directory_that_fails_lets_nobody_in_makes_nothing_twice_and_the_page_says_what_to_do(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await a_house(open_house, provider, stub, timeout="1s")
+    stub.faults.add(*FAULTS[fault])
+    browser = house.browser()
+    page = await house.sign_in(browser, at="/bookings?x=1")
+    assert page.status == 503
+    assert page.header("Retry-After")
+    assert "Your account could not be looked up" in page.text
+    assert "Please try again" in page.text
+    assert SERVICE[0] not in page.text
+    assert events(house, "directory.failed") == 1
+    assert any("the directory failed" in record.getMessage() for record in caplog.records)
+    await assert_nobody_came_in(house, browser, page)
+    assert customers(stub) == []
+    # Back to normal, the page's own link finishes the login; there is one account.
+    stub.faults.clear()
+    page = await browser.click(page.document.link("Try again"))
+    page = await house.choose(browser, page)
+    assert page.url == house.origin() + "/bookings?x=1"
+    assert customers(stub) == [MIA["email"]]
+
+
+@pytest.mark.parametrize("match", [TOKEN, "* /*"])
+async def test_a_service_account_that_is_refused_lets_nobody_in_and_is_not_hammered(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub, match: str
+) -> None:
+    """A wrong password, tried at every login, would lock the account: for a while it is not tried again."""
+    stub.faults.add(Fault(kind="answer", match=match, status=400, body='{"error":"invalid_grant"}', times=None))
+    house = await a_house(open_house, provider, stub, timeout="1s")
+    for _ in range(5):
+        page = await house.sign_in(house.browser())
+        assert page.status == 503
+        assert SERVICE[0] not in page.text
+    assert sum(method == "POST" for method, _, _ in stub.seen) <= 2
+    assert house.upstream.requests == []
+    assert events(house, "directory.failed") == 5
+    assert customers(stub) == []
+
+
+async def test_a_directory_that_is_down_lets_nobody_in_and_signs_nobody_out(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    house = await a_house(open_house, provider, stub, timeout="1s")
+    await stub.close()
+    browser = house.browser()
+    page = await house.sign_in(browser)
+    assert page.status == 503
+    await assert_nobody_came_in(house, browser, page)
+    assert (await house.ask("/", cookie=await house.session())).status == 200
+
+
+@pytest.mark.parametrize("kind", ["cut", "slow", "html", "error"])
+async def test_a_creation_whose_answer_was_lost_is_found_and_not_repeated(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub, kind: Any
+) -> None:
+    house = await a_house(open_house, provider, stub, timeout="2s")
+    stub.faults.add(Fault(kind=kind, match=CREATE, after=True, status=500, seconds=30))
+    browser = house.browser()
+    page = await house.sign_in(browser, at="/bookings")
+    if page.status == 503:
+        page = await browser.click(page.document.link("Try again"))
+        page = await house.choose(browser, page)
+    assert page.text == "you asked for /bookings"
+    assert customers(stub) == [MIA["email"]]
+    assert stub.counters["coworkers.create"] == 1
+
+
+async def test_a_short_throttling_is_waited_for(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    house = await a_house(open_house, provider, stub)
+    stub.faults.add(Fault(kind="throttle", match=LIST, retry_after="0"), Fault(kind="throttle", match=CREATE, status=429, retry_after="0"))
+    page = await house.sign_in(house.browser(), at="/bookings")
+    assert page.text == "you asked for /bookings"
+    assert customers(stub) == [MIA["email"]]
+
+
+async def test_a_person_without_an_address_is_not_registered(
+    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
+) -> None:
+    provider.told.userinfo.update(email="")
+    house = await a_house(open_house, provider, stub)
+    page = await house.sign_in(house.browser())
+    assert page.status == 403
+    assert "You are not registered here" in page.text
+    assert customers(stub) == []
