@@ -167,7 +167,8 @@ def _door(
         return None
     if closed.answer == "sign_in" and is_navigation(head) and head.method in ("GET", "HEAD"):
         if live is not None:
-            return Refuse(OwnLoginClosed(closed.reason, account=account_of(live.session.identity)), closed.rule)
+            account = account_of(live.session.identity)
+            return Refuse(OwnLoginClosed(closed.reason, kind=closed.kind, account=account), closed.rule)
         if key is not None and not known:
             return NeedSession(key)
         return SignIn("/", closed.rule)  # back to a blocked page would be blocked again

@@ -13,7 +13,7 @@ class RequestHead:
     `fields` holds `(name as sent, value)` in order of arrival; `authorization` says whether one of them is Authorization.
     """
 
-    __slots__ = ("authorization", "fields", "host", "method", "target", "version")
+    __slots__ = ("_fields", "authorization", "host", "method", "target", "version")
 
     def __init__(
         self,
@@ -26,9 +26,13 @@ class RequestHead:
         self.method = method
         self.target = target
         self.host = host
-        self.fields = fields
+        self._fields = fields
         self.version = version
         self.authorization = self.first(b"authorization") is not None
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        return self._fields
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field `name` (lower case), in order."""

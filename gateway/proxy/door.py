@@ -21,9 +21,10 @@ from gateway.gate import Decision, Forward, Gate, SignIn
 from gateway.identity import AssertionSigner
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.counters import Counters
+from gateway.proxy.fields import RequestFields
 from gateway.proxy.forward_auth import answer, original_request
 from gateway.proxy.headers import FieldKinds, Kind, is_trusted, valid_request_id
-from gateway.proxy.heads import ParsedRequest, parse_host
+from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
 from gateway.proxy.refusals import Page
 from gateway.proxy.upstream import Pool
@@ -92,7 +93,7 @@ class Door:
         self.idle_timeout = parts.idle_timeout
         self.web_handler = parts.web_handler
         self.clock = time.monotonic
-        self.kinds = FieldKinds(parts.extra_names)
+        self.read_request = RequestReader(RequestFields(FieldKinds(parts.extra_names)), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()
         self.draining = False
@@ -128,9 +129,9 @@ class Door:
         return peer, is_trusted(peer, self._parts.config.trusted_proxies)
 
     def request_id(self, request: ParsedRequest) -> str:
-        for kind, _, value in request.special:
-            if kind is Kind.REQUEST_ID and valid_request_id(value):
-                return value.decode()
+        for entry in request.special:
+            if entry.kind is Kind.REQUEST_ID and valid_request_id(entry.value):
+                return entry.value.decode()
         return f"{self._run}-{next(self._count):x}"
 
     def site(self, host: bytes) -> Site:

@@ -12,7 +12,7 @@ from typing import Final, cast
 from gateway.errors import HeadTooLarge, MalformedRequest, Refusal, RequestTimeout, TargetTooLong, UpstreamFault
 from gateway.proxy.door import Door
 from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody
-from gateway.proxy.heads import ParsedRequest, RequestParser
+from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page, serialise
 from gateway.proxy.tunnel import Tunnel, accepts
 from gateway.proxy.upstream import UpstreamConnection
@@ -29,7 +29,7 @@ class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_body", "_body_end", "_body_sink", "_buffer", "_deadline", "_lingering", "_parser", "_paused", "_pending", "_tunnel",
+        "_body", "_body_end", "_body_sink", "_buffer", "_deadline", "_lingering", "_paused", "_pending", "_tunnel",
         "door", "peer", "request", "transport", "trusted", "visit",
     )  # fmt: skip
 
@@ -40,7 +40,6 @@ class Downstream(asyncio.Protocol):
         self.trusted = False
         self.request: ParsedRequest | None = None  # the one being answered
         self.visit = Visit(self, door)
-        self._parser = RequestParser(door.kinds, door.limits.headers)
         self._buffer = b""  # an incomplete head
         self._pending = b""  # bytes that wait: of this body, or of later requests
         self._body: Body | None = None
@@ -118,7 +117,7 @@ class Downstream(asyncio.Protocol):
         self._buffer = b""
         self.visit.arrived(self.door.clock())
         try:
-            request = self._parser.parse(data[: end + 4], data.find(b"\r\n"))
+            request = self.door.read_request(data[: end + 4])
             self.request = request
             self._pending = data[end + 4 :]
             if request.chunked:

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 from gateway.config.schema import Timeouts
 from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeout
 from gateway.proxy.framing import LAST_CHUNK, chunk
-from gateway.proxy.heads import ParsedRequest, ParsedResponse
+from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.responses import ParsedResponse
 from gateway.proxy.upstream import Pool, UpstreamConnection
 
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
@@ -193,9 +194,7 @@ class Exchange:
         self.touched = self._clock()
         if self.request.version == "1.0" or (response.status == 100 and not self.request.expects_continue):
             return
-        self.client.write(
-            b"".join((b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.lines, b"\r\n"))
-        )
+        self.client.write(b"\r\n".join((response.status_line, *response.lines, b"\r\n")))
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
         """The head, and the body bytes that came with it; None: this response has no body."""
@@ -204,19 +203,22 @@ class Exchange:
         self.status = response.status
         if not self.request_done or self.draining:
             self.keep_alive = False
-        parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason), *response.lines]
-        if response.length is not None and response.status != 204:
-            parts.append(b"Content-Length: %d\r\n" % response.length)
+        parts = [response.status_line, *response.lines]
+        if response.length_line and response.status != 204:
+            parts.append(response.length_line)
         elif first is not None and self.request.version == "1.1":
             self._chunk_out = True
-            parts.append(b"Transfer-Encoding: chunked\r\n")
+            parts.append(b"Transfer-Encoding: chunked")
         elif first is not None:
             self.keep_alive = False  # HTTP/1.0: the closing ends the body
-        parts.append(b"\r\n" if self.keep_alive else b"Connection: close\r\n\r\n")
+        if not self.keep_alive:
+            parts.append(b"Connection: close")
         if first:
             self.size = len(first)
-            parts.append(chunk(first) if self._chunk_out else first)
-        self.client.write(b"".join(parts))
+            parts += (b"", chunk(first) if self._chunk_out else first)
+        else:
+            parts.append(b"\r\n")
+        self.client.write(b"\r\n".join(parts))
 
     def on_body(self, data: bytes) -> None:
         self.touched = self._clock()
@@ -245,13 +247,8 @@ class Exchange:
             return
         self._finished = True
         self._connection = None
-        head = b"".join(
-            (
-                b"HTTP/1.1 101 Switching Protocols\r\n",
-                *response.lines,
-                b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % response.upgrade,
-            )
-        )
+        upgrade = b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % response.upgrade
+        head = b"\r\n".join((b"HTTP/1.1 101 Switching Protocols", *response.lines, upgrade))
         self.client.tunnel(connection, head, first)
 
     def on_broken(self, error: Exception, answered: bool) -> None:

@@ -161,7 +161,7 @@ def forwarding_block(peer: str, scheme: str, host: bytes, port: int) -> bytes:
     """The X-Forwarded-* and X-Real-IP lines for a request of an untrusted peer: ours, whatever it said."""
     address = peer.encode()
     return (
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\nX-Real-IP: %b\r\n"
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\nX-Real-IP: %b"
         % (address, scheme.encode(), host, str(port).encode(), address)
     )  # fmt: skip
 

@@ -57,45 +57,42 @@ class HeadWriter:
     def upstream(self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward) -> bytes:
         """The head that the upstream gets."""
         parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes),
+            b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), decision.wire, site.host_bytes),
             *request.lines,
         ]
-        for kind, name, value in request.special:
+        for entry in request.special:
+            kind = entry.kind
             if (
                 kind in _TRAVELS
                 or (kind is Kind.OVERRIDE and site.overrides_pass)
                 or (kind is Kind.WEBSOCKET and request.upgrade is not None)
             ):
-                parts += (name, b": ", value, b"\r\n")
+                parts.append(entry.line)
         if visit.other_cookies:
-            parts += (b"Cookie: ", b"; ".join(visit.other_cookies), b"\r\n")
+            parts.append(b"Cookie: " + b"; ".join(visit.other_cookies))
         parts.append(self._forwarding(visit, site, request))
         if decision.live is not None:
             parts.append(self.identity(site, decision.live))
-        parts.append(b"X-Request-Id: %b\r\n" % visit.request_id.encode())
         if request.chunked:
-            parts.append(b"Transfer-Encoding: chunked\r\n")
+            parts.append(b"Transfer-Encoding: chunked")
         elif request.sized:
-            parts.append(b"Content-Length: %d\r\n" % request.length)
+            parts.append(b"Content-Length: %d" % request.length)
         if request.expects_continue:
-            parts.append(b"Expect: 100-continue\r\n")
+            parts.append(b"Expect: 100-continue")
         if request.upgrade is not None:
-            parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % request.upgrade)
-        parts.append(b"\r\n")
-        return b"".join(parts)
+            parts.append(b"Upgrade: %b\r\nConnection: Upgrade" % request.upgrade)
+        parts.append(b"X-Request-Id: %b\r\n\r\n" % visit.request_id.encode())
+        return b"\r\n".join(parts)
 
     def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
         """The head that our own pages get: aiohttp reads it, and ends the connection after its answer."""
-        parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), own.wire, site.host_bytes),
-            *request.lines,
-        ]
-        parts += [b"Cookie: %b\r\n" % value for value in request.cookies]
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), own.wire, site.host_bytes), *request.lines]
+        parts += [b"Cookie: %b" % value for value in request.cookies]
         parts.append(self._forwarding(visit, site, request))
         parts.append(
             b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length)
         )
-        return b"".join(parts)
+        return b"\r\n".join(parts)
 
     def identity(self, site: Site, live: LiveSession) -> bytes:
         """The identity lines of a session for this app, its signed assertion included; kept with the session."""
@@ -107,14 +104,14 @@ class HeadWriter:
             session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=self._now()
         )  # fmt: skip
         plain = render_identity_headers(session.identity, site.app.headers)
-        live.assertion = plain + b"X-Doorward-Jwt-Assertion: " + assertion + b"\r\n"
+        live.assertion = plain + b"X-Doorward-Jwt-Assertion: " + assertion
         live.assertion_until = clock + _RESIGN_SECONDS
         return live.assertion
 
     def _forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
         connection = visit.connection
         if connection.trusted:
-            said = [(name, value) for kind, name, value in request.special if kind is Kind.FORWARDED]
+            said = [(entry.name, entry.value) for entry in request.special if entry.kind is Kind.FORWARDED]
             return trusted_forwarding_block(
                 connection.peer, said, self._scheme, site.host_bytes, site.port, self._networks
             )
@@ -123,7 +120,7 @@ class HeadWriter:
         if block is None:
             if len(self._blocks) > 4096:
                 self._blocks.clear()
-            if any(kind is Kind.FORWARDED for kind, _, _ in request.special):
+            if any(entry.kind is Kind.FORWARDED for entry in request.special):
                 _log.warning("%s sends X-Forwarded-* and is not in trusted_proxies: they are ignored", connection.peer)
             block = self._blocks[key] = forwarding_block(connection.peer, self._scheme, site.host_bytes, site.port)
         return block

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from gateway.config.schema import App
 from gateway.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose
-from gateway.proxy.heads import ParsedResponse, parse_response
+from gateway.proxy.responses import ParsedResponse, parse_response
 
 _HEAD_LIMIT: Final = 256 * 1024
 _INTERIM_LIMIT: Final = 32

@@ -131,7 +131,9 @@ class House:
         """Open `at` and choose a person where the provider asks; ends on the last answer."""
         return await self.choose(browser, await browser.open(self.origin(app) + at), person)
 
-    async def choose(self, browser: Browser, page: Answer, person: object = MIA["sub"], *, follow: bool = True) -> Answer:
+    async def choose(
+        self, browser: Browser, page: Answer, person: object = MIA["sub"], *, follow: bool = True
+    ) -> Answer:
         """At the provider's login page, if that is where the browser is."""
         asked = self.provider is not None and page.url.startswith(self.provider.issuer)
         return await browser.submit(0, follow=follow, person=str(person)) if asked else page

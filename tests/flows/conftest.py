@@ -1,14 +1,23 @@
 """A house for each test that asks for one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.fakes.house import House
 from tests.fakes.provider import MisbehavingProvider
 
 OpenHouse = Callable[..., Awaitable[House]]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that workers run on: its transports are not those of asyncio."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -118,7 +118,9 @@ async def test_a_password_door_is_shut_and_one_that_needs_the_body_too(house: Ho
     """C-12: what cannot be judged here stays shut, with a session too."""
     for cookie in (None, await house.session()):
         for uri in ("/api/token", "/LOGIN;x", "/api/sys/users/validate"):
-            response = await ask(house, uri, method=method, cookie=cookie, fields="Content-Type: application/x-www-form-urlencoded\r\n")
+            response = await ask(
+                house, uri, method=method, cookie=cookie, fields="Content-Type: application/x-www-form-urlencoded\r\n"
+            )
             assert response.status in (401, 403), uri
             if method == "POST":
                 assert (response.status, code(response)) == (403, "password_login_disabled")
@@ -127,7 +129,16 @@ async def test_a_password_door_is_shut_and_one_that_needs_the_body_too(house: Ho
 
 
 @pytest.mark.parametrize(
-    "uri", ["/public/..%2fadmin", "/x#/assets/", "/x%00", "//evil.example/..%5cadmin", "/%252e%252e/admin", "admin", "http://a/b"]
+    "uri",
+    [
+        "/public/..%2fadmin",
+        "/x#/assets/",
+        "/x%00",
+        "//evil.example/..%5cadmin",
+        "/%252e%252e/admin",
+        "admin",
+        "http://a/b",
+    ],
 )
 async def test_a_uri_that_can_be_read_in_two_ways_is_refused(house: House, uri: str) -> None:
     """C-10."""

@@ -408,7 +408,9 @@ async def test_a_thousand_unknown_kids_are_not_a_thousand_fetches(house: House, 
     [
         pytest.param(says("<h1>oops</h1>", content_type="text/html"), id="html"),
         pytest.param(says("[]"), id="list"),
-        pytest.param(says('{"error": "invalid_grant", "error_description": "sensitive-text"}', status=400), id="refused"),
+        pytest.param(
+            says('{"error": "invalid_grant", "error_description": "sensitive-text"}', status=400), id="refused"
+        ),
         pytest.param(says('{"access_token": "x", "token_type": "mac", "id_token": "y"}'), id="mac"),
         pytest.param(says("", status=500), id="500"),
         pytest.param(says("", status=302, Location="http://evil.example/"), id="redirect"),

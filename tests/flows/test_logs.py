@@ -86,18 +86,24 @@ async def live_through_everything(house: House, provider: MisbehavingProvider, s
     return browsers
 
 
-async def fail_in_every_way(house: House, provider: MisbehavingProvider, stub: NexudusStub, browsers: list[Browser]) -> None:
+async def fail_in_every_way(
+    house: House, provider: MisbehavingProvider, stub: NexudusStub, browsers: list[Browser]
+) -> None:
     first, second, third, fourth, fifth, sixth = browsers
     provider.told.id_token["nonce"] = "another"
     assert (await house.sign_in(first)).status >= 400
     provider.told.id_token.clear()
-    provider.faults["token"] = says('{"error": "invalid_grant", "error_description": "for mia@example.com"}', status=400)
+    provider.faults["token"] = says(
+        '{"error": "invalid_grant", "error_description": "for mia@example.com"}', status=400
+    )
     assert (await house.sign_in(second)).status >= 400
     del provider.faults["token"]
     provider.told.userinfo["email"] = "mia@example.com@evil"
     assert (await house.sign_in(third)).status >= 400
     provider.told.userinfo.clear()
-    stub.faults.add(Fault(kind="unsuccessful", match="GET /api/spaces/coworkers", body="mia@example.com is odd", times=None))
+    stub.faults.add(
+        Fault(kind="unsuccessful", match="GET /api/spaces/coworkers", body="mia@example.com is odd", times=None)
+    )
     assert (await house.sign_in(fourth)).status == 503
     stub.faults.clear()
     page = await fifth.open(house.origin() + "/oauth2/callback?code=stolen-code&state=stolen-state")
@@ -111,7 +117,9 @@ async def _breaks(request: Any, reader: Any, writer: Any) -> None:
     writer.close()
 
 
-def secrets_of(house: House, provider: MisbehavingProvider, stub: NexudusStub, browsers: list[Browser]) -> dict[str, str]:
+def secrets_of(
+    house: House, provider: MisbehavingProvider, stub: NexudusStub, browsers: list[Browser]
+) -> dict[str, str]:
     """Every secret that was under way, by what it is."""
     found: dict[str, str] = {
         "client secret": CLIENT_SECRET, "typed password": TYPED, "reset token": RESET_TOKEN, "directory password": SERVICE[1],
@@ -148,7 +156,12 @@ async def dump(redis: Redis, prefix: str) -> list[bytes]:
     found: list[bytes] = []
     async for key in redis.scan_iter(match=prefix + "*"):
         kind = await redis.type(key)
-        values = {b"string": redis.get, b"set": redis.smembers, b"hash": redis.hgetall, b"zset": lambda k: redis.zrange(k, 0, -1)}
+        values = {
+            b"string": redis.get,
+            b"set": redis.smembers,
+            b"hash": redis.hgetall,
+            b"zset": lambda k: redis.zrange(k, 0, -1),
+        }
         value = await values[kind](key)
         found += [key, repr(value).encode() if not isinstance(value, bytes) else value]
     return found
@@ -166,7 +179,18 @@ async def test_no_secret_and_no_address_is_in_any_line_or_in_redis(
         written = b"".join(house.lines).decode() + "\n".join(everything.lines)
         stored = await dump(redis, prefix)
     kinds = {name.split()[0] for name in secrets}
-    assert {"code", "state", "cookie", "session", "assertion", "userinfo", "token", "revoke", "directory", "id_token_hint"} <= kinds
+    assert {
+        "code",
+        "state",
+        "cookie",
+        "session",
+        "assertion",
+        "userinfo",
+        "token",
+        "revoke",
+        "directory",
+        "id_token_hint",
+    } <= kinds
     assert len(secrets) > 60
     leaked = sorted(name for name, value in secrets.items() if value in written)
     assert leaked == []
@@ -200,7 +224,11 @@ async def test_the_events_of_a_whole_visit_are_there_with_their_reasons_and_ids(
     (denied,) = [line for line in events if line["event"] == "access.denied"]
     assert (came["app"], out["kind"], ended["by"], denied["session"]) == ("portal", "local", "sign_out", out["session"])
     assert denied["rule"] == "rules[0]"
-    assert {line["reason"] for line in events if line["event"] == "login.refused"} >= {"nonce", "directory_unavailable", "no_attempt"}
+    assert {line["reason"] for line in events if line["event"] == "login.refused"} >= {
+        "nonce",
+        "directory_unavailable",
+        "no_attempt",
+    }
     assert {line["kind"] for line in events if line["event"] == "route.blocked"} == {"password", "passwordless"}
     for (name, app), count in house.worker.audit.counts.items():
         assert count == sum(line["event"] == name and line["app"] == app for line in events)

@@ -218,7 +218,10 @@ async def test_no_spelling_of_a_password_page_reaches_the_application(shut: Stre
 async def test_no_spelling_reaches_the_doors_of_the_api_host(shut: Street) -> None:
     """C-12: every sixth spelling of what the API serves, and of what it alone serves."""
     knocker = Knocker(shut, "api")
-    only_here = [Knock(method="GET", path="/api/sys/users/1/token/refresh"), form("/api/sys/users/token/refresh", "a=b")]
+    only_here = [
+        Knock(method="GET", path="/api/sys/users/1/token/refresh"),
+        form("/api/sys/users/token/refresh", "a=b"),
+    ]
     for knock in [knock for knock in LOGINS + PAGES if knock.path.startswith("/api/")] + only_here:
         for spelling in islice(each_spelling(knock), 0, None, 6):
             await knocker.knock(knock, spelling)
@@ -230,7 +233,12 @@ async def test_no_spelling_reaches_the_doors_of_the_api_host(shut: Street) -> No
 async def test_http_basic_is_a_password_on_every_path(shut: Street, app: str) -> None:
     """C-12: in any case and spacing, beside other credentials, and in a second field."""
     credentials = base64.b64encode(f"{ADMIN.email}:{ADMIN.password}".encode()).decode()
-    for value in (f"Basic {credentials}", f"basic   {credentials}", f"BASIC\t{credentials}", f"Bearer x, Basic {credentials}"):
+    for value in (
+        f"Basic {credentials}",
+        f"basic   {credentials}",
+        f"BASIC\t{credentials}",
+        f"Bearer x, Basic {credentials}",
+    ):
         for path in ("/api/whoami", "/", "/api/spaces/coworkers", "/assets/harbour.css"):
             response = await shut.house.ask(path, app=app, fields=f"Authorization: {value}\r\n")
             assert response.status == 403, (value, path)
@@ -265,7 +273,9 @@ async def test_a_token_request_that_can_be_read_in_two_ways_is_refused(shut: Str
     assert shut.knocks_at_the_api == {}
 
 
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded; charset=utf-16", "text/plain", "multipart/form-data; boundary=x", ""])
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded; charset=utf-16", "text/plain", "multipart/form-data; boundary=x", ""]
+)
 async def test_a_token_request_of_another_type_is_refused(shut: Street, kind: str) -> None:
     """C-12."""
     fields = f"Content-Type: {kind}\r\n" if kind else ""
@@ -305,9 +315,9 @@ async def test_an_allowed_grant_arrives_byte_for_byte(open_house: OpenHouse) -> 
 async def test_a_real_refresh_goes_through_the_closed_door(shut: Street) -> None:
     """People who hold tokens of the API keep working; its `client_id` header field travels too."""
     who = {"grant_type": "password", "username": ADMIN.email, "password": ADMIN.password}
-    async with aiohttp.ClientSession(headers={"client_id": "app"}) as http:
-        async with http.post(shut.api.url + "/api/token", data=who) as issued:
-            tokens = await issued.json()
+    url, headers = shut.api.url + "/api/token", {"client_id": "app"}
+    async with aiohttp.request("POST", url, data=who, headers=headers) as issued:
+        tokens = await issued.json()
     fields = "Content-Type: application/x-www-form-urlencoded\r\nclient_id: app\r\n"
     body = f"grant_type=refresh_token&refresh_token={tokens['refresh_token']}".encode()
     response = await shut.house.ask("/api/token", app="api", method="POST", fields=fields, body=body)
@@ -366,9 +376,7 @@ async def test_a_person_at_a_closed_door_reads_how_to_sign_in_and_a_program_gets
     assert shut.house.worker.audit.counts["route.blocked", "portal"] == 2
 
 
-async def test_the_way_back_never_ends_on_a_closed_door(
-    open_street: OpenStreet, provider: MisbehavingProvider
-) -> None:
+async def test_the_way_back_never_ends_on_a_closed_door(open_street: OpenStreet, provider: MisbehavingProvider) -> None:
     street = await open_street(openid=CLOSED, provider=provider)
     browser = street.house.browser()
     page = await browser.open(street.house.origin() + "/oauth2/start?rd=/login")

@@ -45,7 +45,13 @@ async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door:
     metrics = (await door.admin("/metrics")).body.decode()
     assert 'doorward_requests_total{app="portal",code="200"} 20.0' in metrics
     assert 'doorward_requests_total{app="portal",code="401"} 1.0' in metrics
-    for name in ("doorward_requests_in_flight", "doorward_response_duration_seconds_bucket", "doorward_sessions_cached", "doorward_upstream_connections", "doorward_redis_duration_seconds_count"):
+    for name in (
+        "doorward_requests_in_flight",
+        "doorward_response_duration_seconds_bucket",
+        "doorward_sessions_cached",
+        "doorward_upstream_connections",
+        "doorward_redis_duration_seconds_count",
+    ):
         assert name in metrics
     assert (await door.ask("/metrics")).status == 401
     assert (await door.ask("/ready")).status == 401
@@ -65,7 +71,9 @@ async def test_a_worker_that_dies_is_replaced_and_nobody_is_reset(door: Running)
     await eventually(lambda: len(door.workers()) == 2 and door.workers() != before, within=30)
 
 
-async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(door: Running, upstream: RecordingUpstream) -> None:
+async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(
+    door: Running, upstream: RecordingUpstream
+) -> None:
     release = asyncio.Event()
 
     async def slowly(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +117,9 @@ async def test_sighup_replaces_the_workers_and_open_requests_end(door: Running, 
     await wire.close()
 
 
-async def test_sighup_with_problems_keeps_the_old_configuration_and_says_why(door: Running, upstream: RecordingUpstream) -> None:
+async def test_sighup_with_problems_keeps_the_old_configuration_and_says_why(
+    door: Running, upstream: RecordingUpstream
+) -> None:
     before = door.workers()
     good = door.config.read_text()
     door.config.write_text(good.replace("upstream:", "upstraem:"))
@@ -145,11 +155,15 @@ async def test_the_embedded_store_listens_on_no_port_and_is_started_again(door: 
     assert ports
     assert not [line for line in listening if line[3] == "0A" and f"socket:[{line[9]}]" in inodes]
     os.kill(store, signal.SIGKILL)
-    await eventually(lambda: any("valkey-server" in command for pid, command in door.children().items() if pid != store), within=30)
+    await eventually(
+        lambda: any("valkey-server" in command for pid, command in door.children().items() if pid != store), within=30
+    )
     await eventually(lambda: _is(door, "redis", "ok"), within=30)
 
 
-async def test_a_second_door_on_the_same_port_says_which_port(door: Running, tmp_path: Path, upstream: RecordingUpstream) -> None:
+async def test_a_second_door_on_the_same_port_says_which_port(
+    door: Running, tmp_path: Path, upstream: RecordingUpstream
+) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(door.config.read_text())
     process = await asyncio.create_subprocess_exec(

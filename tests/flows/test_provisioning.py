@@ -43,7 +43,9 @@ async def a_house(
         "kind": "nexudus", "base_url": stub.url, "username": SERVICE[0], "password": SERVICE[1], "business_ids": [501],
         "country_id": 1113, "time_zone_id": 2029, "timeout": timeout,
     }  # fmt: skip
-    return await open_house(apps=APPS, provider=provider, directory=directory, openid=CREATING if openid is None else openid)
+    return await open_house(
+        apps=APPS, provider=provider, directory=directory, openid=CREATING if openid is None else openid
+    )
 
 
 def customers(stub: NexudusStub) -> list[str]:
@@ -140,7 +142,9 @@ async def test_with_openid_off_nobody_is_asked_and_requests_pass_without_identit
     house = await a_house(open_house, provider, stub, openid={"enabled": False, "create_users": True})
     browser = house.browser()
     for app in ("portal", "dashboard"):
-        page = await browser.open(house.origin(app) + "/x", headers={"X-Portal-Customer": "1", "X-Forwarded-User": "eve"})
+        page = await browser.open(
+            house.origin(app) + "/x", headers={"X-Portal-Customer": "1", "X-Forwarded-User": "eve"}
+        )
         assert page.text == "you asked for /x"
         (request,) = house.upstreams[app].requests
         assert request.values("x-portal-customer") == request.values("x-forwarded-user") == []
@@ -212,7 +216,11 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_directory_that_fails_lets_nobody_in_makes_nothing_twice_and_the_page_says_what_to_do(
-    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub, fault: str, caplog: pytest.LogCaptureFixture
+    open_house: OpenHouse,
+    provider: MisbehavingProvider,
+    stub: NexudusStub,
+    fault: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     house = await a_house(open_house, provider, stub, timeout="1s")
     stub.faults.add(*FAULTS[fault])
@@ -284,7 +292,10 @@ async def test_a_short_throttling_is_waited_for(
     open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
 ) -> None:
     house = await a_house(open_house, provider, stub)
-    stub.faults.add(Fault(kind="throttle", match=LIST, retry_after="0"), Fault(kind="throttle", match=CREATE, status=429, retry_after="0"))
+    stub.faults.add(
+        Fault(kind="throttle", match=LIST, retry_after="0"),
+        Fault(kind="throttle", match=CREATE, status=429, retry_after="0"),
+    )
     page = await house.sign_in(house.browser(), at="/bookings")
     assert page.text == "you asked for /bookings"
     assert customers(stub) == [MIA["email"]]

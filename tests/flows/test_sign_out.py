@@ -62,7 +62,9 @@ def asked(location: str) -> dict[str, str]:
 # --- what happens -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_session_ends_here_first_and_then_at_the_provider(house: House, provider: MisbehavingProvider) -> None:
+async def test_the_session_ends_here_first_and_then_at_the_provider(
+    house: House, provider: MisbehavingProvider
+) -> None:
     """A-20: with the hint and the registered address; A-22: the provider sends no state back, which is no error."""
     browser = await signed_in(house)
     cookie = cookie_of(browser)
@@ -101,7 +103,12 @@ async def test_the_wish_where_to_go_survives_the_provider_unless_its_state_was_c
 
 async def test_rd_never_leads_to_another_site(house: House) -> None:
     """A-52."""
-    for rd in ("https://evil.example/", "//evil.example/", "/\\evil.example/", "https://portal.localhost@evil.example/"):
+    for rd in (
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example/",
+        "https://portal.localhost@evil.example/",
+    ):
         browser = await signed_in(house)
         answer = await push_the_button(house, browser, rd, follow=True)
         assert answer.url == house.origin() + "/oauth2/signed_out"
@@ -176,8 +183,7 @@ async def test_the_cookie_is_deleted_with_the_attributes_it_was_set_with(
     browser = house.browser()
     await house.sign_in(browser)
     (given,) = [v for a in browser.history for v in a.all("Set-Cookie") if v.startswith("__Host-doorward_session=")]
-    pair, _, attributes = given.partition("; ")
-    assert set(attributes.split("; ")) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
+    assert set(given.split("; ")[1:]) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
     await browser.open(house.origin() + "/oauth2/start", follow=False)
     attempts = [c.name for c in browser.jar.cookies if c.name.startswith("__Host-doorward_login")]
     assert attempts
