@@ -77,7 +77,11 @@ def test_the_code_for_our_own_state_is_believed() -> None:
     assert (code.code, code.attempt, code.issuer) == ("c-1", MINE, ISSUER)
 
 
-@pytest.mark.parametrize("state", ["", "x", MINE.state[:-1], MINE.state + "=", MINE.state.swapcase(), "é", "\ud800"])
+@pytest.mark.parametrize(
+    "state",
+    ["", "x", MINE.state[:-1], MINE.state + "=", MINE.state.swapcase(), "é", "\ud800"],
+    ids=["empty", "x", "shorter", "padded", "other-case", "not-ascii", "surrogate"],
+)
 def test_a_code_is_refused_when_its_state_was_never_issued(state: str) -> None:
     """A-53, A-54."""
     assert refused(("code", "c-1"), ("state", state)).reason == "state_mismatch"
