@@ -27,7 +27,7 @@ demo: $(VENV)/.runtime ## the whole product with sample applications, on this ma
 
 .PHONY: test
 test: $(VENV)/.dev ## the test-suite
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy

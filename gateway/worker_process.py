@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.admin import Report
 
-_READY_SECONDS: Final = 20.0
+_READY_SECONDS: Final = 60.0  # a cold machine compiles everything first
 _DRAIN_SECONDS: Final = 30.0
 _REPORT_SECONDS: Final = 1.0
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")

@@ -1,5 +1,6 @@
 """What every test may ask for: one real Valkey per run, a client with a corner of it for itself, a clock to set."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
@@ -14,6 +15,13 @@ from tests.fakes.clock import SettableClock
 from tests.fakes.valkey import running_valkey
 
 _NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Child processes keep what they compile, in a folder of the run: starting them is most of what process tests do."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.getbasetemp().parent / "doorward-compiled")
 
 
 @pytest.fixture(scope="session")
