@@ -1,5 +1,6 @@
 # `make demo` needs Python 3.11 or newer and make. `make test` and `make lint` need nothing more. `make e2e` installs a browser,
-# two web servers and Node packages where they are missing (Debian, as root) or says what to install.
+# two web servers and Node packages where they are missing (Debian, as root) or says what to install; so does `make bench`, with
+# web servers and a load generator.
 #
 # Every target does its own set-up: packages come from the hash-pinned locks in requirements/, stamp files make a second run quick.
 
@@ -41,8 +42,12 @@ e2e: $(VENV)/.e2e $(E2E)/node_modules/.installed ## the product in a real browse
 	@$(BIN)/pytest $(E2E) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## printed tables; nothing is asserted
+bench: $(VENV)/.bench ## what a request costs, beside nginx, haproxy and Envoy; nothing is asserted
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## coverage-guided fuzzing; FUZZ_SECONDS=20 for each target, ARGS="target streams" chooses (Linux on x86_64)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: clean
 clean: ## take away all that the other targets made
@@ -87,6 +92,14 @@ $(VENV)/.e2e: requirements/e2e.lock requirements/build.lock pyproject.toml $(VEN
 	$(call install,$<)
 	@touch $(VENV)/.runtime $(VENV)/.dev $@
 
+$(VENV)/.bench: requirements/bench.lock requirements/build.lock pyproject.toml $(VENV)/.made
+	$(call install,$<)
+	@touch $(VENV)/.runtime $@
+
+$(VENV)/.fuzz: requirements/fuzz.lock requirements/build.lock pyproject.toml $(VENV)/.made
+	$(call install,$<)
+	@touch $(VENV)/.runtime $@
+
 $(E2E)/node_modules/.installed: $(E2E)/package.json $(E2E)/package-lock.json
 	@command -v npm >/dev/null || { echo "make e2e needs Node.js 20 or newer with npm." >&2; exit 1; }
 	@echo "Installing from $(E2E)/package-lock.json"
@@ -105,6 +118,8 @@ lock: $(UV) ## resolve the dependencies again; UPGRADE=--upgrade takes the newes
 	@$(COMPILE) pyproject.toml --group dev --group e2e --group build --output-file requirements/e2e.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group dev --output-file requirements/dev.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --output-file requirements/runtime.lock
+	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group bench --output-file requirements/bench.lock
+	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group fuzz --output-file requirements/fuzz.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate --group build --output-file requirements/build.lock
 	@wc -l requirements/*.lock
 

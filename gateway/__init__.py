@@ -2,7 +2,7 @@
 
 Two planes and one gate::
 
-    browser -> proxy/ (data plane: asyncio protocols, C parser) -> upstream
+    browser -> proxy/ (data plane: asyncio protocols) -> upstream
                  |
                  +-- gate.py: canonical path -> policy -> session -> identity
                  |
@@ -12,7 +12,7 @@ Two planes and one gate::
 Imports go one way only; a package imports itself and what stands to its left::
 
     errors -> config -> log -> histogram -> audit -> message -> identity -> policy -> sessions -> leases
-      -> directory -> oidc -> sites -> gate -> proxy -> web -> app -> worker -> listening -> admin
+      -> directory -> oidc -> sites -> gate -> proxy -> web -> tls -> app -> worker -> listening -> admin
       -> worker_process -> workers -> explain -> checkup -> demo -> cli
 
 `message` holds the head of a request as the parser left it: the gate, the policy and the proxy all read it.

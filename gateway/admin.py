@@ -4,6 +4,7 @@ The parent process owns it. Workers keep plain integers; a scrape asks all of th
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from aiohttp import web
@@ -17,10 +18,11 @@ _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class WorkerCollector:
-    """Renders the sum of all workers' reports."""
+    """Renders the sum of all workers' reports; `past` are the counts of workers that are gone."""
 
-    def __init__(self, reports: Sequence[Report]) -> None:
-        self._reports = reports
+    def __init__(self, reports: Sequence[Report], past: Sequence[Report] = ()) -> None:
+        self._alive = len(reports)
+        self._reports = [*reports, *past]
 
     def collect(self) -> Iterator[Metric]:
         yield self._requests()
@@ -40,7 +42,7 @@ class WorkerCollector:
             "doorward_redis_duration_seconds", "Time of Redis calls", "command", "redis_durations", "redis_seconds"
         )
         yield self._events()
-        yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=len(self._reports))
+        yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=self._alive)
 
     def _sum(self, name: str) -> float:
         return float(sum(report[name] for report in self._reports))
@@ -93,6 +95,29 @@ def _added(items: Any) -> dict[Any, Any]:
     return sums
 
 
+def only_counted(report: Report) -> Report:
+    """A report without what is true only of a worker that serves."""
+    return {**report, "in_flight": 0, "sessions_cached": 0, "upstreams": [], "dependencies": {}}
+
+
+def with_counts(sums: Report | None, report: Report) -> Report:
+    """The counts of both, as one report."""
+    if sums is None:
+        return only_counted(report)
+    added = dict(sums)
+    for name in ("requests", "events"):
+        rows = _added((tuple(row[:2]), row[2]) for source in (sums, report) for row in source[name])
+        added[name] = [[*key, count] for key, count in rows.items()]
+    for name in ("durations", "redis_durations"):
+        added[name] = {
+            key: [a + b for a, b in zip_longest(sums[name].get(key, ()), report[name].get(key, ()), fillvalue=0)]
+            for key in {**sums[name], **report[name]}
+        }
+    for name in ("seconds", "redis_seconds"):
+        added[name] = _added(item for source in (sums, report) for item in source[name].items())
+    return added
+
+
 def readiness(reports: Sequence[Report], wanted: int) -> tuple[int, dict[str, Any]]:
     """`(HTTP status, JSON)`: 503 while no worker answers or sessions cannot be checked; a provider that is down only degrades."""
     dependencies: dict[str, str] = {}
@@ -111,8 +136,12 @@ def readiness(reports: Sequence[Report], wanted: int) -> tuple[int, dict[str, An
     }
 
 
-def build_admin(reports: Callable[[], Awaitable[Sequence[Report]]], wanted: Callable[[], int]) -> web.Application:
-    """The admin application; `reports` asks every worker, `wanted` says how many there should be."""
+def build_admin(
+    reports: Callable[[], Awaitable[Sequence[Report]]],
+    past: Callable[[], Awaitable[Sequence[Report]]],
+    wanted: Callable[[], int],
+) -> web.Application:
+    """The admin application; `reports` asks every worker, `past` says what gone ones counted, `wanted` how many there should be."""
 
     async def ping(request: web.Request) -> web.Response:
         return web.Response(text="OK\n")
@@ -123,7 +152,7 @@ def build_admin(reports: Callable[[], Awaitable[Sequence[Report]]], wanted: Call
 
     async def metrics(request: web.Request) -> web.Response:
         registry = CollectorRegistry()
-        registry.register(WorkerCollector(await reports()))
+        registry.register(WorkerCollector(await reports(), await past()))
         return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
 
     app = web.Application()

@@ -4,19 +4,21 @@ Nothing outside has to be up for a worker to start: what is missing is retried, 
 """
 
 import asyncio
+import contextlib
 import logging
-import os
 import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway import audit
 from gateway.audit import Audit
+from gateway.config.addresses import canonical_host
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.directory.account import Directory
@@ -39,16 +41,20 @@ from gateway.proxy.server import Server
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, connect_for_pushes
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.live import LiveSession
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
+from gateway.tls import server_tls, watch_certificate
 from gateway.web.app import WebParts, build_app
 from gateway.web.pages import Pages
 from gateway.web.sign_in import SignIn as SignInPages
 
 _log = logging.getLogger("doorward.app")
 _HEALTH_SECONDS: Final = 2.0
+_OURS: Final = (500, 502, 503, 504)
 _ASK_EVERY: Final = 30  # health rounds: provider and directory are asked once a minute
-_CERTIFICATE_SECONDS: Final = 5.0
+_TOLD_ONCE: Final = timedelta(minutes=5)
+_ABOUT_TO_END: Final = timedelta(seconds=1)
 
 
 def utc_now() -> datetime:
@@ -61,7 +67,7 @@ def app_routes(config: Config) -> list[AppRoute]:
     return [
         AppRoute(name=name, config=app, host=host, origin=f"{scheme}://{host}", secure=scheme == "https")
         for name, app in config.apps.items()
-        for host in app.hosts
+        for host in (canonical_host(given, scheme) for given in app.hosts)
     ]
 
 
@@ -75,6 +81,7 @@ class Worker:
         self._redis_url = redis_url
         self._dependencies: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._telling: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
 
     async def start(self) -> None:
@@ -83,7 +90,12 @@ class Worker:
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url)
         self.store = SessionStore(self.redis, ring, config.redis.key_prefix, utc_now)
-        self.cache = SessionCache(self.store, lambda: connect_for_pushes(config.redis, self._redis_url), time.monotonic)
+        self.cache = SessionCache(
+            self.store,
+            lambda: connect_for_pushes(config.redis, self._redis_url),
+            time.monotonic,
+            expired=self._session_expired,
+        )
         self.http = open_session(config.openid.ca)  # the private CA is the provider's alone
         self.directory_http = open_session()
         self.provider = Provider(config.openid, self.http, allow_insecure_http=config.allow_insecure_http)
@@ -103,7 +115,16 @@ class Worker:
         pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
         pages_of_ours.middlewares.append(self._told)
         pages_of_ours.on_response_prepare.append(_without_banner)
-        self._runner = web.AppRunner(pages_of_ours, handle_signals=False, access_log=None, auto_decompress=False)
+        limit = 2 * config.limits.head  # the data plane judged the head; its re-serialised form is somewhat longer
+        self._runner = web.AppRunner(
+            pages_of_ours,
+            handle_signals=False,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=limit,
+            max_field_size=limit,
+            max_headers=config.limits.headers + 32,
+        )
         await self._runner.setup()
         self.door = Door(self._parts(gate, pages, sign_in, signer))
         self.server = Server(self.door)
@@ -121,10 +142,8 @@ class Worker:
         tls = self.config.tls
         if tls.certificate is not None and tls.key is not None:
             self._tls = server_tls(str(tls.certificate), str(tls.key))
-            self._tasks.append(
-                asyncio.create_task(self._watch_certificate(self._tls, str(tls.certificate), str(tls.key)))
-            )
-        await self.server.listen(sock, self._tls)
+            self._tasks.append(asyncio.create_task(watch_certificate(self._tls, str(tls.certificate), str(tls.key))))
+        await self.server.listen(sock, self._tls, announced=self.config.listen_proxy_protocol)
 
     async def close(self, seconds: float = 30.0) -> None:
         """Drain, then let go of everything."""
@@ -186,8 +205,9 @@ class Worker:
         config = self.config
 
         def render(refusal: Refusal, request: ParsedRequest | None, request_id: str, site: Site | None) -> Page:
-            if refusal.status >= 500 and refusal.detail:
-                _log.warning("%s: %s (request %s)", refusal.code, refusal.detail, request_id)
+            if refusal.detail:
+                level = logging.WARNING if refusal.status in _OURS else logging.INFO  # strangers' mistakes wake nobody
+                _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
             html = request is not None and is_navigation(request)
             return pages.render(refusal, html=html, request_id=request_id, app=site.route if site is not None else None)
 
@@ -240,6 +260,24 @@ class Worker:
 
     # --- in the background ---
 
+    def _session_expired(self, live: LiveSession, why: str) -> None:
+        task = asyncio.create_task(self._tell_expiry(live, why))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell_expiry(self, live: LiveSession, why: str) -> None:
+        """Every worker that knew the session sees it end; one of them tells, when Redis agrees that it is over."""
+        session = live.session
+        with contextlib.suppress(Refusal):
+            while (left := await self.store.fetch(live.key, live.host, session.app)) is not None:
+                if left.ttl > _ABOUT_TO_END:
+                    return  # it was used elsewhere meanwhile
+                await asyncio.sleep(left.ttl.total_seconds() + 0.01)
+            if await self.store.consume(f"expired:{live.key}", _TOLD_ONCE):
+                self.audit.event(
+                    audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
+                )
+
     async def _watch_health(self) -> None:
         """What /ready tells of each dependency."""
         rounds = 0
@@ -267,38 +305,7 @@ class Worker:
         else:
             self._dependencies[name] = "ok"
 
-    async def _watch_certificate(self, context: ssl.SSLContext, certificate: str, key: str) -> None:
-        """A renewed certificate is used from the next handshake on; a broken pair of files changes nothing."""
-        seen = _stamps(certificate, key)
-        while True:
-            await asyncio.sleep(_CERTIFICATE_SECONDS)
-            now = _stamps(certificate, key)
-            if now == seen:
-                continue
-            seen = now
-            try:
-                server_tls(
-                    certificate, key
-                )  # tried on a context of its own: a half-written pair must not reach the live one
-                context.load_cert_chain(certificate, key)
-                _log.info("the TLS certificate was read again")
-            except (OSError, ssl.SSLError) as error:
-                _log.error("the TLS certificate cannot be used, the old one stays: %s", error)
-
 
 async def _without_banner(request: web.Request, response: web.StreamResponse) -> None:
     """No version of ours in any answer (B-46)."""
     response.headers.popall("Server", None)
-
-
-def server_tls(certificate: str, key: str) -> ssl.SSLContext:
-    """The listener's TLS: 1.2 or newer, HTTP/1.1. Raises OSError or ssl.SSLError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
-    return context
-
-
-def _stamps(*paths: str) -> list[float]:
-    return [os.stat(path).st_mtime if os.path.exists(path) else 0.0 for path in paths]

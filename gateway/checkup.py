@@ -11,7 +11,7 @@ from gateway.directory.nexudus import NexudusDirectory
 from gateway.errors import Refusal
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
-from gateway.proxy.upstream import Pool
+from gateway.proxy.pool import Pool
 from gateway.sessions.client import connect
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.keyring import KeyRing

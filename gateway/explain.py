@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.app import app_routes
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
+from gateway.errors import BadRequest, UnknownHost
 from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
 from gateway.identity import Identity, render_identity_headers
 from gateway.message import RequestHead
@@ -17,6 +19,8 @@ from gateway.sessions.session import Session
 from gateway.sites import Site
 
 Step = tuple[str, str]
+
+_TELLS_WHO_ASKS: Final = (b"accept", b"x-requested-with", b"access-control-request-method")
 
 
 def explain(
@@ -29,7 +33,7 @@ def explain(
     headers: Sequence[str] = (),
     body: str | None = None,
 ) -> list[Step]:
-    """The steps of the decision, as `(name, text)`. Raises ValueError for what is no URL, a Refusal for a host or target that is refused."""
+    """The steps of the decision, as `(name, text)`. Raises ValueError for what is no URL or names no app's host."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError("not a URL; allowed: http(s)://host/path")
@@ -41,8 +45,7 @@ def explain(
     steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
     live = _live(site, email, groups) if email is not None else None
     steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
-    parsed = parse_target(target)
-    steps += [("sent", target.decode()), ("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
+    steps += [("sent", target.decode()), *_forms(target)]
     steps.append(("password doors", "closed" if site.doors.closed else "open"))
     if config.openid.enabled:
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
@@ -55,16 +58,31 @@ def explain(
 def _site(gate: Gate, config: Config, netloc: str) -> Site:
     name, port = parse_host(netloc.encode())
     default = "443" if config.external_url_scheme == "https" else "80"
-    return gate.site(name if port in ("", default) else f"{name}:{port}")
+    try:
+        return gate.site(name if port in ("", default) else f"{name}:{port}")
+    except UnknownHost as error:
+        raise ValueError(f"no app has this host (421); allowed: {', '.join(sorted(gate.sites))}") from error
+
+
+def _forms(target: bytes) -> list[Step]:
+    """What is judged and forwarded. Nothing where the target can be read in two ways: the gate says so."""
+    try:
+        parsed = parse_target(target)
+    except BadRequest:
+        return []
+    return [("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
 
 
 def _fields(headers: Sequence[str], body: str | None) -> list[tuple[bytes, bytes]]:
-    fields = [(b"Sec-Fetch-Mode", b"navigate")]
+    """The fields as given. Without any that tell who asks, a person's browser does."""
+    fields: list[tuple[bytes, bytes]] = []
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon:
             raise ValueError(f"{header!r} is not a header field; allowed: NAME:VALUE")
         fields.append((name.strip().encode(), value.strip().encode()))
+    if not any(name.lower() in _TELLS_WHO_ASKS or name.lower().startswith(b"sec-fetch-") for name, _ in fields):
+        fields.append((b"Sec-Fetch-Mode", b"navigate"))
     if body is not None:
         fields.append((b"Content-Length", str(len(body.encode())).encode()))
     return fields
@@ -96,7 +114,7 @@ def _told(site: Site, decision: Decision) -> list[Step]:
         steps = [
             ("rule", decision.rule),
             ("decision", "forward"),
-            ("to the upstream", f"{site.app.upstream} {decision.wire.decode()}"),
+            ("to the upstream", f"{' or '.join(site.app.upstream)} {decision.wire.decode()}"),
         ]
         if decision.live is None:
             return [*steps, ("identity", "none")]

@@ -5,10 +5,12 @@ parent is gone: no orphan keeps a port.
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -45,6 +47,9 @@ async def serve(control: socket.socket, listening: socket.socket) -> None:
     _say(writer, {"ready": True})
     seconds = await _obey(worker, reader, writer)
     await worker.close(seconds)
+    with contextlib.suppress(ConnectionError):  # the last word: what was counted is not lost
+        _say(writer, {"report": worker.report()})
+        await writer.drain()
 
 
 async def _obey(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
@@ -77,6 +82,8 @@ def main() -> None:
     """The process's entry. Ctrl-C in a terminal reaches everybody: the parent decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two descriptors a request; the usual 1024 are soon gone
     control = socket.socket(fileno=int(sys.argv[1]))
     listening = socket.socket(fileno=int(sys.argv[2]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -29,6 +29,7 @@ class WorkerProcess:
         self.ready = asyncio.Event()
         self.draining = False
         self.failure = ""
+        self.last: Report | None = None  # what it said last of its numbers
         self._reports: list[asyncio.Future[Report]] = []
 
     async def start(self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket) -> None:
@@ -90,6 +91,7 @@ class WorkerProcess:
                 elif "failed" in message:
                     self.failure = message["failed"]
                 elif "report" in message:
+                    self.last = message["report"]
                     for future in self._reports:
                         if not future.done():
                             future.set_result(message["report"])

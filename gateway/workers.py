@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.admin import Report, build_admin
+from gateway.admin import Report, build_admin, only_counted, with_counts
 from gateway.config.addresses import parse_listen
 from gateway.config.loader import ConfigInvalid, load
 from gateway.config.schema import Config
@@ -42,6 +42,8 @@ class Supervisor:
         self._workers: dict[int, WorkerProcess] = {}
         self._slots: list[socket.socket] = []
         self._valkey: EmbeddedValkey | None = None
+        self._leaving: list[WorkerProcess] = []  # they still end their requests
+        self._departed: Report | None = None
         self._keepers: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -64,12 +66,12 @@ class Supervisor:
             for worker in self._workers.values():
                 await worker.wait_ready()
             runner = await self._start_admin(self._config)
-        except (WorkerFailed, OSError) as error:
+        except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
             self._said(f"doorward: {error}")
             await self._end_all(kill=True)
             return 1
-        for slot in self._workers:
-            self._keep(self._keep_alive(slot))
+        for worker in self._workers.values():
+            self._keep(self._keep_alive(worker))
         if self._valkey is not None:
             self._keep(self._keep_valkey(self._valkey))
         self._said(
@@ -91,7 +93,7 @@ class Supervisor:
         return self._valkey.url
 
     async def _start_admin(self, config: Config) -> web.AppRunner:
-        runner = web.AppRunner(build_admin(self._reports, lambda: len(self._slots)), access_log=None)
+        runner = web.AppRunner(build_admin(self._reports, self._past, lambda: len(self._slots)), access_log=None)
         await runner.setup()
         address = parse_listen(config.admin_listen)
         site = (
@@ -106,6 +108,20 @@ class Supervisor:
         asked = await asyncio.gather(*(worker.report() for worker in self._workers.values() if worker.ready.is_set()))
         return [report for report in asked if report is not None]
 
+    async def _past(self) -> Sequence[Report]:
+        """What workers that are gone, or going, have counted: a counter never goes back."""
+        asked = await asyncio.gather(*(worker.report() for worker in self._leaving))
+        counted = [only_counted(report) for report in asked if report is not None]
+        return [*counted, self._departed] if self._departed is not None else counted
+
+    def _depart(self, worker: WorkerProcess) -> None:
+        """The worker ended: keep what it last said that it had counted."""
+        if worker in self._leaving:
+            self._leaving.remove(worker)
+        if worker.last is not None:
+            self._departed = with_counts(self._departed, worker.last)
+            worker.last = None
+
     # --- workers ---
 
     async def _spawn(self, slot: int) -> WorkerProcess:
@@ -118,16 +134,14 @@ class Supervisor:
         self._keepers.add(task)
         task.add_done_callback(self._keepers.discard)
 
-    async def _keep_alive(self, slot: int) -> None:
-        """Start a worker again when it died; more slowly when it keeps dying."""
-        pause = 0.1
-        while not self._stopping.is_set():
-            worker = self._workers[slot]
+    async def _keep_alive(self, worker: WorkerProcess) -> None:
+        """Start a worker again when it died; more slowly when it keeps dying. Ends when a reload or the end took its place."""
+        slot, pause = worker.slot, 0.1
+        while True:
             await worker.process.wait()
-            if worker is not self._workers[slot] or worker.draining or self._stopping.is_set():
-                if self._workers[slot] is worker:
-                    return
-                continue
+            self._depart(worker)
+            if self._is_over(worker):
+                return
             _log.error(
                 "worker %d (pid %d) died with status %s: starting another",
                 slot,
@@ -135,11 +149,16 @@ class Supervisor:
                 worker.process.returncode,
             )
             await asyncio.sleep(pause)
+            if self._is_over(worker):
+                return
             pause = min(pause * 2, 10.0)
-            self._workers[slot] = await self._spawn(slot)
+            worker = self._workers[slot] = await self._spawn(slot)
             with contextlib.suppress(WorkerFailed):
-                await self._workers[slot].wait_ready()
+                await worker.wait_ready()
                 pause = 0.1
+
+    def _is_over(self, worker: WorkerProcess) -> bool:
+        return worker.draining or self._stopping.is_set() or self._workers[worker.slot] is not worker
 
     async def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
         """Start the embedded store again when it died."""
@@ -162,13 +181,16 @@ class Supervisor:
                     "; ".join(str(problem) for problem in error.problems),
                 )
                 return
-            changed = [name for name in _NEEDS_RESTART if getattr(loaded.config, name) != getattr(self._config, name)]
+            changed = _beyond_reload(self._config, loaded.config)
             if changed:
                 _log.error("reload refused, the old configuration stays: %s needs a restart", ", ".join(changed))
                 return
-            await self._replace(loaded.data, loaded.config)
+            old = await self._replace(loaded.data, loaded.config)
+        # The next reload need not wait for connections that stay open: a mistake can be mended at once.
+        await asyncio.gather(*(worker.end() for worker in old))
 
-    async def _replace(self, data: dict[str, Any], config: Config) -> None:
+    async def _replace(self, data: dict[str, Any], config: Config) -> list[WorkerProcess]:
+        """New workers in the place of the old ones, which drain; those. Nobody when the new ones do not come up."""
         old_data, self._data = self._data, data
         fresh = [await self._spawn(slot) for slot in self._workers]
         try:
@@ -179,15 +201,18 @@ class Supervisor:
             for worker in fresh:
                 worker.kill()
             _log.error("reload refused, the old workers stay: %s", error)
-            return
+            return []
         self._config = config
+        configure_logging(config.log)
         old = list(self._workers.values())
         for worker in fresh:
             self._workers[worker.slot] = worker
+            self._keep(self._keep_alive(worker))
+        self._leaving += old
         for worker in old:
             worker.drain()
         _log.info("reloaded: %d new workers, the old ones are draining", len(fresh))
-        await asyncio.gather(*(worker.end() for worker in old))
+        return old
 
     async def _end_all(self, *, kill: bool) -> None:
         close_listening(self._config.listen, self._slots)
@@ -201,6 +226,17 @@ class Supervisor:
             keeper.cancel()
         if self._valkey is not None:
             await asyncio.to_thread(self._valkey.stop)
+
+
+def _beyond_reload(old: Config, new: Config) -> list[str]:
+    """Names of what changed and belongs to the parent: sockets, and the embedded store with its folder."""
+    changed = [name for name in _NEEDS_RESTART if getattr(new, name) != getattr(old, name)]
+    embedded = [config.redis.url.get_secret_value() == "embedded" for config in (old, new)]
+    if embedded[0] != embedded[1]:
+        changed.append("redis.url")
+    elif embedded[0] and new.redis.data_dir != old.redis.data_dir:
+        changed.append("redis.data_dir")
+    return changed
 
 
 def run(path: Path, environ: Mapping[str, str], said: Callable[[str], None]) -> int:

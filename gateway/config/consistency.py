@@ -39,6 +39,13 @@ def _listeners(config: Config) -> Iterator[Finding]:
         yield Finding(
             key="admin_listen", what="is the same address as listen", allowed="allowed: another port", reads=("listen",)
         )
+    if config.listen_proxy_protocol and not config.trusted_proxies:
+        # SECURITY: a PROXY header is believed about the client's address; nobody but the balancer may send one (C-34).
+        what, allowed = (
+            "is on, but nobody may speak it",
+            "allowed: with the load balancers' addresses in trusted_proxies",
+        )
+        yield Finding(key="listen_proxy_protocol", what=what, allowed=allowed, reads=("trusted_proxies",))
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield Finding(key="tls", what="needs both certificate and key", allowed="allowed: both, or neither")
 
@@ -146,9 +153,7 @@ def _app(key: str, app: App) -> Iterator[Finding]:
     if app.session.idle > app.session.lifetime:
         what, reads = "has an idle timeout longer than its lifetime", (f"{key}.session.idle", f"{key}.session.lifetime")
         yield Finding(key=f"{key}.session", what=what, allowed="allowed: idle up to lifetime", reads=reads)
-    if (app.upstream_tls.ca or app.upstream_tls.server_name) and not app.upstream.startswith("https://"):
-        what = "is given, but the upstream is not https"
-        yield Finding(key=f"{key}.upstream_tls", what=what, allowed="allowed: with https", reads=(f"{key}.upstream",))
+    yield from _upstream(key, app)
     seen: set[str] = set()
     for name in app.headers:
         if normalise_header(name) in seen:
@@ -162,6 +167,23 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         if isinstance(entry, PasswordRule) and entry.when is not None and not _asks(entry):
             allowed = "allowed: form, json, query or header with a field and its value"
             yield Finding(key=f"{key}.password_routes[{index}].when", what="names nothing", allowed=allowed)
+
+
+def _upstream(key: str, app: App) -> Iterator[Finding]:
+    """The addresses of one app: interchangeable, so alike."""
+    place = f"{key}.upstream"
+    schemes = {url.partition(":")[0] for url in app.upstream}
+    if not app.upstream:
+        yield Finding(key=place, what="is empty", allowed="allowed: at least one address, as http://127.0.0.1:8001")
+    if len(schemes) > 1:
+        # SECURITY: one plain address among https ones would get every second request, cookies included (C-21).
+        allowed = "allowed: addresses that all begin with http:, all with https: or all with unix:"
+        yield Finding(key=place, what="mixes schemes", allowed=allowed)
+    if len(set(app.upstream)) != len(app.upstream):
+        yield Finding(key=place, what="names an address twice", allowed="allowed: each once")
+    if (app.upstream_tls.ca or app.upstream_tls.server_name) and schemes != {"https"}:
+        what = "is given, but the upstream is not https"
+        yield Finding(key=f"{key}.upstream_tls", what=what, allowed="allowed: with https", reads=(place,))
 
 
 def _asks(rule: PasswordRule) -> bool:

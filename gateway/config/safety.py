@@ -43,13 +43,13 @@ def refusals(config: Config) -> Iterator[Finding]:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What an operator should know before trusting this file, one line each."""
-    return (*_transport(config), *_stores(config), *_people(config), *_doors(config))
+    return (*_transport(config), *_stores(config), *_people(config), *_doors(config), *_methods(config))
 
 
 def _transport(config: Config) -> Iterator[str]:
     listen, admin = parse_listen(config.listen), parse_listen(config.admin_listen)
     if not admin.on_loopback:
-        yield "admin_listen: is not on loopback; health, metrics and console are open to whoever reaches it"
+        yield "admin_listen: is not on loopback; health and metrics are open to whoever reaches it"
     if config.allow_insecure_http:
         yield "allow_insecure_http: is on; http is accepted where sessions, tokens and passwords can be read on the way"
     if config.external_url_scheme == "http":
@@ -121,3 +121,15 @@ def _doors(config: Config) -> Iterator[str]:
 def _opens_everything(app: App) -> bool:
     routes = [*app.public, *(text for rule in app.rules if rule.public for text in rule.match)]
     return any(parse_route(text)[1] == "/**" for text in routes)
+
+
+def _methods(config: Config) -> Iterator[str]:
+    """Rules never read bodies: a framework that takes `_method=DELETE` from a form makes a DELETE of a POST (B-35)."""
+    for name, app in config.apps.items():
+        for place, rule in enumerate(app.rules):
+            named = [parse_route(text)[0] for text in rule.match]
+            if any(methods & {"PUT", "PATCH", "DELETE"} and "POST" not in methods for methods in named):
+                yield (
+                    f"apps.{name}.rules[{place}]: names PUT, PATCH or DELETE and not POST; an upstream that takes _method "
+                    "from a form would let a POST do the same"
+                )

@@ -61,6 +61,8 @@ Size = Annotated[int, BeforeValidator(values.parse_size)]
 HeadSize = Annotated[Size, AfterValidator(between(1024, 1024**2, "1KiB to 1MiB"))]
 BodySize = Annotated[Size, AfterValidator(between(256, 16 * 1024**2, "256B to 16MiB"))]
 Count = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(8, 10_000, "8 to 10000"))]
+Crowd = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))]
+Rate = Annotated[Size, AfterValidator(between(0, 1024**2, "0 to 1MiB, the bytes of one second"))]
 Id = Annotated[
     int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 2**63, "the number of a record, 1 or more"))
 ]
@@ -83,6 +85,12 @@ class Limits(Section):
     head: HeadSize = 64 * 1024
     headers: Count = 200
     watched_body: BodySize = 64 * 1024
+    connections: Crowd = 10_000
+    connections_per_address: Crowd = 2_000
+    head_timeout: Wait = timedelta(seconds=30)
+    idle_timeout: Wait = timedelta(seconds=75)
+    minimum_rate: Rate = 240
+    rate_window: Wait = timedelta(seconds=20)
 
 
 class Tls(Section):
@@ -121,9 +129,9 @@ class OpenID(Section):
     client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
     client_secret: Secret | None = None
     unregistered_when_sso_only: Literal["create", "refuse"] | None = None
-    client_authentication: Literal["client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"] = (
-        "client_secret_basic"
-    )
+    client_authentication: Literal[
+        "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"
+    ] = "client_secret_basic"
     client_private_key: Secret | None = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
     claims: ClaimNames = ClaimNames()
@@ -198,9 +206,11 @@ Template = Annotated[str, _checked(values.parse_template)]
 class App(Section):
     surface: Surface = "portal"
     hosts: tuple[Annotated[str, AfterValidator(addresses.parse_host)], ...]
-    upstream: Annotated[str, AfterValidator(addresses.parse_upstream)]
+    # A lone URL becomes a tuple of one.
+    upstream: Annotated[tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...], BeforeValidator(_as_list)]
     unauthenticated: Literal["sign_in", "pass"] = "sign_in"
     cors_preflight: Literal["pass", "refuse"] = "refuse"
+    websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
     public: tuple[Route, ...] = ()
     require: Require = Require()
     rules: tuple[Rule, ...] = ()
@@ -243,6 +253,7 @@ class Config(Section):
     allow_insecure_http: bool = False
     workers: Workers = "auto"
     trusted_proxies: tuple[GivenNetwork, ...] = ()
+    listen_proxy_protocol: bool = False
     limits: Limits = Limits()
     tls: Tls = Tls()
     redis: Redis = Redis()

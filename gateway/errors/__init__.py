@@ -20,6 +20,7 @@ from gateway.errors.dependencies import (
     StoreUnavailable,
     UpstreamFault,
     UpstreamTimeout,
+    UpstreamTlsFault,
     UpstreamUnreachable,
 )
 from gateway.errors.refusal import Refusal
@@ -91,6 +92,7 @@ __all__ = [
     "UpgradeRequired",
     "UpstreamFault",
     "UpstreamTimeout",
+    "UpstreamTlsFault",
     "UpstreamUnreachable",
     "VersionNotSupported",
 ]

@@ -36,6 +36,15 @@ class UpstreamFault(Refusal):
     message = "The application behind this address broke off or answered in a way that cannot be passed on."
 
 
+class UpstreamTlsFault(Refusal):
+    """Its certificate is not one that we may believe, or it does not speak TLS."""
+
+    status = 502
+    code = "upstream_tls_fault"
+    title = "The TLS connection to the application failed"
+    message = "The application behind this address could not prove that it is the right one. Nothing was sent to it."
+
+
 class UpstreamTimeout(Refusal):
     status = 504
     code = "upstream_timeout"

@@ -1,7 +1,7 @@
 """How we prove to the token endpoint that we are the registered client.
 
-client_secret_basic and client_secret_post (RFC 6749 section 2.3.1; `client_secret_basic_raw` leaves out its urlencoding), private_key_jwt (RFC 7523, OpenID Connect Core 1.0
-section 9), and none, for public clients.
+client_secret_basic and client_secret_post (RFC 6749 section 2.3.1; `client_secret_basic_raw` leaves out its urlencoding),
+private_key_jwt (RFC 7523, OpenID Connect Core 1.0 section 9), and none, for public clients.
 """
 
 import json

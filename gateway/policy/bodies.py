@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NoReturn
 from urllib.parse import unquote_to_bytes
 
+from gateway.errors import BadRequest
 from gateway.message import RequestHead
 from gateway.policy.paths import casefold
 
@@ -20,6 +21,8 @@ Fields = Sequence[tuple[str, str]]
 BodyKind = Literal["form", "json"]
 
 _DEEPEST: Final = 32
+_LONGEST_NAME: Final = 256  # with the names of the objects around it
+_MOST_PARAMETERS: Final = 1000  # as PHP, ASP.NET and Express have it
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _SEPARATORS = re.compile(r"[\W_]+")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -47,9 +50,15 @@ def names_field(name: str, wanted: str) -> bool:
 
 
 def read_query(query: bytes | None) -> Fields:
-    """Every field of every reading of a query: `&` and `;` separate, escapes are decoded once, and twice."""
+    """Every field of every reading of a query: `&` and `;` separate, escapes are decoded once, and twice.
+
+    Raises BadRequest for more parameters than any upstream reads.
+    """
     found: list[tuple[str, str]] = []
-    for part in re.split(rb"[&;]", query or b""):
+    parts = re.split(rb"[&;]", query or b"")
+    if len(parts) > _MOST_PARAMETERS:
+        raise BadRequest("too many parameters")
+    for part in parts:
         once = unquote_to_bytes(part.replace(b"+", b" "))
         for reading in {part, once, unquote_to_bytes(once)}:
             name, _, value = reading.partition(b"=")
@@ -161,8 +170,9 @@ def _walk(value: Any) -> Iterator[tuple[str, str]]:
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     while waiting:
         path, found, depth = waiting.pop()
-        if depth > _DEEPEST:
-            raise Unreadable("the JSON is nested too deeply")
+        # SECURITY: a long name above many short ones would be held once for each of them: 64 KiB became 130 MB and seconds (C-12).
+        if depth > _DEEPEST or len(path) > _LONGEST_NAME:
+            raise Unreadable("the JSON is nested too deeply, or its names are too long")
         if isinstance(found, dict):
             waiting.extend((f"{path}_{name_of(name)}".strip("_"), member, depth + 1) for name, member in found.items())
         elif isinstance(found, list):

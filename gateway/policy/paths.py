@@ -28,6 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HIDDEN = re.compile(r"[/\\]|%(?:[0-9a-f]{2}|u[0-9a-f]{4})")
 #: ASP.NET's cookieless session, `/(S(abc))/`: taken out of the path before an application sees it.
 _COOKIELESS = re.compile(r"\((?:[afs]\([^()]*\))+\)")
+_LONGEST_UNUSUAL: Final = 8192  # a path that must be rewritten, which costs time
 _BLANKS: Final = " \u1680\u2028\u2029"  # what compatibility decomposition leaves of the blanks
 _FILLERS: Final = frozenset("\u115f\u1160")  # letters by category, invisible by nature
 #: Extensions of static files: never how a framework spells a page.
@@ -88,6 +89,8 @@ def _read_query(query: bytes) -> bytes:
 
 
 def _read_path(raw: bytes, query: bytes | None) -> Target:
+    if len(raw) > _LONGEST_UNUSUAL:
+        raise BadRequest("the path is longer than any upstream takes")
     if (unreadable := _UNREADABLE.search(raw)) is not None:
         raise AmbiguousTarget(f"{unreadable[0]!r} in the path")
     segments = _ESCAPE_OR_UNSAFE.sub(_canonical_escape, raw).decode("ascii").split("/")[1:]

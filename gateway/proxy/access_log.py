@@ -1,14 +1,16 @@
 """The access log: one line a request, written in batches.
 
 The query is left out: sign-in links and reset links carry secrets there (C-48). Everything written was validated before (method, canonical
-path, request id), so a line is put together without a JSON encoder.
+or escaped path, request id), so a line is put together without a JSON encoder.
 """
 
 import time
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import quote
 
 _BATCH: Final = 64
+_LONGEST_PATH: Final = 512
 
 
 class AccessLog:
@@ -60,3 +62,8 @@ class AccessLog:
             data = "".join(self._lines).encode("utf-8", "backslashreplace")
             self._lines.clear()
             self._write(data)
+
+
+def path_as_logged(target: bytes) -> str:
+    """The path of a request that went nowhere: as it was sent, with whatever could end a line or a JSON text escaped (C-48)."""
+    return quote(target.partition(b"?")[0][:_LONGEST_PATH], safe="/%!$&'()*+,;=:@~")

@@ -10,30 +10,36 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config.schema import Config
 from gateway.errors import Forbidden, MalformedRequest, Refusal, RouteBlocked
-from gateway.gate import Decision, Forward, Gate, SignIn
+from gateway.gate import Decision, Forward, Gate, NeedBody, Refuse, SignIn
 from gateway.identity import AssertionSigner
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.counters import Counters
+from gateway.proxy.crowd import Crowd
 from gateway.proxy.fields import RequestFields
-from gateway.proxy.forward_auth import answer, original_request
+from gateway.proxy.forward_auth import answer, original_request, with_method
 from gateway.proxy.headers import FieldKinds, Kind, is_trusted, valid_request_id
 from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
+from gateway.proxy.pool import Pool
 from gateway.proxy.refusals import Page
-from gateway.proxy.upstream import Pool
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sites import FORWARD_AUTH, AppRoute, Site
 
-_HEAD_SECONDS: Final = 30.0
-_IDLE_SECONDS: Final = 75.0
 _HOST_MEMO: Final = 1024
+
+
+class Source(NamedTuple):
+    """Where a connection comes from: the address, and whether its forwarding fields are believed."""
+
+    peer: str
+    trusted: bool
 
 
 class Connection(Peer, Protocol):
@@ -77,8 +83,6 @@ class Parts:
     web_handler: Callable[[], asyncio.Protocol]
     now: Callable[[], datetime]
     extra_names: frozenset[bytes] = frozenset()
-    head_timeout: float = _HEAD_SECONDS
-    idle_timeout: float = _IDLE_SECONDS
 
 
 class Door:
@@ -89,13 +93,14 @@ class Door:
         self.cache = parts.cache
         self.key_of = parts.key_of
         self.limits = parts.config.limits
-        self.head_timeout = parts.head_timeout
-        self.idle_timeout = parts.idle_timeout
+        self.head_timeout = self.limits.head_timeout.total_seconds()
+        self.idle_timeout = self.limits.idle_timeout.total_seconds()
         self.web_handler = parts.web_handler
         self.clock = time.monotonic
         self.read_request = RequestReader(RequestFields(FieldKinds(parts.extra_names)), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()
+        self.crowd = Crowd(self.limits, self.clock)
         self.draining = False
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
@@ -122,11 +127,36 @@ class Door:
 
     # --- what a request asks ---
 
-    def peer_of(self, transport: asyncio.Transport) -> tuple[str, bool]:
-        """The peer's address, and whether its forwarding fields are believed. A unix socket counts as 127.0.0.1."""
-        name = transport.get_extra_info("peername")
-        peer = name[0] if isinstance(name, tuple) and name else "127.0.0.1"
-        return peer, is_trusted(peer, self._parts.config.trusted_proxies)
+    def source(self, name: object) -> Source:
+        """Of a connection whose other end is called `name`. A unix socket counts as 127.0.0.1."""
+        if name is None:
+            # SECURITY: reset before it was accepted: nobody knows who it was, so it is nobody we trust (C-34).
+            return Source("0.0.0.0", False)  # noqa: S104 - no address to listen on
+        peer = name[0] if isinstance(name, tuple) else "127.0.0.1"
+        return Source(peer, is_trusted(peer, self._parts.config.trusted_proxies))
+
+    def enter(self, connection: Connection, source: Source | None) -> int:
+        """Let a client in, who may be known and counted already: 0, or the status for one too many."""
+        if source is None:
+            source = self.source(connection.transport.get_extra_info("peername"))
+            status = self.crowd.enter(source.peer, trusted=source.trusted)
+            if status:
+                self.counters.finished("-", status, 0.0)
+                return status
+        connection.peer, connection.trusted = source
+        self.connections.add(connection)
+        return 0
+
+    def replace(self, connection: Connection, by: Connection) -> None:
+        """Others answer on this connection from now on."""
+        self.connections.discard(connection)
+        self.connections.add(by)
+
+    def leave(self, connection: Connection) -> None:
+        """The connection is gone."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.crowd.leave(connection.peer, trusted=connection.trusted)
 
     def request_id(self, request: ParsedRequest) -> str:
         for entry in request.special:
@@ -144,12 +174,20 @@ class Door:
                 self._hosts[host] = site
         return site
 
-    def origin_form(self, request: ParsedRequest, site: Site) -> None:
-        """Make an absolute-form target origin-form, if it names the site that Host names (B-31). Raises MalformedRequest."""
+    def origin_form(self, request: ParsedRequest, site: Site) -> bool:
+        """Make an absolute-form target origin-form, if it names the site that Host names (B-31). Raises MalformedRequest.
+
+        False: the request is about this server as a whole and has no path (`OPTIONS *`, RFC 9110 section 9.3.7).
+        """
         target = request.target
         if target[:1] == b"/":
-            return
-        url = urlsplit(target.decode("latin-1"))
+            return True
+        if target == b"*" and request.method == "OPTIONS":
+            return False
+        try:
+            url = urlsplit(target.decode("latin-1"))
+        except ValueError as error:
+            raise MalformedRequest("request target") from error
         if url.scheme.lower() not in ("http", "https") or not url.netloc or "@" in url.netloc:
             raise MalformedRequest("request target")
         if self.site(url.netloc.encode("latin-1")) is not site or b"#" in target:
@@ -157,6 +195,7 @@ class Door:
         start = target.index(b"//") + 2 + len(url.netloc)
         rest = target[start:]
         request.target = rest if rest.startswith(b"/") else b"/" + rest
+        return True
 
     def admit(
         self,
@@ -178,12 +217,16 @@ class Door:
         """Raises a Refusal."""
         asked = original_request(request, trusted=visit.connection.trusted)
         site = self.site(asked.host)
+        asked = with_method(asked, site)
         split = site.cookie.split(request.cookies)
         key = self.key_of(split.token) if split.token is not None else None
         live = self.cache.peek(key, site.route.host) if key is not None else None
         if key is not None and live is None:
             live = await self.cache.load(key, site.route.host, site.route.name)
         decision = self._parts.gate.admit(site, asked, key, live, now=self._parts.now(), known=True)
+        refused = decision.unread if isinstance(decision, NeedBody) else decision
+        if isinstance(refused, Refuse):
+            self._told_refusal(visit, refused, site, live)
         identity = b""
         if isinstance(decision, Forward) and decision.live is not None:
             self.cache.touch(decision.live)
@@ -199,7 +242,11 @@ class Door:
 
     def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
         """The events of interface.md for what the gate refused."""
-        site, live = visit.site, visit.live
+        self._told_refusal(visit, Refuse(refusal, visit.rule), visit.site, visit.live)
+
+    def _told_refusal(self, visit: Visited, refused: Refuse, site: Site | None, live: LiveSession | None) -> None:
+        """`site` and `live` are those of the request that was judged; forward-auth asks about another one than it is."""
+        refusal = refused.refusal
         app = site.route.name if site is not None else "-"
         session = live.session.sid if live is not None else None
         email = live.session.identity.email if live is not None else None
@@ -212,11 +259,16 @@ class Door:
                 request_id=visit.request_id,
                 email=email,
                 kind=kind,
-                rule=visit.rule,
+                rule=refused.rule,
             )
         elif isinstance(refusal, Forbidden):
             self._parts.audit.event(
-                audit.ACCESS_DENIED, app=app, session=session, request_id=visit.request_id, email=email, rule=visit.rule
+                audit.ACCESS_DENIED,
+                app=app,
+                session=session,
+                request_id=visit.request_id,
+                email=email,
+                rule=refused.rule,
             )
 
     def told(self, visit: Visited, status: int, size: int) -> None:

@@ -2,24 +2,23 @@
 
 A request's head is read completely before it is judged (`visit`), and judged before anything of it travels. Pipelined requests wait,
 bounded, until the one before them was answered. A refused body is read away when it is small; otherwise the connection is closed
-gently, so that the client can read the answer first.
+gently, so that the client can read the answer first. A client that ends its side of the connection counts as gone, as with nginx.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from gateway.errors import HeadTooLarge, MalformedRequest, Refusal, RequestTimeout, TargetTooLong, UpstreamFault
-from gateway.proxy.door import Door
+from gateway.errors import MalformedRequest, Refusal, RequestTimeout, UpstreamFault
+from gateway.proxy.door import Door, Source
 from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.refusals import Page, serialise
+from gateway.proxy.heads import ParsedRequest, judge_partial
+from gateway.proxy.refusals import Page, bare, break_off, may_go_on, serialise
 from gateway.proxy.tunnel import Tunnel, accepts
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.visit import Visit
 
 _PIPELINE_LIMIT: Final = 64 * 1024
-_DRAIN_LIMIT: Final = 64 * 1024
 _LINGER_SECONDS: Final = 2.0
 _WRITE_HIGH: Final = 256 * 1024
 _FOREVER: Final = float("inf")
@@ -29,12 +28,13 @@ class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_body", "_body_end", "_body_sink", "_buffer", "_deadline", "_lingering", "_paused", "_pending", "_tunnel",
-        "door", "peer", "request", "transport", "trusted", "visit",
+        "_body", "_body_end", "_body_sink", "_buffer", "_deadline", "_full", "_lingering", "_paused", "_pending", "_source",
+        "_tunnel", "door", "peer", "request", "transport", "trusted", "visit",
     )  # fmt: skip
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, source: Source | None = None) -> None:
         self.door = door
+        self._source = source
         self.transport: asyncio.Transport
         self.peer = ""
         self.trusted = False
@@ -47,6 +47,7 @@ class Downstream(asyncio.Protocol):
         self._body_end: Callable[[], None] | None = None
         self._tunnel: Tunnel | None = None
         self._paused = False
+        self._full = False  # the client does not take what was written to it
         self._lingering = False
         self._deadline = _FOREVER
 
@@ -55,12 +56,14 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH)
-        self.peer, self.trusted = self.door.peer_of(self.transport)
         self._deadline = self.door.clock() + self.door.head_timeout
-        self.door.connections.add(self)
+        status = self.door.enter(self, self._source)
+        if status:
+            self.transport.write(bare(status))
+            self._leave()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.door.connections.discard(self)
+        self.door.leave(self)
         if self._tunnel is not None:
             self._tunnel.end()
         if self.request is not None:
@@ -74,34 +77,43 @@ class Downstream(asyncio.Protocol):
             return
         elif self._body is not None:
             self._feed_body(data)
-        elif self.request is not None:
+        elif self.request is not None or self._full:
             self._hold(data)
         else:
-            self._feed_head(data)
+            # SECURITY: what came earlier may still wait for its turn of the loop; it stays in front (B-16).
+            pending, self._pending = self._pending, b""
+            self._feed_head(pending + data if pending else data)
 
     def pause_writing(self) -> None:
+        self._full = True
         side = self._tunnel or self.visit.exchange
         if side is not None:
             side.pause_response()
 
     def resume_writing(self) -> None:
+        self._full = False
         side = self._tunnel or self.visit.exchange
         if side is not None:
             side.resume_response()
+        elif self.request is None and self._body is None and not self._lingering:
+            self._go_on()
 
     def sweep(self, now: float) -> None:
         """Called now and then by the door: ends what has waited too long."""
         if self._tunnel is not None:
-            if now - self._tunnel.touched > self.visit.idle_seconds():
-                self._tunnel.end()
+            self._tunnel.sweep(now - self.visit.idle_seconds())
         elif self.visit.exchange is not None:
-            self.visit.exchange.sweep(now)
-        elif now > self._deadline:
-            self._deadline = _FOREVER
-            if self._lingering or (self.request is None and not self._buffer):
-                self.transport.close()
-            else:
-                self.refuse(RequestTimeout("head or body too slow"))
+            self.visit.exchange.sweep(now, self.transport.get_write_buffer_size(), self.door.limits)
+        elif now <= self._deadline:
+            return
+        elif self.transport.is_closing():
+            self.transport.abort()  # it was asked to close long ago, and the client takes nothing
+        elif self._lingering or (self.request is None and not self._buffer):
+            self._leave()
+        else:
+            if self.request is None:
+                self.visit.arrived(now)
+            self.refuse(RequestTimeout("head or body too slow"))
 
     # --- heads ---
 
@@ -130,19 +142,16 @@ class Downstream(asyncio.Protocol):
 
     def _partial(self, data: bytes, end: int) -> None:
         """A head that is not complete, or too large."""
-        limit = self.door.limits.head
-        if end > 0 or len(data) > limit:
-            line_end = data.find(b"\r\n")
+        try:
+            judge_partial(data, end, self.door.limits.head)
+        except Refusal as refusal:
             self.visit.arrived(self.door.clock())
-            self.refuse(TargetTooLong("request line") if line_end < 0 or line_end > limit else HeadTooLarge("head"))
-        # SECURITY: a bare LF ends a line for some servers and not for others; there is no need to wait for more (B-13).
-        elif data.count(b"\n") != data.count(b"\r\n"):
-            self.visit.arrived(self.door.clock())
-            self.refuse(MalformedRequest("bare LF"))
-        else:
-            if not self._buffer:
-                self._deadline = self.door.clock() + self.door.head_timeout
-            self._buffer = data
+            self.refuse(refusal)
+            return
+        if not self._buffer:
+            self.expect_body_soon()
+        self._buffer = data
+        self.go_on_reading()
 
     # --- bodies ---
 
@@ -154,12 +163,12 @@ class Downstream(asyncio.Protocol):
     def receive(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Send the body's bytes to `sink` from now on, then call `end`."""
         self._body_sink, self._body_end = sink, end
-        if self._pending:
-            pending, self._pending = self._pending, b""
-            self._feed_body(pending)
+        self.go_on_reading()
+        pending, self._pending = self._pending, b""
+        self._feed_body(pending)
 
     def expect_body_soon(self) -> None:
-        """A body that we wait for ourselves must come in time."""
+        """What we wait for ourselves must come in time."""
         self._deadline = self.door.clock() + self.door.head_timeout
 
     def _feed_body(self, data: bytes) -> None:
@@ -174,7 +183,7 @@ class Downstream(asyncio.Protocol):
             return
         if out:
             sink(out)
-        if body.done and self._body is body:
+        if body.done and not self._lingering:
             self._body, self._pending = None, body.rest
             self._deadline = _FOREVER
             end, self._body_sink, self._body_end = self._body_end, None, None
@@ -199,35 +208,19 @@ class Downstream(asyncio.Protocol):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with a page or a problem document."""
-        if self.transport.is_closing():
-            return
-        self.respond(self.door.render(refusal, self.request, self.visit), close=refusal.close or self.request is None)
+        if not self.transport.is_closing():
+            page = self.door.render(refusal, self.request, self.visit)
+            self.respond(page, close=refusal.close or self.request is None)
 
     def respond(self, page: Page, *, close: bool = False) -> None:
         """Answer the request with a page of ours."""
-        request = self.request
-        body = self._body
-        small = (
-            isinstance(body, SizedBody)
-            and body.left <= _DRAIN_LIMIT
-            and request is not None
-            and not request.expects_continue
-        )
-        keep_alive = (
-            not close
-            and request is not None
-            and request.keep_alive
-            and not self.door.draining
-            and (body is None or small)
-        )
-        if keep_alive and self.request is not None and self.request.upgrade is not None:
-            keep_alive = False  # what follows an upgrade that was refused may be in another protocol
-        self.transport.write(
-            serialise(page, head_only=request is not None and request.method == "HEAD", keep_alive=keep_alive)
-        )
+        keep_alive = not close and not self.door.draining and may_go_on(self.request, self._body)
+        self.transport.write(serialise(page, head_only=self.visit.method == "HEAD", keep_alive=keep_alive))
         self.visit.drop_exchange()
-        if keep_alive and body is not None:
-            self.receive(lambda data: None, lambda: self._next(page.status, len(page.body), keep_alive=True))
+        if keep_alive and self._body is not None:
+            self._tell(page.status, len(page.body))
+            self.expect_body_soon()
+            self.receive(lambda data: None, self._go_on)
         else:
             self._next(page.status, len(page.body), keep_alive=keep_alive)
 
@@ -239,70 +232,78 @@ class Downstream(asyncio.Protocol):
         self.visit.exchange = None
         self._next(status, size, keep_alive=keep_alive and not self.door.draining)
 
-    def failed(self, refusal: Refusal) -> None:
-        """An exchange ended without a response."""
-        self.refuse(refusal)
-
     def cut(self, status: int, size: int) -> None:
         """An exchange broke off inside its response: the client must see that (B-45)."""
         self.visit.finished(status, size)
+        break_off(self.transport, self.request)
         self.request = None
-        self.transport.abort()
 
     def tunnel(self, connection: UpstreamConnection, head: bytes, first: bytes) -> None:
         """An upgrade was honoured: from here on, bytes."""
-        request = self.request
-        assert request is not None
         self.visit.drop_exchange(keep_attached=True)
-        if not accepts(request, head):
+        if self.request is None or not accepts(self.request, head):
             connection.abort()
             self.refuse(UpstreamFault("Sec-WebSocket-Accept"))
             return
         self._tunnel = Tunnel(self.transport, connection, self.door.clock, self._tunnel_ended)
-        self.transport.write(head)
-        if first:
-            self._tunnel.from_upstream(first)
-        if self._pending:
-            pending, self._pending = self._pending, b""
-            self._tunnel.from_client(pending)
+        self.go_on_reading()
+        pending, self._pending = self._pending, b""
+        self._tunnel.begin(head, first, pending)
 
     def _tunnel_ended(self, size: int) -> None:
-        self.request = None
-        self.visit.finished(101, size)
+        self._tunnel = None
+        self._tell(101, size)
+        self._leave()
 
     def session_ended(self) -> None:
         """The session that this request belongs to is over: nothing more is said on it (C-44)."""
-        if self._tunnel is not None:
-            self._tunnel.end()
         self.transport.abort()
 
     def _next(self, status: int, size: int, *, keep_alive: bool) -> None:
         """The request is answered; the connection waits for the next one, or ends."""
+        self._tell(status, size)
+        if keep_alive:
+            self._go_on()
+        else:
+            self._linger()
+
+    def _tell(self, status: int, size: int) -> None:
         if self.request is not None:
             self.request = None
             self.visit.finished(status, size)
         else:
             self.visit.unparsed(status)
-        if keep_alive:
-            self._deadline = self.door.clock() + self.door.idle_timeout
-            self.go_on_reading()
-            if self._pending:
-                pending, self._pending = self._pending, b""
-                asyncio.get_running_loop().call_soon(self.data_received, pending)
-        else:
-            self._linger()
+
+    def _go_on(self) -> None:
+        """The next request may come, or is there; not before the client took its answers, and no more than a bounded part of it (B-16)."""
+        self._deadline = self.door.clock() + self.door.idle_timeout
+        if self._full:
+            return
+        self.go_on_reading()
+        if self._pending:
+            asyncio.get_running_loop().call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self._pending and self.request is None and self in self.door.connections and not self.transport.is_closing():
+            self.data_received(b"")
 
     def _linger(self) -> None:
         """Close, but let the client read the answer first: bytes that it still sends would otherwise reset the connection."""
-        self._pending = b""
-        if self._body is None and self._buffer == b"" and self.visit.clean:
-            self.transport.close()
+        pending, self._pending = self._pending, b""
+        if self._body is None and not pending and not self._buffer and self.visit.clean:
+            self._leave()
             return
         self._lingering = True
         self._deadline = self.door.clock() + _LINGER_SECONDS
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.go_on_reading()
+
+    def _leave(self) -> None:
+        """Close when the client has taken everything; it must do so in time."""
+        self._lingering = True
+        self._deadline = self.door.clock() + self.door.idle_timeout
+        self.transport.close()
 
     # --- reading, stopped and gone on ---
 
@@ -312,6 +313,8 @@ class Downstream(asyncio.Protocol):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
+        if self._body is None and self._tunnel is None and len(self._pending) > _PIPELINE_LIMIT:
+            return  # later requests wait outside (B-16)
         if self._paused and not self.transport.is_closing():
             self._paused = False
             self.transport.resume_reading()

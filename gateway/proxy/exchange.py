@@ -8,12 +8,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gateway.config.schema import Timeouts
+from gateway.config.schema import Limits, Timeouts
 from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeout
 from gateway.proxy.framing import LAST_CHUNK, chunk
 from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.pace import Pace
+from gateway.proxy.pool import Pool
 from gateway.proxy.responses import ParsedResponse
-from gateway.proxy.upstream import Pool, UpstreamConnection
+from gateway.proxy.upstream import UpstreamConnection
 
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
 
@@ -29,7 +31,7 @@ class Client(Protocol):
 
     def answered(self, status: int, size: int, *, keep_alive: bool) -> None: ...
 
-    def failed(self, refusal: Refusal) -> None: ...
+    def refuse(self, refusal: Refusal) -> None: ...
 
     def cut(self, status: int, size: int) -> None: ...
 
@@ -46,14 +48,17 @@ class Exchange:
         "_connection",
         "_finished",
         "_head",
+        "_pace",
         "_queued",
         "_retried",
+        "_stopped",
         "_timeouts",
         "client",
         "draining",
         "head_request",
         "keep_alive",
         "pool",
+        "received",
         "request",
         "request_done",
         "size",
@@ -80,6 +85,7 @@ class Exchange:
         self.request_done = not request.has_body
         self.status = 0
         self.size = 0
+        self.received = 0
         self.started = False
         self.draining = False
         self._head = head
@@ -90,7 +96,9 @@ class Exchange:
         self._queued: list[bytes] = []
         self._chunk_out = False
         self._retried = False
+        self._stopped = False  # the client takes no more for now
         self._finished = False
+        self._pace: Pace | None = None
         self.touched = clock()
 
     # --- from the client ---
@@ -105,6 +113,7 @@ class Exchange:
 
     def body(self, data: bytes) -> None:
         """Body bytes of the client, unframed."""
+        self.received += len(data)
         self._out(chunk(data) if self.request.chunked else data)
 
     def body_end(self) -> None:
@@ -124,26 +133,53 @@ class Exchange:
             self._connection = None
 
     def pause_response(self) -> None:
+        self._stopped = True
         connection = self._connection
         if connection is not None and connection.alive:
             connection.transport.pause_reading()
 
     def resume_response(self) -> None:
+        self._stopped = False
         self.touched = self._clock()
         connection = self._connection
         if connection is not None and connection.alive:
             connection.transport.resume_reading()
 
-    def sweep(self, now: float) -> None:
-        """Called now and then: ends what has waited too long."""
+    def sweep(self, now: float, unsent: int, limits: Limits) -> None:
+        """Called now and then: ends what has waited too long. `unsent` bytes wait for the client to take them."""
         waited = now - self.touched
+        connection = self._connection
+        if self._dawdles(now, unsent, limits):
+            self._fail(RequestTimeout("slower than limits.minimum_rate"))
+            return
+        if connection is None and not self.started:
+            return  # connecting has its own limit
         if not self.started and self.request_done:
             if waited > self._timeouts.response_headers.total_seconds():
+                if connection is not None:
+                    self.pool.silent(connection, self.touched)
                 self._fail(UpstreamTimeout("no response head in time"))
-        elif waited > self._timeouts.idle.total_seconds():
-            self._fail(
-                UpstreamTimeout("response stalled") if self.request_done else RequestTimeout("request body stalled")
-            )
+        elif waited > self._timeouts.idle.total_seconds() and not (unsent and limits.minimum_rate):
+            if self.request_done:
+                self._fail(UpstreamTimeout("response stalled"))
+            elif connection is not None and connection.paused:
+                self._fail(UpstreamTimeout("the request body is not read"))
+            else:
+                self._fail(RequestTimeout("request body stalled"))
+
+    def _dawdles(self, now: float, unsent: int, limits: Limits) -> bool:
+        """Whether it is the client who keeps everybody waiting (D-20)."""
+        connection = self._connection
+        begun = self.received or not self.request.expects_continue
+        sends = not self.request_done and begun and connection is not None and not connection.paused
+        if not (unsent or sends) or not limits.minimum_rate:
+            self._pace = None
+            return False
+        moved = self.received + self.size - unsent
+        if self._pace is None:
+            self._pace = Pace(now, moved)
+            return False
+        return self._pace.too_slow(now, moved, limits.minimum_rate, limits.rate_window.total_seconds())
 
     # --- towards the upstream ---
 
@@ -179,6 +215,8 @@ class Exchange:
                 self.client.stop_reading()
         elif connection.alive:
             connection.transport.write(data)
+            if connection.paused and not self.request_done:
+                self.client.stop_reading()  # whoever let the client go on meanwhile did not know
 
     # --- Listener: from the upstream ---
 
@@ -233,6 +271,8 @@ class Exchange:
         if connection is not None:
             # SECURITY: an upstream that answered before the body ended would read the rest as the next person's request (B-02).
             if reusable and self.request_done:
+                if self._stopped:
+                    connection.transport.resume_reading()  # its next exchange is somebody else's
                 self.pool.give_back(connection)
             else:
                 connection.abort()
@@ -274,4 +314,4 @@ class Exchange:
         if self.started:
             self.client.cut(self.status, self.size)
         else:
-            self.client.failed(refusal)
+            self.client.refuse(refusal)

@@ -1,13 +1,14 @@
-"""`/oauth2/auth`: the gate's answer for another proxy (nginx auth_request, Traefik, Caddy, Envoy).
+"""`/oauth2/auth`: the gate's answer for another proxy (nginx auth_request, Traefik, Caddy).
 
 The original request is described in header fields, and those are believed from trusted proxies only: from anybody else they would be a way
 to ask about one page and get another (C-01). 202 with the identity fields, 401, or 403; nothing is forwarded. A door that must read the body
 cannot be judged here, so it stays shut.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Final
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.gate import Decision, Forward, Own, Refuse, SignIn
@@ -25,6 +26,9 @@ _DESCRIBES = frozenset(
         b"x-original-host",
     )
 )
+#: No method was described: judged as GET where no rule could tell, refused elsewhere.
+UNSAID: Final = b"UNSAID"
+_URL = re.compile(rb"https?://([^/?#]+)([^ \t]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +51,49 @@ def original_request(asked: RequestHead, *, trusted: bool) -> RequestHead:
             if lower in said:
                 raise BadRequest(f"{lower.decode()} twice")
             said[lower] = value
-    url = said.get(b"x-original-url")
-    uri = said.get(b"x-forwarded-uri", said.get(b"x-original-uri"))
-    host = said.get(b"x-forwarded-host", said.get(b"x-original-host", asked.host))
-    method = said.get(b"x-forwarded-method", said.get(b"x-original-method", b"GET"))
-    if url is not None and uri is None:
-        parts = urlsplit(url.decode("latin-1"))
-        uri = (parts.path or "/").encode("latin-1") + (b"?" + parts.query.encode("latin-1") if parts.query else b"")
-        host = parts.netloc.encode("latin-1") or host
+    uri, host, method = _described(said, asked.host)
     if uri is None:
         raise BadRequest("forward-auth without the original URI")
     if not uri.startswith(b"/") or not method.isalpha():
         raise BadRequest("forward-auth with an original URI or method that is none")
     fields = [(name, value) for name, value in asked.fields if name.lower() not in _DESCRIBES]
     return RequestHead(method.decode().upper(), uri, host, fields)
+
+
+def _described(said: Mapping[bytes, bytes], asked_host: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """URI, host and method of the original request. Raises BadRequest."""
+    # SECURITY: a proxy sets the fields of its own style and passes the client's on with them: those must not outvote it (C-01).
+    uri, host = said.get(b"x-original-uri"), asked_host
+    if b"x-original-url" in said:
+        match = _URL.fullmatch(said[b"x-original-url"])
+        if match is None:
+            raise BadRequest("forward-auth with an original URL that is none")
+        uri, host = _agreed("URI", uri, match[2] if match[2].startswith(b"/") else b"/" + match[2]), match[1]
+    if uri is None:
+        host = said.get(b"x-forwarded-host", said.get(b"x-original-host", asked_host))
+    for name in (b"x-forwarded-host", b"x-original-host"):
+        _agreed("host", host.lower(), said.get(name, host).lower())
+    method = _agreed("method", said.get(b"x-original-method"), said.get(b"x-forwarded-method"))
+    return _agreed("URI", uri, said.get(b"x-forwarded-uri")), host, method or UNSAID
+
+
+def _agreed(what: str, one: bytes | None, other: bytes | None) -> bytes | None:
+    """What is said once, or twice alike. Raises BadRequest."""
+    if one is not None and other is not None and one != other:
+        raise BadRequest(f"forward-auth about two {what}s")
+    return other if one is None else one
+
+
+def with_method(asked: RequestHead, site: Site) -> RequestHead:
+    """The original request, with a method that is known. Raises BadRequest where rules or doors of the site need to know it."""
+    if asked.method != UNSAID.decode():
+        return asked
+    # SECURITY: a rule for POST must not be passed because a proxy said nothing and GET was assumed (C-01).
+    if site.rules.by_method or site.doors.closed:
+        raise BadRequest(
+            "forward-auth without X-Forwarded-Method or X-Original-Method, which the rules of this app need"
+        )
+    return RequestHead("GET", asked.target, asked.host, asked.fields)
 
 
 def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:

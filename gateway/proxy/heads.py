@@ -16,6 +16,7 @@ from gateway.errors import (
     HeadTooLarge,
     MalformedRequest,
     MethodNotAllowed,
+    TargetTooLong,
     VersionNotSupported,
 )
 from gateway.message import RequestHead
@@ -159,6 +160,8 @@ def _judge(request: ParsedRequest, special: list[Field]) -> None:
         raise MalformedRequest("Content-Length or Transfer-Encoding more than once")
     if options:
         _judge_connection(request, options, named, upgrades)
+    if request.version == "1.0":
+        request.expects_continue = False  # RFC 9110 10.1.1
 
 
 def _judge_rare(request: ParsedRequest, entry: Field) -> None:
@@ -196,6 +199,21 @@ def _judge_connection(
         if named & _END_TO_END:
             raise BadRequest("Connection names an end-to-end field")
         request.lines = without(request.lines, named)
+        # SECURITY: what does not travel is not judged either, or the upstream would see another request than the gate did (B-48).
+        request.entries = [entry for entry in request.entries if entry.name.lower() not in named]
+        request.special = [
+            entry for entry in request.special if entry.kind is Kind.FORWARDED or entry.name.lower() not in named
+        ]
+
+
+def judge_partial(data: bytes, end: int, limit: int) -> None:
+    """What can be said of a head before all of it is there; `end` is where it ends, or negative. Raises a Refusal."""
+    if end > 0 or len(data) > limit:
+        line_end = data.find(b"\r\n")
+        raise TargetTooLong("request line") if line_end < 0 or line_end > limit else HeadTooLarge("head")
+    # SECURITY: a bare LF ends a line for some servers and not for others; there is no need to wait for more (B-13).
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise MalformedRequest("bare LF")
 
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.config.schema import Config, Network
+from gateway.errors import BadRequest
 from gateway.gate import Forward, Own
 from gateway.identity import AssertionSigner, render_identity_headers
 from gateway.proxy.headers import Kind, forwarding_block, trusted_forwarding_block
@@ -19,6 +20,21 @@ from gateway.sites import Site
 
 _log = logging.getLogger("doorward.proxy")
 _RESIGN_SECONDS: Final = 240.0  # an assertion is good for five minutes; the upstream always gets one with a minute left
+_READ_BY_PAGES: Final = frozenset(
+    (
+        b"accept",
+        b"content-type",
+        b"origin",
+        b"purpose",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"sec-purpose",
+        b"x-moz",
+        b"x-purpose",
+        b"x-requested-with",
+    )
+)
 _TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
 
 
@@ -66,6 +82,7 @@ class HeadWriter:
                 kind in _TRAVELS
                 or (kind is Kind.OVERRIDE and site.overrides_pass)
                 or (kind is Kind.WEBSOCKET and request.upgrade is not None)
+                or (kind is Kind.VOUCHED and visit.connection.trusted)
             ):
                 parts.append(entry.line)
         if visit.other_cookies:
@@ -85,8 +102,12 @@ class HeadWriter:
         return b"\r\n".join(parts)
 
     def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
-        """The head that our own pages get: aiohttp reads it, and ends the connection after its answer."""
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), own.wire, site.host_bytes), *request.lines]
+        """The head that our own pages get: aiohttp reads it, and ends the connection after its answer. Raises BadRequest."""
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), own.wire, site.host_bytes)]
+        # SECURITY: what aiohttp would refuse (a field twice), or act on by itself, never gets there: its own answer names its version (B-46).
+        if len(request.values(b"content-type")) > 1:
+            raise BadRequest("two Content-Types")
+        parts += [line for line in request.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
         parts += [b"Cookie: %b" % value for value in request.cookies]
         parts.append(self._forwarding(visit, site, request))
         parts.append(

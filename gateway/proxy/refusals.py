@@ -1,9 +1,18 @@
 """An answer of our own, on the wire."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
+
+from gateway.proxy.framing import Body, SizedBody
+from gateway.proxy.heads import ParsedRequest
+
+_DRAIN_LIMIT: Final = 64 * 1024
 
 
 class Page(Protocol):
@@ -17,6 +26,19 @@ class Page(Protocol):
 
     @property
     def body(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """An answer without a body."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes = b""
+
+
+#: What this server can do, whatever an application behind it does: the answer to `OPTIONS *`.
+ABOUT_THE_SERVER: Final = Plain(204, (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
 
 
 def serialise(page: Page, *, head_only: bool, keep_alive: bool) -> bytes:
@@ -43,3 +65,18 @@ def serialise(page: Page, *, head_only: bool, keep_alive: bool) -> bytes:
 def bare(status: int) -> bytes:
     """A response without a body, closing the connection."""
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+
+
+def may_go_on(request: ParsedRequest | None, body: Body | None) -> bool:
+    """Whether another request may follow one that was answered by us, perhaps before its whole body was there."""
+    if request is None or not request.keep_alive or request.upgrade is not None:
+        return False  # what follows an upgrade that was refused may be in another protocol
+    return body is None or (isinstance(body, SizedBody) and body.left <= _DRAIN_LIMIT and not request.expects_continue)
+
+
+def break_off(transport: asyncio.Transport, request: ParsedRequest | None) -> None:
+    """Close in the middle of a response. Where the closing is what ends it, a reset tells it from a clean end (B-45)."""
+    sock = transport.get_extra_info("socket")
+    if request is not None and request.version == "1.0" and sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -7,6 +7,7 @@ from typing import Final
 
 from gateway.proxy.door import Door
 from gateway.proxy.downstream import Downstream
+from gateway.proxy.entrance import Entrance
 
 _SWEEP_SECONDS: Final = 0.5
 _BACKLOG: Final = 4096
@@ -17,17 +18,20 @@ class Server:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Entrance] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve the connections of one socket."""
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, announced: bool = False) -> None:
+        """Serve the connections of one socket; `announced`: each begins with a PROXY header."""
         loop = asyncio.get_running_loop()
-        if sock.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(self._accept, sock=sock, ssl=tls, backlog=_BACKLOG)
+        if tls is not None or announced:
+            entrance = Entrance(self._door, sock, tls, announced=announced)
+            entrance.open(_BACKLOG)
+            self._servers.append(entrance)
+        elif sock.family == socket.AF_UNIX:
+            self._servers.append(await loop.create_unix_server(self._accept, sock=sock, backlog=_BACKLOG))
         else:
-            server = await loop.create_server(self._accept, sock=sock, ssl=tls, backlog=_BACKLOG)
-        self._servers.append(server)
+            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG))
         if self._sweeper is None:
             self._sweep()
 

@@ -8,18 +8,19 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 from gateway.errors import MalformedRequest, OriginForbidden, UpgradeRequired
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.upstream import UpstreamConnection
 
+_LAST_SECONDS: Final = 10.0
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def validate_handshake(request: ParsedRequest, origin: str) -> None:
-    """Raises MalformedRequest, UpgradeRequired or OriginForbidden. `origin` is the app's own."""
+def validate_handshake(request: ParsedRequest, allowed: Set[str]) -> None:
+    """Raises MalformedRequest, UpgradeRequired or OriginForbidden. `allowed` are the app's own origin and those it was given."""
     if request.method != "GET" or request.version != "1.1":
         raise MalformedRequest("a WebSocket handshake is a GET over HTTP/1.1")
     if request.values(b"sec-websocket-version") != [b"13"]:
@@ -33,7 +34,7 @@ def validate_handshake(request: ParsedRequest, origin: str) -> None:
         raise MalformedRequest("Sec-WebSocket-Key")
     # SECURITY: a page of another site can open a WebSocket with this browser's cookies; only its Origin tells (C-19).
     origins = request.values(b"origin")
-    if len(origins) > 1 or (origins and origins[0].decode("latin-1").lower() != origin):
+    if len(origins) > 1 or (origins and origins[0].decode("latin-1").lower() not in allowed):
         raise OriginForbidden("Origin of a WebSocket handshake")
 
 
@@ -65,6 +66,12 @@ class Tunnel:
         upstream.listener = None
         upstream.joined = self
 
+    def begin(self, head: bytes, first: bytes, early: bytes) -> None:
+        """The upstream's 101 is passed on, with what either side sent behind it already."""
+        self.client.write(head + first)
+        self.size += len(first)
+        self.from_client(early)
+
     def from_client(self, data: bytes) -> None:
         self.touched = self._clock()
         if self.upstream.alive:
@@ -78,11 +85,16 @@ class Tunnel:
         else:
             self.end()
 
+    def sweep(self, since: float) -> None:
+        """End, if nothing was said since then."""
+        if self.touched < since:
+            self.end()
+
     def end(self) -> None:
         done, self._done = self._done, None
         if done is None:
             return
-        self.upstream.abort()
+        _let_go(self.upstream)
         self.client.close()
         done(self.size)
 
@@ -102,3 +114,14 @@ class Tunnel:
     def resume_body(self) -> None:
         if not self.client.is_closing():
             self.client.resume_reading()
+
+
+def _let_go(upstream: UpstreamConnection) -> None:
+    """Close it when it has taken what the client sent last, often a close frame; it must do so in time."""
+    upstream.joined = None
+    if not upstream.alive:
+        return
+    upstream.alive = False
+    upstream.transport.close()
+    if upstream.transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(_LAST_SECONDS, upstream.transport.abort)

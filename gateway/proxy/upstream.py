@@ -1,25 +1,18 @@
-"""Connections to one app's upstream, and the pool that keeps the idle ones.
+"""One connection to an upstream: response heads and bodies in, told to whoever listens.
 
-A connection carries one exchange at a time and returns to the pool only after both messages ended cleanly: half a message left on it would
-be the next person's (facts/security.md B-02, B-18, B-54). The pool's state changes are synchronous; only connecting waits.
+It carries one exchange at a time and is used again only after both messages ended cleanly: half a message left on it would be the next
+person's (facts/security.md B-02, B-18, B-54). Where connections come from and wait for work is in `pool`.
 """
 
 import asyncio
-import ssl
-import time
 from typing import Final, Protocol, cast
-from urllib.parse import urlsplit
 
-from gateway.config.schema import App
-from gateway.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import UpstreamFault
 from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose
 from gateway.proxy.responses import ParsedResponse, parse_response
 
 _HEAD_LIMIT: Final = 256 * 1024
 _INTERIM_LIMIT: Final = 32
-_IDLE_SECONDS: Final = 55.0
-_IDLE_LIMIT: Final = 256
-_FRESH_SECONDS: Final = 1.0  # a request that must not be sent twice takes no connection idle for longer
 _WRITE_HIGH: Final = 128 * 1024
 
 
@@ -55,6 +48,17 @@ class Joined(Protocol):
     def resume_body(self) -> None: ...
 
 
+class Home(Protocol):
+    """Where a connection waits for work."""
+
+    idle: "list[UpstreamConnection]"
+    answered: float
+
+    def opened(self, connection: "UpstreamConnection") -> None: ...
+
+    def lost(self, connection: "UpstreamConnection") -> None: ...
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream."""
 
@@ -64,17 +68,18 @@ class UpstreamConnection(asyncio.Protocol):
         "_interims",
         "alive",
         "answered",
+        "epoch",
+        "home",
         "idle_since",
         "joined",
         "listener",
         "paused",
-        "pool",
         "transport",
         "used",
     )
 
-    def __init__(self, pool: "Pool") -> None:
-        self.pool = pool
+    def __init__(self, home: Home) -> None:
+        self.home = home
         self.transport: asyncio.Transport
         self.listener: Listener | None = None
         self.joined: Joined | None = None  # after a 101: bytes go straight there
@@ -83,6 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = False
         self.paused = False
         self.idle_since = 0.0
+        self.epoch = 0  # of the address, when this connection was made
         self._buffer = b""
         self._body: Body | None = None
         self._interims = 0
@@ -108,11 +114,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH)
         self.alive = True
-        self.pool.open += 1
+        self.home.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.alive = False
-        self.pool.lost(self)
+        self.home.lost(self)
         listener, self.listener = self.listener, None
         joined, self.joined = self.joined, None
         if joined is not None:
@@ -223,94 +229,3 @@ class UpstreamConnection(asyncio.Protocol):
         self.abort()
         if listener is not None:
             listener.on_broken(error, True)
-
-
-class Pool:
-    """The connections to one app's upstream, newest first."""
-
-    def __init__(self, name: str, app: App) -> None:
-        self.name = name
-        self.idle: list[UpstreamConnection] = []
-        self.open = 0
-        self.connect_timeout = app.timeouts.connect.total_seconds()
-        self._ssl: ssl.SSLContext | None = None
-        self._server_name: str | None = None
-        if app.upstream.startswith("unix:"):
-            self._path: str | None = app.upstream.removeprefix("unix:")
-            self.authority = "localhost"
-            return
-        url = urlsplit(app.upstream)
-        self._path = None
-        self._host = url.hostname or ""
-        self.authority = url.netloc
-        self._port = url.port or (443 if url.scheme == "https" else 80)
-        if url.scheme == "https":
-            ca = app.upstream_tls.ca
-            self._ssl = ssl.create_default_context(cafile=str(ca) if ca else None)
-            self._ssl.set_alpn_protocols(["http/1.1"])
-            self._server_name = app.upstream_tls.server_name or self._host
-
-    def take(self, *, repeatable: bool) -> UpstreamConnection | None:
-        """An idle connection, or None. A request that must not be sent twice gets a fresh one."""
-        idle = self.idle
-        while idle:
-            connection = idle[-1]
-            if not repeatable and time.monotonic() - connection.idle_since > _FRESH_SECONDS:
-                return None
-            idle.pop()
-            if connection.alive and not connection.transport.is_closing():
-                connection.used = True
-                return connection
-        return None
-
-    def give_back(self, connection: UpstreamConnection) -> None:
-        """After a clean exchange."""
-        connection.listener = None
-        if not connection.alive or len(self.idle) >= _IDLE_LIMIT or connection.paused:
-            connection.abort()
-            return
-        connection.idle_since = time.monotonic()
-        self.idle.append(connection)
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        self.open -= 1
-        if connection in self.idle:
-            self.idle.remove(connection)
-
-    def sweep(self) -> None:
-        """Close what has been idle for long; upstreams do so too, and theirs would race with a request."""
-        limit = time.monotonic() - _IDLE_SECONDS
-        for connection in [c for c in self.idle if c.idle_since < limit]:
-            self.idle.remove(connection)
-            connection.abort()
-
-    def close(self) -> None:
-        for connection in self.idle[:]:
-            connection.abort()
-        self.idle.clear()
-
-    async def connect(self) -> UpstreamConnection:
-        """A new connection. Raises UpstreamUnreachable or UpstreamTimeout."""
-        try:
-            async with asyncio.timeout(self.connect_timeout):
-                return await self._open()
-        except TimeoutError as error:
-            raise UpstreamTimeout(f"no connection to {self.name} in {self.connect_timeout} s") from error
-        except ssl.SSLError as error:
-            raise UpstreamUnreachable(f"TLS with {self.name}: {error.reason}") from error
-        except OSError as error:
-            raise UpstreamUnreachable(f"cannot connect to {self.name}: {error}") from error
-
-    async def _open(self) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
-        if self._path is not None:
-            _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), self._path)
-            return connection
-        _, connection = await loop.create_connection(
-            lambda: UpstreamConnection(self), self._host, self._port, ssl=self._ssl, server_hostname=self._server_name
-        )
-        return connection
-
-    async def probe(self) -> None:
-        """Whether the upstream accepts connections. Raises UpstreamUnreachable or UpstreamTimeout."""
-        (await self.connect()).abort()

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 
 from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
 from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn
+from gateway.proxy.access_log import path_as_logged
 from gateway.proxy.door import Connection, Door
 from gateway.proxy.exchange import Client, Exchange
+from gateway.proxy.handed_over import HandedOver
 from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.refusals import Page
+from gateway.proxy.refusals import ABOUT_THE_SERVER, Page
 from gateway.proxy.tunnel import validate_handshake
 from gateway.sessions.cache import LiveSession
 from gateway.sites import Site
@@ -90,7 +92,10 @@ class Visit:
             self.site = None
             site = door.site(request.host)
             self.site, self._host, self._cookies = site, request.host, None
-        door.origin_form(request, site)
+        if not door.origin_form(request, site):
+            self.path = "*"
+            self.connection.respond(ABOUT_THE_SERVER)
+            return
         if request.cookies != self._cookies:
             split = site.cookie.split(request.cookies)
             self.key = door.key_of(split.token) if split.token is not None else None
@@ -164,11 +169,11 @@ class Visit:
         elif type(decision) is NeedSession:
             self._later(self._load(decision.key))
         elif type(decision) is Refuse:
-            self.rule = decision.rule
+            self.rule, self.path = decision.rule, path_as_logged(request.target)
             self.door.told_refusal(self, decision.refusal)
             self.connection.refuse(decision.refusal)
         elif type(decision) is SignIn:
-            self.rule = decision.rule
+            self.rule, self.path = decision.rule, path_as_logged(request.target)
             self.connection.respond(self.door.begin_sign_in(site, request, decision, self.request_id))
         elif type(decision) is NeedBody:
             self._collect(self._judge_body, decision.unread.refusal)
@@ -181,7 +186,7 @@ class Visit:
         self.rule = decision.rule
         self.path = decision.wire.partition(b"?")[0].decode()
         if request.upgrade == b"websocket":
-            validate_handshake(request, site.route.origin)
+            validate_handshake(request, site.websocket_origins)
         else:
             request.upgrade = (
                 None  # any other upgrade is not honoured: the field is left out, the request stands (B-41)
@@ -278,6 +283,10 @@ class Visit:
 
     def _judge_body(self, body: bytes) -> None:
         self._body = body
+        # SECURITY: the body may have taken its time, and the session may have ended meanwhile (C-44).
+        if self.key is not None:
+            site, _ = self.at_hand()
+            self._live, self._known = self.door.cache.peek(self.key, site.route.host), False
         self._decide()
 
     # --- pages of ours ---
@@ -302,11 +311,6 @@ class Visit:
         site, _ = self.at_hand()
         connection, door = self.connection, self.door
         data = door.own_head(self, site, request, own, len(body)) + body
-        door.connections.discard(connection)
         door.counters.in_flight -= 1
-        connection.request = None
-        handler = door.web_handler()
         connection.go_on_reading()
-        connection.transport.set_protocol(handler)
-        handler.connection_made(connection.transport)
-        handler.data_received(data)
+        HandedOver(door, connection, door.web_handler()).begin(data)

@@ -29,6 +29,7 @@ _log = logging.getLogger("doorward.sessions")
 _ATTEMPTS: Final = 3
 _SECOND_CHANCES: Final = 8
 _RECHECKS_AT_ONCE: Final = 16
+_CLOCKS_DIFFER: Final = 0.1  # seconds: Redis measures the same time a little differently
 
 
 class _Flight:
@@ -46,6 +47,7 @@ class SessionCache:
     """`connect` makes the connection for pushes, `clock` is monotonic, `limit` bounds the number of sessions kept.
 
     `tick` is how often, in seconds, expired streams are looked for and idle timeouts sent; `ping_every` as in Tracking.
+    `expired(live, why)` is told of each session that this worker saw end by itself; why is "idle" or "lifetime".
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class SessionCache:
         limit: int = 100_000,
         tick: float = 1.0,
         ping_every: float = 1.0,
+        expired: Callable[[LiveSession, str], None] = lambda live, why: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._limit = limit
         self._tick = tick
+        self._expired = expired
         self._entries: OrderedDict[str, LiveSession] = OrderedDict()
         self._flights: dict[tuple[str, str, str], _Flight] = {}
         self._reading: dict[str, set[_Flight]] = {}
@@ -153,10 +157,20 @@ class SessionCache:
 
     def forget(self, key: str) -> None:
         """The record changed or is gone: drop it, keep no reading that is under way, look after its streams."""
-        self._entries.pop(key, None)
+        live = self._entries.pop(key, None)
+        if live is not None:
+            self._tell_expiry(live)
         self._spoil(self._reading.get(key, ()))
         if self._streams.live(key) is not None:
             self._question([key])
+
+    def _tell_expiry(self, live: LiveSession) -> None:
+        """Redis announces a record that timed out as it announces one that was deleted: our own clock knows which it was."""
+        now = self._clock() + _CLOCKS_DIFFER
+        if now >= live.expires_deadline:
+            self._expired(live, "lifetime")
+        elif now >= live.idle_deadline:
+            self._expired(live, "idle")
 
     def _reset(self) -> None:
         """Anything may have changed."""

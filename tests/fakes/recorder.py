@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -50,21 +51,32 @@ async def answer_ok(request: Recorded, reader: asyncio.StreamReader, writer: asy
 
 @dataclass
 class RecordingUpstream:
-    """`requests` in order of arrival; `answer` may be replaced at any time. Early answers set `read_bodies` to False."""
+    """`requests` in order of arrival; `answer` may be replaced at any time. Early answers set `read_bodies` to False.
+
+    It listens on `path`, a unix socket, where one is given; on `port` of loopback otherwise, over TLS with `tls`.
+    """
 
     answer: Answer = answer_ok
     read_bodies: bool = True
     requests: list[Recorded] = field(default_factory=list)
     connections: int = 0
+    path: str | None = None
+    tls: ssl.SSLContext | None = None
 
     async def start(self, port: int = 0) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1024 * 1024)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = port
+        if self.path is not None:
+            self._server = await asyncio.start_unix_server(self._serve, self.path)
+            return
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1024 * 1024, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     async def close(self) -> None:
         self._server.close()

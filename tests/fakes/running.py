@@ -37,10 +37,14 @@ class Running:
         return (self.folder / "output").read_text()
 
     async def ask(self, target: str, app: str = "portal", fields: str = "", method: str = "GET") -> WireResponse:
-        return await exchange(self.port, f"{method} {target} HTTP/1.1\r\nHost: {app}.localhost:{self.port}\r\n{fields}\r\n".encode())
+        return await exchange(
+            self.port, f"{method} {target} HTTP/1.1\r\nHost: {app}.localhost:{self.port}\r\n{fields}\r\n".encode()
+        )
 
     async def admin(self, target: str) -> WireResponse:
-        return await exchange(self.admin_port, f"GET {target} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
+        return await exchange(
+            self.admin_port, f"GET {target} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode()
+        )
 
     async def ready(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads((await self.admin("/ready")).body)
@@ -69,7 +73,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, upstream: str, *, environ: dict[str, str] | None = None, **sections: Any) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, upstream: str, *, environ: dict[str, str] | None = None, **sections: Any
+) -> AsyncIterator[Running]:
     """Start it with one public portal and two workers; end it with SIGTERM."""
     port, admin_port = free_port(), free_port()
     portal = {"hosts": [f"portal.localhost:{port}"], "upstream": upstream, "public": ["GET /open/**"]}
@@ -87,7 +93,14 @@ async def running(folder: Path, upstream: str, *, environ: dict[str, str] | None
     config.write_text(yaml.safe_dump(data))
     with (folder / "errors").open("wb") as errors, (folder / "output").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.cli", "run", str(config), stdout=output, stderr=errors, env={**os.environ, **(environ or {})}
+            sys.executable,
+            "-m",
+            "gateway.cli",
+            "run",
+            str(config),
+            stdout=output,
+            stderr=errors,
+            env={**os.environ, **(environ or {})},
         )
     door = Running(process, config, port, admin_port, folder)
     try:

@@ -175,3 +175,13 @@ async def test_people_who_came_in_through_the_provider_are_answered_for(
         cookie = browser.jar.named("doorward_session", "dashboard.localhost")
         assert cookie is not None
         assert (await ask(house, "/", app="dashboard", cookie=f"doorward_session={cookie.value}")).status == status
+
+
+async def test_an_app_whose_rules_need_the_method_refuses_to_guess_it(house: House, open_house: OpenHouse) -> None:
+    """C-01, B-35."""
+    described = f"X-Forwarded-Host: {house.host()}\r\nX-Forwarded-Uri: /bookings\r\n"
+    cookie = await house.session()
+    assert (await house.ask("/oauth2/auth", cookie=cookie, fields=described)).status == 400
+    plain = await open_house(trusted_proxies=["127.0.0.0/8"])
+    described = f"X-Forwarded-Host: {plain.host()}\r\nX-Forwarded-Uri: /bookings\r\n"
+    assert (await plain.ask("/oauth2/auth", cookie=await plain.session(), fields=described)).status == 202

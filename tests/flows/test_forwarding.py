@@ -130,6 +130,16 @@ async def test_an_unknown_host_gets_421_and_spellings_of_a_known_one_are_the_sam
         assert house.upstream.requests[-1].values("host") == [house.host().encode()]
 
 
+async def test_a_host_that_is_configured_with_its_default_port_is_the_one_that_browsers_name(
+    open_house: OpenHouse,
+) -> None:
+    """C-13."""
+    house = await open_house(apps={"portal": {"hosts": ["portal.localhost:80"], "public": ["GET /**"]}})
+    for host in ("portal.localhost", "portal.localhost:80"):
+        assert (await house.raw(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())).status == 200
+    assert {request.values("host")[0] for request in house.upstream.requests} == {b"portal.localhost"}
+
+
 async def test_public_routes_pass_without_a_session_and_never_carry_identity(open_house: OpenHouse) -> None:
     house = await open_house(apps={"portal": {"public": ["GET /assets/**"]}})
     cookie = await house.session()

@@ -286,8 +286,11 @@ async def test_a_provider_that_ignores_max_age_opens_nothing(
     browser = house.browser()
     provider.told.id_token["auth_time"] = int(provider.now().timestamp()) - 3600
     await house.sign_in(browser, at="/ok")
+    before = session_of(browser)
     page = await browser.open(house.origin() + "/vault/1")
     assert 400 <= page.status < 500
+    assert reasons(house) == ["auth_time"]
+    assert session_of(browser) == before
     assert [request.target for request in house.upstream.requests] == ["/ok"]
 
 

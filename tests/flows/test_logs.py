@@ -1,6 +1,7 @@
 """What is written down, and what never is: logins, failures and sign-outs, then a look through every line and all of Redis."""
 
 import base64
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -200,6 +201,8 @@ async def test_no_secret_and_no_address_is_in_any_line_or_in_redis(
     assert b":s:" in in_redis
     keys_are_hashes = {name: value for name, value in secrets.items() if not name.startswith("session key")}
     assert sorted(name for name, value in keys_are_hashes.items() if value.encode() in in_redis) == []
+    token = next(cookie.value for cookie in browsers[1].jar.cookies if cookie.name == "doorward_session")
+    assert f"{prefix}s:{hashlib.sha256(token.encode()).hexdigest()}".encode() in stored
     for plain in (*ADDRESSES, "Mia Lindqvist", "hd-1001", "hd-1003"):
         assert plain.encode() not in in_redis
 
@@ -211,7 +214,7 @@ async def test_the_events_of_a_whole_visit_are_there_with_their_reasons_and_ids(
     async with NexudusStub() as stub:
         house = await a_house(open_house, provider, stub)
         await live_through_everything(house, provider, stub)
-    events = [line for line in map(json.loads, house.lines) if "event" in line]
+    events = [line for line in map(json.loads, b"".join(house.lines).splitlines()) if "event" in line]
     told = {line["event"] for line in events}
     assert told >= {
         "login.started", "login.succeeded", "login.refused", "account.created", "directory.failed", "access.denied", "route.blocked",
@@ -266,6 +269,27 @@ async def test_the_access_log_has_a_line_a_request_without_its_query(
     userinfo = json.loads((await browser.open(house.origin() + "/oauth2/userinfo")).body)
     assert served["session"] == userinfo["session"]["sid"]
     assert {line["path"] for line in access if line["rule"] == "own"} == {"/oauth2/callback"}
+    refused = {(line["path"], line["status"], line["rule"]) for line in access if line["status"] in (302, 400)}
+    assert ("/deep/link", 302, "default") in refused
+    assert ("/a%22,%22b%22:%22c%0d%0a%7B%22event%22:%22x%22%7D", 400, "target") in refused
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "why"),
+    [
+        ("/a%2fb", "", "ambiguous_target: b'%2f' in the path"),
+        ("/x", "Host: other.example\r\n", "malformed_request: "),
+        ("/x", "Authorization: Basic eDp5\r\n", "password_login_disabled: "),
+    ],
+)
+async def test_the_log_says_under_the_request_id_of_the_page_why_it_was_refused(
+    open_house: OpenHouse, caplog: pytest.LogCaptureFixture, target: str, fields: str, why: str
+) -> None:
+    caplog.set_level("INFO", logger="doorward.app")
+    house = await open_house(apps={"portal": {"password_routes": ["nexudus"]}}, openid={"prevent_password_login": True})
+    answer = await house.ask(target, fields=fields)
+    request_id = json.loads(answer.body)["request_id"]
+    assert any(line.startswith(why) and f"(request {request_id})" in line for line in caplog.messages)
 
 
 async def test_the_access_log_can_be_switched_off(open_house: OpenHouse) -> None:

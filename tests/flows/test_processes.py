@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,46 @@ async def test_sighup_with_problems_keeps_the_old_configuration_and_says_why(
     assert (await door.ask("/open/x")).status == 200
 
 
+def _said(door: Running, text: str, times: int = 1) -> bool:
+    return door.errors.count(text) == times
+
+
+async def test_sighup_does_not_pretend_to_move_the_embedded_store(door: Running) -> None:
+    before = door.workers()
+    for url, changes, name in (
+        ("embedded", {"data_dir": "elsewhere"}, "redis.data_dir"),
+        ("redis://127.0.0.1:9", {}, "redis.url"),
+    ):
+        door.rewrite(redis={"url": url, **changes})
+        door.hang_up()
+        await eventually(partial(_said, door, f"{name} needs a restart"))
+    assert door.workers() == before
+
+
+async def test_a_reload_is_not_held_up_by_what_the_last_one_drains(door: Running, upstream: RecordingUpstream) -> None:
+    release = asyncio.Event()
+
+    async def slowly(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await writer.drain()
+        await release.wait()
+        writer.write(b"lf")
+
+    upstream.answer = slowly
+    wire = await Wire.open(door.port)
+    await wire.send(f"GET /open/slow HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n\r\n".encode())
+    await wire.reader.readuntil(b"\r\n\r\n")
+    for times in (1, 2):
+        door.hang_up()
+        await eventually(partial(_said, door, "reloaded: ", times), within=25)
+    fresh = max(door.workers())
+    os.kill(fresh, signal.SIGKILL)
+    await eventually(lambda: f"(pid {fresh}) died" in door.errors)
+    release.set()
+    assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
+    await wire.close()
+
+
 async def test_secrets_reach_workers_neither_by_argument_nor_by_environment(door: Running) -> None:
     """C-48."""
     assert (await door.ask("/open/x")).status == 200
@@ -172,3 +213,28 @@ async def test_a_second_door_on_the_same_port_says_which_port(
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{door.port}" in errors.decode()
+
+
+async def test_a_counter_never_goes_back_when_a_worker_dies_or_a_reload_replaces_it(door: Running) -> None:
+    for number in range(20):
+        assert (await door.ask(f"/open/{number}")).status == 200
+    assert await _answered(door) == 20
+    before = door.workers()
+    os.kill(min(before), signal.SIGKILL)
+    await eventually(lambda: len(door.workers()) == 2 and door.workers() != before, within=60)
+    await eventually(lambda: _alive(door, 2), within=60)
+    assert await _answered(door) == 20
+    after = door.workers()
+    door.hang_up()
+    await eventually(lambda: len(door.workers()) == 2 and not door.workers() & after, within=60)
+    assert await _answered(door) == 20
+
+
+async def _answered(door: Running) -> float:
+    metrics = (await door.admin("/metrics")).body.decode()
+    (count,) = re.findall(r'doorward_requests_total\{app="portal",code="200"\} ([0-9.]+)', metrics)
+    return float(count)
+
+
+async def _alive(door: Running, count: int) -> bool:
+    return bool((await door.ready())["workers"]["alive"] == count)

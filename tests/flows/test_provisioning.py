@@ -288,6 +288,26 @@ async def test_a_creation_whose_answer_was_lost_is_found_and_not_repeated(
     assert stub.counters["coworkers.create"] == 1
 
 
+async def test_while_a_list_does_not_show_what_was_made_nothing_is_made_again(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """The answer to the creation was lost, and the list lags: the person is asked to come back, and then let in."""
+    async with NexudusStub(list_lag=1.0) as stub:
+        house = await a_house(open_house, provider, stub, timeout="2s")
+        stub.faults.add(Fault(kind="cut", match=CREATE, after=True))
+        browser = house.browser()
+        page = await house.sign_in(browser, at="/bookings")
+        tries = 1
+        while page.status == 503 and tries < 200:
+            page = await browser.click(page.document.link("Try again"))
+            page = await house.choose(browser, page)
+            tries += 1
+        assert tries > 2
+        assert page.text == "you asked for /bookings"
+        assert customers(stub) == [MIA["email"]]
+        assert stub.counters["coworkers.create"] == 1
+
+
 async def test_a_short_throttling_is_waited_for(
     open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
 ) -> None:

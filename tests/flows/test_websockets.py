@@ -8,6 +8,7 @@ from tests.fakes.house import House
 from tests.fakes.recorder import Recorded
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
+from tests.flows.conftest import OpenHouse
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -60,6 +61,29 @@ async def test_a_websocket_without_a_session_is_401_and_with_anothers_origin_403
     cookie = await house.session()
     assert (await house.raw(handshake(house, cookie, origin="https://evil.example"))).status == 403
     assert house.upstream.requests == []
+
+
+async def test_origins_that_an_app_was_given_may_open_its_websockets_and_no_others(open_house: OpenHouse) -> None:
+    """C-19."""
+    given = ["https://App.example.com", "https://shop.example.com:443", "http://localhost:3000"]
+    house = await open_house(apps={"portal": {"websocket_origins": given}})
+    house.upstream.answer = echo_socket
+    cookie = await house.session()
+    for origin, status in {
+        "https://app.example.com": 101,
+        "https://shop.example.com": 101,
+        "http://localhost:3000": 101,
+        f"http://{house.host()}": 101,
+        "http://app.example.com": 403,
+        "https://app.example.com.evil.example": 403,
+        "https://example.com": 403,
+        "http://localhost": 403,
+        "null": 403,
+    }.items():
+        wire = await Wire.open(house.port)
+        await wire.send(handshake(house, cookie, origin=origin))
+        assert (await wire.response()).status == status
+        await wire.close()
 
 
 async def test_a_handshake_that_is_none_never_becomes_101(house: House) -> None:

@@ -124,6 +124,29 @@ def test_an_upstream_is_an_origin_or_a_socket(text: str, taken: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("https://app.example.com", "https://app.example.com"),
+        ("HTTPS://App.Example.com:443/", "https://app.example.com"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_an_origin_is_taken_as_browsers_send_it(text: str, taken: str) -> None:
+    """C-19."""
+    assert addresses.parse_origin(text) == taken
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "*", "app.example.com", "https://a/b", "https://*.example.com", "https://u@a", "wss://a"]
+)
+def test_anything_else_is_no_origin(text: str) -> None:
+    """C-19."""
+    with pytest.raises(ValueError, match="; allowed: "):
+        addresses.parse_origin(text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

@@ -158,4 +158,4 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 
 
 def test_a_good_file_has_no_problem(tmp_path: Path) -> None:
-    assert loaded(tmp_path, GOOD).apps["portal"].upstream == "http://127.0.0.1:8001"
+    assert loaded(tmp_path, GOOD).apps["portal"].upstream == ("http://127.0.0.1:8001",)

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -100,30 +102,42 @@ async def test_a_child_that_ends_is_reported_with_the_end_of_its_log(tmp_path: P
     await missing.stop()
 
 
-async def test_the_whole_demo_starts_serves_and_ends_on_a_signal(tmp_path: Path) -> None:
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """pytest's own folders have names that are too long for the path of a unix socket."""
+    with tempfile.TemporaryDirectory(prefix="dw-") as folder:
+        yield Path(folder)
+
+
+async def test_the_whole_demo_starts_serves_and_ends_on_a_signal(short_folder: Path) -> None:
     base = free_base()
     command = f"import sys; from gateway.demo.run import main; sys.exit(main({base}))"
     demo = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", command),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(short_folder)},
     )
     assert demo.stdout is not None
     try:
-        said = await asyncio.wait_for(demo.stdout.readuntil(b"Ctrl-C ends all of it."), 40)
+        said = b""
+        async with asyncio.timeout(120):
+            while b"Ctrl-C ends all of it." not in said:
+                line = await demo.stdout.readline()
+                assert line, said.decode()
+                said += line
         assert f"http://portal.localhost:{base}/".encode() in said
         status, head = await ask(base, "GET /bookings?day=2026-11-24 HTTP/1.1", "Accept: text/html")
         assert (status, f"Location: http://localhost:{base + 10}/" in head) == (302, True)
         status, _ = await ask(base, "GET /assets/harbour.css HTTP/1.1")
         assert status == 200
         demo.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(demo.wait(), 10) == 0
+        assert await asyncio.wait_for(demo.wait(), 30) == 0
     finally:
         if demo.returncode is None:
             demo.kill()
             await demo.wait()
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_folder.iterdir()) == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", base)) != 0
 

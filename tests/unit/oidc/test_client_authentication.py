@@ -48,7 +48,9 @@ def test_a_method_with_a_secret_needs_one(method: str) -> None:
 )
 def test_basic_is_urlencoded_unless_the_configuration_says_raw(method: str, sent: str) -> None:
     """A-14."""
-    openid = OpenID.model_construct(client_id="doorward", client_authentication=method, client_secret=SecretStr("a:b%c+d /é"))
+    openid = OpenID.model_construct(
+        client_id="doorward", client_authentication=method, client_secret=SecretStr("a:b%c+d /é")
+    )
     header = ClientAuthentication(openid, lambda: NOW, lambda size: b"").prove(METADATA).headers["Authorization"]
     assert b64decode(header.removeprefix("Basic ")).decode() == sent
 

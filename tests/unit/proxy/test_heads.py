@@ -1,6 +1,9 @@
-"""Request and response heads: what the C parser accepts and we do not."""
+"""Request and response heads: what other parsers accept and we do not."""
 
+import httptools
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from gateway.errors import (
     CodingNotImplemented,
@@ -248,3 +251,43 @@ def test_a_response_keeps_its_fields_but_for_hop_by_hop_ones_and_our_cookie() ->
 def test_response_bytes_above_ascii_are_kept_as_they_are(value: bytes) -> None:
     """B-21."""
     assert parse_response(b"HTTP/1.1 200 OK\r\nX: " + value + b"\r\n\r\n").lines == [b"X: " + value]
+
+
+_PIECES = st.sampled_from(
+    [b"GET", b"POST", b" ", b"/", b"/a?b=c", b" HTTP/1.1", b" HTTP/1.0", b"\r\n", b"\n", b"\r", b"Host: a", b"X: y", b"X:", b":", b"\x00",
+     b"Content-Length: 3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"Connection: close", b"X-\xe9: 1", b"X: \xe9", b"a b: c", b";", b"\x7f"]
+)  # fmt: skip
+
+
+class _Other:
+    """What httptools reads."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value.strip(b" \t")))
+
+
+@settings(max_examples=1500, deadline=None, derandomize=True)
+@given(st.lists(_PIECES, max_size=8))
+@example([b"GET", b" ", b"/", b" HTTP/1.1", b"\r\n", b"Host: a"])
+def test_what_is_accepted_is_read_by_another_parser_in_the_same_way(pieces: list[bytes]) -> None:
+    """D-02, B-13, C-14: stricter than httptools, and never of another opinion."""
+    for head in (b"".join(pieces) + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(pieces) + b"\r\n\r\n"):
+        if head.index(b"\r\n\r\n") + 4 != len(head):
+            continue
+        try:
+            ours = parse(head)
+        except Refusal:
+            continue
+        other = _Other()
+        parser = httptools.HttpRequestParser(other)
+        parser.feed_data(head)
+        assert (parser.get_method().decode(), other.url) == (ours.method, ours.target)
+        assert other.fields == ours.fields
+        assert parser.get_http_version() == ours.version

@@ -244,7 +244,7 @@ async def test_no_deleted_session_stays_cached_when_the_announcement_overtakes_t
                 await asyncio.gather(*(writers.delete(f"doorward:s:{key}") for key in keys))
                 overtaken += sum(not load.done() for load in loads)
                 await asyncio.gather(*loads)
-                await eventually(lambda: cache.size == 0, within=1)
+                await eventually(lambda: cache.size == 0, within=10)
                 assert not any(cache.peek(key, HOST) for key in keys)
         assert overtaken > 200
 
@@ -256,12 +256,12 @@ async def test_whoever_asks_after_a_sign_out_shares_no_reading_from_before_it(ow
         async with caching(reading, own_valkey.url) as cache:
             key = await signed_in(writing)
             await loaded(cache, await signed_in(writing))  # a connection is there
-            slow.delay = 0.05
+            slow.delay = 0.5
             early = asyncio.create_task(cache.load(key, HOST, APP))
-            await asyncio.sleep(0.07)
+            await asyncio.sleep(0.6)
             await writing.revoke(key)
             await eventually(lambda: not early.done())
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
             assert await cache.load(key, HOST, APP) is None
             await early
             assert cache.peek(key, HOST) is None
@@ -405,15 +405,15 @@ async def test_not_even_a_record_that_keeps_changing_is_shared_with_those_who_as
         async with caching(reading, own_valkey.url) as cache:
             key = await signed_in(writing)
             await loaded(cache, await signed_in(writing))  # a connection is there
-            slow.delay = 0.15
+            slow.delay = 0.6
             early = asyncio.create_task(cache.load(key, HOST, APP))
             for hours in (20, 30):
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.8)
                 await writing.touch({key: timedelta(hours=hours)})
-                await asyncio.sleep(0.12)
-            await asyncio.sleep(0.2)
+                await asyncio.sleep(0.48)
+            await asyncio.sleep(0.8)
             await writing.revoke(key)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.08)
             assert not early.done()
             assert await cache.load(key, HOST, APP) is None
             await early
@@ -427,9 +427,9 @@ async def test_while_changes_are_not_heard_nobody_shares_a_reading(own_valkey: E
         cache = SessionCache(reading, push_connections(own_valkey.url), time.monotonic)  # never started: hears nothing
         key = await signed_in(writing)
         assert await cache.load(key, HOST, APP) is not None
-        slow.delay = 0.1
+        slow.delay = 0.5
         early = asyncio.create_task(cache.load(key, HOST, APP))
-        await asyncio.sleep(0.13)
+        await asyncio.sleep(0.6)
         await writing.revoke(key)
         assert not early.done()
         assert await cache.load(key, HOST, APP) is None

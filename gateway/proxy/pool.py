@@ -1,0 +1,225 @@
+"""An app's addresses, and the connections to them that wait for work.
+
+Requests go round the addresses in turn. One that refuses or does not answer is left out and asked again in the background, at growing
+intervals, until it answers; when all are out, all are tried anyway. Taking and giving back is synchronous; only connecting waits.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from gateway.config.schema import App
+from gateway.errors import Refusal, UpstreamTimeout, UpstreamTlsFault, UpstreamUnreachable
+from gateway.proxy.address import Address, Resolve, resolve
+from gateway.proxy.upstream import UpstreamConnection
+
+_log = logging.getLogger("doorward.proxy")
+_IDLE_SECONDS: Final = 55.0
+_IDLE_LIMIT: Final = 256
+_FRESH_SECONDS: Final = 1.0  # a request that must not be sent twice takes no connection idle for longer
+_FIRST_REST: Final = 1.0
+_LONGEST_REST: Final = 30.0
+
+
+class Replica:
+    """One address with its connections. `out` is the reason it is left out for, until `rests_until`; `answered` when it last did."""
+
+    __slots__ = ("address", "answered", "failures", "idle", "open", "out", "probing", "rests_until")
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.idle: list[UpstreamConnection] = []
+        self.open = 0
+        self.answered = 0.0
+        self.out = ""
+        self.failures = 0
+        self.rests_until = 0.0
+        self.probing = False
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        self.open += 1
+        connection.epoch = self.address.epoch
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self.open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def still_leads_here(self, connection: UpstreamConnection) -> bool:
+        """Whether the address's name still stands for the other end."""
+        if connection.epoch == self.address.epoch:
+            return True
+        connection.epoch = self.address.epoch
+        peer = connection.transport.get_extra_info("peername")
+        return not isinstance(peer, tuple) or self.address.stands_for(peer[0])
+
+    def drop(self, since: float) -> None:
+        """Close what has been idle since before `since`, or leads elsewhere by now."""
+        for connection in self.idle[:]:
+            if connection.idle_since < since or not self.still_leads_here(connection):
+                self.idle.remove(connection)
+                connection.abort()
+
+
+class Pool:
+    """The connections to one app: of each address the newest first. `connect_timeout` holds for each address."""
+
+    __slots__ = ("_clock", "_in", "_lone", "_tasks", "_turn", "connect_timeout", "name", "replicas")
+
+    def __init__(
+        self, name: str, app: App, *, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = name
+        self.replicas = [Replica(Address(url, app.upstream_tls, resolve, clock)) for url in app.upstream]
+        self.connect_timeout = app.timeouts.connect.total_seconds()
+        self._turn = 0
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._choose()
+
+    @property
+    def idle(self) -> list[UpstreamConnection]:
+        return [connection for replica in self.replicas for connection in replica.idle]
+
+    @property
+    def open(self) -> int:
+        return sum(replica.open for replica in self.replicas)
+
+    def take(self, *, repeatable: bool) -> UpstreamConnection | None:
+        """An idle connection of the address whose turn it is, or None. A request that must not be sent twice gets a fresh one."""
+        idle = self._lone
+        if idle is None:
+            idle = self._in[self._turn % len(self._in)].idle
+            self._turn += bool(idle)
+        while idle:
+            connection = idle.pop()
+            if not repeatable and self._clock() - connection.idle_since > _FRESH_SECONDS:
+                idle.append(connection)
+                return None
+            if connection.alive and not connection.transport.is_closing():
+                connection.used = True
+                return connection
+        return None
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """After a clean exchange."""
+        connection.listener = None
+        home = connection.home
+        idle = home.idle
+        if not connection.alive or len(idle) >= _IDLE_LIMIT or connection.paused:
+            connection.abort()
+            return
+        connection.idle_since = home.answered = self._clock()
+        idle.append(connection)
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection to the next address that accepts one. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamTlsFault."""
+        refusal: Refusal | None = None
+        for replica in self._round():
+            try:
+                connection = await self._open(replica)
+            except Refusal as error:
+                refusal = error
+                self._failed(replica, error.detail)
+            else:
+                self._well(replica)
+                return connection
+        assert refusal is not None
+        raise refusal
+
+    async def probe(self) -> None:
+        """Whether every address accepts connections. Raises what `connect` does, for the first that does not."""
+        for replica in self.replicas:
+            (await self._open(replica)).abort()
+
+    def silent(self, connection: UpstreamConnection, since: float) -> None:
+        """An answer did not come in time: the address is left out if nobody else got one either `since` then."""
+        for replica in self.replicas:
+            if replica is connection.home and replica.answered < since:
+                self._failed(replica, "no answer in time")
+
+    def sweep(self) -> None:
+        """Close what has been idle for long: upstreams do so too, and theirs would race with a request. Ask for those that are out."""
+        now = self._clock()
+        for replica in self.replicas:
+            replica.drop(now - _IDLE_SECONDS)
+            if replica.open and replica.address.stale:
+                replica.address.refresh()
+            if replica.out and now >= replica.rests_until and not replica.probing:
+                replica.probing = True
+                self._in_background(self._ask(replica))
+
+    def close(self) -> None:
+        for connection in self.idle:
+            connection.abort()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- which address ---
+
+    def _round(self) -> list[Replica]:
+        """All addresses in the order to try them: those that are left out come last."""
+        replicas = self._in
+        start = self._turn % len(replicas)
+        self._turn += 1
+        order = [*replicas[start:], *replicas[:start]]
+        return order + [replica for replica in self.replicas if replica not in order]
+
+    def _failed(self, replica: Replica, reason: str) -> None:
+        if len(self.replicas) == 1:
+            return
+        if not replica.out:
+            _log.warning("%s: %s is left out: %s", self.name, replica.address.url, reason)
+        elif self._clock() < replica.rests_until:
+            return  # it was tried for want of others
+        replica.out = reason
+        rest = min(_FIRST_REST * 2**replica.failures, _LONGEST_REST)
+        replica.failures = min(replica.failures + 1, 10)
+        replica.rests_until = self._clock() + rest
+        self._choose()
+
+    def _well(self, replica: Replica) -> None:
+        if replica.out:
+            _log.info("%s: %s is back", self.name, replica.address.url)
+            replica.out, replica.failures = "", 0
+            self._choose()
+
+    def _choose(self) -> None:
+        """Who takes part: whoever is not left out; all, when there is nobody else."""
+        self._in = [replica for replica in self.replicas if not replica.out] or self.replicas
+        self._lone = self._in[0].idle if len(self._in) == 1 else None
+
+    # --- connecting ---
+
+    async def _open(self, replica: Replica) -> UpstreamConnection:
+        who = f"{self.name} at {replica.address.url}"
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                return await replica.address.connect(lambda: UpstreamConnection(replica))
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"no connection to {who} in {self.connect_timeout} s") from error
+        except ssl.SSLError as error:
+            why = getattr(error, "verify_message", None) or error.reason or str(error)
+            raise UpstreamTlsFault(f"TLS with {who}: {why}") from error
+        except OSError as error:
+            raise UpstreamUnreachable(f"cannot connect to {who}: {error}") from error
+
+    async def _ask(self, replica: Replica) -> None:
+        """Whether an address that is left out answers again; if so, its first connection is there already."""
+        try:
+            connection = await self._open(replica)
+        except Refusal as refusal:
+            self._failed(replica, refusal.detail)
+        else:
+            self._well(replica)
+            self.give_back(connection)
+        finally:
+            replica.probing = False
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,28 @@
+"""The OpenID Provider of the benchmark, in a process of its own: `python -m tests.bench.provider PORT`."""
+
+import asyncio
+import signal
+import sys
+
+from gateway.demo.provider import DemoClient, DemoProvider
+from tests.bench.parties import CLIENT_ID, CLIENT_SECRET, PERSON, REDIRECT_URIS
+
+
+async def serve(port: int) -> None:
+    """Until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    client = DemoClient(
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        authentication="client_secret_post",
+        redirect_uris=REDIRECT_URIS,
+    )
+    provider = DemoProvider([client], [PERSON])
+    await provider.start(port=port)
+    await stop.wait()
+    await provider.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

@@ -1,0 +1,79 @@
+"""Every target in turn, then broken streams through a real house; non-zero when anything was found. FUZZ_SECONDS: how long each (20)."""
+
+import asyncio
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from tests.fakes.house import House
+from tests.fakes.provider import MisbehavingProvider
+from tests.fakes.strict import StrictUpstream
+from tests.fakes.valkey import running_valkey
+from tests.fuzz.streams import HOUSE, Streams, Trial, reply
+from tests.fuzz.targets import TARGETS
+
+FOLDER = Path("build/fuzz")
+AT_ONCE = 6
+
+
+def guided(name: str, seconds: int) -> bool:
+    """Whether a target holds, with what atheris found out on the way."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tests.fuzz.one", name, str(seconds), str(FOLDER)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    runs = re.search(r"stat::number_of_executed_units: *(\d+)", done.stderr)
+    covered = re.findall(r"cov: (\d+)", done.stderr)
+    print(f"{name:10} {runs[1] if runs else '?':>9} inputs, {covered[-1] if covered else '?':>5} places", flush=True)
+    if done.returncode:
+        print(done.stdout[-4000:], done.stderr[-4000:], sep="\n", file=sys.stderr, flush=True)
+    return done.returncode == 0
+
+
+async def broken_streams(seconds: int, seed: int, valkey: str) -> bool:
+    """Whether the invariants of `streams` hold for as long."""
+    upstream, provider = StrictUpstream(reply=reply), MisbehavingProvider()
+    await upstream.start()
+    await provider.start()
+    house = await House.open(valkey, f"fuzz-{seed}:", upstreams={"portal": upstream.url}, provider=provider, **HOUSE)
+    cookie = await house.session()
+    key = house.worker.store.key_of(cookie.partition("=")[2])
+    await house.worker.cache.load(key, house.host(), "portal")
+    trial = Trial(house, upstream, key)
+    trial.listen()
+    streams, until, problems = Streams(seed, house.host(), cookie), time.monotonic() + seconds, []
+    while time.monotonic() < until and not problems:
+        batch = [streams.next() for _ in range(AT_ONCE)]
+        await asyncio.gather(*(trial.stream(streams.cuts(stream)) for stream in batch))
+        problems = await trial.verdict()
+        if problems:
+            print(*problems, *map(repr, batch), sep="\n", file=sys.stderr)
+    print(f"{'streams':10} {trial.sent:>9} connections, seed {seed}", flush=True)
+    await house.close()
+    await provider.close()
+    await upstream.close()
+    return not problems
+
+
+def main() -> int:
+    seconds = int(os.environ.get("FUZZ_SECONDS", "20"))
+    chosen = sys.argv[1:] or [*TARGETS, "streams"]
+    unknown = set(chosen) - {*TARGETS, "streams"}
+    if unknown:
+        print(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}, streams", file=sys.stderr)
+        return 2
+    held = [guided(name, seconds) for name in chosen if name != "streams"]
+    if "streams" in chosen:
+        seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
+        with running_valkey() as valkey, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            held.append(runner.run(broken_streams(seconds, seed, valkey.url)))
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""`doorward explain` says what the door would do: the same gate, asked without a request on a socket."""
+
+import pytest
+
+from gateway.explain import explain
+from tests.unit.config.made import config_with
+
+CONFIG = config_with(
+    {
+        "openid.prevent_password_login": True,
+        "apps.portal.public": ["GET /assets/**"],
+        "apps.portal.rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
+        "apps.portal.password_routes": ["nexudus"],
+    }
+)
+
+
+def told(
+    method: str,
+    path: str,
+    *,
+    email: str | None = None,
+    groups: tuple[str, ...] = (),
+    headers: tuple[str, ...] = (),
+    body: str | None = None,
+) -> dict[str, str]:
+    url = "https://portal.example.com" + path
+    return dict(explain(CONFIG, method, url, email=email, groups=groups, headers=headers, body=body))
+
+
+def test_a_public_path_is_forwarded_without_an_identity() -> None:
+    steps = told("GET", "/assets/x.css")
+    assert (steps["rule"], steps["decision"], steps["identity"]) == ("public[0]", "forward", "none")
+
+
+def test_a_protected_path_is_for_the_group_and_the_others_hear_why() -> None:
+    permitted = told("GET", "/admin/x", email="ada@example.com", groups=("staff",))
+    assert (permitted["rule"], permitted["decision"]) == ("rules[0]", "forward")
+    refused = told("GET", "/admin/x", email="mia@example.com", groups=("members",))
+    assert refused["decision"] == "refuse: 403 access_denied"
+    assert "staff" in refused["because"]
+    assert told("GET", "/admin/x")["decision"] == "sign in at the provider"
+
+
+def test_a_blocked_spelling_names_the_door_and_shows_the_form_that_was_judged() -> None:
+    steps = told("POST", "/API//tok%65n;v=1/", body="grant_type=password")
+    assert (steps["canonical"], steps["folded"]) == ("/API/token;v=1/", "/api/token")
+    assert steps["decision"] == "refuse: 403 password_login_disabled"
+    assert steps["rule"] == "nexudus: * /api/token"
+
+
+@pytest.mark.parametrize("path", ["/a%2fb", "/x#y", "/%00"])
+def test_a_path_that_can_be_read_in_two_ways_is_a_decision_too(path: str) -> None:
+    assert told("GET", path)["decision"] == "refuse: 400 ambiguous_target"
+
+
+def test_a_path_of_our_own_is_never_forwarded() -> None:
+    assert "never forwarded" in told("GET", "/oauth2/userinfo")["decision"]
+
+
+def test_http_basic_is_a_password() -> None:
+    assert (
+        told("GET", "/x", headers=("Authorization: Basic eDp5",))["decision"] == "refuse: 403 password_login_disabled"
+    )
+
+
+@pytest.mark.parametrize(
+    "header", ["Sec-Fetch-Mode: cors", "Accept: application/json", "X-Requested-With: XMLHttpRequest"]
+)
+def test_a_program_is_not_explained_as_a_browser(header: str) -> None:
+    assert told("GET", "/x", headers=(header,))["decision"] == "refuse: 401 login_required"
+
+
+def test_a_host_of_no_app_is_named_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"421.*portal\.example\.com"):
+        explain(CONFIG, "GET", "https://nope.example/", email=None, groups=())
