@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -208,7 +209,7 @@ async def test_a_second_door_on_the_same_port_says_which_port(
     other = tmp_path / "other.yaml"
     other.write_text(door.config.read_text())
     process = await asyncio.create_subprocess_exec(
-        "python", "-m", "gateway.cli", "run", str(other), stderr=asyncio.subprocess.PIPE, env={**os.environ, **SECRETS}
+        sys.executable, "-m", "gateway.cli", "run", str(other), stderr=asyncio.subprocess.PIPE, env={**os.environ, **SECRETS}
     )
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
