@@ -23,23 +23,36 @@ Answer = tuple[str, str | None]
 async def ask_everything(config: Config) -> list[Answer]:
     """`(name, problem or None)` for the provider, its keys, Redis, the directory and every upstream."""
     async with open_session(config.openid.ca) as http, open_session() as directory_http:
-        questions: list[Coroutine[Any, Any, Answer]] = [_ask("redis", _redis(config))]
+        questions: list[Coroutine[Any, Any, list[Answer]]] = [_ask("redis", _redis(config))]
         if config.openid.enabled:
-            questions.append(_ask("provider", _provider(config, http)))
+            questions.append(_ask_provider(config, http))
         if config.directory.kind == "nexudus":
             questions.append(_ask("directory", _directory(config, directory_http)))
         questions += [_ask(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
-        return list(await asyncio.gather(*questions))
+        return [answer for answers in await asyncio.gather(*questions) for answer in answers]
 
 
-async def _ask(name: str, question: Coroutine[Any, Any, None]) -> Answer:
+async def _ask_provider(config: Config, http: aiohttp.ClientSession) -> list[Answer]:
+    """Discovery and keys, a line each; keys are asked for where discovery says."""
+    ((_, problem),) = await _ask("provider", _provider(config, http))
+    if problem is None:
+        return [("provider discovery", None), ("provider keys", None)]
+    if problem.startswith("keys"):
+        return [("provider discovery", None), ("provider keys", problem)]
+    return [
+        ("provider discovery", f"{config.openid.authority_url}: {problem}"),
+        ("provider keys", "not asked: discovery failed"),
+    ]
+
+
+async def _ask(name: str, question: Coroutine[Any, Any, None]) -> list[Answer]:
     try:
         await question
     except Refusal as refusal:
-        return name, refusal.detail or refusal.code
+        return [(name, refusal.detail or refusal.code)]
     except (OSError, RuntimeError, ValueError) as error:
-        return name, f"{type(error).__name__}: {error}"
-    return name, None
+        return [(name, f"{type(error).__name__}: {error}")]
+    return [(name, None)]
 
 
 async def _redis(config: Config) -> None:
