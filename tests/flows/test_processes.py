@@ -209,7 +209,13 @@ async def test_a_second_door_on_the_same_port_says_which_port(
     other = tmp_path / "other.yaml"
     other.write_text(door.config.read_text())
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.cli", "run", str(other), stderr=asyncio.subprocess.PIPE, env={**os.environ, **SECRETS}
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "run",
+        str(other),
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **SECRETS},
     )
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
@@ -239,3 +245,24 @@ async def _answered(door: Running) -> float:
 
 async def _alive(door: Running, count: int) -> bool:
     return bool((await door.ready())["workers"]["alive"] == count)
+
+
+async def test_workers_end_by_themselves_when_the_parent_is_killed(door: Running) -> None:
+    assert (await door.ask("/open/x")).status == 200
+    workers = door.workers()
+    store = next(pid for pid, command in door.children().items() if "valkey-server" in command)
+    door.process.kill()
+    await door.process.wait()
+    try:
+        await eventually(
+            lambda: (
+                not any(
+                    Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+                    for pid in workers
+                )
+            ),
+            within=30,
+        )
+        assert await _refused(door.port)
+    finally:
+        os.kill(store, signal.SIGTERM)  # only a data_dir's next start could have ended it

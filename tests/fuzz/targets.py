@@ -280,7 +280,7 @@ def sessions(data: bytes) -> None:
 def config(data: bytes) -> None:
     """A configuration loads, or every problem is named."""
     problems = _problems(data.decode("utf-8", "replace"))
-    assert problems is None or (problems and all(problem.key and problem.what for problem in problems))
+    assert problems is None or (problems and all(problem.what for problem in problems))
 
 
 def _problems(text: str) -> Sequence[Problem] | None:
