@@ -19,7 +19,7 @@ from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, a_client, a_session, a_store, push_connections
 
-QUICK = {"tick": 0.02, "ping_every": 0.1}
+QUICK = {"tick": 0.02, "ping_every": 1.0}
 
 
 @asynccontextmanager
