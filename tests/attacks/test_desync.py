@@ -6,13 +6,18 @@ import contextlib
 import hashlib
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.config.schema import Timeouts
+from gateway.errors import Refusal
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.framing import ChunkedBody, FramingError
+from gateway.proxy.upstream import UpstreamConnection
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded, RecordingUpstream, answer_ok
 from tests.fakes.waiting import eventually
@@ -35,7 +40,8 @@ async def nothing_raises() -> AsyncIterator[None]:
     loop.set_exception_handler(lambda _, context: raised.append(context))
     yield
     loop.set_exception_handler(None)
-    assert raised == []
+    # asyncio's own servers say so of a handler that was cancelled with them.
+    assert [context for context in raised if not isinstance(context.get("exception"), asyncio.CancelledError)] == []
 
 
 def request(house: House, cookie: str | None, line: str = "GET /", *fields: str) -> bytes:
@@ -256,47 +262,82 @@ async def test_an_upload_waits_for_an_upstream_that_reads_nothing(
     assert sent < 24 * 1024 * 1024
 
 
-async def test_a_client_that_never_takes_its_answer_is_let_go(house: House) -> None:
+@pytest.mark.parametrize("fields", [(), ("Connection: close",)])
+async def test_a_client_that_never_takes_its_answer_is_let_go(house: House, fields: tuple[str, ...]) -> None:
     """D-20: the last bytes of an answer wait for the client, but not for ever."""
     cookie = await house.session()
-    house.worker.door.idle_timeout = 0.3
+    door = house.worker.door
+    door.idle_timeout = 0.3
 
-    async def much(asked: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        body = bytes(int(asked.target[1:]))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    async def until_it_waits(asked: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not sum(connection.transport.get_write_buffer_size() for connection in door.connections):
+            writer.write(b"8000\r\n" + bytes(0x8000) + b"\r\n")
+            await asyncio.sleep(0.001)
+        writer.write(b"0\r\n\r\n")
 
-    house.upstream.answer = much
-    socks = []
-    for number, size in enumerate(range(2_000_000, 6_000_000, 150_000)):
-        sock = stubborn(house.port)
-        sock.send(request(house, cookie, f"GET /{size}", *(("Connection: close",) if number % 2 else ())))
-        socks.append(sock)
-    await eventually(lambda: house.worker.door.counters.in_flight < 26)
-    waiting = house.worker.door.counters.in_flight
-    await eventually(lambda: len(house.worker.door.connections) <= waiting, within=8)
-    for sock in socks:
-        sock.close()
+    house.upstream.answer = until_it_waits
+    sock = stubborn(house.port)
+    sock.send(request(house, cookie, "GET /much", *fields))
+    await eventually(lambda: door.counters.requests["portal", 200] == 1)
+    assert len(door.connections) == 1
+    await eventually(lambda: not door.connections)
+    sock.close()
+
+
+async def test_a_broken_answer_whose_end_is_the_end_of_the_connection_ends_with_a_reset(house: House) -> None:
+    """B-45: to a client of HTTP/1.0 a plain end would be a clean one."""
+    cookie = await house.session()
+
+    async def broken(asked: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    house.upstream.answer = broken
+    wire = await Wire.open(house.port)
+    await wire.send(f"GET / HTTP/1.0\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
+    assert (await wire.reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
+    with pytest.raises(ConnectionResetError):
+        await wire.reader.read()
+
+
+class FullClient:
+    """A client whose buffer is full with the first byte: it stops the exchange while it is written to."""
+
+    def __init__(self) -> None:
+        self.exchange: Exchange | None = None
+        self.done = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        assert self.exchange is not None
+        self.exchange.pause_response()
+
+    def answered(self, status: int, size: int, *, keep_alive: bool) -> None:
+        self.done.set()
+
+    def stop_reading(self) -> None: ...
+
+    def go_on_reading(self) -> None: ...
+
+    def refuse(self, refusal: Refusal) -> None: ...
+
+    def cut(self, status: int, size: int) -> None: ...
+
+    def tunnel(self, connection: UpstreamConnection, head: bytes, first: bytes) -> None: ...
 
 
 async def test_a_connection_that_a_slow_client_stopped_is_no_longer_stopped_for_the_next(house: House) -> None:
     """B-54, B-51: the answer's last piece fills the client's buffer; its upstream connection goes back to the pool."""
-    cookie = await house.session()
-
-    async def much(asked: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        body = bytes(int(asked.target[1:]))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-
-    house.upstream.answer = much
-    socks = []
-    for size in range(300_000, 6_000_000, 150_000):
-        sock = stubborn(house.port)
-        sock.send(request(house, cookie, f"GET /{size}"))
-        socks.append(sock)
-    await asyncio.sleep(0.5)
-    idle = house.worker.door.pools["portal"].idle
-    assert [connection.transport.is_reading() for connection in idle] == [True] * len(idle)
-    for sock in socks:
-        sock.close()
+    head = request(house, None, "GET /x")
+    pool, client = house.worker.door.pools["portal"], FullClient()
+    asked = house.worker.door.read_request(head)
+    client.exchange = Exchange(client, asked, head, pool, Timeouts(), time.monotonic)
+    client.exchange.start()
+    await client.done.wait()
+    assert [connection.transport.is_reading() for connection in pool.idle] == [True]
+    assert (await house.ask("/next", cookie=await house.session())).body == b"you asked for /next"
 
 
 # --- upgrades ---

@@ -26,7 +26,7 @@ from gateway.proxy.outgoing import HeadWriter
 from gateway.proxy.responses import parse_response
 from gateway.sessions.keyring import new_key
 from gateway.sites import Site
-from tests.fakes.strict import Unclear, framing_of, read_fields
+from tests.fakes.strict import Unchunker, Unclear, framing_of, read_fields
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOST = b"portal.example.com"
@@ -78,7 +78,10 @@ field_values = st.sampled_from(
     (b"a", b"5", b"05", b"+5", b"5, 5", b"", b"chunked", b"Chunked", b"gzip, chunked", b"close, X-A", b"websocket", b"h2c", b"100-continue", b"caf\xe9", b"a\x00", b"a\rb", b"a\nb", b"a\r\n b")
 ) | st.binary(max_size=8)  # fmt: skip
 separators = st.sampled_from((b": ", b": ", b": ", b":", b" : ", b"", b":\t"))
-head_lines = st.lists(st.tuples(names, separators, field_values).map(b"".join), max_size=6)
+framing_lines = st.sampled_from(
+    (b"Content-Length: 5", b"content-length: 5", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"transfer-encoding: CHUNKED", b"Host: b", b"Connection: x-a", b"X-A: 1")
+)  # fmt: skip
+head_lines = st.lists(framing_lines | st.tuples(names, separators, field_values).map(b"".join), max_size=6)
 
 
 def read_or_refused(head: bytes) -> ParsedRequest | int:
@@ -157,7 +160,7 @@ def test_a_response_head_is_read_as_the_grammar_reads_it_or_a_fault(line: bytes,
 # --- chunks -----------------------------------------------------------------------------------------------------------
 
 chunk_parts = st.sampled_from(
-    (b"0", b"1", b"3", b"A", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"abc", b";", b";a=b", b"X: 1", b"0\r\n\r\n", b"3\r\nabc\r\n", b"1\r\na\r\n", b"+", b" ", b"GET")
+    (b"1\r\naXX", b"1\r\na\r\n0\r\n\r\n", b"0", b"1", b"3", b"A", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"abc", b";", b";a=b", b"X: 1", b"0\r\n\r\n", b"3\r\nabc\r\n", b"1\r\na\r\n", b"+", b" ", b"GET")
 )  # fmt: skip
 
 
@@ -181,6 +184,10 @@ def test_a_chunked_body_is_read_alike_however_it_is_cut(wire: bytes, cuts: list[
     places = [0, *sorted(cut for cut in cuts if cut < len(wire)), len(wire)]
     in_pieces = decode([wire[start:end] for start, end in pairwise(places)])
     assert decode([wire[at : at + 1] for at in range(len(wire))]) == in_pieces == decode([wire])
+    if isinstance(in_pieces, tuple):
+        strict, buffer = Unchunker(), bytearray(wire)
+        strict.take(buffer)
+        assert (strict.body, bytes(buffer)) == in_pieces
 
 
 @often
