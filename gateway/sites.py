@@ -60,9 +60,7 @@ class Site:
         self.app = route.config
         self.enabled = config.openid.enabled
         self.rules = RouteRules(route.config)
-        self.doors = PasswordDoors(
-            route.config, closed=config.openid.enabled and doors_closed(config.openid, route.config.surface)
-        )
+        self.doors = PasswordDoors(route.config, closed=doors_closed(config.openid, route.config.surface))
         self.cookie = SessionCookie(route.secure)
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)

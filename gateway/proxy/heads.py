@@ -42,7 +42,7 @@ class ParsedRequest(RequestHead):
     """A request head, judged sound. `lines` are the fields that travel, `special` the others."""
 
     __slots__ = (
-        "chunked", "content_encoding", "cookies", "entries", "expects_continue", "keep_alive", "length", "lines", "sized", "special", "upgrade",
+        "chunked", "cookies", "entries", "expects_continue", "keep_alive", "length", "lines", "sized", "special", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: str, target: bytes, version: str) -> None:
@@ -55,7 +55,6 @@ class ParsedRequest(RequestHead):
         self.lines: list[bytes] = []
         self.special: list[Field] = []
         self.cookies: list[bytes] = []
-        self.content_encoding = False
         self.expects_continue = False
         self.keep_alive = version == "1.1"
         self.length = 0
@@ -167,8 +166,6 @@ def _judge(request: ParsedRequest, special: list[Field]) -> None:
 def _judge_rare(request: ParsedRequest, entry: Field) -> None:
     if entry.kind is Kind.AUTHORIZATION:
         request.authorization = True
-    elif entry.kind is Kind.CONTENT_ENCODING:
-        request.content_encoding = True
     elif entry.kind is Kind.EXPECT:
         if entry.value.lower() != b"100-continue":
             raise ExpectationFailed("Expect")
