@@ -1,0 +1,63 @@
+"""One app of the `apps` section: its hosts, its upstream, who may do what there."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gateway.config import addresses, values
+from gateway.config.doors import PasswordEntry
+from gateway.config.fields import File, Lasting, Name, Route, Section, Surface, Wait, as_list, checked
+
+
+class Require(Section):
+    groups: tuple[Name, ...] = ()
+    emails: tuple[Annotated[str, AfterValidator(values.parse_email)], ...] = ()
+    email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
+
+
+class Rule(Section):
+    match: tuple[Route, ...]
+    public: bool = False
+    require: Require = Require()
+    max_age: Lasting | None = None
+    acr: tuple[Name, ...] = ()
+
+
+class SessionLimits(Section):
+    idle: Lasting = timedelta(hours=8)
+    lifetime: Lasting = timedelta(days=7)
+
+
+class Timeouts(Section):
+    connect: Wait = timedelta(seconds=5)
+    response_headers: Wait = timedelta(seconds=60)
+    idle: Wait = timedelta(minutes=5)
+
+
+class UpstreamTls(Section):
+    ca: File | None = None
+    server_name: Annotated[str, AfterValidator(values.parse_domain)] | None = None
+
+
+HeaderName = Annotated[str, AfterValidator(values.parse_header_name)]
+Template = Annotated[str, checked(values.parse_template)]
+
+
+class App(Section):
+    surface: Surface = "portal"
+    hosts: tuple[Annotated[str, AfterValidator(addresses.parse_host)], ...]
+    # A lone URL becomes a tuple of one.
+    upstream: Annotated[tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...], BeforeValidator(as_list)]
+    unauthenticated: Literal["sign_in", "pass"] = "sign_in"
+    cors_preflight: Literal["pass", "refuse"] = "refuse"
+    websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
+    public: tuple[Route, ...] = ()
+    require: Require = Require()
+    rules: tuple[Rule, ...] = ()
+    session: SessionLimits = SessionLimits()
+    # A lone pack name or a lone rule in YAML becomes a tuple of one.
+    password_routes: Annotated[tuple[PasswordEntry, ...], BeforeValidator(as_list)] = ()
+    headers: dict[HeaderName, Template] = Field(default_factory=dict)
+    timeouts: Timeouts = Timeouts()
+    upstream_tls: UpstreamTls = UpstreamTls()

@@ -1,0 +1,71 @@
+"""What one value of the configuration must be: the annotated types that the sections are made of.
+
+Durations are `timedelta`, sizes are bytes, secrets are `SecretStr`.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+from gateway.config import values
+from gateway.config.values import between
+
+
+def checked(parse: Callable[[str], object]) -> AfterValidator:
+    """The value stays as it was written; `parse` only refuses."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    # SECURITY: an empty secret is a door without a lock: an unset variable must stop the start (C-21).
+    if not value.get_secret_value().strip():
+        raise ValueError("is empty; allowed: the secret, as ${NAME} or file:PATH")
+    return value
+
+
+def _key(value: SecretStr) -> SecretStr:
+    values.parse_key(value.get_secret_value())
+    return SecretStr(value.get_secret_value().rstrip("="))
+
+
+def as_list(value: object) -> object:
+    return (value,) if isinstance(value, str | dict) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(values.parse_duration)]
+_SECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
+Wait = Annotated[Duration, AfterValidator(between(_SECOND, _DAY, "more than nothing, at most 1d"))]
+Lasting = Annotated[Duration, AfterValidator(between(_SECOND, 400 * _DAY, "more than nothing, at most 400d"))]
+Skew = Annotated[Duration, AfterValidator(between(0 * _DAY, timedelta(minutes=10), "0s to 10m"))]
+Patience = Annotated[Duration, AfterValidator(between(_SECOND, timedelta(minutes=2), "more than nothing, at most 2m"))]
+Size = Annotated[int, BeforeValidator(values.parse_size)]
+HeadSize = Annotated[Size, AfterValidator(between(1024, 1024**2, "1KiB to 1MiB"))]
+BodySize = Annotated[Size, AfterValidator(between(256, 16 * 1024**2, "256B to 16MiB"))]
+Count = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(8, 10_000, "8 to 10000"))]
+Crowd = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))]
+Rate = Annotated[Size, AfterValidator(between(0, 1024**2, "0 to 1MiB, the bytes of one second"))]
+Id = Annotated[
+    int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 2**63, "the number of a record, 1 or more"))
+]
+Network = IPv4Network | IPv6Network
+GivenNetwork = Annotated[Network, BeforeValidator(values.parse_network)]
+Workers = Annotated[values.Workers, BeforeValidator(values.parse_workers)]
+File = Annotated[Path, BeforeValidator(values.refuse_empty)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+Key = Annotated[SecretStr, AfterValidator(_key)]
+Name = Annotated[str, AfterValidator(values.parse_name)]
+Route = Annotated[str, checked(values.parse_route)]
+Surface = Literal["portal", "dashboard", "shared"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
