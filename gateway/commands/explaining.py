@@ -1,0 +1,36 @@
+"""`doorward explain`: one request through the real gate, step by step, without sending anything."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.commands.printing import ConfigPath, err, loaded, show_steps
+from gateway.errors import Refusal
+from gateway.explain import explain as steps_of
+
+
+def explain(
+    config: ConfigPath,
+    method: Annotated[str, typer.Argument(help="GET, POST...")],
+    url: Annotated[str, typer.Argument(help="As a browser would ask for it: https://portal.example.com/admin")],
+    email: Annotated[
+        str | None, typer.Option("--as", metavar="EMAIL", help="Ask as this person; without it, as a stranger.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="G", help="A group of that person; may be repeated.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", metavar="NAME:VALUE", help="A header field of the request.")
+    ] = None,
+    body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
+) -> None:
+    """Say what would happen to one request: the rule, the decision, the headers that the upstream would get."""
+    valid = loaded(config)
+    try:
+        steps = steps_of(
+            valid, method, url, email=email, groups=tuple(group or ()), headers=tuple(header or ()), body=body
+        )
+    except (Refusal, ValueError) as error:
+        err.print(f"{url}: {error}")
+        raise typer.Exit(2) from error
+    show_steps(steps)
