@@ -2,7 +2,8 @@
 
 Pure. Two clocks: the idle timeout, which requests push ahead (Redis keeps it, as the key's TTL), and the lifetime,
 which nothing pushes.
-Stored as JSON of exactly the known fields; anything else is not a session (C-51).
+Stored as JSON of exactly the known fields; anything else is not a session (C-51). Fields of later releases are optional
+and left out where they say nothing, so that old records are read by new workers.
 """
 
 import json
@@ -20,12 +21,14 @@ _FIELDS: Final = frozenset(
     {"v", "host", "app", "sid", "identity", "provider_sid", "auth_time", "acr"}
     | {"created_at", "idle", "lifetime", "id_token", "access_token", "refresh_token"}
 )
+_ADDED: Final = frozenset({"access_expires_at", "access_lifetime"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """`key_host` is the host that issued it, `sid` a random public handle, not derived from the cookie's value.
 
+    `access_expires_at` and `access_lifetime` are the access token's; None: nobody said, or nobody needs to know.
     Tokens stay out of `repr`, and so out of tracebacks (C-48).
     """
 
@@ -42,6 +45,8 @@ class Session:
     id_token: str | None = field(default=None, repr=False)
     access_token: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
+    access_expires_at: datetime | None = None
+    access_lifetime: timedelta | None = None
 
     @property
     def expires_at(self) -> datetime:
@@ -76,6 +81,10 @@ def encode(session: Session) -> bytes:
         "access_token": session.access_token,
         "refresh_token": session.refresh_token,
     }
+    if session.access_expires_at is not None:
+        document["access_expires_at"] = (session.access_expires_at - _EPOCH) // _MICROSECOND
+    if session.access_lifetime is not None:
+        document["access_lifetime"] = session.access_lifetime // _MICROSECOND
     encoded = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     if len(encoded) > MAX_ENCODED:
         raise ValueError("the session is too large to be stored")
@@ -89,7 +98,7 @@ def decode(encoded: bytes) -> Session:
         raise ValueError("too large")
     try:
         document = json.loads(encoded)
-        if not isinstance(document, dict) or document.keys() != _FIELDS or document["v"] is not VERSION:
+        if not isinstance(document, dict) or document.keys() - _ADDED != _FIELDS or document["v"] is not VERSION:
             raise ValueError("not a session of this version")
         return _session(document)
     except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
@@ -97,14 +106,13 @@ def decode(encoded: bytes) -> Session:
 
 
 def _session(document: dict[str, Any]) -> Session:
-    auth_time = document["auth_time"]
     return Session(
         key_host=_text(document["host"]),
         app=_text(document["app"]),
         sid=_text(document["sid"]),
         identity=Identity.from_json(document["identity"]),
         provider_sid=_maybe_text(document["provider_sid"]),
-        auth_time=None if auth_time is None else _EPOCH + _microseconds(auth_time),
+        auth_time=_maybe_time(document["auth_time"]),
         acr=_maybe_text(document["acr"]),
         created_at=_EPOCH + _microseconds(document["created_at"]),
         idle=_microseconds(document["idle"]),
@@ -112,6 +120,8 @@ def _session(document: dict[str, Any]) -> Session:
         id_token=_maybe_text(document["id_token"]),
         access_token=_maybe_text(document["access_token"]),
         refresh_token=_maybe_text(document["refresh_token"]),
+        access_expires_at=_maybe_time(document.get("access_expires_at")),
+        access_lifetime=_microseconds(document["access_lifetime"]) if "access_lifetime" in document else None,
     )
 
 
@@ -123,6 +133,10 @@ def _text(value: object) -> str:
 
 def _maybe_text(value: object) -> str | None:
     return None if value is None else _text(value)
+
+
+def _maybe_time(value: object) -> datetime | None:
+    return None if value is None else _EPOCH + _microseconds(value)
 
 
 def _microseconds(value: object) -> timedelta:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,15 @@ def test_a_stored_session_reads_back_as_it_was() -> None:
     )  # fmt: skip
     assert decode(encode(full)) == full
     assert decode(encode(bare)) == bare
+
+
+def test_a_record_without_the_fields_of_later_releases_is_still_a_session() -> None:
+    """A rolling upgrade loses nobody."""
+    timed = a_session(access_expires_at=NOON, access_lifetime=timedelta(minutes=5))
+    assert decode(encode(timed)) == timed
+    older = json.loads(encode(timed))
+    del older["access_expires_at"], older["access_lifetime"]
+    assert decode(json.dumps(older).encode()) == replace(timed, access_expires_at=None, access_lifetime=None)
 
 
 def test_a_session_lives_until_its_idle_timeout_or_the_end_of_its_lifetime_whichever_is_first() -> None:
