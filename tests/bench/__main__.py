@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import cores, needs
+from tests.bench import cores, instructions, needs
 from tests.bench.children import BenchFailed
 from tests.bench.load import Load
 from tests.bench.measuring import Plan
@@ -50,6 +50,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
     parser.add_argument("--seconds", type=float, help="how long a load lasts (2 or 3)")
     parser.add_argument("--profile", action="store_true", help="instead of rows: where a worker's time goes")
+    parser.add_argument(
+        "--instructions", action="store_true", help="instead of times: instructions a request (callgrind); no noise"
+    )
     given = parser.parse_args()
     unknown = [name for name in given.rows if name not in MENU]
     if unknown:
@@ -109,11 +112,27 @@ def profiled(names: Sequence[str]) -> int:
     return profile(row.load if row is not None else Load(), MENU[name][0], misses=row is None)
 
 
+def counted(names: Sequence[str]) -> int:
+    """Instructions of one Doorward for each named row: `page`, unless others are named."""
+    chosen = {row.name: row for row in ROWS}
+    for name in names or ["page"]:
+        if name not in chosen and name != "miss":
+            raise BenchFailed(f"instructions are not counted for {name}")
+    with Stage() as stage:
+        for name in names or ["page"]:
+            load, door = (Load(), "door") if name == "miss" else chosen[name].door_load()
+            lines = instructions.measure(stage, door, load, f"{name}: {MENU[name][0]}", misses=name == "miss")
+            print(*lines, sep="\n", flush=True)
+    return 0
+
+
 def main() -> int:
     given = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        needs.provide(profile=given.profile)
+        needs.provide(profile=given.profile or given.instructions)
+        if given.instructions:
+            return counted(given.rows)
         return profiled(given.rows) if given.profile else run(given)
     except BenchFailed as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -42,7 +42,9 @@ def listens(port: int) -> bool:
 class Child:
     """One program; what it writes to standard error is in `errors`, standard output in `output`."""
 
-    def __init__(self, name: str, command: Sequence[str | Path], folder: Path, on: set[int]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str | Path], folder: Path, on: set[int], pass_fds: Sequence[int] = ()
+    ) -> None:
         self.name = name
         self.errors, self.output = folder / f"{name}.err", folder / f"{name}.out"
         with self.errors.open("wb") as errors, self.output.open("wb") as output:
@@ -52,6 +54,7 @@ class Child:
                 stdout=output,
                 stderr=errors,
                 preexec_fn=partial(_settle, on),
+                pass_fds=pass_fds,
             )
 
     @property

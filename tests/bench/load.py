@@ -15,7 +15,7 @@ from tests.bench.parties import HOST
 from tests.bench.peers import program
 
 _SPARE_SECONDS: Final = 15  # wrk stops by its own clock; this is for one that does not
-_COOKIE: Final = "doorward_session="
+COOKIE: Final = "doorward_session="
 
 # As Chromium sends it, less what `Load` says itself.
 NAVIGATION: Final = (("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
@@ -109,7 +109,7 @@ def _script(load: Load, cookie: str) -> str:
         body=f'wrk.body = string.rep("x", {load.body})' if load.body else "",
     )
     if load.tokens is not None:
-        head = f"{load.method} {load.path} HTTP/1.1\r\nHost: {HOST}\r\nCookie: {_COOKIE}"
+        head = f"{load.method} {load.path} HTTP/1.1\r\nHost: {HOST}\r\nCookie: {COOKIE}"
         text += _ROTATING.format(head=json.dumps(head), file=json.dumps(str(load.tokens)))
     return text
 
@@ -140,18 +140,21 @@ def run_wrk(load: Load, port: int, cookie: str, seconds: float, folder: Path) ->
     )
 
 
-def ask_once(load: Load, port: int, cookie: str) -> tuple[int, bytes]:
-    """The status and body of one such request, on a connection of its own."""
-    fields = [("Host", HOST), *load.fields, ("Connection", "close")]
+def request_bytes(load: Load, cookie: str, *more: tuple[str, str]) -> bytes:
+    """One such request, with `more` fields."""
+    fields = [("Host", HOST), *load.fields, *more]
     fields += [("Cookie", cookie)] if cookie and load.signed_in else []
     fields += [("Content-Length", str(load.body))] if load.body else []
-    head = (
-        f"{load.method} {load.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
-    )
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"{load.method} {load.path} HTTP/1.1\r\n{lines}\r\n".encode() + b"x" * load.body
+
+
+def ask_once(load: Load, port: int, cookie: str) -> tuple[int, bytes]:
+    """The status and body of one such request, on a connection of its own."""
     answer = b""
     end = time.monotonic() + 10
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        sock.sendall(head.encode() + b"x" * load.body)
+        sock.sendall(request_bytes(load, cookie, ("Connection", "close")))
         while data := sock.recv(65536):
             answer += data
             if time.monotonic() > end:

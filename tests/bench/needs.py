@@ -13,7 +13,7 @@ from tests.bench.children import BenchFailed
 from tests.bench.peers import program
 
 _ALWAYS = {"nginx": "nginx-light", "wrk": "wrk", "haproxy": "haproxy"}
-_PROFILE = {"strace": "strace", "perf": "linux-perf"}
+_PROFILE = {"strace": "strace", "perf": "linux-perf", "valgrind": "valgrind"}
 
 
 def missing(*, profile: bool) -> list[str]:

@@ -60,6 +60,11 @@ class Row:
         verdicts = [goal.judge(self.name, samples) for goal in self.goals]
         return Result(compared(samples), [verdict for verdict in verdicts if verdict is not None])
 
+    def door_load(self) -> tuple[Load, str]:
+        """What is asked of which Doorward."""
+        (name,) = [name for name in ("logging", "trusting", "door") if name in self.targets][:1]
+        return self.loads.get(name, self.load), name
+
     def _put(self, stage: Stage, plan: Plan, target: Target) -> Outcome:
         return run_wrk(self._load(target), target.port, target.cookie, plan.lasting(self.seconds), stage.folder)
 

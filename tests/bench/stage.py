@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,13 @@ from tests.bench.load import Load, ask_once
 from tests.bench.parties import EMAIL, sign_in
 
 _DOORS: Final = ("door", "logging", "trusting")
+#: What makes each of them other than the first.
+SECTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "door": {},
+    "logging": {"log": {"access": True}},
+    "trusting": {"trusted_proxies": ["127.0.0.1/32"]},
+    "pair": {"workers": 2},
+}
 LABELS: Final = {
     "direct": "the upstream itself",
     "nginx": "nginx, plain proxy",
@@ -99,15 +106,8 @@ class Stage:
 
     def open_door(self, name: str) -> Doorward:
         """A Doorward of its own, ready."""
-        on = cores.MEASURED
-        sections: dict[str, Any] = {}
-        if name == "logging":
-            sections = {"log": {"access": True}}
-        elif name == "trusting":
-            sections = {"trusted_proxies": ["127.0.0.1/32"]}
-        elif name == "pair":
-            on, sections = cores.BOTH, {"workers": 2}
-        door = Doorward(name, self.house, self.folder, on=on, **sections)
+        on = cores.BOTH if name == "pair" else cores.MEASURED
+        door = Doorward(name, self.house, self.folder, on=on, **SECTIONS.get(name, {}))
         self._keep(door.child)
         return door.wait_ready()
 
