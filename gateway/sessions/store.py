@@ -7,6 +7,10 @@ session (C-43, C-51).
 Keys under the prefix: `s:<hash of token>` the record, its TTL the idle timeout; `sub:<mark>` and `psid:<mark>` the
 record keys of a person and of a session at the provider, scored by when they end; `used:<hash>` login attempts that
 were consumed. Needs Redis 7 or any Valkey (PEXPIRE GT).
+
+On a cluster each key is somewhere else: no command names two of them, and a pipeline whose keys differ has no order and
+may be done in part. So whatever must happen first (a session's index before the session, its record's end before that of its
+index) is a step of its own.
 """
 
 import hashlib
@@ -98,34 +102,33 @@ class SessionStore:
             record = self._seal(key, session)
         except ValueError as error:
             raise SignInFailed("session_too_large", str(error)) from error
+        await self._operations.run(self._issue(key, record, session, replaces))
+        return token
+
+    async def _issue(self, key: str, record: bytes, session: Session, replaces: str | None) -> None:
         now = self._now()
         life = session.lifetime + _CLOCKS_DIFFER
+        # The index first: a session that an interruption left behind can still be found and ended.
         pipe = self._redis.pipeline(transaction=False)
-        # The index first: a session that an interrupted pipeline left behind can still be found and ended.
         for name, *_ in self._indexes_of(session):
             pipe.zremrangebyscore(name, "-inf", (now - _CLOCKS_DIFFER).timestamp())
             pipe.zadd(name, {key: session.expires_at.timestamp()})
             pipe.pexpire(name, life, nx=True)
             pipe.pexpire(name, life, gt=True)
+        _all_done(await pipe.execute(raise_on_error=False))
+        pipe = self._redis.pipeline(transaction=False)
         pipe.set(self._name(key), record, px=max(session.ttl(now), _MILLISECOND))
         if replaces is not None:
             # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
             pipe.delete(self._name(replaces))
-        for reply in await self._operations.run(pipe.execute(raise_on_error=False)):
-            if isinstance(reply, Exception):
-                raise unavailable(reply) from reply
-        return token
+        _all_done(await pipe.execute(raise_on_error=False))
 
     async def fetch(self, key: str, host: str, app: str) -> Stored | None:
         """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
         return await self._operations.run(self._fetch(key, host, app))
 
     async def _fetch(self, key: str, host: str, app: str) -> Stored | None:
-        name = self._name(key)
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.getrange(name, 0, _MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
-        pipe.pttl(name)
-        record, left = _checked(await pipe.execute(raise_on_error=False))
+        record, left = await self._read(self._name(key))
         session = self._open(key, record)
         # SECURITY: a session counts only under the host and app that issued it (C-09).
         if session is None or session.key_host != host or session.app != app:
@@ -134,6 +137,14 @@ class SessionStore:
         # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.
         ttl = min(left * _MILLISECOND, session.idle, remaining)
         return Stored(session, ttl, remaining) if ttl > timedelta(0) else None
+
+    async def _read(self, name: str) -> tuple[object, int]:
+        """A record and its TTL in milliseconds: the one place that says how a session is read."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.getrange(name, 0, _MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
+        pipe.pttl(name)
+        record, left = _checked(await pipe.execute(raise_on_error=False))
+        return record, left
 
     async def touch(self, ttls: Mapping[str, timedelta]) -> None:
         """Let these records live `ttl` from now where they exist and would end sooner. Raises StoreUnavailable."""
@@ -190,15 +201,19 @@ class SessionStore:
                 pipe.getrange(self._name(key), 0, _MAX_RECORD)
             records = _checked(await pipe.execute(raise_on_error=False))
             pipe = self._redis.pipeline(transaction=False)
-            for key, record in zip(batch, records, strict=True):
+            for key in batch:
                 pipe.delete(self._name(key))
-                session = self._open(key, record)
-                if session is not None:
-                    ended.append(session)
-                    for names in self._indexes_of(session):
-                        for name in names:
-                            pipe.zrem(name, key)
             _checked(await pipe.execute(raise_on_error=False))
+            opened = [(key, self._open(key, record)) for key, record in zip(batch, records, strict=True)]
+            sessions = [(key, session) for key, session in opened if session is not None]
+            # The indexes last: what could not be ended can still be found.
+            pipe = self._redis.pipeline(transaction=False)
+            for key, session in sessions:
+                for names in self._indexes_of(session):
+                    for name in names:
+                        pipe.zrem(name, key)
+            _checked(await pipe.execute(raise_on_error=False))
+            ended += [session for _, session in sessions]
         return ended
 
     def _name(self, key: str) -> str:
@@ -245,6 +260,13 @@ def _checked(replies: list[Any]) -> list[Any]:
         elif isinstance(reply, Exception):
             raise unavailable(reply) from reply
     return replies
+
+
+def _all_done(replies: list[Any]) -> None:
+    """Raises StoreUnavailable when a command of the pipeline was refused."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise unavailable(reply) from reply
 
 
 def _take(data: bytes) -> tuple[str, bytes]:
