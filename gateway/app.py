@@ -42,6 +42,7 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, connect_for_pushes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
+from gateway.sessions.marks import Marks
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
 from gateway.tls import server_tls, watch_certificate
@@ -197,6 +198,7 @@ class Worker:
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,
+            marks=Marks(self.redis, prefix),
             signer=signer,
             now=utc_now,
         )

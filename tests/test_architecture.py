@@ -37,6 +37,7 @@ DOORS = {
         "gateway.sessions.store",
         "gateway.sessions.client",
         "gateway.sessions.cache",
+        "gateway.sessions.marks",
         "gateway.leases",
         "gateway.app",
     ),

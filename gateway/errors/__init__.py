@@ -52,6 +52,7 @@ from gateway.errors.signing_in import (
     SignInExpired,
     SignInFailed,
     TooManyRedirects,
+    UnknownIssuer,
 )
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "TargetTooLong",
     "TooManyRedirects",
     "UnknownHost",
+    "UnknownIssuer",
     "UntrustedPeer",
     "UpgradeRequired",
     "UpstreamFault",

@@ -62,6 +62,14 @@ class TooManyRedirects(SignInFailed):
     message = "You were sent to the sign-in page several times without a session being kept."
 
 
+class UnknownIssuer(BadRequest):
+    """A login that was begun elsewhere, for a provider that is not ours."""
+
+    code = "unknown_issuer"
+    title = "This sign-in was begun for another sign-in page"
+    message = "The link that brought you here names a sign-in page that this site does not use."
+
+
 class ProviderUnavailable(Refusal):
     status = 503
     code = "provider_unavailable"

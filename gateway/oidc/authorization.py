@@ -92,6 +92,7 @@ def authorization_url(
     scopes: Sequence[str],
     attempt: LoginAttempt,
     prompt: str | None = None,
+    login_hint: str | None = None,
 ) -> str:
     parameters = [
         ("response_type", "code"),
@@ -105,6 +106,8 @@ def authorization_url(
     ]
     if prompt:
         parameters.append(("prompt", prompt))
+    if login_hint:
+        parameters.append(("login_hint", login_hint))
     if attempt.max_age is not None:
         parameters.append(("max_age", str(attempt.max_age)))
     if attempt.acr:

@@ -6,6 +6,7 @@
     client     connections to Redis, and one way to use them that no cancellation can harm
     store      the records in Redis: sealed, found by the hash of the cookie's token, indexed by person
     recheck    what is asked about a person at each token refresh
+    marks      what is done once, and repeated until it was
     tracking   the connection on which Redis says which records changed
     live       one session in a worker's memory
     touches    idle timeouts on their way to Redis, at most once a minute a session

@@ -21,7 +21,7 @@ _FIELDS: Final = frozenset(
     {"v", "host", "app", "sid", "identity", "provider_sid", "auth_time", "acr"}
     | {"created_at", "idle", "lifetime", "id_token", "access_token", "refresh_token"}
 )
-_ADDED: Final = frozenset({"access_expires_at", "access_lifetime"})
+_ADDED: Final = frozenset({"access_expires_at", "access_lifetime", "address"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Session:
     """`key_host` is the host that issued it, `sid` a random public handle, not derived from the cookie's value.
 
     `access_expires_at` and `access_lifetime` are the access token's; None: nobody said, or nobody needs to know.
-    Tokens stay out of `repr`, and so out of tracebacks (C-48).
+    `address` is the client's at the sign-in. Tokens stay out of `repr`, and so out of tracebacks (C-48).
     """
 
     key_host: str
@@ -47,6 +47,7 @@ class Session:
     refresh_token: str | None = field(default=None, repr=False)
     access_expires_at: datetime | None = None
     access_lifetime: timedelta | None = None
+    address: str | None = None
 
     @property
     def expires_at(self) -> datetime:
@@ -85,6 +86,8 @@ def encode(session: Session) -> bytes:
         document["access_expires_at"] = (session.access_expires_at - _EPOCH) // _MICROSECOND
     if session.access_lifetime is not None:
         document["access_lifetime"] = session.access_lifetime // _MICROSECOND
+    if session.address is not None:
+        document["address"] = session.address
     encoded = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     if len(encoded) > MAX_ENCODED:
         raise ValueError("the session is too large to be stored")
@@ -122,6 +125,7 @@ def _session(document: dict[str, Any]) -> Session:
         refresh_token=_maybe_text(document["refresh_token"]),
         access_expires_at=_maybe_time(document.get("access_expires_at")),
         access_lifetime=_microseconds(document["access_lifetime"]) if "access_lifetime" in document else None,
+        address=_maybe_text(document.get("address")),
     )
 
 

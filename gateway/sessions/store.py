@@ -39,6 +39,14 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _CLOCKS_DIFFER: Final = timedelta(hours=1)  # index entries are kept this much longer: another gateway's clock may lag
 
 
+def _whichever(session: Session) -> bool:
+    return True
+
+
+def _has_no_sid(session: Session) -> bool:
+    return session.provider_sid is None
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case."""
@@ -164,9 +172,15 @@ class SessionStore:
         ended = await self._operations.run(self._revoke([key]))
         return ended[0] if ended else None
 
-    async def revoke_person(self, issuer: str, subject: str) -> list[Session]:
-        """End all sessions of a person on every app. Raises StoreUnavailable."""
-        return await self._operations.run(self._revoke_indexed(self._index_names("sub", issuer, subject)))
+    async def revoke_many(self, keys: Sequence[str]) -> list[Session]:
+        """The same for several, by key; what no key opens is deleted too. Raises StoreUnavailable."""
+        return await self._operations.run(self._revoke(keys))
+
+    async def revoke_person(self, issuer: str, subject: str, *, only_without_sid: bool = False) -> list[Session]:
+        """End all sessions of a person on every app, or those without a provider `sid`. Raises StoreUnavailable."""
+        names = self._index_names("sub", issuer, subject)
+        meant = _has_no_sid if only_without_sid else _whichever
+        return await self._operations.run(self._revoke_indexed(names, meant))
 
     async def revoke_provider_session(self, issuer: str, provider_sid: str) -> list[Session]:
         """End all sessions that began in one session at the provider (its `sid`). Raises StoreUnavailable."""
@@ -185,14 +199,16 @@ class SessionStore:
         """Raises StoreUnavailable."""
         await self._operations.run(self._redis.ping())
 
-    async def _revoke_indexed(self, names: Sequence[str]) -> list[Session]:
+    async def _revoke_indexed(
+        self, names: Sequence[str], meant: Callable[[Session], bool] = _whichever
+    ) -> list[Session]:
         keys: list[str] = []
         for name in names:
             members: Any = await self._redis.zrange(name, 0, -1)
             keys += [member.decode() for member in members if _KEY.fullmatch(member)]
-        return await self._revoke(list(dict.fromkeys(keys)))
+        return await self._revoke(list(dict.fromkeys(keys)), meant)
 
-    async def _revoke(self, keys: Sequence[str]) -> list[Session]:
+    async def _revoke(self, keys: Sequence[str], meant: Callable[[Session], bool] = _whichever) -> list[Session]:
         ended: list[Session] = []
         for start in range(0, len(keys), _BATCH):
             batch = keys[start : start + _BATCH]
@@ -200,12 +216,12 @@ class SessionStore:
             for key in batch:
                 pipe.getrange(self._name(key), 0, _MAX_RECORD)
             records = _checked(await pipe.execute(raise_on_error=False))
+            opened = [(key, self._open(key, record)) for key, record in zip(batch, records, strict=True)]
+            sessions = [(key, session) for key, session in opened if session is not None and meant(session)]
             pipe = self._redis.pipeline(transaction=False)
-            for key in batch:
+            for key in [key for key, _ in sessions] + [key for key, session in opened if session is None]:
                 pipe.delete(self._name(key))
             _checked(await pipe.execute(raise_on_error=False))
-            opened = [(key, self._open(key, record)) for key, record in zip(batch, records, strict=True)]
-            sessions = [(key, session) for key, session in opened if session is not None]
             # The indexes last: what could not be ended can still be found.
             pipe = self._redis.pipeline(transaction=False)
             for key, session in sessions:

@@ -24,6 +24,7 @@ from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.marks import Marks
 from gateway.sessions.store import SessionStore
 from gateway.sites import OWN_JWKS, AppRoute, Site
 from gateway.web.asked import Asked, read_request
@@ -58,6 +59,7 @@ class WebParts:
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
     cache: SessionCache
+    marks: Marks
     signer: AssertionSigner
     now: Callable[[], datetime]
 
@@ -75,7 +77,7 @@ def build_app(parts: WebParts) -> web.Application:
 def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     """Each path of ours, and what answers each method. HEAD is named where asking changes nothing."""
     sessions = BrowserSessions(store=parts.store, cache=parts.cache, audit=parts.audit)
-    start = Start(parts.sign_in)
+    start = Start(parts.sign_in, parts.openid.authority_url)
     callback = Callback(
         openid=parts.openid,
         registration=parts.registration,
@@ -102,11 +104,16 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     signed_out = SignedOut(ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
     back = BackChannelLogout(
-        openid=parts.openid, provider=parts.provider, store=parts.store, audit=parts.audit, now=parts.now
+        openid=parts.openid,
+        provider=parts.provider,
+        store=parts.store,
+        marks=parts.marks,
+        audit=parts.audit,
+        now=parts.now,
     )
     front = FrontChannelLogout(sessions=sessions, provider=parts.provider, audit=parts.audit)
     return {
-        "/oauth2/start": {"GET": start, "HEAD": start},
+        "/oauth2/start": {"GET": start, "HEAD": start, "POST": start},
         "/oauth2/callback": {"GET": callback},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
         SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},

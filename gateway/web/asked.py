@@ -51,6 +51,11 @@ class Asked:
         return None if value is None else value.decode("latin-1")
 
     @property
+    def client(self) -> str | None:
+        """The client's address, as the data plane wrote it: what a client says of itself was taken out."""
+        return self.field(b"x-real-ip")
+
+    @property
     def token(self) -> str | None:
         """The session token of this browser, None when there is none or more than one."""
         return self.site.cookie.find(self.cookies)

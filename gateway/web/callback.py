@@ -144,6 +144,7 @@ class Callback:
             id_token=signed_in.id_token,
             access_token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
+            address=asked.client,
         )
 
     def _tell(self, asked: Asked, refusal: Refusal) -> None:

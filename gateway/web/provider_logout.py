@@ -5,8 +5,6 @@ Redis. The front channel is a page in a frame: it ends nothing but the sign-in t
 OpenID Connect Back-Channel Logout 1.0, Front-Channel Logout 1.0.
 """
 
-import asyncio
-import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,9 +14,10 @@ from urllib.parse import urlsplit
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config import schema
-from gateway.errors import LogoutTokenInvalid, Refusal, StoreUnavailable
+from gateway.errors import LogoutTokenInvalid, Refusal
 from gateway.oidc.logout import LogoutClaims, receive_logout_token
 from gateway.oidc.provider import Provider
+from gateway.sessions.marks import Marks
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.web.asked import Asked, parse_form
@@ -28,8 +27,6 @@ from gateway.web.pages import Page, as_json
 log = logging.getLogger("doorward.web")
 
 LONGEST_TOKEN: Final = 64 * 1024
-_TRIES: Final = 3
-_BETWEEN_TRIES: Final = 0.3
 
 
 class BackChannelLogout:
@@ -41,49 +38,49 @@ class BackChannelLogout:
         openid: schema.OpenID,
         provider: Provider,
         store: SessionStore,
+        marks: Marks,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
         self._openid = openid
         self._provider = provider
         self._store = store
+        self._marks = marks
         self._audit = audit
         self._now = now
 
     async def __call__(self, asked: Asked) -> Page:
         try:
             claims = await receive_logout_token(_logout_token(asked), self._provider, self._openid, self._now())
-            await self._use_up(claims)
+            ended = await self._end_once(claims)
         except LogoutTokenInvalid as refusal:
             log.warning("logout token refused: %s (%s) request %s", refusal.reason, refusal.detail, asked.request_id)
             return as_json(400, {"error": "invalid_request", "error_description": f"logout_token: {refusal.reason}"})
-        ended = await self._end(claims)
         tell_revoked(self._audit, ended, by="backchannel", request_id=asked.request_id)
         self._audit.event(
             audit.LOGOUT, app=asked.route.name, request_id=asked.request_id, kind="backchannel", sessions=len(ended)
         )
         return as_json(200, {})
 
-    async def _use_up(self, claims: LogoutClaims) -> None:
-        """Raises LogoutTokenInvalid for a token that was here before."""
-        name = hashlib.sha256(f"{claims.issuer}\n{claims.jti}".encode()).hexdigest()
+    async def _end_once(self, claims: LogoutClaims) -> list[Session]:
+        """Raises LogoutTokenInvalid for a token that did its work before; StoreUnavailable, and then the provider's repeat does it."""
+        name = f"logout\n{claims.issuer}\n{claims.jti}"
         # SECURITY: a replayed logout token would end the sessions that the person began since (A-31).
         keep = max(claims.exp - self._now() + 2 * self._openid.clock_skew, timedelta(minutes=2))
-        if not await self._store.consume(f"logout:{name}", keep):
+        if not await self._marks.begin(name, keep):
             raise LogoutTokenInvalid("replayed")
+        ended = await self._end(claims)
+        await self._marks.finish(name, keep)
+        return ended
 
     async def _end(self, claims: LogoutClaims) -> list[Session]:
-        """The token is used up by now, so a hiccup of Redis must not lose it: a few tries, then 503."""
-        for attempt in range(_TRIES):
-            try:
-                if claims.sid is not None:
-                    return await self._store.revoke_provider_session(claims.issuer, claims.sid)
-                return await self._store.revoke_person(claims.issuer, claims.sub or "")
-            except StoreUnavailable:
-                if attempt == _TRIES - 1:
-                    raise
-                await asyncio.sleep(_BETWEEN_TRIES)
-        return []
+        if claims.sid is None:
+            return await self._store.revoke_person(claims.issuer, claims.sub or "")
+        ended = await self._store.revoke_provider_session(claims.issuer, claims.sid)
+        if claims.sub is not None:
+            # SECURITY: a session that was begun without a sid may be the one that is meant: nobody is left in (A-23).
+            ended += await self._store.revoke_person(claims.issuer, claims.sub, only_without_sid=True)
+        return ended
 
 
 def _logout_token(asked: Asked) -> str:

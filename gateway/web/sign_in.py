@@ -1,10 +1,12 @@
 """Begins a login: a LoginAttempt into the browser's cookie, the browser to the provider.
 
 For `/oauth2/start`, and for the data plane when a stranger opens a protected page. Nothing is asked of Redis, and an existing session is
-left alone: the callback replaces it (C-06, C-49). The caller of `/oauth2/start` chooses where to land and whether to choose another
-account, never scopes or `acr_values`.
+left alone: the callback replaces it (C-06, C-49). The caller of `/oauth2/start` chooses where to land, whether to choose another account
+and whom to suggest, never scopes or `acr_values`. `/oauth2/start` is the client's `initiate_login_uri` as well: the provider's own page, or
+a third party, begins a login with `iss`, `target_link_uri` and `login_hint` (OpenID Connect Core 1.0 section 4).
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,18 +16,19 @@ from urllib.parse import quote
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config import schema
-from gateway.errors import SignInDisabled, TooManyRedirects
+from gateway.errors import Refusal, SignInDisabled, TooManyRedirects, UnknownIssuer
 from gateway.oidc.authorization import authorization_url, new_attempt
 from gateway.oidc.provider import Provider
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sites import AppRoute, Site
-from gateway.web.asked import Asked
+from gateway.web.asked import Asked, parse_form
 from gateway.web.attempts import AttemptCookies, Rounds
 from gateway.web.pages import Page, Pages, redirect
 from gateway.web.return_to import ReturnGuard
 
 PROMPTS: Final = frozenset({"select_account", "login"})
+_LONGEST_HINT: Final = 254
 # Where `select_account` shows the accounts to choose from. Elsewhere it may be an error, and `login` asks anew everywhere.
 _SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.microsoftonline.com/")
 
@@ -66,6 +69,7 @@ class SignIn:
         max_age: int | None = None,
         acr: tuple[str, ...] = (),
         prompt: str | None = None,
+        login_hint: str | None = None,
     ) -> Page:
         """The redirect to the provider: 302, or 303 so that a method and a body never reach it (A-75); the loop page instead of
         one redirect too many. `return_to` is a path on `host` and is judged once more."""
@@ -87,12 +91,11 @@ class SignIn:
             self._openid.scopes,
             attempt,
             understood_prompt(prompt, metadata.issuer),
+            login_hint,
         )
         self._audit.event(audit.LOGIN_STARTED, app=app.name, request_id=request_id)
-        # SECURITY: 307 or 308 would post a person's form to the provider (A-75).
-        status = 302 if method in ("GET", "HEAD") else 303
         kept = self.attempts.keep(attempt, cookies, app)
-        return redirect(status, url, *(("Set-Cookie", value) for value in kept))
+        return redirect(_status(method), url, *(("Set-Cookie", value) for value in kept))
 
     def _loop(self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str) -> Page:
         """Says why, and forgets the rounds, so that `Try again` really tries again."""
@@ -104,25 +107,69 @@ class SignIn:
 
 
 class Start:
-    """`GET /oauth2/start?rd=`."""
+    """`GET, POST /oauth2/start?rd=`, or `?iss=&target_link_uri=&login_hint=` from elsewhere."""
 
-    def __init__(self, sign_in: SignIn) -> None:
+    def __init__(self, sign_in: SignIn, issuer: str) -> None:
         self._sign_in = sign_in
+        self._issuer = issuer
 
     async def __call__(self, asked: Asked) -> Page:
-        there = self._sign_in.guard.destination(asked.param("rd"), asked.route.host)
-        prompt = asked.param("prompt")
+        """Raises UnknownIssuer for a login that another provider begins."""
+        said = _Said(asked)
+        # SECURITY: whoever begins a login elsewhere names the provider; only ours is ever asked (A-34).
+        if said.has("iss") and said.one("iss") != self._issuer:
+            raise UnknownIssuer("iss is not openid.authority_url")
+        wanted = said.one("target_link_uri") if said.has("iss") and not said.has("rd") else said.one("rd")
+        there = self._sign_in.guard.destination(wanted, asked.route.host)
+        prompt, hint = said.one("prompt"), _hint(said.one("login_hint"))
         if there.origin is not None:
-            return redirect(302, there.origin + start_url(there.path, prompt if prompt in PROMPTS else None))
+            prompt = prompt if prompt in PROMPTS else None
+            return redirect(_status(asked.head.method), there.origin + start_url(there.path, prompt, hint))
         return self._sign_in.begin(
-            asked.route, asked.route.host, there.path, asked.cookies, asked.request_id, prompt=prompt
+            asked.route,
+            asked.route.host,
+            there.path,
+            asked.cookies,
+            asked.request_id,
+            method=asked.head.method,
+            prompt=prompt,
+            login_hint=hint,
         )
 
 
-def start_url(return_to: str, prompt: str | None = None) -> str:
+class _Said:
+    """The parameters of the query, and of the form of a POST."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._params = [*asked.params]
+        if asked.head.method == "POST" and asked.body:
+            with contextlib.suppress(Refusal):
+                self._params += parse_form(asked.body.decode("ascii", "replace"))
+
+    def has(self, name: str) -> bool:
+        return any(key == name for key, _ in self._params)
+
+    def one(self, name: str) -> str | None:
+        """The one value; None when it is missing or repeated."""
+        found = [value for key, value in self._params if key == name]
+        return found[0] if len(found) == 1 else None
+
+
+def _hint(text: str | None) -> str | None:
+    """Whom to suggest at the provider: a short printable text, or nobody."""
+    return text if text and len(text) <= _LONGEST_HINT and text.isprintable() else None
+
+
+def _status(method: str) -> int:
+    # SECURITY: 307 or 308 would post a person's form to the provider (A-75).
+    return 302 if method in ("GET", "HEAD") else 303
+
+
+def start_url(return_to: str, prompt: str | None = None, login_hint: str | None = None) -> str:
     """The path that begins a login which ends on `return_to`."""
     parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
     parameters += [] if prompt is None else ["prompt=" + prompt]
+    parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
     return "/oauth2/start" + ("?" + "&".join(parameters) if parameters else "")
 
 

@@ -30,6 +30,7 @@ from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.client import connect_for_pushes
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.marks import Marks
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sites import Site
@@ -153,6 +154,7 @@ class Office:
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
             cache=self.cache,
+            marks=Marks(self.redis, self.prefix),
             signer=AssertionSigner(self.ring.raw),
             now=self.clock.now,
         )

@@ -31,6 +31,7 @@ class FlakyLink:
 
         `delay`: seconds that each piece waits, in either direction. `stall()`: pieces stop on their way, connections stay.
         `cut()`: all connections are reset. `refuse()`: new ones are reset too. `restore()`: all is well again.
+        `refuse_after(word)`: as if the server died right after the command that holds `word`.
     """
 
     def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
@@ -42,6 +43,7 @@ class FlakyLink:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._refusing = False
+        self._last_word: bytes | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -76,6 +78,9 @@ class FlakyLink:
         self._refusing = True
         self.cut()
 
+    def refuse_after(self, word: bytes) -> None:
+        self._last_word = word
+
     def restore(self) -> None:
         self._refusing = False
         self._flowing.set()
@@ -97,7 +102,7 @@ class FlakyLink:
         both = {writer, far_writer}
         self._writers |= both
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer, asked=True), self._pump(far_reader, writer))
         finally:
             self._writers -= both
             for end in both:
@@ -108,9 +113,14 @@ class FlakyLink:
             return await asyncio.open_unix_connection(self._target.path)
         return await asyncio.open_connection(self._target.hostname, self._target.port)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asked: bool = False) -> None:
         with suppress(OSError):
             while piece := await reader.read(65536):
+                if asked and self._last_word == b"":
+                    self._last_word = None
+                    self.refuse()
+                if asked and self._last_word and self._last_word in piece:
+                    self._last_word = b""  # said; what is asked next finds nobody
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._flowing.wait()

@@ -37,7 +37,7 @@ async def test_a_path_that_is_not_there_is_404(office: Office, path: str) -> Non
 @pytest.mark.parametrize(
     ("path", "method", "allow"),
     [
-        ("/oauth2/start", "POST", "GET, HEAD"),
+        ("/oauth2/start", "PUT", "GET, HEAD, POST"),
         ("/oauth2/sign_out", "DELETE", "GET, HEAD, POST"),
         ("/oauth2/signed_out", "POST", "GET, HEAD"),
         ("/oauth2/userinfo", "POST", "GET, HEAD"),

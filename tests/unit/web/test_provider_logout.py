@@ -13,6 +13,7 @@ from tests.fakes.browser import Answer, Browser
 from tests.fakes.forge import rsa_key
 from tests.fakes.office import COOKIE, Office
 from tests.fakes.provider import ADA
+from tests.fakes.provider import MISSING as NO_SID
 from tests.fakes.waiting import eventually
 from tests.unit.web.conftest import Shaky
 from tests.unit.web.made import DASHBOARD, DASHBOARD_ORIGIN, PORTAL_ORIGIN
@@ -213,6 +214,33 @@ async def test_without_redis_it_never_says_that_it_was_done(shaky: Shaky) -> Non
     assert await is_alive(office, browser)
     assert (await tell(office, sid=sid)).status == 200
     assert not await is_alive(office, browser)
+
+
+async def test_a_token_whose_work_was_broken_off_is_taken_again(shaky: Shaky) -> None:
+    """A-31, D-06: Redis goes away after the token was noted and before the sessions ended; the provider's repeat ends them."""
+    office = shaky.office
+    browser = await signed_in(office)
+    body = urlencode({"logout_token": logout_token(office, sid=await provider_sid(office, browser))})
+    shaky.link.refuse_after(b":once:")
+    assert (await post(office, body)).status == 503
+    shaky.link.restore()
+    assert await is_alive(office, browser)
+    assert (await post(office, body)).status == 200
+    assert not await is_alive(office, browser)
+    again = await post(office, body)
+    assert (again.status, "replayed" in again.text) == (400, True)
+
+
+async def test_a_session_without_a_sid_ends_with_its_person_when_the_token_names_both(office: Office) -> None:
+    """A-23: which of them is meant cannot be known; those that have another sid live on."""
+    office.provider.told.id_token["sid"] = NO_SID
+    bare = await signed_in(office)
+    del office.provider.told.id_token["sid"]
+    browser, phone = await signed_in(office), await signed_in(office)
+    assert (await tell(office, sid=await provider_sid(office, browser), sub="hd-1001")).status == 200
+    assert not await is_alive(office, browser)
+    assert not await is_alive(office, bare)
+    assert await is_alive(office, phone)
 
 
 # --- the front channel ------------------------------------------------------------------------------------------------

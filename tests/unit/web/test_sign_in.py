@@ -1,7 +1,7 @@
 """The way to the provider: what is asked of it, where it leads back to, and when it is not gone at all."""
 
 from collections.abc import Sequence
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -180,6 +180,52 @@ async def test_a_caller_cannot_choose_scopes_or_the_strength_of_a_login(office: 
     assert request.keys() & {"acr_values", "max_age", "prompt"} == set()
     assert "admin" not in request["scope"]
     assert (request["client_id"], request["redirect_uri"]) == ("doorward", f"{PORTAL_ORIGIN}/oauth2/callback")
+
+
+async def test_a_login_that_begins_elsewhere_lands_where_it_wants_and_suggests_a_person(office: Office) -> None:
+    """A-34: the client's initiate_login_uri, by GET and by a form."""
+    said = {"iss": office.provider.issuer, "target_link_uri": "/bookings?x=1", "login_hint": "mia@example.com"}
+    for answer in (
+        await office.browser().open(f"{START}?{urlencode(said)}", follow=False),
+        await office.browser().post_from("https://launchpad.example/", START, urlencode(said).encode()),
+    ):
+        assert answer.status in (302, 303)
+        assert answer.location.startswith(office.provider.issuer + "/authorize?")
+        assert asked(answer.location)["login_hint"] == "mia@example.com"
+    browser = office.browser()
+    await browser.open(f"{START}?{urlencode(said)}", follow=False)
+    await office.choose(browser)
+    assert (await browser.follow()).location == f"{PORTAL_ORIGIN}/bookings?x=1"
+
+
+async def test_a_login_that_begins_elsewhere_goes_on_at_the_host_of_its_target(office: Office) -> None:
+    """A-34."""
+    said = {"iss": office.provider.issuer, "target_link_uri": f"{DASHBOARD_ORIGIN}/members", "login_hint": "mia&x=1"}
+    answer = await office.browser().open(f"{START}?{urlencode(said)}", follow=False)
+    assert answer.location == f"{DASHBOARD_ORIGIN}/oauth2/start?rd=/members&login_hint=mia%26x%3D1"
+
+
+@pytest.mark.parametrize("iss", ["https://evil.example", "", "http://127.0.0.1", "twice"])
+async def test_a_login_that_begins_elsewhere_never_leads_to_another_provider(office: Office, iss: str) -> None:
+    """A-34: a page that says so; nothing is begun."""
+    query = urlencode({"iss": iss}) if iss != "twice" else urlencode([("iss", office.provider.issuer)] * 2)
+    answer = await office.browser().open(f"{START}?{query}&target_link_uri=/bookings", follow=False)
+    assert (answer.status, answer.location, answer.all("Set-Cookie")) == (400, "", [])
+    assert "another sign-in page" in answer.text
+    assert office.events("login.started") == []
+
+
+async def test_a_target_link_uri_leads_nowhere_else_and_chooses_nothing(office: Office) -> None:
+    """A-34, A-50: no other site, no scope, no acr; a hint that no address looks like is left out."""
+    for spelling in spellings(PORTAL)[::40]:
+        said = {"iss": office.provider.issuer, "acr_values": "none", "scope": "admin", "login_hint": "x\r\ny"}
+        browser = office.browser()
+        url = f"{START}?{urlencode(said)}&target_link_uri={percent(spelling)}"
+        request = asked((await browser.open(url, follow=False)).location)
+        assert request.keys() & {"acr_values", "login_hint"} == set()
+        assert "admin" not in request["scope"]
+        await office.choose(browser)
+        assert (await browser.follow()).location.startswith(PORTAL_ORIGIN + "/"), spelling
 
 
 async def test_another_account_can_be_asked_for(office: Office) -> None:
