@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway import audit
@@ -31,6 +31,9 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.refusals import Page
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sites import FORWARD_AUTH, AppRoute, Site
+
+if TYPE_CHECKING:
+    from gateway.proxy.care import Care
 
 _HOST_MEMO: Final = 1024
 
@@ -107,6 +110,7 @@ class Door:
         self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now)
         self.upstream_head = self.heads.upstream
         self.own_head = self.heads.own
+        self.cares: dict[str, Care] = {}  # of the apps that need one
         self._hosts: dict[bytes, Site] = {}
         self._default_port = "443" if parts.config.external_url_scheme == "https" else "80"
         self._run = secrets.token_hex(8)

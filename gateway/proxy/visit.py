@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
 from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn
 from gateway.proxy.access_log import path_as_logged
+from gateway.proxy.care import Care
 from gateway.proxy.door import Connection, Door
 from gateway.proxy.exchange import Client, Exchange
 from gateway.proxy.handed_over import HandedOver
@@ -46,8 +47,8 @@ class Visit:
     """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
 
     __slots__ = (
-        "_attached", "_body", "_cookies", "_host", "_known", "_live", "_others", "_task",
-        "clean", "connection", "door", "exchange", "key", "method", "path", "request_id", "rule", "site", "started",
+        "_attached", "_body", "_care", "_cookies", "_host", "_known", "_live", "_task",
+        "clean", "connection", "door", "exchange", "key", "method", "other_cookies", "path", "request_id", "rule", "site", "started",
     )  # fmt: skip
 
     def __init__(self, connection: Visiting, door: Door) -> None:
@@ -63,8 +64,9 @@ class Visit:
         self.started = 0.0
         self.clean = True  # the request was parsed: the connection may be closed without lingering
         self._host = b""
+        self._care: Care | None = None
         self._cookies: list[bytes] | None = None
-        self._others: list[bytes] = []
+        self.other_cookies: list[bytes] = []
         self._live: LiveSession | None = None
         self._known = False
         self._body: bytes | None = None
@@ -92,6 +94,7 @@ class Visit:
             self.site = None
             site = door.site(request.host)
             self.site, self._host, self._cookies = site, request.host, None
+            self._care = door.cares.get(site.route.name)
         if not door.origin_form(request, site):
             self.path = "*"
             self.connection.respond(ABOUT_THE_SERVER)
@@ -99,11 +102,11 @@ class Visit:
         if request.cookies != self._cookies:
             split = site.cookie.split(request.cookies)
             self.key = door.key_of(split.token) if split.token is not None else None
-            self._others = split.others
+            self.other_cookies = split.others
             self._cookies = request.cookies
         if self.key is not None:
             self._live = door.cache.peek(self.key, site.route.host)
-        self._decide()
+        self.decide()
 
     def finished(self, status: int, size: int) -> None:
         """The request is over."""
@@ -145,31 +148,28 @@ class Visit:
     def live(self) -> LiveSession | None:
         return self._live
 
-    @property
-    def other_cookies(self) -> list[bytes]:
-        return self._others
-
     # --- decisions ---
 
-    def _decide(self) -> None:
+    def decide(self) -> None:
+        """Ask the gate, and do what it says."""
         site, request = self.at_hand()
-        self._act(
-            site, request, self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known)
-        )
+        decision = self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known)
+        self.act(site, request, decision)
 
     def at_hand(self) -> tuple[Site, ParsedRequest]:
         site, request = self.site, self.connection.request
-        assert site is not None
-        assert request is not None
+        assert site is not None and request is not None  # noqa: PT018 - one fact
         return site, request
 
-    def _act(self, site: Site, request: ParsedRequest, decision: Decision) -> None:
+    def act(self, site: Site, request: ParsedRequest, decision: Decision) -> None:
         if type(decision) is Forward:
             self._forward(site, request, decision)
         elif type(decision) is NeedSession:
-            self._later(self._load(decision.key))
+            self.later(self._load(decision.key))
         elif type(decision) is Refuse:
             self.rule, self.path = decision.rule, path_as_logged(request.target)
+            if self._care is not None and self._care.instead(self, site, request, decision):
+                return
             self.door.told_refusal(self, decision.refusal)
             self.connection.refuse(decision.refusal)
         elif type(decision) is SignIn:
@@ -188,18 +188,20 @@ class Visit:
         if request.upgrade == b"websocket":
             validate_handshake(request, site.websocket_origins)
         else:
-            request.upgrade = (
-                None  # any other upgrade is not honoured: the field is left out, the request stands (B-41)
-            )
-        head = door.upstream_head(self, site, request, decision)
+            request.upgrade = None  # any other is not honoured: the field is left out, the request stands (B-41)
+        if self._care is not None:
+            exchange = self._care.exchange(self, site, request, decision)
+            if exchange is None:
+                return  # it is answered in another way, now or later
+        else:
+            head, pool = door.upstream_head(self, site, request, decision), door.pools[site.route.name]
+            exchange = Exchange(self.connection, request, head, pool, site.app.timeouts, door.clock)
         self._live = live
         if live is not None:
             door.cache.touch(live)
             self._attached = live
             door.cache.attach(live, self._session_ended)
-        exchange = self.exchange = Exchange(
-            self.connection, request, head, door.pools[site.route.name], site.app.timeouts, door.clock
-        )
+        self.exchange = exchange
         exchange.draining = door.draining
         exchange.start()
         if self._body is not None:
@@ -219,7 +221,8 @@ class Visit:
 
     # --- what must wait ---
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on in a Task. Refusals that it raises become answers."""
         self.connection.stop_reading()
         self._task = asyncio.get_running_loop().create_task(self._run(work))
 
@@ -233,8 +236,9 @@ class Visit:
             _log.exception("a request could not be judged")
             self.connection.refuse(Refusal("defect"))
         finally:
-            self._task = None
-            self.connection.go_on_reading()
+            if self._task is asyncio.current_task():  # or it goes on in another one
+                self._task = None
+                self.connection.go_on_reading()
 
     def _cancel(self) -> None:
         task, self._task = self._task, None
@@ -246,7 +250,7 @@ class Visit:
         site, _ = self.at_hand()
         self._live = await self.door.cache.load(key, site.route.host, site.route.name)
         self._known = True
-        self._decide()
+        self.decide()
 
     # --- bodies that we read ourselves ---
 
@@ -287,7 +291,7 @@ class Visit:
         if self.key is not None:
             site, _ = self.at_hand()
             self._live, self._known = self.door.cache.peek(self.key, site.route.host), False
-        self._decide()
+        self.decide()
 
     # --- pages of ours ---
 
@@ -301,7 +305,7 @@ class Visit:
         elif self.connection.body_open:
             raise BadRequest("a forward-auth request has no body")
         else:
-            self._later(self._forward_auth(request))
+            self.later(self._forward_auth(request))
 
     async def _forward_auth(self, request: ParsedRequest) -> None:
         self.connection.respond(await self.door.forward_auth(self, request))
