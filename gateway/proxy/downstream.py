@@ -84,6 +84,9 @@ class Downstream(asyncio.Protocol):
             pending, self._pending = self._pending, b""
             self._feed_head(pending + data if pending else data)
 
+    def eof_received(self) -> bool:
+        return self._tunnel is not None and self._tunnel.half_closed(self.transport)
+
     def pause_writing(self) -> None:
         self._full = True
         side = self._tunnel or self.visit.exchange
@@ -101,7 +104,7 @@ class Downstream(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Called now and then by the door: ends what has waited too long."""
         if self._tunnel is not None:
-            self._tunnel.sweep(now - self.visit.idle_seconds())
+            self._tunnel.sweep(now, self.visit.idle_seconds())
         elif self.visit.exchange is not None:
             self.visit.exchange.sweep(now, self.transport.get_write_buffer_size(), self.door.limits)
         elif now <= self._deadline:
@@ -152,8 +155,6 @@ class Downstream(asyncio.Protocol):
             self.expect_body_soon()
         self._buffer = data
         self.go_on_reading()
-
-    # --- bodies ---
 
     @property
     def body_open(self) -> bool:
@@ -304,8 +305,6 @@ class Downstream(asyncio.Protocol):
         self._lingering = True
         self._deadline = self.door.clock() + self.door.idle_timeout
         self.transport.close()
-
-    # --- reading, stopped and gone on ---
 
     def stop_reading(self) -> None:
         if not self._paused and not self.transport.is_closing():

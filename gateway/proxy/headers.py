@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.config.schema import Network
 from gateway.identity import is_identity_name, normalise_name
+from gateway.proxy.strangers import is_about_a_person, is_about_a_place
 
 _TABLE_LIMIT: Final = 4096
 
@@ -34,7 +35,7 @@ class Kind(IntEnum):
     DROP = 12  # hop-by-hop, identity, path overrides
     CONTENT_ENCODING = 13  # travels; a watched body must not have one
     WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
-    VOUCHED = 15  # other X-Forwarded-* (a client certificate, -Ssl): facts to many upstreams, so only a trusted proxy's word travels (C-34)
+    VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
 
 
 _FORWARDING: Final = (
@@ -106,10 +107,11 @@ class FieldKinds:
     def _classify(self, name: bytes) -> Kind:
         # SECURITY: CGI-like upstreams read `_`, `.` and the like as `-`: a spelling that becomes one of ours is one of ours (C-30).
         alike = normalise_name(name)
-        if is_identity_name(name, self._extra):
+        if is_identity_name(name, self._extra) or is_about_a_person(alike):
             kind = Kind.DROP
         else:
-            kind = _KINDS.get(alike, Kind.VOUCHED if alike.startswith(b"x-forwarded-") else Kind.FORWARD)
+            vouched = alike.startswith(b"x-forwarded-") or is_about_a_place(alike)
+            kind = _KINDS.get(alike, Kind.VOUCHED if vouched else Kind.FORWARD)
             if kind is not Kind.FORWARD and alike != name.lower():
                 kind = Kind.DROP  # `Content_Length`, `X_Forwarded_For`: nobody sends these in earnest
         if len(self._table) < _TABLE_LIMIT and len(name) <= 64:

@@ -1,6 +1,7 @@
 """After a 101: bytes both ways, as they come, until one side ends.
 
-A WebSocket belongs to the session that opened it: when that ends, `Downstream` cuts both sides (C-19, C-44).
+A WebSocket belongs to the session that opened it: when that ends, `Downstream` cuts both sides (C-19, C-44). A side that says no more may still
+be told something: the answer to a close frame, often. What the bytes are is for the two ends to judge (B-53).
 The handshake is checked before anything is sent (RFC 6455 section 4.2.1; B-40), and the upstream's answer to it as well.
 """
 
@@ -48,7 +49,7 @@ def accepts(request: ParsedRequest, head: bytes) -> bool:
 class Tunnel:
     """Two transports joined. `done` is called once, when either side ended, with the bytes sent to the client."""
 
-    __slots__ = ("_clock", "_done", "client", "size", "touched", "upstream")
+    __slots__ = ("_clock", "_done", "_half", "client", "size", "touched", "upstream")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Tunnel:
         self.touched = clock()
         self._clock = clock
         self._done: Callable[[int], None] | None = done
+        self._half = False  # one side has ended
         upstream.listener = None
         upstream.joined = self
 
@@ -85,9 +87,19 @@ class Tunnel:
         else:
             self.end()
 
-    def sweep(self, since: float) -> None:
-        """End, if nothing was said since then."""
-        if self.touched < since:
+    def half_closed(self, side: asyncio.Transport) -> bool:
+        """`side` says no more: the other one hears that, and may have the last word. False: it is over, or cannot be said (TLS)."""
+        other = self.client if side is self.upstream.transport else self.upstream.transport
+        if self._half or other.is_closing() or not (side.can_write_eof() and other.can_write_eof()):
+            return False
+        self._half = True
+        self.touched = self._clock()
+        other.write_eof()
+        return True
+
+    def sweep(self, now: float, idle: float) -> None:
+        """End, if nothing was said for `idle` seconds, or for a few where one side has ended."""
+        if now - self.touched > (min(idle, _LAST_SECONDS) if self._half else idle):
             self.end()
 
     def end(self) -> None:

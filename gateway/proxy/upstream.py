@@ -43,6 +43,8 @@ class Joined(Protocol):
 
     def from_upstream(self, data: bytes) -> None: ...
 
+    def half_closed(self, side: asyncio.Transport) -> bool: ...
+
     def pause_body(self) -> None: ...
 
     def resume_body(self) -> None: ...
@@ -129,6 +131,9 @@ class UpstreamConnection(asyncio.Protocol):
             listener.on_end(False)
         else:
             listener.on_broken(error or ConnectionResetError("upstream closed the connection"), self.answered)
+
+    def eof_received(self) -> bool:
+        return self.joined is not None and self.joined.half_closed(self.transport)
 
     def pause_writing(self) -> None:
         self.paused = True

@@ -33,6 +33,11 @@ REQUEST_ENDS = {
     "x-forwarded-user": "identity: ours alone (C-30)",
     "x_forwarded_email": "an alias of identity to CGI-like servers (C-30)",
     "x-original-url": "would name another path than the one that was judged (C-01)",
+    "proxy": "httpoxy: CGI programs take it for their own proxy",
+    "remote-user": "who somebody is, only the gateway says (C-30)",
+    "x-webauth-user": "the same",
+    "true-client-ip": "where somebody comes from, only a trusted proxy says (C-34)",
+    "x-client-cert": "the same",
     "content_length": "an alias of a framing field to CGI-like servers",
 }
 #: Request fields that the gateway says, whatever the client said.
@@ -137,6 +142,7 @@ class Maker:
         (b"Keep-Alive", b"timeout=5"), (b"TE", b"trailers"), (b"Proxy-Connection", b"keep-alive"), (b"Proxy-Authorization", b"Basic x"), (b"Trailer", b"X-T"),
         (b"X-Forwarded-User", b"admin"), (b"X_Forwarded_Email", b"admin@x"), (b"X-Original-URL", b"/admin"), (b"Content_Length", b"5"), (b"HTTP2-Settings", b"AA"),
         (b"X-Forwarded-For", b"10.0.0.1"), (b"X-Forwarded-Proto", b"gopher"), (b"X-Forwarded-Host", b"evil"), (b"Forwarded", b"for=1.1.1.1"), (b"X-Real-IP", b"1.1.1.1"),
+        (b"Proxy", b"http://evil"), (b"Remote-User", b"admin"), (b"X-WebAuth-User", b"admin"), (b"True-Client-IP", b"10.0.0.1"), (b"X-Client-Cert", b"x"),
         (b"Authorization", b"Bearer a.b.c"), (b"X-HTTP-Method-Override", b"PUT"), (b"Cookie", b"c=3;d=4"), (b"Upgrade", b"h2c"),
     )  # fmt: skip
     STATUSES = (

@@ -130,6 +130,24 @@ async def test_forwarding_headers_are_ours_unless_a_trusted_proxy_says_them(open
     assert b"evil" not in request.head
 
 
+async def test_what_other_gateways_say_is_not_believed_of_strangers(open_house: OpenHouse) -> None:
+    """C-30, C-31, C-34: an application that was behind another gateway may still believe it."""
+    persons = "Proxy: http://evil\r\nRemote-User: admin\r\nRemote_User: admin\r\nX-WebAuth-User: admin\r\nCf-Access-Jwt-Assertion: x.y.z\r\n"
+    places = "True-Client-IP: 10.9.9.9\r\nX-SSL-Client-Verify: SUCCESS\r\n"
+    for trusted, names in (([], []), (["127.0.0.0/8"], [b"true-client-ip", b"x-ssl-client-verify"])):
+        house = await open_house(trusted_proxies=trusted, apps={"portal": {"public": ["GET /open"]}})
+        await house.ask("/open", fields=persons + places)
+        await house.ask("/", cookie=await house.session(), fields=persons + places)
+        for request in house.upstream.requests:
+            sent = [line.partition(b":")[0].lower() for line in request.head.split(b"\r\n")]
+            told = (b"proxy", b"remote", b"webauth", b"cf-access", b"true-client", b"x-ssl")
+            assert [name for name in sent if any(word in name for word in told)] == names
+    own = await open_house(apps={"portal": {"headers": {"Remote-User": "{email}"}}})
+    await own.ask("/", cookie=await own.session(), fields=persons)
+    assert own.upstream.requests[0].values("remote-user") == [b"bob@example.com"]
+    assert b"admin" not in own.upstream.requests[0].head
+
+
 async def test_our_cookie_is_taken_out_and_the_others_stay_as_they_are(house: House) -> None:
     """C-35."""
     cookie = await house.session()
