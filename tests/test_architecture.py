@@ -38,6 +38,7 @@ DOORS = {
         "gateway.sessions.client",
         "gateway.sessions.cache",
         "gateway.sessions.marks",
+        "gateway.sessions.resealing",
         "gateway.leases",
         "gateway.app",
     ),

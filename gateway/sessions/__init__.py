@@ -5,6 +5,9 @@
     keyring    the keys that seal what is stored
     client     connections to Redis, and one way to use them that no cancellation can harm
     store      the records in Redis: sealed, found by the hash of the cookie's token, indexed by person
+    records    what a session looks like there
+    indexes    which sessions a person has
+    resealing  records of old keys get the new one
     recheck    what is asked about a person at each token refresh
     marks      what is done once, and repeated until it was
     tracking   the connection on which Redis says which records changed

@@ -56,6 +56,11 @@ class KeyRing:
                     continue
         raise ValueError("no key opens it")
 
+    def place_of(self, sealed: bytes) -> int | None:
+        """The place in the ring of the key that sealed it, 0 for the first; None when it is none of them."""
+        ids = [key_id for key_id, _ in self._ciphers]
+        return ids.index(sealed[:_ID_BYTES]) if sealed[:_ID_BYTES] in ids else None
+
     def marks(self, parts: tuple[str, ...]) -> tuple[str, ...]:
         """A keyed hash of `parts` under each key, in their order: to find a thing by a name that must not be stored."""
         return tuple(hmac.new(raw, joined(parts), hashlib.sha256).hexdigest() for raw in self.raw)

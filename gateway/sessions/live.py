@@ -27,6 +27,7 @@ class LiveSession:
     expires_deadline: float
     stored_deadline: float  # when Redis ends it unless it is touched there
     touch_due: float  # from when on a touch is worth a message to Redis
+    old_key: bool = False  # to be sealed anew when it is used
     headers: dict[str, bytes] = field(default_factory=dict)
     assertion: bytes | None = None
     assertion_until: float = 0.0
@@ -45,4 +46,5 @@ def live_from(key: str, stored: Stored, now: float) -> LiveSession:
         expires_deadline=now + stored.remaining.total_seconds(),
         stored_deadline=deadline,
         touch_due=now,
+        old_key=stored.old_key,
     )

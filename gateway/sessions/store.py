@@ -27,16 +27,16 @@ from redis.exceptions import ResponseError
 from gateway.errors import SignInFailed
 from gateway.histogram import Histogram
 from gateway.sessions.client import Operations, unavailable
+from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.session import MAX_ENCODED, VERSION, Session, decode, encode
+from gateway.sessions.records import MAX_RECORD, Records
+from gateway.sessions.resealing import reseal
+from gateway.sessions.session import Session
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 _KEY: Final = re.compile(rb"[0-9a-f]{64}")
-_MAGIC: Final = b"DW%d" % VERSION
-_MAX_RECORD: Final = MAX_ENCODED + 4096
 _BATCH: Final = 200
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_CLOCKS_DIFFER: Final = timedelta(hours=1)  # index entries are kept this much longer: another gateway's clock may lag
 
 
 def _whichever(session: Session) -> bool:
@@ -49,11 +49,15 @@ def _has_no_sid(session: Session) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case."""
+    """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case.
+
+    `old_key`: another key than the ring's first one sealed it.
+    """
 
     session: Session
     ttl: timedelta
     remaining: timedelta
+    old_key: bool = False
 
 
 class SessionStore:
@@ -68,8 +72,8 @@ class SessionStore:
     ) -> None:
         self.record_prefix: Final = f"{prefix}s:"
         self._redis = redis
-        self._records = ring.purpose("session")
-        self._index = ring.purpose("index")
+        self._records = Records(ring, self.record_prefix)
+        self._indexes = Indexes(ring, prefix)
         self._prefix = prefix
         self._now = now
         self._operations = Operations()
@@ -107,7 +111,7 @@ class SessionStore:
         token = self.new_token()
         key = self.key_of(token)
         try:
-            record = self._seal(key, session)
+            record = self._records.seal(key, session)
         except ValueError as error:
             raise SignInFailed("session_too_large", str(error)) from error
         await self._operations.run(self._issue(key, record, session, replaces))
@@ -115,14 +119,9 @@ class SessionStore:
 
     async def _issue(self, key: str, record: bytes, session: Session, replaces: str | None) -> None:
         now = self._now()
-        life = session.lifetime + _CLOCKS_DIFFER
         # The index first: a session that an interruption left behind can still be found and ended.
         pipe = self._redis.pipeline(transaction=False)
-        for name, *_ in self._indexes_of(session):
-            pipe.zremrangebyscore(name, "-inf", (now - _CLOCKS_DIFFER).timestamp())
-            pipe.zadd(name, {key: session.expires_at.timestamp()})
-            pipe.pexpire(name, life, nx=True)
-            pipe.pexpire(name, life, gt=True)
+        self._indexes.add(pipe, key, session, now)
         _all_done(await pipe.execute(raise_on_error=False))
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(self._name(key), record, px=max(session.ttl(now), _MILLISECOND))
@@ -137,19 +136,20 @@ class SessionStore:
 
     async def _fetch(self, key: str, host: str, app: str) -> Stored | None:
         record, left = await self._read(self._name(key))
-        session = self._open(key, record)
+        session = self._records.open(key, record)
         # SECURITY: a session counts only under the host and app that issued it (C-09).
         if session is None or session.key_host != host or session.app != app:
             return None
         remaining = session.remaining(self._now())
         # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.
         ttl = min(left * _MILLISECOND, session.idle, remaining)
-        return Stored(session, ttl, remaining) if ttl > timedelta(0) else None
+        old_key = self._records.place_of_key(record) != 0
+        return Stored(session, ttl, remaining, old_key) if ttl > timedelta(0) else None
 
     async def _read(self, name: str) -> tuple[object, int]:
         """A record and its TTL in milliseconds: the one place that says how a session is read."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.getrange(name, 0, _MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
+        pipe.getrange(name, 0, MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
         pipe.pttl(name)
         record, left = _checked(await pipe.execute(raise_on_error=False))
         return record, left
@@ -167,6 +167,11 @@ class SessionStore:
                 pipe.pexpire(self._name(key), max(ttl, _MILLISECOND), gt=True)
             _checked(await pipe.execute(raise_on_error=False))
 
+    async def reseal(self, keys: Sequence[str]) -> int:
+        """Seal these with the ring's first key where another one sealed them; how many. Raises StoreUnavailable."""
+        work = reseal(self._redis, self.record_prefix, self._records, self._indexes, keys, self._now())
+        return await self._operations.run(work)
+
     async def revoke(self, key: str) -> Session | None:
         """End one session now, in every process. The session, if there was one. Raises StoreUnavailable."""
         ended = await self._operations.run(self._revoke([key]))
@@ -178,13 +183,13 @@ class SessionStore:
 
     async def revoke_person(self, issuer: str, subject: str, *, only_without_sid: bool = False) -> list[Session]:
         """End all sessions of a person on every app, or those without a provider `sid`. Raises StoreUnavailable."""
-        names = self._index_names("sub", issuer, subject)
+        names = self._indexes.of_person(issuer, subject)
         meant = _has_no_sid if only_without_sid else _whichever
         return await self._operations.run(self._revoke_indexed(names, meant))
 
     async def revoke_provider_session(self, issuer: str, provider_sid: str) -> list[Session]:
         """End all sessions that began in one session at the provider (its `sid`). Raises StoreUnavailable."""
-        return await self._operations.run(self._revoke_indexed(self._index_names("psid", issuer, provider_sid)))
+        return await self._operations.run(self._revoke_indexed(self._indexes.of_provider_session(issuer, provider_sid)))
 
     async def consume(self, attempt_id: str, ttl: timedelta) -> bool:
         """Use a login attempt up. False when that was done before (A-54). Raises StoreUnavailable."""
@@ -214,9 +219,9 @@ class SessionStore:
             batch = keys[start : start + _BATCH]
             pipe = self._redis.pipeline(transaction=False)
             for key in batch:
-                pipe.getrange(self._name(key), 0, _MAX_RECORD)
+                pipe.getrange(self._name(key), 0, MAX_RECORD)
             records = _checked(await pipe.execute(raise_on_error=False))
-            opened = [(key, self._open(key, record)) for key, record in zip(batch, records, strict=True)]
+            opened = [(key, self._records.open(key, record)) for key, record in zip(batch, records, strict=True)]
             sessions = [(key, session) for key, session in opened if session is not None and meant(session)]
             pipe = self._redis.pipeline(transaction=False)
             for key in [key for key, _ in sessions] + [key for key, session in opened if session is None]:
@@ -225,47 +230,13 @@ class SessionStore:
             # The indexes last: what could not be ended can still be found.
             pipe = self._redis.pipeline(transaction=False)
             for key, session in sessions:
-                for names in self._indexes_of(session):
-                    for name in names:
-                        pipe.zrem(name, key)
+                self._indexes.remove(pipe, key, session)
             _checked(await pipe.execute(raise_on_error=False))
             ended += [session for _, session in sessions]
         return ended
 
     def _name(self, key: str) -> str:
         return self.record_prefix + key
-
-    def _indexes_of(self, session: Session) -> list[list[str]]:
-        """The indexes a session is in, each under all the names it may have."""
-        issuer, subject = session.identity.issuer, session.identity.subject
-        indexes = [self._index_names("sub", issuer, subject)]
-        if session.provider_sid is not None:
-            indexes.append(self._index_names("psid", issuer, session.provider_sid))
-        return indexes
-
-    def _index_names(self, kind: str, issuer: str, value: str) -> list[str]:
-        """An index's name under each key of the ring, the one to write first."""
-        return [f"{self._prefix}{kind}:{mark}" for mark in self._index.marks((kind, issuer, value))]
-
-    def _seal(self, key: str, session: Session) -> bytes:
-        sealed = self._records.seal(encode(session), self._context(key, session.key_host, session.app))
-        host, app = session.key_host.encode(), session.app.encode()
-        return b"".join((_MAGIC, len(host).to_bytes(2, "big"), host, len(app).to_bytes(2, "big"), app, sealed))
-
-    def _open(self, key: str, record: object) -> Session | None:
-        """The session in a record; None for whatever was not sealed here, for this key."""
-        if not isinstance(record, bytes) or not record.startswith(_MAGIC) or len(record) > _MAX_RECORD:
-            return None
-        try:
-            host, rest = _take(record[len(_MAGIC) :])
-            app, sealed = _take(rest)
-            return decode(self._records.open(sealed, self._context(key, host, app)))
-        except ValueError:
-            return None
-
-    def _context(self, key: str, host: str, app: str) -> tuple[str, ...]:
-        # SECURITY: a record copied under another key, host, app or format does not open (C-08, C-43).
-        return (str(VERSION), self._name(key), host, app)
 
 
 def _checked(replies: list[Any]) -> list[Any]:
@@ -283,11 +254,3 @@ def _all_done(replies: list[Any]) -> None:
     for reply in replies:
         if isinstance(reply, Exception):
             raise unavailable(reply) from reply
-
-
-def _take(data: bytes) -> tuple[str, bytes]:
-    """A length-prefixed text, and what follows it. Raises ValueError."""
-    end = 2 + int.from_bytes(data[:2], "big")
-    if len(data) < end:
-        raise ValueError("cut short")
-    return data[2:end].decode(), data[end:]

@@ -2,7 +2,7 @@
 
 A request pushes its session's idle deadline ahead in memory; Redis learns of it a little later, at most once a minute a
 session, and early enough that the record does not end before the message. The message carries the deadline of the last
-request, so waiting loses nothing.
+request, so waiting loses nothing. A record that an old key sealed is sealed anew on this occasion.
 """
 
 import heapq
@@ -58,6 +58,9 @@ class Touches:
             raise
         for key, live in due.items():
             live.stored_deadline = max(live.stored_deadline, deadlines[key])
+        old = [key for key, live in due.items() if live.old_key]
+        if old:
+            await store.reseal(old)
 
 
 def _ttls(deadlines: Mapping[str, float], now: float) -> dict[str, timedelta]:

@@ -1,0 +1,44 @@
+"""Old keys go out of use: a record that another key than the ring's first one sealed is sealed anew when its session is used.
+
+The invariant: nothing ends, begins or lives longer by it. The record is replaced only if it is still the one that was read, and keeps
+its TTL; one that ended meanwhile stays ended.
+"""
+
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from gateway.sessions.client import unavailable
+from gateway.sessions.indexes import Indexes
+from gateway.sessions.records import MAX_RECORD, Records
+
+# SECURITY: a plain SET would bring back a session that was ended since it was read, or lengthen its life (C-44, C-46).
+_SWAP: Final = (
+    "if redis.call('GETRANGE', KEYS[1], 0, ARGV[3]) ~= ARGV[1] then return 0 end"
+    " redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL') return 1"
+)
+
+
+async def reseal(
+    redis: Redis, prefix: str, records: Records, indexes: Indexes, keys: Sequence[str], now: datetime
+) -> int:
+    """Seal these records with the first key where they are not; how many were. Raises StoreUnavailable."""
+    count = 0
+    for key in keys:
+        record: Any = await redis.getrange(prefix + key, 0, MAX_RECORD)
+        session = records.open(key, record)
+        if session is None or records.place_of_key(record) == 0:
+            continue
+        # The index first: its old name is lost with the old key, and a session that no index knows cannot be ended from afar.
+        pipe = redis.pipeline(transaction=False)
+        indexes.add(pipe, key, session, now)
+        for reply in await pipe.execute(raise_on_error=False):
+            if isinstance(reply, Exception):
+                raise unavailable(reply) from reply
+        swapped: Awaitable[Any] = redis.eval(
+            _SWAP, 1, prefix + key, record, records.seal(key, session), str(MAX_RECORD)
+        )
+        count += int(await swapped)
+    return count
