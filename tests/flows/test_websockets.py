@@ -164,3 +164,53 @@ async def test_another_process_that_revokes_is_heard(house: House, valkey: str) 
     await other.aclose()
     assert await wire.ended()
     assert (await house.ask("/", cookie=cookie)).status == 401
+
+
+async def test_a_side_that_has_ended_is_still_told_things_and_not_for_ever(open_house: OpenHouse) -> None:
+    """B-53: half-closed, either side: what the other one says arrives; when it says nothing, the tunnel ends."""
+    house = await open_house(apps={"portal": {"timeouts": {"idle": "1s"}}})
+    heard = asyncio.Event()
+    received = b""
+
+    async def last_words(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        if request.target != "/socket":
+            return
+        await echo_until(request, reader, writer, b"server, be silent")
+        received = await reader.read()
+        heard.set()
+
+    async def echo_until(
+        request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, word: bytes
+    ) -> None:
+        proof = base64.b64encode(hashlib.sha1(request.values("sec-websocket-key")[0] + GUID).digest())
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            + proof
+            + b"\r\n\r\n"
+        )
+        assert await reader.readexactly(len(word)) == word
+        writer.write(b"the server's last word")
+        writer.write_eof()
+
+    house.upstream.answer = last_words
+    cookie = await house.session()
+    wire = await Wire.open(house.port)
+    await wire.send(handshake(house, cookie))
+    assert (await wire.response()).status == 101
+    await wire.send(b"server, be silent")
+    assert await wire.reader.read() == b"the server's last word"  # and the end of its side
+    await wire.send(b"the client's last word")
+    wire.writer.write_eof()
+    async with asyncio.timeout(10):
+        await heard.wait()
+    assert received == b"the client's last word"
+    await wire.close()
+
+    silent = await Wire.open(house.port)
+    await silent.send(handshake(house, cookie))
+    assert (await silent.response()).status == 101
+    await silent.send(b"server, be silent")
+    assert await silent.reader.read() == b"the server's last word"
+    await eventually(lambda: not house.worker.door.connections, within=10)
+    await silent.close()
