@@ -66,6 +66,7 @@ class Site:
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
         self.overrides_pass = not self.doors.closed and not self.rules.by_method
         self.preflight_passes = route.config.cors_preflight == "pass"
+        self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
         self._memo: dict[tuple[str, bytes], Verdict] = {}
 

@@ -95,6 +95,9 @@ def parse_upstream(text: str) -> str:
     return text.removesuffix("/")
 
 
+_UPGRADES: Final = "allowed: names as websocket or spdy/3.1, or none: []"
+
+
 def parse_origin(text: str) -> str:
     """An origin as browsers send it: `scheme://name[:port]`, in lower case, without a default port. Raises ValueError."""
     allowed = "allowed: http:// or https:// and a host without path, as https://app.example.com"
@@ -102,6 +105,17 @@ def parse_origin(text: str) -> str:
     if parts.path not in ("", "/"):
         raise ValueError(f"has a path, which no origin has; {allowed}")
     return f"{parts.scheme}://{canonical_host(parts.netloc, parts.scheme)}"
+
+
+def parse_upgrade(text: str) -> str:
+    """A protocol that a connection may be switched to, in lower case. Raises ValueError."""
+    name = text.lower()
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+(?:/[!#$%&'*+.^_`|~0-9a-z-]+)?", name):
+        raise ValueError(f"is not a protocol; {_UPGRADES}")
+    # SECURITY: whatever carries further requests would carry them past the rules (B-41).
+    if name.partition("/")[0] in ("h2c", "h2", "h3", "http", "https", "tls"):
+        raise ValueError(f"would carry requests past the rules; {_UPGRADES}")
+    return name
 
 
 def parse_web_url(text: str) -> str:

@@ -51,6 +51,7 @@ class App(Section):
     upstream: Annotated[tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...], BeforeValidator(as_list)]
     unauthenticated: Literal["sign_in", "pass"] = "sign_in"
     cors_preflight: Literal["pass", "refuse"] = "refuse"
+    upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)
     websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
     public: tuple[Route, ...] = ()
     require: Require = Require()

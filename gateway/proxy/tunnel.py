@@ -2,7 +2,8 @@
 
 A WebSocket belongs to the session that opened it: when that ends, `Downstream` cuts both sides (C-19, C-44). A side that says no more may still
 be told something: the answer to a close frame, often. What the bytes are is for the two ends to judge (B-53).
-The handshake is checked before anything is sent (RFC 6455 section 4.2.1; B-40), and the upstream's answer to it as well.
+The handshake is checked before anything is sent (RFC 6455 section 4.2.1; B-40), and the upstream's answer to it as well. Other protocols pass
+where an app names them in `upgrades`.
 """
 
 import asyncio
@@ -20,8 +21,29 @@ _LAST_SECONDS: Final = 10.0
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def validate_handshake(request: ParsedRequest, allowed: Set[str]) -> None:
-    """Raises MalformedRequest, UpgradeRequired or OriginForbidden. `allowed` are the app's own origin and those it was given."""
+_WEBSOCKET: Final = b"websocket"
+
+
+def honoured(request: ParsedRequest, upgrades: Set[bytes], origins: Set[str]) -> bytes | None:
+    """The protocol that the upstream is asked for; None: the field is left out, and the request stands without it (B-41).
+
+    `upgrades` are those of the app, `origins` its own and those it was given. Raises MalformedRequest, UpgradeRequired or OriginForbidden.
+    """
+    if request.upgrade not in upgrades:
+        return None
+    if request.upgrade == _WEBSOCKET:
+        _validate_handshake(request)
+    elif request.version != "1.1":
+        return None  # RFC 9110 section 7.8
+    # SECURITY: a page of another site can open a WebSocket with this browser's cookies; only its Origin tells (C-19).
+    said = request.values(b"origin")
+    if len(said) > 1 or (said and said[0].decode("latin-1").lower() not in origins):
+        raise OriginForbidden("Origin of a WebSocket handshake, or of another upgrade")
+    return request.upgrade
+
+
+def _validate_handshake(request: ParsedRequest) -> None:
+    """Raises MalformedRequest or UpgradeRequired."""
     if request.method != "GET" or request.version != "1.1":
         raise MalformedRequest("a WebSocket handshake is a GET over HTTP/1.1")
     if request.values(b"sec-websocket-version") != [b"13"]:
@@ -33,14 +55,12 @@ def validate_handshake(request: ParsedRequest, allowed: Set[str]) -> None:
         sound = False
     if not sound:
         raise MalformedRequest("Sec-WebSocket-Key")
-    # SECURITY: a page of another site can open a WebSocket with this browser's cookies; only its Origin tells (C-19).
-    origins = request.values(b"origin")
-    if len(origins) > 1 or (origins and origins[0].decode("latin-1").lower() not in allowed):
-        raise OriginForbidden("Origin of a WebSocket handshake")
 
 
 def accepts(request: ParsedRequest, head: bytes) -> bool:
-    """Whether the upstream's 101 answers this handshake's key."""
+    """Whether the upstream's 101 answers this handshake's key. Other protocols have no such proof."""
+    if request.upgrade != _WEBSOCKET:
+        return True
     key = request.first(b"sec-websocket-key") or b""
     proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     return b"\r\nsec-websocket-accept: " + proof.lower() + b"\r\n" in head.lower()

@@ -19,7 +19,7 @@ from gateway.proxy.exchange import Client, Exchange
 from gateway.proxy.handed_over import HandedOver
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import ABOUT_THE_SERVER, Page
-from gateway.proxy.tunnel import validate_handshake
+from gateway.proxy.tunnel import honoured
 from gateway.sessions.cache import LiveSession
 from gateway.sites import Site
 
@@ -185,10 +185,8 @@ class Visit:
         door, live = self.door, decision.live
         self.rule = decision.rule
         self.path = decision.wire.partition(b"?")[0].decode()
-        if request.upgrade == b"websocket":
-            validate_handshake(request, site.websocket_origins)
-        else:
-            request.upgrade = None  # any other is not honoured: the field is left out, the request stands (B-41)
+        if request.upgrade is not None:
+            request.upgrade = honoured(request, site.upgrades, site.websocket_origins)
         if self._care is not None:
             exchange = self._care.exchange(self, site, request, decision)
             if exchange is None:

@@ -1,13 +1,15 @@
 """Requests whose end two servers could see in two places."""
 
 import asyncio
+import contextlib
 import gzip
 import zlib
 
 import pytest
 
 from tests.fakes.house import House
-from tests.fakes.recorder import Recorded
+from tests.fakes.recorder import Recorded, answer_ok
+from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
 
 GZIPPED = gzip.compress(b"hello gateway", mtime=0)
@@ -192,3 +194,49 @@ async def test_a_client_that_leaves_half_way_never_gives_its_answer_to_somebody_
         )
     for start in range(0, 300, 30):
         await asyncio.gather(*(stay(number) for number in range(start, start + 30)))
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 38", b"Transfer-Encoding: chunked"])
+async def test_a_body_that_follows_a_204_is_nobodys_answer(house: House, framing: bytes) -> None:
+    """B-44: it comes when the next person's request is on its way already."""
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    left = asyncio.Event()
+
+    async def answer(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request.target == "/victim":
+            writer.write(body if request.connection == house.upstream.requests[0].connection else b"")
+            await answer_ok(request, reader, writer)
+        else:
+            writer.write(b"HTTP/1.1 204 No Content\r\n" + framing + b"\r\n\r\n")
+            left.set()
+
+    house.upstream.answer = answer
+    cookie = await house.session()
+    response = await house.ask("/odd", cookie=cookie)
+    assert response.status == 204
+    assert response.value("content-length") is None
+    assert response.value("transfer-encoding") is None
+    await left.wait()
+    assert (await house.ask("/victim", cookie=cookie)).body == b"you asked for /victim"
+    assert house.upstream.connections == 2
+
+
+async def test_a_post_of_a_gigabyte_by_a_stranger_is_refused_without_being_read(house: House) -> None:
+    """B-19: its answer comes at once, and the connection ends although the client goes on and on."""
+    wire = await Wire.open(house.port)
+    head = f"POST /up HTTP/1.1\r\nHost: {house.host()}\r\nContent-Length: 1000000000\r\n\r\n"
+    await wire.send(head.encode())
+    response = await wire.response()
+    assert response.status == 401
+    assert response.value("connection") == "close"
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(20):
+            while True:
+                wire.writer.write(bytes(65536))
+                await wire.writer.drain()
+                sent += 65536
+                await asyncio.sleep(0.001)
+    assert sent < 1_000_000_000
+    await eventually(lambda: not house.worker.door.connections)
+    assert house.upstream.connections == 0

@@ -5,7 +5,7 @@ import base64
 import hashlib
 
 from tests.fakes.house import House
-from tests.fakes.recorder import Recorded
+from tests.fakes.recorder import Recorded, answer_ok
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
 from tests.flows.conftest import OpenHouse
@@ -102,6 +102,42 @@ async def test_a_handshake_that_is_none_never_becomes_101(house: House) -> None:
     for data, status in cases.items():
         assert (await house.raw(data)).status == status
     assert house.upstream.requests == []
+
+
+async def test_another_protocol_is_switched_to_only_where_the_app_names_it(open_house: OpenHouse) -> None:
+    """B-41, B-42, C-19."""
+
+    async def switch(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not request.values("upgrade"):
+            await answer_ok(request, reader, writer)
+            return
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n\r\n")
+        while data := await reader.read(65536):
+            writer.write(data.upper())
+
+    for upgrades, status in ((["websocket", "SPDY/3.1"], 101), (["websocket"], 200)):
+        house = await open_house(apps={"portal": {"upgrades": upgrades}})
+        house.upstream.answer = switch
+        fields = (
+            f"Host: {house.host()}\r\nCookie: {await house.session()}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+        )
+        wire = await Wire.open(house.port)
+        await wire.send(f"POST /exec HTTP/1.1\r\n{fields}\r\n".encode())
+        assert (await wire.response()).status == status
+        if status == 101:
+            await wire.send(b"any bytes")
+            assert await wire.reader.readexactly(9) == b"ANY BYTES"
+            foreign = f"POST /exec HTTP/1.1\r\n{fields}Origin: https://evil.example\r\n\r\n"
+            assert (await house.raw(foreign.encode())).status == 403
+            assert (await house.raw(f"POST /exec HTTP/1.0\r\n{fields}\r\n".encode())).status == 200
+        await wire.close()
+
+
+async def test_an_app_may_have_no_websockets(open_house: OpenHouse) -> None:
+    house = await open_house(apps={"portal": {"upgrades": []}})
+    assert (await house.raw(handshake(house, await house.session()))).status == 200
+    assert house.upstream.requests[0].values("upgrade") == []
+    assert house.upstream.requests[0].values("sec-websocket-key") == []
 
 
 async def test_a_101_that_nobody_asked_for_is_a_502(house: House) -> None:

@@ -63,6 +63,8 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"limits": {"idle_timeout": "2d"}}, "limits.idle_timeout: '2d' is out of bounds"),
         ({"limits": {"minimum_rate": "1GiB"}}, "limits.minimum_rate: '1GiB' is out of bounds"),
         ({"limits": {"rate_window": "5"}}, "limits.rate_window: '5' is not a duration"),
+        ({"apps.portal.upgrades": ["h2c"]}, "apps.portal.upgrades[0]: 'h2c' would carry requests past the rules"),
+        ({"apps.portal.upgrades": ["a b"]}, "apps.portal.upgrades[0]: 'a b' is not a protocol"),
         ({"apps.portal.websocket_origins": ["*"]}, "apps.portal.websocket_origins[0]: '*' is not a URL"),
         ({"apps.portal.headers": {"X-Id": "{email}", "x-id": "{name}"}}, "apps.portal.headers.x-id: is the same header as another one"),
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "require": {"groups": ["a"]}}]}, "apps.portal.rules[0]: is public and"),
