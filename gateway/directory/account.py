@@ -12,7 +12,9 @@ from typing import Literal, Protocol
 from gateway.errors import DirectoryUnavailable
 from gateway.identity import Identity
 
-Reason = Literal["throttled", "timeout", "unreachable", "unauthorized", "not_json", "rejected", "incomplete"]
+Reason = Literal[
+    "throttled", "timeout", "unreachable", "unauthorized", "not_json", "rejected", "incomplete", "no_login"
+]
 
 _ADDRESS = re.compile(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -42,6 +44,9 @@ class Directory(Protocol):
 
     async def create(self, identity: Identity) -> str:
         """Make an account and return its id. Raises `CreationUncertain` when it may have been made all the same."""
+
+    async def sign_in_token(self, account: Account) -> str:
+        """A token that opens the upstream's own session of this account, once. It never stands in an error or a log."""
 
     async def ping(self) -> None:
         """Whether the directory answers and accepts our credentials; returns or raises."""

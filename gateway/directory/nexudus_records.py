@@ -132,3 +132,12 @@ def created_id(value: object) -> str | None:
         return str(record_id(made))
     except DirectoryUnavailable:
         return None
+
+
+def token_of(value: object) -> str:
+    """The one-time token in the envelope of `token/refresh`. Raises DirectoryUnavailable; no error holds the token."""
+    _refuse_failure(value)
+    token = value.get("Value") if isinstance(value, dict) and value.get("WasSuccessful") is True else None
+    if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
+        raise DirectoryUnavailable("incomplete", "an answer without a token")
+    return token

@@ -66,6 +66,9 @@ class EmptyDirectory:
     async def create(self, identity: Identity) -> str:
         raise AssertionError("nobody is to be created here")
 
+    async def sign_in_token(self, account: Account) -> str:
+        raise AssertionError("nobody is to be signed in upstream here")
+
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
