@@ -263,6 +263,11 @@ class AssertionSigner:
         self._keys = tuple(_derive(key) for key in keys)
         self._header = {"alg": "ES256", "kid": self._keys[0].kid}
 
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """The ids of the keys, in the ring's order (RFC 7638 thumbprints): public."""
+        return tuple(str(key.kid) for key in self._keys)
+
     def sign(self, identity: Identity, *, issuer: str, audience: str, sid: str, now: datetime) -> bytes:
         """A compact JWT, good for five minutes. `issuer`: our origin; `audience`: the app; `sid`: the public handle."""
         issued_at = int(now.timestamp())

@@ -39,6 +39,8 @@ DOORS = {
         "gateway.sessions.cache",
         "gateway.sessions.marks",
         "gateway.sessions.resealing",
+        "gateway.sessions.census",
+        "gateway.sessions.reaching",
         "gateway.leases",
         "gateway.app",
     ),

@@ -16,6 +16,9 @@
     streams    what is open (WebSocket, SSE, downloads) under which session, so that it can be closed
     cache      the worker's sessions, kept true by all of these
     embedded   a Valkey server of our own
+    selection  which sessions an operator means
+    census     all sessions, in batches, for the operator's commands
+    reaching   Redis, for a command
 
 Redis is the only truth. A cached session is served only while Redis can be heard; what cannot be confirmed is asked
 for again.

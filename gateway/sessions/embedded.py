@@ -53,6 +53,17 @@ class EmbeddedValkey:
         """Whether the child process runs."""
         return self._server is not None and self._server.is_running()
 
+    @property
+    def answers(self) -> bool:
+        """Whether a server takes connections here, ours or that of another process."""
+        try:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(_STOP_SECONDS)
+                link.connect(str(self._socket))
+        except OSError:
+            return False
+        return True
+
     def restart(self) -> None:
         """After it died by itself. Raises RuntimeError."""
         try:

@@ -1,0 +1,120 @@
+"""All sessions in Redis, read in batches for whoever runs the fleet: a million of them in bounded memory.
+
+Nothing is locked meanwhile. SCAN's promise holds: what is there from beginning to end is seen, what comes or goes meanwhile may be, and
+one may be seen twice while Redis grows its table. On a cluster every primary is asked.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.sessions.client import unavailable
+from gateway.sessions.indexes import Indexes
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.records import HEAD, MAX_RECORD, Records
+from gateway.sessions.selection import Selection
+from gateway.sessions.session import Session
+
+_BATCH: Final = 500
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`session` is None for a record that no key of the ring opens; `idle_left`: until it ends unless it is used."""
+
+    key: str
+    session: Session | None
+    idle_left: timedelta
+
+
+class Census:
+    """`redis` is a client of one server or of a cluster. All methods raise StoreUnavailable."""
+
+    def __init__(self, redis: Redis, ring: KeyRing, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = f"{prefix}s:"
+        self._records = Records(ring, self._prefix)
+        self._indexes = Indexes(ring, prefix)
+
+    async def size(self) -> int:
+        """About how many keys there are to look at: for a bar that fills."""
+        return int(await _asked(self._redis.dbsize()))
+
+    async def batches(self, selection: Selection) -> AsyncIterator[list[Entry]]:
+        """Every record that the selection may be about, a batch at a time; the caller judges each by `selection.holds`."""
+        async for keys in self._indexed(selection) if selection.subject and selection.issuer else self._scanned():
+            yield await self._read(keys)
+
+    async def sealed_by(self) -> AsyncIterator[Counter[int | None]]:
+        """How many records each key of the ring sealed, by its place; None: no key of the ring. A batch at a time."""
+        async for keys in self._scanned():
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.getrange(self._prefix + key, 0, HEAD)
+            replies = _checked(await _asked(pipe.execute(raise_on_error=False)))
+            yield Counter(self._records.place_of_key(reply) for reply in replies if reply != b"")
+
+    async def _read(self, keys: Sequence[str]) -> list[Entry]:
+        pipe = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.getrange(self._prefix + key, 0, MAX_RECORD)
+            pipe.pttl(self._prefix + key)
+        replies = _checked(await _asked(pipe.execute(raise_on_error=False)))
+        found = zip(keys, replies[::2], replies[1::2], strict=True)
+        return [
+            Entry(key=key, session=self._records.open(key, record), idle_left=timedelta(milliseconds=left or 0))
+            for key, record, left in found
+            if record != b""  # it ended between the two questions
+        ]
+
+    async def _scanned(self) -> AsyncIterator[list[str]]:
+        names = self._redis.scan_iter(match=_literal(self._prefix) + "*", count=_BATCH)
+        keys: dict[str, None] = {}  # SCAN may give one twice
+        try:
+            async for name in names:
+                keys[name[len(self._prefix) :].decode("ascii", "replace")] = None
+                if len(keys) >= _BATCH:
+                    yield list(keys)
+                    keys = {}
+        except (OSError, ValueError, RedisError) as error:
+            raise unavailable(error) from error
+        if keys:
+            yield list(keys)
+
+    async def _indexed(self, selection: Selection) -> AsyncIterator[list[str]]:
+        """A person's own: no need to look at everybody's."""
+        members: dict[str, None] = {}
+        for name in self._indexes.of_person(selection.issuer or "", selection.subject or ""):
+            found: Any = await _asked(self._redis.zrange(name, 0, -1))
+            members |= dict.fromkeys(member.decode("ascii", "replace") for member in found)
+        keys = list(members)
+        for start in range(0, len(keys), _BATCH):
+            yield keys[start : start + _BATCH]
+
+
+async def _asked(question: Awaitable[_Result]) -> _Result:
+    try:
+        return await question
+    except Exception as error:
+        raise unavailable(error) from error
+
+
+def _checked(replies: list[Any]) -> list[Any]:
+    """A key of a foreign type is a record that nobody opens. Raises StoreUnavailable for all other errors."""
+    for place, reply in enumerate(replies):
+        if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+            replies[place] = None
+        elif isinstance(reply, Exception):
+            raise unavailable(reply) from reply
+    return replies
+
+
+def _literal(prefix: str) -> str:
+    """For MATCH, where some characters mean others."""
+    return "".join("\\" + letter if letter in "*?[]\\^" else letter for letter in prefix)
