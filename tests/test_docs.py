@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from gateway import cli, errors
-from gateway.config.loader import load_config
+from gateway.config.loader import load_config, load_pack_file
 from gateway.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,6 +181,20 @@ def load(text: str, folder: Path) -> Config:
     file = folder / "doorward.yaml"
     file.write_text(here)
     return load_config(file, environ)
+
+
+PACK_SNIPPETS = [
+    pytest.param(body, id=f"{document.stem}-{number}")
+    for document in DOCUMENTS
+    for number, body in enumerate(fences(document, "yml"))
+]
+
+
+@pytest.mark.parametrize("snippet", PACK_SNIPPETS)
+def test_every_rule_pack_in_a_guide_can_be_used(snippet: str, tmp_path: Path) -> None:
+    file = tmp_path / "doors.yaml"
+    file.write_text(snippet)
+    assert load_pack_file(file)
 
 
 # --- troubleshooting and promises -------------------------------------------------------------------------------------

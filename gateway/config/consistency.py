@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.config.addresses import canonical_host, parse_listen
 from gateway.config.problems import Finding
-from gateway.config.schema import App, Config, PasswordRule, Require, Rule
+from gateway.config.schema import App, Config, PackFile, PasswordRule, Require, Rule
 from gateway.config.values import normalise_header
 
 
@@ -163,10 +163,7 @@ def _app(key: str, app: App) -> Iterator[Finding]:
     yield from _require(f"{key}.require", app.require)
     for index, rule in enumerate(app.rules):
         yield from _rule(f"{key}.rules[{index}]", rule)
-    for index, entry in enumerate(app.password_routes):
-        if isinstance(entry, PasswordRule) and entry.when is not None and not _asks(entry):
-            allowed = "allowed: form, json, query or header with a field and its value"
-            yield Finding(key=f"{key}.password_routes[{index}].when", what="names nothing", allowed=allowed)
+    yield from password_routes(key, app)
 
 
 def _upstream(key: str, app: App) -> Iterator[Finding]:
@@ -184,6 +181,23 @@ def _upstream(key: str, app: App) -> Iterator[Finding]:
     if (app.upstream_tls.ca or app.upstream_tls.server_name) and schemes != {"https"}:
         what = "is given, but the upstream is not https"
         yield Finding(key=f"{key}.upstream_tls", what=what, allowed="allowed: with https", reads=(place,))
+
+
+def password_routes(key: str, app: App) -> Iterator[Finding]:
+    for index, entry in enumerate(app.password_routes):
+        yield from _password_entry(f"{key}.password_routes[{index}]", entry)
+
+
+def _password_entry(key: str, entry: str | PackFile | PasswordRule) -> Iterator[Finding]:
+    """One entry of `password_routes`; a file's rules are looked at one by one."""
+    if isinstance(entry, PackFile):
+        if not entry.rules:
+            yield Finding(key=f"{key}.rules", what="is empty", allowed="allowed: at least one rule")
+        for index, rule in enumerate(entry.rules):
+            yield from _password_entry(f"{key}.rules[{index}]", rule)
+    elif isinstance(entry, PasswordRule) and entry.when is not None and not _asks(entry):
+        allowed = "allowed: form, json, query or header with a field and its value"
+        yield Finding(key=f"{key}.when", what="names nothing", allowed=allowed)
 
 
 def _asks(rule: PasswordRule) -> bool:

@@ -1,7 +1,7 @@
 """Files that a configuration names: they must be there, readable and what they should be, before anything starts.
 
-Reads files. Secrets are read elsewhere (`sources`); these are certificates, keys, the logo, rule packs and the folder of the
-embedded store.
+Reads files. Secrets and rule packs are read elsewhere (`sources`, `packs`); these are certificates, keys, the logo and the folder of
+the embedded store.
 """
 
 import ssl
@@ -9,17 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from gateway.config.packs import pack_names
 from gateway.config.problems import Finding
 from gateway.config.schema import Config
 
-PACKS: Final = Path(__file__).resolve().parents[1] / "policy" / "packs"
 _LOGOS: Final = frozenset({".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif"})
 _LARGEST_LOGO: Final = 256 * 1024
-
-
-def pack_names() -> tuple[str, ...]:
-    """The rule packs that this installation has."""
-    return tuple(sorted(path.stem for path in PACKS.glob("*.yaml")))
 
 
 def findings(config: Config) -> Iterator[Finding]:
@@ -44,7 +39,7 @@ def _packs(config: Config) -> Iterator[Finding]:
         for index, entry in enumerate(app.password_routes):
             if isinstance(entry, str) and entry not in known:
                 # SECURITY: a misspelt pack would leave every password door open (C-21).
-                allowed = f"allowed: {', '.join(known)}, or rules of your own"
+                allowed = f"allowed: {', '.join(known)}, a file as ./doors.yaml, or rules of your own"
                 key = f"apps.{name}.password_routes[{index}]"
                 yield Finding(key=key, what="names a rule pack that does not exist", allowed=allowed)
 

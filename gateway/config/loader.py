@@ -5,6 +5,7 @@ anything. A value that is wrong is reported and then set aside, so that what doe
 """
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config import consistency, files, safety
+from gateway.config.packs import with_pack_files
 from gateway.config.problems import ConfigInvalid, Finding, Problem, is_below, overlap
-from gateway.config.schema import Config
+from gateway.config.schema import Config, PackFile, PackRule
 from gateway.config.sources import Resolved, resolve
 from gateway.config.wording import Fault, faults
 
@@ -43,8 +45,28 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     except OSError as error:
         what = f"cannot be read: {(error.strerror or 'unknown').lower()}"
         raise ConfigInvalid([Problem(key=str(path), what=what, allowed="allowed: a YAML file")]) from error
-    source = resolve(text, environ, path.absolute().parent)
+    folder = path.absolute().parent
+    source = with_pack_files(resolve(text, environ, folder), folder)
     return Loaded(config=_judged(source, with_files=True), data=source.data)
+
+
+def load_pack_file(path: Path) -> tuple[PackRule, ...]:
+    """The rules of one file, judged as those of a configuration are. Raises ConfigInvalid."""
+    app = {"hosts": ["pack.invalid"], "upstream": "http://127.0.0.1:1", "password_routes": [str(path)]}
+    source = with_pack_files(Resolved(data={"apps": {"pack": app}}), Path.cwd())
+    judge = _Judge(source)
+    config = judge.validated()
+    if config is not None:
+        judge.conclude(consistency.password_routes("apps.pack", config.apps["pack"]))
+    if judge.problems or config is None:
+        place = "apps.pack.password_routes[0]"
+        raise ConfigInvalid(
+            dataclasses.replace(problem, key=problem.key.removeprefix(f"{place}.").replace(place, str(path)))
+            for problem in judge.problems
+        )
+    return tuple(
+        rule for entry in config.apps["pack"].password_routes if isinstance(entry, PackFile) for rule in entry.rules
+    )
 
 
 def build(data: dict[str, Any], lines: Mapping[str, int] | None = None) -> Config:
@@ -139,5 +161,5 @@ def _filler(fault: Fault) -> Any:
     """Something valid for a required key; nothing is concluded from it."""
     last = str(fault.place[-1])
     if last == "match":
-        return ["* /"] if "rules" in fault.place else "* /"
-    return {"hosts": ["missing.invalid"], "upstream": "http://127.0.0.1:1", "apps": {}}[last]
+        return "* /" if "password_routes" in fault.place else ["* /"]
+    return {"hosts": ["missing.invalid"], "upstream": "http://127.0.0.1:1", "apps": {}}.get(last, "missing")

@@ -10,16 +10,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing to mend. `key` is a path as `apps.portal.rules[0].match`, or the name of an environment variable."""
+    """One thing to mend. `key` is a path as `apps.portal.rules[0].match`, or the name of an environment variable.
+
+    `file` is the rule pack that the line is in; None: the configuration itself.
+    """
 
     key: str
     what: str
     allowed: str = ""
     line: int | None = None
+    file: str | None = None
 
     def __str__(self) -> str:
         text = f"{self.key}: {self.what}; {self.allowed}" if self.allowed else f"{self.key}: {self.what}"
-        return text if self.line is None else f"{text} (line {self.line})"
+        place = [self.file or "", "" if self.line is None else f"line {self.line}"]
+        where = ", ".join(part for part in place if part)
+        return f"{text} ({where})" if where else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,9 @@ class ConfigInvalid(Exception):
     """A configuration that must not be used. `problems` are all of its problems, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0)))
+        self.problems = tuple(
+            sorted(problems, key=lambda problem: (problem.line is None, problem.file or "", problem.line or 0))
+        )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

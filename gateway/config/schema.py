@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from gateway.config import addresses, values
 from gateway.config.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
 from gateway.config.directory import Directory
-from gateway.config.doors import PasswordKnown, PasswordRule, PasswordWhen
+from gateway.config.doors import PackFile, PackRule, PasswordKnown, PasswordRule, PasswordWhen
 from gateway.config.fields import (
     BodySize,
     Count,
@@ -41,6 +41,8 @@ __all__ = [
     "Log",
     "Network",
     "OpenID",
+    "PackFile",
+    "PackRule",
     "Pages",
     "PasswordKnown",
     "PasswordRule",

@@ -27,7 +27,7 @@ class Resolved:
     """Plain data, fit for JSON, and what is known about it; all keys are shown paths.
 
     `origins`: key to the environment variable that overrides it. `hidden`: keys whose value came from outside the file.
-    `broken`: keys whose value could not be had; they already have their problem.
+    `broken`: keys whose value could not be had; they already have their problem. `files`: keys of rule packs to the names of their files.
     """
 
     data: Any = field(repr=False)
@@ -36,6 +36,7 @@ class Resolved:
     hidden: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def problem(self, key: str, what: str, allowed: str = "") -> Problem:
         """With the line, or the variable, that the value came from."""
@@ -43,7 +44,8 @@ class Resolved:
             if place in self.origins:
                 return Problem(key=key, what=f"{what} (from {self.origins[place]})", allowed=allowed)
             if place in self.lines:
-                return Problem(key=key, what=what, allowed=allowed, line=self.lines[place])
+                file = next((name for pack, name in self.files.items() if is_below(place, pack)), None)
+                return Problem(key=key, what=what, allowed=allowed, line=self.lines[place], file=file)
         return Problem(key=key, what=what, allowed=allowed)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import SecretStr
 
-from gateway.config.schema import Config, Section
+from gateway.config.schema import Config, PackFile, Section
 
 ROOT: Any = Config
 
@@ -28,11 +28,11 @@ def alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def keys_of(annotation: Any) -> dict[str, Any]:
-    """The keys of a section, in YAML's spelling, with what each takes; empty for what is no section."""
+    """The keys of a section that an operator writes, in YAML's spelling, with what each takes; empty for what is no section."""
     return {
         field.alias or name: field.annotation
         for kind in alternatives(annotation)
-        if isinstance(kind, type) and issubclass(kind, Section)
+        if isinstance(kind, type) and issubclass(kind, Section) and kind is not PackFile
         for name, field in kind.model_fields.items()
     }
 
@@ -54,6 +54,8 @@ def below(annotation: Any, part: str | int) -> Any:
     keys = keys_of(annotation)
     if part in keys:
         return keys[part]
+    if part in PackFile.model_fields and takes(annotation, PackFile):
+        return PackFile.model_fields[part].annotation
     entry = listed(annotation)  # a lone rule where a list may stand
     return named(annotation) if entry is None else keys_of(entry).get(part)
 

@@ -289,5 +289,7 @@ def parse_app_name(text: str) -> str:
 def parse_pack_name(text: str) -> str:
     """The name of a rule pack; whether there is one is asked where files are read. Raises ValueError."""
     if not re.fullmatch(r"[a-z0-9_-]{1,64}", text):
-        raise ValueError("is not a rule pack's name; allowed: a name as nexudus, a rule, or a list of both")
+        raise ValueError(
+            "is not a rule pack's name; allowed: a name as nexudus, a file as ./doors.yaml, a rule, or a list of these"
+        )
     return text

@@ -21,6 +21,8 @@ _NEEDED: Final = {
     "hosts": "allowed: a list of host names, as [portal.example.com]",
     "upstream": "allowed: where the application listens, as http://127.0.0.1:8001",
     "match": "allowed: METHODS PATH-GLOB, as GET /assets/**",
+    "reason": "allowed: what such a request does, for people and logs",
+    "source": "allowed: where you know this route from",
 }
 _PLAIN: Final = {
     "model": ("is not a section", "allowed: keys below it"),

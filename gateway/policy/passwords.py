@@ -13,8 +13,8 @@ from typing import Literal
 
 import yaml
 
-from gateway.config.files import PACKS, pack_names
-from gateway.config.schema import App, PasswordRule, PasswordWhen
+from gateway.config.packs import PACKS, pack_names
+from gateway.config.schema import App, PackFile, PackRule, PasswordRule, PasswordWhen
 from gateway.message import RequestHead
 from gateway.policy.bodies import (
     BodyKind,
@@ -70,6 +70,7 @@ class DoorRule:
     query: Mapping[str, str]
     header: Mapping[str, str]
     known: Mapping[str, tuple[str, ...]]
+    known_query: Mapping[str, tuple[str, ...]]
     kinds: frozenset[BodyKind]  # the bodies that the rule reads
 
     def is_named(self, methods: frozenset[str]) -> bool:
@@ -87,6 +88,13 @@ class DoorRule:
         )
         return _holds(self.query, query) and _holds(self.header, fields)
 
+    def excuses(self, head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None) -> bool:
+        """Whether the query says that this is something else: each field of `known.query` is there once, with a harmless value."""
+        # SECURITY: a form's field wins over the query's in some upstreams, so only what is read without a body is excused (B-35, C-12).
+        if not self.known_query or not methods <= SAFE or has_body(head, body):
+            return False
+        return self._unknown(self.known_query, query) is None
+
     def asks(self, fields: Fields) -> bool:
         """Whether these fields, of body and query together, are what the rule refuses."""
         return any(_holds(wanted, fields) for wanted in (self.form, self.json) if wanted)
@@ -97,10 +105,16 @@ class DoorRule:
         for wanted in (*self.form, *self.json):
             if names.count(wanted) > 1:
                 return f"the field {wanted!r} is there more than once"
-        for wanted, values in self.known.items():
+        unknown = self._unknown(self.known, fields)
+        return None if unknown is None else f"the field {unknown!r} has no value that is known to be harmless"
+
+    @staticmethod
+    def _unknown(known: Mapping[str, tuple[str, ...]], fields: Fields) -> str | None:
+        """The first field that is not there exactly once with a harmless value; None when all are."""
+        for wanted, values in known.items():
             found = [value for name, value in fields if names_field(name, wanted)]
             if len(found) != 1 or found[0] not in values:
-                return f"the field {wanted!r} has no value that is known to be harmless"
+                return wanted
         return None
 
     def closed(self, method: str = "", doubt: str = "") -> Closed:
@@ -120,7 +134,8 @@ class PasswordDoors:
 
     def __init__(self, app: App, closed: bool) -> None:
         self.closed = closed
-        self.rules = _compiled_rules(app) if closed else ()
+        named = named_rules(app) if closed else ()
+        self.rules = tuple(_compiled(place, name, rule) for place, (name, rule) in enumerate(named))
         self._globs = tuple(door for door in self.rules if door.route.literal is None)
         self._literals: dict[str, list[DoorRule]] = {}
         for door in self.rules:
@@ -150,7 +165,9 @@ class PasswordDoors:
         """
         query = read_query(target.query)
         methods = asked_methods(head, query)
-        doors = [door for door in candidates if door.agrees(head, query)]
+        doors = [
+            door for door in candidates if door.agrees(head, query) and not door.excuses(head, methods, query, body)
+        ]
         named = [door for door in doors if door.is_named(methods)]
         for door in named:
             if not door.kinds or door.asks(query):
@@ -175,12 +192,25 @@ class PasswordDoors:
 
 
 @cache
-def load_pack(name: str) -> tuple[PasswordRule, ...]:
+def load_pack(name: str) -> tuple[PackRule, ...]:
     """The rules of a pack. Raises ValueError with the names there are."""
     if name not in pack_names():
         raise ValueError(f"{name!r} is not a rule pack; allowed: {', '.join(pack_names())}, or a list of rules")
     data = yaml.safe_load((PACKS / f"{name}.yaml").read_text(encoding="utf-8"))
-    return tuple(PasswordRule.model_validate(rule) for rule in data["rules"])
+    return tuple(PackRule.model_validate(rule) for rule in data["rules"])
+
+
+def named_rules(app: App) -> list[tuple[str, PasswordRule]]:
+    """All rules of an app, in their order, each with the name that logs and events call it by."""
+    named: list[tuple[str, PasswordRule]] = []
+    for place, entry in enumerate(app.password_routes):
+        if isinstance(entry, str):
+            named += [(f"{entry}: {rule.match}", rule) for rule in load_pack(entry)]
+        elif isinstance(entry, PackFile):
+            named += [(f"{entry.file}: {rule.match}", rule) for rule in entry.rules]
+        else:
+            named.append((f"password_routes[{place}]: {entry.match}", entry))
+    return named
 
 
 def _judge_body(
@@ -212,20 +242,11 @@ def _judge_body(
     return next((door.closed(doubt=doubt) for door in judged if (doubt := door.doubt(fields)) is not None), None)
 
 
-def _compiled_rules(app: App) -> tuple[DoorRule, ...]:
-    named: list[tuple[str, PasswordRule]] = []
-    for place, entry in enumerate(app.password_routes):
-        if isinstance(entry, str):
-            named += [(f"{entry}: {rule.match}", rule) for rule in load_pack(entry)]
-        else:
-            named.append((f"password_routes[{place}]: {entry.match}", entry))
-    return tuple(_compiled(place, name, rule) for place, (name, rule) in enumerate(named))
-
-
 def _compiled(place: int, name: str, rule: PasswordRule) -> DoorRule:
     when = rule.when or PasswordWhen()
     form, json = _comparable(when.form), _comparable(when.json_)
     known = {name_of(field): values for field, values in rule.known.form.items()}
+    known_query = {name_of(field): values for field, values in rule.known.query.items()}
     kinds: tuple[tuple[BodyKind, bool], ...] = (("form", bool(form or known)), ("json", bool(json)))
     return DoorRule(
         place=place,
@@ -237,6 +258,7 @@ def _compiled(place: int, name: str, rule: PasswordRule) -> DoorRule:
         query=_comparable(when.query),
         header=_comparable(when.header),
         known=known,
+        known_query=known_query,
         kinds=frozenset(kind for kind, reads in kinds if reads),
     )
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from gateway.probe.spellings import Spelling, spellings
 from tests.e2e.http_client import Answer, ask
 from tests.e2e.processes import free_port
 from tests.e2e.stack import CertifiedProvider, start_gateway
 from tests.e2e.upstreams import STARTERS, Upstream
-from tests.fakes.spellings import Spelling, spellings
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 PASSWORD = b"grant_type=password&username=a%40b.example&password=x"

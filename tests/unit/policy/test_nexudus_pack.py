@@ -9,11 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.config.schema import PasswordRule, PasswordWhen
+from gateway.config.schema import PasswordRule
 from gateway.errors import BadRequest
 from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
 from gateway.policy.paths import Target, parse_target
-from tests.fakes.spellings import Spelling, spellings
+from gateway.probe.knocks import asks
+from gateway.probe.spellings import Spelling, spellings
 from tests.unit.policy.made import FORM, JSON, app, head, patient, target
 
 PACK = load_pack("nexudus")
@@ -108,15 +109,8 @@ def judge_target(
 
 def requests_of(rule: PasswordRule) -> Iterator[tuple[str, str, str, bytes | None]]:
     """(method, path, query, body) of requests that the rule is about."""
-    methods, glob = rule.match.split()
-    method = "POST" if methods == "*" else methods.split(",")[0]
-    when = rule.when or PasswordWhen()
-    form = "&".join(f"{name}={'x' if value == '*' else value}" for name, value in when.form.items())
-    json = ",".join(f'"{name}":"x"' for name in when.json_)
-    body = form.encode() if form else f"{{{json}}}".encode() if json else None
-    query = "&".join(f"{name}=x" for name in when.query)
-    for path in {glob.replace("/**", "").replace("*", "77"), glob.replace("/**", "/x1").replace("*", "77")}:
-        yield method, path, query, body
+    for ask in asks(rule):
+        yield ask.method, ask.path, ask.query, ask.body or None
 
 
 @pytest.mark.parametrize("rule", PACK, ids=lambda rule: f"{rule.match} {rule.when or ''}")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import AmbiguousTarget, BadRequest
 from gateway.policy.paths import Target, casefold, parse_target
-from tests.fakes.spellings import spellings
+from gateway.probe.spellings import spellings
 from tests.unit.policy.made import patient, target
 
 PIECES = st.sampled_from(

@@ -12,7 +12,7 @@ from gateway.config.schema import Require
 from gateway.errors import BadRequest
 from gateway.policy.paths import parse_target
 from gateway.policy.rules import Requirement
-from tests.fakes.spellings import spellings
+from gateway.probe.spellings import spellings
 from tests.unit.policy.made import patient, person, rules, target
 from tests.unit.policy.test_paths import BYTES, TARGETS
 

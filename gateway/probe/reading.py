@@ -1,0 +1,127 @@
+"""What an answer says about the door, seen from outside.
+
+Pure. A refusal counts only when it is one of ours beyond doubt: a problem document whose `type` is ours, whose `status` is the answer's, and
+which tells our own request id where the request could be read that far. An application that answers 403 or 404 was reached, and so does
+everything count that is not understood. Asking for a sign-in is not a shut door either: the door is shut for everyone, signed in or not.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from gateway import errors
+from gateway.errors import Refusal
+
+_TYPE: Final = "urn:doorward:problem:"
+_CLOSED: Final = frozenset({errors.RouteBlocked.code})
+#: The gateway did not pass these on, whoever had asked.
+_NOT_FORWARDED: Final = frozenset(
+    kind.code
+    for kind in (
+        errors.BadRequest,
+        errors.MalformedRequest,
+        errors.AmbiguousTarget,
+        errors.HeadTooLarge,
+        errors.TargetTooLong,
+        errors.PayloadTooLarge,
+        errors.MethodNotAllowed,
+        errors.CodingNotImplemented,
+        errors.VersionNotSupported,
+        errors.ExpectationFailed,
+        errors.UpgradeRequired,
+        errors.UnknownHost,
+        errors.NotFound,
+    )
+)
+_SIGN_IN: Final = frozenset(
+    kind.code for kind in (errors.LoginRequired, errors.StepUpRequired, errors.Forbidden, errors.SignInDisabled)
+)
+_UNKNOWN: Final = frozenset(kind.code for kind in (errors.StoreUnavailable, errors.RequestTimeout, Refusal))
+_BEFORE_READING: Final = frozenset({400, 405, 408, 414, 417, 421, 431, 501, 505})
+
+
+class Verdict(StrEnum):
+    """CLOSED: the door said so. MALFORMED: refused before anything could be meant by it. Of the others, the first two are holes."""
+
+    CLOSED = "closed"
+    MALFORMED = "malformed"
+    SIGN_IN = "sign-in only"
+    THROUGH = "through"
+    UNKNOWN = "no answer"
+
+
+HOLES: Final = (Verdict.SIGN_IN, Verdict.THROUGH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response as it came; `body` is cut at what a problem document can be long."""
+
+    status: int
+    fields: Sequence[tuple[str, str]]
+    body: bytes
+    complete: bool = True
+
+    def value(self, name: str) -> str:
+        return next((value for found, value in self.fields if found.lower() == name), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """`said` is for people: status and code."""
+
+    verdict: Verdict
+    said: str
+
+
+def read(answer: Answer | None, request_id: str, *, head_only: bool = False) -> Reading:
+    """The verdict on one answer; None: the connection ended without one."""
+    if answer is None:
+        return Reading(verdict=Verdict.UNKNOWN, said="nothing")
+    if head_only:
+        return _read_head(answer)
+    problem = problem_of(answer)
+    if problem is None:
+        return Reading(verdict=Verdict.THROUGH, said=str(answer.status))
+    code = str(problem["code"])
+    said = f"{answer.status} {code}"
+    # A head that could not be read has no id: the answer to it has one of the door's own.
+    if problem.get("request_id") != request_id and answer.status not in _BEFORE_READING:
+        return Reading(verdict=Verdict.THROUGH, said=f"{said} of another request")
+    return Reading(verdict=_verdict(code), said=said)
+
+
+def problem_of(answer: Answer) -> dict[str, Any] | None:
+    """The problem document of a Doorward; None for everything else."""
+    if answer.value("content-type").partition(";")[0] != "application/problem+json" or not answer.complete:
+        return None
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or found.get("type") != f"{_TYPE}{found.get('code')}":
+        return None
+    return found if found.get("status") == answer.status else None
+
+
+def _verdict(code: str) -> Verdict:
+    if code in _CLOSED:
+        return Verdict.CLOSED
+    if code in _NOT_FORWARDED:
+        return Verdict.MALFORMED
+    if code in _SIGN_IN:
+        return Verdict.SIGN_IN
+    return Verdict.UNKNOWN if code in _UNKNOWN else Verdict.THROUGH  # upstream_*: it was passed on
+
+
+def _read_head(answer: Answer) -> Reading:
+    """The answer to HEAD has no body: of our documents only the kind and the status are seen."""
+    ours = answer.value("content-type").startswith("application/problem+json")
+    said = f"{answer.status} (HEAD)"
+    if ours and answer.status == errors.RouteBlocked.status:
+        return Reading(verdict=Verdict.CLOSED, said=said)
+    if ours and answer.status in _BEFORE_READING:
+        return Reading(verdict=Verdict.MALFORMED, said=said)
+    return Reading(verdict=Verdict.SIGN_IN if ours and answer.status == 401 else Verdict.THROUGH, said=said)

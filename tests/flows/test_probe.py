@@ -1,0 +1,134 @@
+"""`doorward probe` against the sample applications behind a running door: nothing gets through, and a missing rule is found."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.config.packs import PACKS
+from gateway.config.schema import PasswordRule
+from gateway.policy.passwords import load_pack
+from gateway.probe.firing import NoDoor, Outcome, Probe, plan
+from gateway.probe.reading import Verdict
+from gateway.probe.wire import place_of
+from tests.fakes.house import House
+from tests.fakes.recorder import RecordingUpstream
+from tests.flows.conftest import OpenHouse
+from tests.flows.test_password_routes import CLOSED, OpenStreet, open_street
+
+__all__ = ["open_street"]
+
+RULES: list[dict[str, Any]] = yaml.safe_load((PACKS / "nexudus.yaml").read_text())["rules"]
+NEXUDUS = [(f"nexudus: {rule.match}", rule) for rule in load_pack("nexudus")]
+FAST = 5000
+
+
+async def fired(house: House, app: str, *, every: int, rules: Sequence[tuple[str, PasswordRule]] = NEXUDUS) -> Outcome:
+    return await Probe(FAST).fire([(place_of(house.origin(app)), plan(rules, every=every))])
+
+
+@pytest.mark.parametrize("unauthenticated", ["pass", "sign_in"])
+async def test_nothing_gets_through_a_shut_door(open_street: OpenStreet, unauthenticated: str) -> None:
+    """C-10, C-11, C-12, C-13, B-31, B-35. The samples count who comes in: that is the other half of the proof."""
+    street = await open_street(openid=CLOSED, app_keys={"unauthenticated": unauthenticated})
+    for app in ("portal", "dashboard", "api"):
+        outcome = await fired(street.house, app, every=40)
+        assert (outcome.holes, outcome.unanswered, outcome.status) == ([], [], 0)
+        assert len(outcome.shots) > 1000
+        assert {shot.reading.verdict for shot in outcome.shots} == {Verdict.CLOSED, Verdict.MALFORMED}
+    assert (street.logins, street.visits, street.knocks_at_the_api) == (0, 0, {})
+
+
+#: Rules that no other rule of the pack overlaps.
+ALONE = ["* /api/sys/users/sendOtp", "* /api/public/signup", "* /user/exists", "* /join"]
+
+
+@pytest.mark.parametrize(("unauthenticated", "found"), [("pass", Verdict.THROUGH), ("sign_in", Verdict.SIGN_IN)])
+@pytest.mark.parametrize("missing", ALONE)
+async def test_a_rule_that_was_taken_out_is_found_and_named(
+    open_house: OpenHouse, missing: str, unauthenticated: str, found: Verdict
+) -> None:
+    """Also where everybody must sign in first: the door is to be shut for those who have."""
+    left = [rule for rule in RULES if rule["match"] != missing]
+    keys = {"password_routes": left, "unauthenticated": unauthenticated}
+    house = await open_house(openid=CLOSED, apps={"portal": keys})
+    rules = [named for named in NEXUDUS if named[1].match == missing]
+    outcome = await fired(house, "portal", every=20, rules=[*rules, NEXUDUS[0]])
+    assert outcome.status == 1
+    assert {shot.reading.verdict for shot in outcome.holes} == {found}
+    assert {shot.knock.rule for shot in outcome.holes} == {f"nexudus: {missing}"}
+
+
+async def test_doors_that_are_open_are_said_to_be_open(open_street: OpenStreet) -> None:
+    street = await open_street(openid={"prevent_password_login": False})
+    outcome = await fired(street.house, "portal", every=500)
+    assert outcome.status == 1
+    assert all(shot.hole for shot in outcome.shots if shot.knock.group == "as it is")
+
+
+async def test_what_is_no_door_is_not_called_shut(open_house: OpenHouse) -> None:
+    """An application that refuses everything, a host that nobody has, and a port where nobody listens."""
+    house = await open_house(openid=CLOSED)
+    other = RecordingUpstream()
+    await other.start()
+    for url, said in (
+        (other.url, "this is not a Doorward"),
+        (f"http://nobody.localhost:{house.port}", "no app of this Doorward has the host"),
+        ("http://127.0.0.1:9", "cannot be reached"),
+    ):
+        with pytest.raises(NoDoor, match=said):
+            await Probe(FAST).fire([(place_of(url), plan(NEXUDUS))])
+    await other.close()
+
+
+async def test_a_door_that_stops_answering_is_not_called_shut(open_house: OpenHouse) -> None:
+    house = await open_house(openid=CLOSED, apps={"portal": {"password_routes": "nexudus"}})
+    firing = asyncio.create_task(Probe(400).fire([(place_of(house.origin()), plan(NEXUDUS[:2], every=5))]))
+    while not house.worker.door.counters.requests:
+        await asyncio.sleep(0)
+    await house.worker.server.drain(0)
+    outcome = await firing
+    assert outcome.status == 2
+    assert outcome.unanswered
+
+
+async def probe(*arguments: str) -> tuple[int, str, str]:
+    """The command as operators run it: exit status, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.cli", "probe", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )  # fmt: skip
+    out, errors = await asyncio.wait_for(process.communicate(), 120)
+    return process.returncode or 0, out.decode(), errors.decode()
+
+
+async def test_the_command_prints_one_table_and_its_exit_status_is_the_answer(
+    open_house: OpenHouse, tmp_path: Any
+) -> None:
+    left = [rule for rule in RULES if rule["match"] != "* /join"]
+    apps = {"portal": {"password_routes": "nexudus"}, "dashboard": {"password_routes": left, "surface": "dashboard"}}
+    house = await open_house(openid=CLOSED, apps=apps)
+    quick = ("--rate", "5000", "--every", "200")
+    status, out, _ = await probe(house.origin(), *quick)
+    assert status == 0
+    assert out.splitlines()[-1].startswith("nothing got through: ")
+    assert [line for line in out.splitlines() if line.startswith("nexudus: GET /signin ")]
+    status, out, _ = await probe(house.origin("dashboard"), *quick, "--json")
+    assert status == 1
+    document = json.loads(out)
+    assert document["holes"] == len(document["requests"]) > 0
+    assert {entry["rule"] for entry in document["requests"]} == {"nexudus: * /join"}
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({"rules": [{"match": "* /mine", "reason": "ours alone", "source": "us"}]}))
+    status, out, _ = await probe(house.origin(), *quick, "--pack", str(own), "--verbose")
+    assert status == 1
+    assert "sign-in only: 401 login_required: POST /mine" in out
+    own.write_text(yaml.safe_dump({"rules": [{"mach": "* /mine", "reason": " ", "source": "us"}]}))
+    status, _, errors = await probe(house.origin(), "--pack", str(own))
+    assert status == 2
+    assert "\nrules[0].mach: is not a known key; nearest: match (own.yaml, line 2)" in errors
+    status, _, errors = await probe("http://127.0.0.1:9")
+    assert (status, "cannot be reached" in errors) == (2, True)
