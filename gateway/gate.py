@@ -95,6 +95,15 @@ class Gate:
             raise UnknownHost(host)
         return site
 
+    @staticmethod
+    def passes(verdict: Verdict, head: RequestHead, live: LiveSession) -> bool:
+        """Whether `admit` would say Forward(its path, live, its rule), known without asking again: it said so before.
+
+        A verdict has a bit only where nothing but the session decides, and the bit is in `met` only since this very session
+        met the ruling. Never for a request with Authorization: that may be a password. False says nothing: ask `admit`.
+        """
+        return live.met & verdict.bit != 0 and not head.authorization
+
     def admit(
         self,
         site: Site,
@@ -134,10 +143,11 @@ class Gate:
             if key is not None and not known:
                 return NeedSession(key)
             return _strangers(site, head, ruling, wire)
-        if ruling.requirements or ruling.max_age is not None or ruling.acr:
+        if not live.met & verdict.bit and (ruling.requirements or ruling.max_age is not None or ruling.acr):
             refusal = _unmet(site, head, ruling, wire, live.session, now)
             if refusal is not None:
                 return refusal
+        live.met |= verdict.bit
         return Forward(wire, live, ruling.rule)
 
 

@@ -79,6 +79,8 @@ class ReviewedExchange(Exchange):
 
     __slots__ = ("_filter", "_review")
 
+    reviewed = True
+
     def __init__(self, review: Review, *exchange: Any) -> None:
         super().__init__(*exchange)
         self._review = review

@@ -108,7 +108,7 @@ class Door:
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
         self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now)
-        self.upstream_head = self.heads.upstream
+        self.passes = parts.gate.passes
         self.own_head = self.heads.own
         self.cares: dict[str, Care] = {}  # of the apps that need one
         self._hosts: dict[bytes, Site] = {}
@@ -162,10 +162,14 @@ class Door:
             self.connections.discard(connection)
             self.crowd.leave(connection.peer, trusted=connection.trusted)
 
-    def request_id(self, request: ParsedRequest) -> str:
+    def request_id(self, request: ParsedRequest) -> str | None:
+        """What the client calls the request; None where it says nothing that may travel."""
         for entry in request.special:
             if entry.kind is Kind.REQUEST_ID and valid_request_id(entry.value):
                 return entry.value.decode()
+        return None
+
+    def new_request_id(self) -> str:
         return f"{self._run}-{next(self._count):x}"
 
     def site(self, host: bytes) -> Site:

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from gateway.errors import MalformedRequest, Refusal, RequestTimeout, UpstreamFault
+from gateway.errors import MalformedRequest, Refusal, RequestTimeout
 from gateway.proxy.door import Door, Source
-from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody
+from gateway.proxy.framing import FramingError
 from gateway.proxy.heads import ParsedRequest, judge_partial
+from gateway.proxy.incoming import Incoming
 from gateway.proxy.refusals import Page, bare, break_off, may_go_on, serialise
-from gateway.proxy.tunnel import Tunnel, accepts
+from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.visit import Visit
 
@@ -28,8 +29,8 @@ class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_body", "_body_end", "_body_sink", "_buffer", "_deadline", "_full", "_lingering", "_paused", "_pending", "_source",
-        "_tunnel", "door", "peer", "request", "transport", "trusted", "visit",
+        "_buffer", "_deadline", "_full", "_incoming", "_lingering", "_paused",
+        "_pending", "_source", "_tunnel", "door", "peer", "request", "transport", "trusted", "visit", "write",
     )  # fmt: skip
 
     def __init__(self, door: Door, source: Source | None = None) -> None:
@@ -42,19 +43,16 @@ class Downstream(asyncio.Protocol):
         self.visit = Visit(self, door)
         self._buffer = b""  # an incomplete head
         self._pending = b""  # bytes that wait: of this body, or of later requests
-        self._body: Body | None = None
-        self._body_sink: Callable[[bytes], None] | None = None
-        self._body_end: Callable[[], None] | None = None
+        self._incoming = Incoming()
         self._tunnel: Tunnel | None = None
         self._paused = False
         self._full = False  # the client does not take what was written to it
         self._lingering = False
         self._deadline = _FOREVER
 
-    # --- asyncio's side ---
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.write = self.transport.write
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH)
         self._deadline = self.door.clock() + self.door.head_timeout
         status = self.door.enter(self, self._source)
@@ -69,16 +67,20 @@ class Downstream(asyncio.Protocol):
         if self.request is not None:
             self.request = None
             self.visit.lost()
+        else:
+            self.visit.detach()
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.from_client(data)
         elif self._lingering:
             return
-        elif self._body is not None:
+        elif self._incoming.body is not None:
             self._feed_body(data)
         elif self.request is not None or self._full:
             self._hold(data)
+        elif (block := self.visit.said.block) and not self._buffer and not self._pending and data.endswith(block):
+            self._feed_line(data)
         else:
             # SECURITY: what came earlier may still wait for its turn of the loop; it stays in front (B-16).
             pending, self._pending = self._pending, b""
@@ -98,7 +100,7 @@ class Downstream(asyncio.Protocol):
         side = self._tunnel or self.visit.exchange
         if side is not None:
             side.resume_response()
-        elif self.request is None and self._body is None and not self._lingering:
+        elif self.request is None and self._incoming.body is None and not self._lingering:
             self._go_on()
 
     def sweep(self, now: float) -> None:
@@ -108,7 +110,8 @@ class Downstream(asyncio.Protocol):
         elif self.visit.exchange is not None:
             self.visit.exchange.sweep(now, self.transport.get_write_buffer_size(), self.door.limits)
         elif now <= self._deadline:
-            return
+            if self.request is None:
+                self.visit.detach()
         elif self.transport.is_closing():
             self.transport.abort()  # it was asked to close long ago, and the client takes nothing
         elif self._lingering or (self.request is None and not self._buffer):
@@ -118,7 +121,20 @@ class Downstream(asyncio.Protocol):
                 self.visit.arrived(now)
             self.refuse(RequestTimeout("head or body too slow"))
 
-    # --- heads ---
+    def _feed_line(self, data: bytes) -> None:
+        """One request, most likely, whose fields are those of the one before."""
+        self.visit.arrived(self.door.clock())
+        try:
+            again = self.visit.said.again(data)
+            if again is not None:
+                self._deadline = _FOREVER
+                self.request, verdict = again
+                self.visit.begin(self.request, verdict)
+                return
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return
+        self._feed_head(data)
 
     def _feed_head(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
@@ -131,14 +147,12 @@ class Downstream(asyncio.Protocol):
         self._deadline = _FOREVER
         self._buffer = b""
         self.visit.arrived(self.door.clock())
+        head = data[: end + 4]
         try:
-            request = self.door.read_request(data[: end + 4])
-            self.request = request
+            request = self.request = self.door.read_request(head)
+            self.visit.said.keep(request, head)
             self._pending = data[end + 4 :]
-            if request.chunked:
-                self._body = ChunkedBody()
-            elif request.length:
-                self._body = SizedBody(request.length)
+            self._incoming.expect(request)
             self.visit.begin(request)
         except Refusal as refusal:
             self.refuse(refusal)
@@ -159,11 +173,11 @@ class Downstream(asyncio.Protocol):
     @property
     def body_open(self) -> bool:
         """Whether the request's body is still arriving."""
-        return self._body is not None
+        return self._incoming.body is not None
 
     def receive(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Send the body's bytes to `sink` from now on, then call `end`."""
-        self._body_sink, self._body_end = sink, end
+        self._incoming.goes_to(sink, end)
         self.go_on_reading()
         pending, self._pending = self._pending, b""
         self._feed_body(pending)
@@ -173,23 +187,18 @@ class Downstream(asyncio.Protocol):
         self._deadline = self.door.clock() + self.door.head_timeout
 
     def _feed_body(self, data: bytes) -> None:
-        body, sink = self._body, self._body_sink
-        if body is None or sink is None:
+        if not self._incoming.wanted:
             self._hold(data)
             return
         try:
-            out = body.feed(data)
+            rest = self._incoming.feed(data)
         except FramingError as error:
             self._body_broke(MalformedRequest(str(error)))
             return
-        if out:
-            sink(out)
-        if body.done and not self._lingering:
-            self._body, self._pending = None, body.rest
+        if rest is not None and not self._lingering:
+            self._pending = rest
             self._deadline = _FOREVER
-            end, self._body_sink, self._body_end = self._body_end, None, None
-            if end is not None:
-                end()
+            self._incoming.complete()
 
     def _body_broke(self, refusal: Refusal) -> None:
         """The body's framing cannot be believed: what was sent on is aborted, nothing of it is completed."""
@@ -205,8 +214,6 @@ class Downstream(asyncio.Protocol):
         if len(self._pending) > _PIPELINE_LIMIT:
             self.stop_reading()
 
-    # --- answers ---
-
     def refuse(self, refusal: Refusal) -> None:
         """Answer with a page or a problem document."""
         if not self.transport.is_closing():
@@ -215,22 +222,19 @@ class Downstream(asyncio.Protocol):
 
     def respond(self, page: Page, *, close: bool = False) -> None:
         """Answer the request with a page of ours."""
-        keep_alive = not close and not self.door.draining and may_go_on(self.request, self._body)
+        keep_alive = not close and not self.door.draining and may_go_on(self.request, self._incoming.body)
         self.transport.write(serialise(page, head_only=self.visit.method == "HEAD", keep_alive=keep_alive))
         self.visit.drop_exchange()
-        if keep_alive and self._body is not None:
+        if keep_alive and self._incoming.body is not None:
             self._tell(page.status, len(page.body))
             self.expect_body_soon()
             self.receive(lambda data: None, self._go_on)
         else:
             self._next(page.status, len(page.body), keep_alive=keep_alive)
 
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
-
     def answered(self, status: int, size: int, *, keep_alive: bool) -> None:
         """An exchange ended with a complete response."""
-        self.visit.exchange = None
+        self.visit.answered()
         self._next(status, size, keep_alive=keep_alive and not self.door.draining)
 
     def cut(self, status: int, size: int) -> None:
@@ -242,23 +246,19 @@ class Downstream(asyncio.Protocol):
     def tunnel(self, connection: UpstreamConnection, head: bytes, first: bytes) -> None:
         """An upgrade was honoured: from here on, bytes."""
         self.visit.drop_exchange(keep_attached=True)
-        if self.request is None or not accepts(self.request, head):
-            connection.abort()
-            self.refuse(UpstreamFault("Sec-WebSocket-Accept"))
-            return
         self._tunnel = Tunnel(self.transport, connection, self.door.clock, self._tunnel_ended)
         self.go_on_reading()
         pending, self._pending = self._pending, b""
         self._tunnel.begin(head, first, pending)
 
+    def session_ended(self) -> None:
+        """The session that this request belongs to is over: nothing more is said on it (C-44)."""
+        self.transport.abort()
+
     def _tunnel_ended(self, size: int) -> None:
         self._tunnel = None
         self._tell(101, size)
         self._leave()
-
-    def session_ended(self) -> None:
-        """The session that this request belongs to is over: nothing more is said on it (C-44)."""
-        self.transport.abort()
 
     def _next(self, status: int, size: int, *, keep_alive: bool) -> None:
         """The request is answered; the connection waits for the next one, or ends."""
@@ -280,7 +280,8 @@ class Downstream(asyncio.Protocol):
         self._deadline = self.door.clock() + self.door.idle_timeout
         if self._full:
             return
-        self.go_on_reading()
+        if self._paused:
+            self.go_on_reading()
         if self._pending:
             asyncio.get_running_loop().call_soon(self._catch_up)
 
@@ -291,7 +292,7 @@ class Downstream(asyncio.Protocol):
     def _linger(self) -> None:
         """Close, but let the client read the answer first: bytes that it still sends would otherwise reset the connection."""
         pending, self._pending = self._pending, b""
-        if self._body is None and not pending and not self._buffer and self.visit.clean:
+        if self._incoming.body is None and not pending and not self._buffer and self.visit.clean:
             self._leave()
             return
         self._lingering = True
@@ -312,7 +313,7 @@ class Downstream(asyncio.Protocol):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        if self._body is None and self._tunnel is None and len(self._pending) > _PIPELINE_LIMIT:
+        if self._incoming.body is None and self._tunnel is None and len(self._pending) > _PIPELINE_LIMIT:
             return  # later requests wait outside (B-16)
         if self._paused and not self.transport.is_closing():
             self._paused = False

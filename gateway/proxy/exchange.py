@@ -15,6 +15,7 @@ from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.pace import Pace
 from gateway.proxy.pool import Pool
 from gateway.proxy.responses import ParsedResponse
+from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import UpstreamConnection
 
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
@@ -42,31 +43,12 @@ class Exchange:
     """One request on its way."""
 
     __slots__ = (
-        "_chunk_out",
-        "_clock",
-        "_connecting",
-        "_connection",
-        "_finished",
-        "_head",
-        "_pace",
-        "_queued",
-        "_retried",
-        "_stopped",
-        "_timeouts",
-        "client",
-        "draining",
-        "head_request",
-        "keep_alive",
-        "pool",
-        "received",
-        "request",
-        "request_done",
-        "size",
-        "started",
-        "status",
-        "touched",
-        "waiting_for_response",
-    )
+        "_chunk_out", "_clock", "_connecting", "_connection", "_finished", "_head", "_pace", "_queued", "_retried",
+        "_stopped", "_timeouts", "client", "draining", "keep_alive", "plain", "pool", "received", "request",
+        "request_done", "size", "started", "status", "touched", "waiting_for_response",
+    )  # fmt: skip
+
+    reviewed = False  # whether somebody looks at the response first
 
     def __init__(
         self,
@@ -78,34 +60,31 @@ class Exchange:
         clock: Callable[[], float],
     ) -> None:
         self.client = client
-        self.request = request
-        self.pool = pool
-        self.head_request = request.method == "HEAD"
-        self.keep_alive = request.keep_alive
-        self.request_done = not request.has_body
-        self.status = 0
-        self.size = 0
-        self.received = 0
-        self.started = False
-        self.draining = False
-        self._head = head
-        self._timeouts = timeouts
         self._clock = clock
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._queued: list[bytes] = []
-        self._chunk_out = False
-        self._retried = False
-        self._stopped = False  # the client takes no more for now
-        self._finished = False
+        self.prepare(request, head, pool, timeouts, clock())
+
+    def prepare(self, request: ParsedRequest, head: bytes, pool: Pool, timeouts: Timeouts, now: float) -> None:
+        """For a request; for another one only when the one before was answered and nothing of it is under way."""
+        self.request = request
+        self.pool = pool
+        self.plain = request.method != "HEAD" and not self.reviewed
+        self.keep_alive = request.keep_alive
+        self.request_done = not (request.length or request.chunked)
+        self.status = self.size = self.received = 0
+        self.touched = now
+        self._head = head
+        self._timeouts = timeouts
         self._pace: Pace | None = None
-        self.touched = clock()
+        self._stopped = False  # the client takes no more for now
+        self.started = self.draining = self._chunk_out = self._retried = self._finished = False
 
     # --- from the client ---
 
     def start(self) -> None:
-        repeatable = self.request_done and self.request.method in _REPEATABLE
-        connection = self.pool.take(repeatable=repeatable)
+        connection = self.pool.take(repeatable=self.request_done and self.request.method in _REPEATABLE)
         if connection is not None:
             self._send(connection)
         else:
@@ -194,17 +173,18 @@ class Exchange:
         if self._finished:
             connection.abort()
             return
+        self.touched = self._clock()
         self._send(connection)
         self.client.go_on_reading()
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         connection.begin(self)
-        self.touched = self._clock()
         connection.transport.write(self._head)
-        for data in self._queued:
-            connection.transport.write(data)
-        self._queued.clear()
+        if self._queued:
+            for data in self._queued:
+                connection.transport.write(data)
+            self._queued.clear()
 
     def _out(self, data: bytes) -> None:
         self.touched = self._clock()
@@ -258,6 +238,23 @@ class Exchange:
             parts.append(b"\r\n")
         self.client.write(b"\r\n".join(parts))
 
+    def on_whole(self, response: ParsedResponse, body: bytes) -> None:
+        """A response with a length that came all at once, on a connection that stays open."""
+        connection = self._connection
+        if connection is None or not self.request_done or self.draining or not self.keep_alive:
+            self.on_response(response, body)
+            if not self._finished:
+                self.on_end(True)
+            return
+        self.started = self._finished = True
+        self.status, self.size = response.status, len(body)
+        self._connection = None
+        self.client.write(response.whole() + body)
+        if self._stopped:
+            connection.transport.resume_reading()  # its next exchange is somebody else's
+        self.pool.give_back(connection)
+        self.client.answered(self.status, self.size, keep_alive=True)
+
     def on_body(self, data: bytes) -> None:
         self.touched = self._clock()
         self.size += len(data)
@@ -289,6 +286,10 @@ class Exchange:
         self._connection = None
         upgrade = b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % response.upgrade
         head = b"\r\n".join((b"HTTP/1.1 101 Switching Protocols", *response.lines, upgrade))
+        if not accepts(self.request, head):
+            connection.abort()
+            self.client.refuse(UpstreamFault("Sec-WebSocket-Accept"))
+            return
         self.client.tunnel(connection, head, first)
 
     def on_broken(self, error: Exception, answered: bool) -> None:

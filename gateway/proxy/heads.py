@@ -70,6 +70,12 @@ class ParsedRequest(RequestHead):
     def has_body(self) -> bool:
         return self.chunked or self.length > 0
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether its fields say the same under any other request line: nothing of them is about a body or a change of protocol."""
+        plain = not (self.has_body or self.expects_continue or self.upgrade is not None)
+        return plain and self.keep_alive and self.version == "1.1"
+
 
 class RequestReader:
     """Reads the request heads of one door."""
@@ -82,11 +88,7 @@ class RequestReader:
     def read(self, head: bytes) -> ParsedRequest:
         """The request whose head is exactly `head`, its empty line included. Raises a Refusal."""
         lines = head.split(b"\r\n")
-        parts = lines[0].split(b" ")
-        if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in _METHODS and _TARGET.fullmatch(parts[1]):
-            request = ParsedRequest(_METHODS[parts[0]], parts[1], "1.1")
-        else:
-            request = _unusual(parts)
+        request = _request_line(lines[0])
         if len(lines) - 3 > self._max_fields:
             raise HeadTooLarge(f"more than {self._max_fields} fields")
         known, entries, forward, special = self._known, request.entries, request.lines, request.special
@@ -107,6 +109,26 @@ class RequestReader:
             return self._fields.read(line)
         except BadField as error:
             raise MalformedRequest(str(error)) from error
+
+
+def read_again(line: bytes, before: ParsedRequest) -> ParsedRequest:
+    """The HTTP/1.1 request with this line and, byte for byte, the fields of `before`, which is repeatable. Raises a Refusal."""
+    request = _request_line(line)
+    request.host = before.host
+    request.authorization = before.authorization
+    request.entries = before.entries
+    request.lines = before.lines
+    request.special = before.special
+    request.cookies = before.cookies
+    request.sized = before.sized
+    return request
+
+
+def _request_line(line: bytes) -> ParsedRequest:
+    parts = line.split(b" ")
+    if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in _METHODS and _TARGET.fullmatch(parts[1]):
+        return ParsedRequest(_METHODS[parts[0]], parts[1], "1.1")
+    return _unusual(parts)
 
 
 def _unusual(parts: list[bytes]) -> ParsedRequest:

@@ -16,7 +16,7 @@ from gateway.identity import AssertionSigner, render_identity_headers
 from gateway.proxy.headers import Kind, forwarding_block, trusted_forwarding_block
 from gateway.proxy.heads import ParsedRequest
 from gateway.sessions.cache import LiveSession
-from gateway.sites import Site
+from gateway.sites import Site, Verdict
 
 _log = logging.getLogger("doorward.proxy")
 _RESIGN_SECONDS: Final = 240.0  # an assertion is good for five minutes; the upstream always gets one with a minute left
@@ -70,12 +70,33 @@ class HeadWriter:
         self._now = now
         self._blocks: dict[tuple[str, str], bytes] = {}
 
-    def upstream(self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward) -> bytes:
-        """The head that the upstream gets."""
-        parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), decision.wire, site.host_bytes),
-            *request.lines,
-        ]
+    def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Verdict, request_id: str) -> bytes:
+        """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
+        identity = live.assertion if live.assertion_until > self._clock() else self.identity(site, live)
+        return b"%b%b%bX-Request-Id: %b\r\n\r\n" % (verdict.start, fields, identity, request_id.encode())
+
+    def upstream(
+        self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward, fields: bytes | None = None
+    ) -> bytes:
+        """The head that the upstream gets; `fields` where they were written before."""
+        start = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes)
+        identity = self.identity(site, decision.live) if decision.live is not None else b""
+        parts = []
+        if request.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif request.sized:
+            parts.append(b"Content-Length: %d\r\n" % request.length)
+        if request.expects_continue:
+            parts.append(b"Expect: 100-continue\r\n")
+        if request.upgrade is not None:
+            parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % request.upgrade)
+        framing = b"".join(parts)
+        said = fields or self.fields(visit, site, request)
+        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (start, said, identity, framing, visit.request_id.encode())
+
+    def fields(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+        """The lines, each with its end, that depend on nothing but the request's fields, the connection and the site."""
+        parts = list(request.lines)
         for entry in request.special:
             kind = entry.kind
             if (
@@ -87,18 +108,7 @@ class HeadWriter:
                 parts.append(entry.line)
         if visit.other_cookies:
             parts.append(b"Cookie: " + b"; ".join(visit.other_cookies))
-        parts.append(self._forwarding(visit, site, request))
-        if decision.live is not None:
-            parts.append(self.identity(site, decision.live))
-        if request.chunked:
-            parts.append(b"Transfer-Encoding: chunked")
-        elif request.sized:
-            parts.append(b"Content-Length: %d" % request.length)
-        if request.expects_continue:
-            parts.append(b"Expect: 100-continue")
-        if request.upgrade is not None:
-            parts.append(b"Upgrade: %b\r\nConnection: Upgrade" % request.upgrade)
-        parts.append(b"X-Request-Id: %b\r\n\r\n" % visit.request_id.encode())
+        parts += (self._forwarding(visit, site, request), b"")
         return b"\r\n".join(parts)
 
     def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
@@ -118,14 +128,14 @@ class HeadWriter:
     def identity(self, site: Site, live: LiveSession) -> bytes:
         """The identity lines of a session for this app, its signed assertion included; kept with the session."""
         clock = self._clock()
-        if live.assertion is not None and live.assertion_until > clock:
+        if live.assertion_until > clock:
             return live.assertion
         session = live.session
         assertion = self._signer.sign(
             session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=self._now()
         )  # fmt: skip
         plain = render_identity_headers(session.identity, site.app.headers)
-        live.assertion = plain + b"X-Doorward-Jwt-Assertion: " + assertion
+        live.assertion = b"%bX-Doorward-Jwt-Assertion: %b\r\n" % (plain, assertion)
         live.assertion_until = clock + _RESIGN_SECONDS
         return live.assertion
 

@@ -19,9 +19,12 @@ _STATUS_LIMIT: Final = 512
 
 
 class ParsedResponse:
-    """A response head. `status_line` and `lines` are what travels on, without line ends; `length_line` is its Content-Length's."""
+    """A response head. `status_line` and `lines` are what travels on, without line ends; `length_line` is its Content-Length's.
 
-    __slots__ = ("chunked", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade")
+    `wire` is the whole head as it travels on, for a response with a length on a connection that stays open; `whole` writes it.
+    """
+
+    __slots__ = ("chunked", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade", "wire")
 
     def __init__(self, status: int, keep_alive: bool, status_line: bytes) -> None:
         self.status = status
@@ -32,6 +35,13 @@ class ParsedResponse:
         self.length_line = b""
         self.chunked = False
         self.upgrade: bytes | None = None
+        self.wire = b""
+
+    def whole(self) -> bytes:
+        """The head with its length, each line with its end."""
+        if not self.wire:
+            self.wire = b"\r\n".join((self.status_line, *self.lines, self.length_line, b"\r\n"))
+        return self.wire
 
 
 def parse_response(head: bytes) -> ParsedResponse:

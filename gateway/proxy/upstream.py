@@ -9,21 +9,26 @@ from typing import Final, Protocol, cast
 
 from gateway.errors import UpstreamFault
 from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose
+from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.responses import ParsedResponse, parse_response
 
 _HEAD_LIMIT: Final = 256 * 1024
 _INTERIM_LIMIT: Final = 32
 _WRITE_HIGH: Final = 128 * 1024
+_REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognised
 
 
 class Listener(Protocol):
     """What an exchange hears from its connection."""
 
-    head_request: bool
+    request: ParsedRequest
+    plain: bool  # whether a response that came whole may be handed over so: not the one to HEAD, nor one that is looked at first
 
     def on_interim(self, response: ParsedResponse) -> None: ...
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None: ...
+
+    def on_whole(self, response: ParsedResponse, body: bytes) -> None: ...
 
     def on_body(self, data: bytes) -> None: ...
 
@@ -67,7 +72,9 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_head_seen",
         "_interims",
+        "_response_seen",
         "alive",
         "answered",
         "epoch",
@@ -94,6 +101,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._body: Body | None = None
         self._interims = 0
+        self._head_seen = b""  # the last head, where all of the response may come at once; the next is often the same
+        self._response_seen: ParsedResponse | None = None
 
     # --- the exchange's side ---
 
@@ -148,12 +157,19 @@ class UpstreamConnection(asyncio.Protocol):
             side.resume_body()
 
     def data_received(self, data: bytes) -> None:
-        if self.joined is not None:
-            self.joined.from_upstream(data)
+        listener = self.listener
+        if listener is None:
+            if self.joined is not None:
+                self.joined.from_upstream(data)
+            else:
+                self.abort()  # bytes that nobody asked for: whose answer would they be?
             return
-        if self.listener is None:
-            self.abort()  # bytes that nobody asked for: whose answer would they be?
-            return
+        response = self._response_seen
+        if response is not None and self._body is None and not self._buffer and data.startswith(self._head_seen):
+            body = data[len(self._head_seen) :]
+            if len(body) == response.length and listener.plain:
+                listener.on_whole(response, body)
+                return
         try:
             self._feed(data)
         except (UpstreamFault, FramingError) as error:
@@ -183,13 +199,21 @@ class UpstreamConnection(asyncio.Protocol):
         if end > _HEAD_LIMIT:
             raise UpstreamFault("response head too large")
         self._buffer = b""
-        response = parse_response(data[: end + 4])
-        rest = data[end + 4 :]
+        head, rest = data[: end + 4], data[end + 4 :]
+        response = parse_response(head)
         listener = self.listener
         assert listener is not None
         if response.status < 200:
             self._interim(listener, response, rest)
             return
+        whole = response.length is not None and response.keep_alive and response.status not in (204, 304)
+        # SECURITY: what somebody looks at first may be changed for one person, so it is never kept for the next (B-54).
+        self._response_seen = None
+        if whole and listener.plain and self.idle_since >= 0.0 and len(head) <= _REMEMBERED:
+            self._head_seen, self._response_seen = head, response
+            if len(rest) == response.length:
+                listener.on_whole(response, rest)
+                return
         self._response(listener, response, rest)
 
     def _interim(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
@@ -206,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _response(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
         if not response.keep_alive:
             self.idle_since = -1.0  # not to be pooled
-        if listener.head_request or response.status in (204, 304):
+        if listener.request.method == "HEAD" or response.status in (204, 304):
             listener.on_response(response, None)
             # SECURITY: a 204 that speaks of a body may be followed by one, which would be read as the next person's answer (B-44).
             odd = response.status == 204 and (response.chunked or bool(response.length))

@@ -8,47 +8,31 @@ One `Visit` serves one connection, request after request.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
 from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn
 from gateway.proxy.access_log import path_as_logged
-from gateway.proxy.care import Care
-from gateway.proxy.door import Connection, Door
-from gateway.proxy.exchange import Client, Exchange
+from gateway.proxy.collecting import Visiting, collect
+from gateway.proxy.door import Door
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.handed_over import HandedOver
 from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.refusals import ABOUT_THE_SERVER, Page
+from gateway.proxy.refusals import ABOUT_THE_SERVER
+from gateway.proxy.said import Said
 from gateway.proxy.tunnel import honoured
 from gateway.sessions.cache import LiveSession
-from gateway.sites import Site
+from gateway.sites import Site, Verdict
 
 _log = logging.getLogger("doorward.proxy")
-
-
-class Visiting(Connection, Client, Protocol):
-    """The client's connection, as its request sees it."""
-
-    @property
-    def body_open(self) -> bool: ...
-
-    def receive(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None: ...
-
-    def expect_body_soon(self) -> None: ...
-
-    def refuse(self, refusal: Refusal) -> None: ...
-
-    def respond(self, page: Page) -> None: ...
-
-    def session_ended(self) -> None: ...
 
 
 class Visit:
     """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
 
     __slots__ = (
-        "_attached", "_body", "_care", "_cookies", "_host", "_known", "_live", "_task",
-        "clean", "connection", "door", "exchange", "key", "method", "other_cookies", "path", "request_id", "rule", "site", "started",
+        "_attached", "_body", "_known", "_live", "_spare", "_task", "clean", "connection", "door", "exchange", "key", "method",
+        "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, connection: Visiting, door: Door) -> None:
@@ -57,16 +41,16 @@ class Visit:
         self.exchange: Exchange | None = None
         self.site: Site | None = None
         self.key: str | None = None
+        self.other_cookies: list[bytes] = []
         self.method = "-"
         self.path = "-"
         self.rule = ""
         self.request_id = ""
         self.started = 0.0
         self.clean = True  # the request was parsed: the connection may be closed without lingering
-        self._host = b""
-        self._care: Care | None = None
-        self._cookies: list[bytes] | None = None
-        self.other_cookies: list[bytes] = []
+        self.tunnelled = False
+        self.said = Said(door.limits.head)
+        self._spare: Exchange | None = None  # the one before, to be used again
         self._live: LiveSession | None = None
         self._known = False
         self._body: bytes | None = None
@@ -82,42 +66,55 @@ class Visit:
         self.clean = False
         self._live, self._known, self._body = None, False, None
 
-    def begin(self, request: ParsedRequest) -> None:
-        """Judge the request and act on it. Raises a Refusal."""
-        door = self.door
+    def begin(self, request: ParsedRequest, verdict: Verdict | None = None) -> None:
+        """Judge the request and act on it; `verdict` where its line and its fields came before. Raises a Refusal."""
+        door, said = self.door, self.said
         self.clean = True
         self.method = request.method
         door.counters.in_flight += 1
-        self.request_id = door.request_id(request)
-        site = self.site
-        if site is None or request.host != self._host:
-            self.site = None
-            site = door.site(request.host)
-            self.site, self._host, self._cookies = site, request.host, None
-            self._care = door.cares.get(site.route.name)
-        if not door.origin_form(request, site):
+        if request.entries is not said.entries:
+            self._read_fields(request)
+        self.request_id = said.request_id or door.new_request_id()
+        site = self.site = said.site
+        assert site is not None
+        if request.target[:1] != b"/" and not door.origin_form(request, site):
             self.path = "*"
             self.connection.respond(ABOUT_THE_SERVER)
             return
-        if request.cookies != self._cookies:
-            split = site.cookie.split(request.cookies)
-            self.key = door.key_of(split.token) if split.token is not None else None
-            self.other_cookies = split.others
-            self._cookies = request.cookies
-        if self.key is not None:
-            self._live = door.cache.peek(self.key, site.route.host)
+        key, self.other_cookies = said.key, said.other_cookies
+        self.key = key
+        if key is not None:
+            live = self._live = door.cache.peek(key, site.route.host)
+            if verdict is not None and live is not None and door.passes(verdict, request, live):
+                self.path, self.rule = verdict.path, verdict.ruling.rule
+                head = door.heads.again(said.fields, site, live, verdict, self.request_id)
+                self._send(site, request, live, self._exchange(site, request, head))
+                return
         self.decide()
+
+    def _read_fields(self, request: ParsedRequest) -> None:
+        try:
+            self.said.read(self.door, request)
+        finally:
+            self.site = self.said.site
+            self.request_id = self.said.request_id or self.door.new_request_id()
+
+    def answered(self) -> None:
+        """The exchange ended well: nothing of it is under way, so the next request may have it."""
+        exchange = self.exchange
+        if exchange is not None and exchange.plain and exchange.request_done:
+            self._spare = exchange
 
     def finished(self, status: int, size: int) -> None:
         """The request is over."""
-        self._detach()
         self.exchange = None
         self.door.counters.in_flight -= 1
         self.door.told(self, status, size)
 
     def unparsed(self, status: int) -> None:
         """An answer was given to something that was no request."""
-        self.site = None
+        self.site = self.said.site = None
+        self.said.forget()
         self.door.told(self, status, 0)
 
     def lost(self) -> None:
@@ -126,6 +123,7 @@ class Visit:
         if exchange is not None:
             exchange.end()
         self._cancel()
+        self.detach()
         self.finished(499, exchange.size if exchange is not None else 0)
 
     def drop_exchange(self, *, keep_attached: bool = False) -> None:
@@ -133,8 +131,9 @@ class Visit:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.end()
+        self.tunnelled = keep_attached
         if not keep_attached:
-            self._detach()
+            self.detach()
 
     def idle_seconds(self) -> float:
         return self.site.app.timeouts.idle.total_seconds() if self.site is not None else 60.0
@@ -168,7 +167,8 @@ class Visit:
             self.later(self._load(decision.key))
         elif type(decision) is Refuse:
             self.rule, self.path = decision.rule, path_as_logged(request.target)
-            if self._care is not None and self._care.instead(self, site, request, decision):
+            care = self.door.cares.get(site.route.name)
+            if care is not None and care.instead(self, site, request, decision):
                 return
             self.door.told_refusal(self, decision.refusal)
             self.connection.refuse(decision.refusal)
@@ -182,37 +182,58 @@ class Visit:
             self._own(request, decision)
 
     def _forward(self, site: Site, request: ParsedRequest, decision: Forward) -> None:
-        door, live = self.door, decision.live
+        door, said = self.door, self.said
         self.rule = decision.rule
         self.path = decision.wire.partition(b"?")[0].decode()
         if request.upgrade is not None:
             request.upgrade = honoured(request, site.upgrades, site.websocket_origins)
-        if self._care is not None:
-            exchange = self._care.exchange(self, site, request, decision)
+        care = door.cares.get(site.route.name)
+        if care is not None:
+            exchange = care.exchange(self, site, request, decision)
             if exchange is None:
                 return  # it is answered in another way, now or later
         else:
-            head, pool = door.upstream_head(self, site, request, decision), door.pools[site.route.name]
-            exchange = Exchange(self.connection, request, head, pool, site.app.timeouts, door.clock)
+            if request.repeatable and request.entries is said.entries:
+                said.fields = said.fields or door.heads.fields(self, site, request)
+                said.verdict_of_line = site.verdict_of_line
+            head = door.heads.upstream(self, site, request, decision, said.fields)
+            exchange = self._exchange(site, request, head)
+        self._send(site, request, decision.live, exchange)
+
+    def _exchange(self, site: Site, request: ParsedRequest, head: bytes) -> Exchange:
+        pool, timeouts = self.door.pools[site.route.name], site.app.timeouts
+        exchange, self._spare = self._spare, None
+        if exchange is None:
+            return Exchange(self.connection, request, head, pool, timeouts, self.door.clock)
+        exchange.prepare(request, head, pool, timeouts, self.started)
+        return exchange
+
+    def _send(self, site: Site, request: ParsedRequest, live: LiveSession | None, exchange: Exchange) -> None:
+        door = self.door
         self._live = live
         if live is not None:
             door.cache.touch(live)
-            self._attached = live
-            door.cache.attach(live, self._session_ended)
+        if live is not self._attached:
+            self.detach()
+            if live is not None:
+                self._attached = live
+                door.cache.attach(live, self._session_ended)
         self.exchange = exchange
         exchange.draining = door.draining
         exchange.start()
         if self._body is not None:
             exchange.body(self._body)
             exchange.body_end()
-        elif self.connection.body_open:
+        elif request.length or request.chunked:
             self.connection.receive(exchange.body, exchange.body_end)
 
     def _session_ended(self, reason: str) -> None:
         self._attached = None
-        self.connection.session_ended()
+        if self.exchange is not None or self.tunnelled:
+            self.connection.session_ended()
 
-    def _detach(self) -> None:
+    def detach(self) -> None:
+        """Nothing is under way for the session that was asked for last. Until then the next request finds it attached."""
         if self._attached is not None:
             self.door.cache.detach(self._attached, self._session_ended)
             self._attached = None
@@ -253,35 +274,12 @@ class Visit:
     # --- bodies that we read ourselves ---
 
     def _collect(self, then: Callable[[bytes], None], too_large: Refusal) -> None:
-        """Read the whole body, bounded, then go on; `too_large` is the answer to one over the bound. Raises it."""
-        connection, limit = self.connection, self.door.limits.watched_body
+        """Raises `too_large`."""
         _, request = self.at_hand()
-        if self._body is not None or not connection.body_open:
+        if self._body is not None or not self.connection.body_open:
             then(self._body or b"")
-            return
-        if request.length > limit:
-            self.door.told_refusal(self, too_large)
-            raise too_large
-        collected = bytearray()
-
-        def sink(data: bytes) -> None:
-            if len(collected) + len(data) <= limit:
-                collected.extend(data)
-            elif connection.request is request:
-                self.door.told_refusal(self, too_large)
-                connection.refuse(too_large)
-
-        def end() -> None:
-            try:
-                then(bytes(collected))
-            except Refusal as refusal:
-                connection.refuse(refusal)
-
-        connection.expect_body_soon()
-        if request.expects_continue:
-            connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.expects_continue = False
-        connection.receive(sink, end)
+        else:
+            collect(self, request, then, too_large)
 
     def _judge_body(self, body: bytes) -> None:
         self._body = body
@@ -314,5 +312,6 @@ class Visit:
         connection, door = self.connection, self.door
         data = door.own_head(self, site, request, own, len(body)) + body
         door.counters.in_flight -= 1
+        self.detach()
         connection.go_on_reading()
         HandedOver(door, connection, door.web_handler()).begin(data)

@@ -4,8 +4,7 @@ Deadlines are on the worker's monotonic clock, so setting the wall clock neither
 lives as long as the record in Redis stays as it was; when that changes, a new object takes its place.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from gateway.sessions.session import Session
 from gateway.sessions.store import Stored
@@ -15,8 +14,8 @@ from gateway.sessions.store import Stored
 class LiveSession:
     """`idle_deadline` never lies behind `expires_deadline`.
 
-    `headers`, `assertion` and `verdicts` are the gate's and the proxy's memory: what was rendered or decided for this
-    session, dropped with it.
+    `met`, `assertion` and `assertion_until` are the gate's and the proxy's memory, dropped with the object: the rulings that
+    this person meets, by `Verdict.bit`, and the identity lines as they were rendered last.
     """
 
     key: str
@@ -28,10 +27,9 @@ class LiveSession:
     stored_deadline: float  # when Redis ends it unless it is touched there
     touch_due: float  # from when on a touch is worth a message to Redis
     old_key: bool = False  # to be sealed anew when it is used
-    headers: dict[str, bytes] = field(default_factory=dict)
-    assertion: bytes | None = None
+    met: int = 0
+    assertion: bytes = b""
     assertion_until: float = 0.0
-    verdicts: dict[Any, Any] = field(default_factory=dict)
 
 
 def live_from(key: str, stored: Stored, now: float) -> LiveSession:
