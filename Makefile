@@ -45,6 +45,10 @@ e2e: $(VENV)/.e2e $(E2E)/node_modules/.installed ## the product in a real browse
 bench: $(VENV)/.bench ## what a request costs, beside nginx, haproxy and Envoy; nothing is asserted
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.runtime ## the data plane at full size: gigabytes, crowds, slow clients, a million messages; ARGS="bodies slow" chooses (Linux)
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## coverage-guided fuzzing; FUZZ_SECONDS=20 for each target, ARGS="target streams" chooses (Linux on x86_64)
 	@$(BIN)/python -m tests.fuzz $(ARGS)
