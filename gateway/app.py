@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,24 +25,28 @@ from gateway.directory.account import Directory
 from gateway.directory.nexudus import NexudusDirectory
 from gateway.directory.notes import Notes
 from gateway.directory.provisioner import Provisioner
-from gateway.errors import ProviderUnavailable, Refusal
+from gateway.errors import Refusal
 from gateway.gate import Gate, SignIn
+from gateway.health import Health
 from gateway.identity import AssertionSigner, normalise_name
 from gateway.leases import Leases
 from gateway.message import is_navigation
 from gateway.oidc.calls import open_session
-from gateway.oidc.provider import Provider
-from gateway.oidc.tokens import TokenClient
+from gateway.oidc.providers import Providers
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.door import Door, Parts
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
 from gateway.proxy.server import Server
+from gateway.refresh.attempts import Attempts
+from gateway.refresh.refresher import Refresher
+from gateway.refresh.renewal import Renewal
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, connect_for_pushes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
+from gateway.sessions.recheck import Recheck, keep_directory_facts
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
 from gateway.tls import server_tls, watch_certificate
@@ -51,9 +55,7 @@ from gateway.web.pages import Pages
 from gateway.web.sign_in import SignIn as SignInPages
 
 _log = logging.getLogger("doorward.app")
-_HEALTH_SECONDS: Final = 2.0
 _OURS: Final = (500, 502, 503, 504)
-_ASK_EVERY: Final = 30  # health rounds: provider and directory are asked once a minute
 _TOLD_ONCE: Final = timedelta(minutes=5)
 _ABOUT_TO_END: Final = timedelta(seconds=1)
 
@@ -80,7 +82,6 @@ class Worker:
         self.audit = Audit(write, pii_full=config.log.pii == "full")
         self._write = write
         self._redis_url = redis_url
-        self._dependencies: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._telling: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
@@ -91,15 +92,18 @@ class Worker:
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url)
         self.store = SessionStore(self.redis, ring, config.redis.key_prefix, utc_now)
+        self.providers = Providers({"openid": config.openid}, utc_now, allow_insecure_http=config.allow_insecure_http)
+        self.provider = self.providers["openid"].provider
+        self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
+        self.refresher = self._refresher(keep_directory_facts)
         self.cache = SessionCache(
             self.store,
             lambda: connect_for_pushes(config.redis, self._redis_url),
             time.monotonic,
             expired=self._session_expired,
+            attendant=self.refresher,
         )
-        self.http = open_session(config.openid.ca)  # the private CA is the provider's alone
         self.directory_http = open_session()
-        self.provider = Provider(config.openid, self.http, allow_insecure_http=config.allow_insecure_http)
         self.directory = self._directory()
         signer = AssertionSigner(ring.raw)
         gate = self.gate = Gate(app_routes(config), config)
@@ -113,30 +117,49 @@ class Worker:
             audit=self.audit,
             now=utc_now,
         )
-        pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
-        pages_of_ours.middlewares.append(self._told)
-        pages_of_ours.on_response_prepare.append(_without_banner)
-        limit = 2 * config.limits.head  # the data plane judged the head; its re-serialised form is somewhat longer
-        self._runner = web.AppRunner(
-            pages_of_ours,
-            handle_signals=False,
-            access_log=None,
-            auto_decompress=False,
-            max_line_size=limit,
-            max_field_size=limit,
-            max_headers=config.limits.headers + 32,
-        )
+        self._runner = self._pages_of_ours(self._web_parts(ring, pages, sign_in, signer))
         await self._runner.setup()
         self.door = Door(self._parts(gate, pages, sign_in, signer))
         self.server = Server(self.door)
         self.cache.start()
         if config.openid.enabled:
-            self.provider.start()
-        self._tasks = [asyncio.create_task(self._watch_health())]
+            self.providers.start()
+        self.health = Health(self.store, self.providers, self.directory, enabled=config.openid.enabled)
+        self._tasks = [asyncio.create_task(self.health.watch())]
+
+    def _pages_of_ours(self, parts: WebParts) -> web.AppRunner:
+        app = build_app(parts)
+        app.middlewares.append(self._told)
+        app.on_response_prepare.append(_without_banner)
+        limits = self.config.limits
+        limit = 2 * limits.head  # the data plane judged the head; its re-serialised form is somewhat longer
+        return web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=limit,
+            max_field_size=limit,
+            max_headers=limits.headers + 32,
+        )
 
     def _directory(self) -> Directory | None:
         settings = self.config.directory
         return NexudusDirectory(settings, self.directory_http) if settings.kind == "nexudus" else None
+
+    def _refresher(self, recheck: Recheck) -> Refresher:
+        """`recheck` is asked about each person whose tokens were renewed."""
+        return Refresher(
+            store=self.store,
+            leases=self._leases,
+            attempts=Attempts(self.redis, self.config.redis.key_prefix),
+            renewal=Renewal(self.store, recheck, time.monotonic, utc_now),
+            client_of=lambda session: self.providers["openid"].refresh,
+            changed=lambda key: self.cache.forget(key),
+            audit=self.audit,
+            clock=time.monotonic,
+            now=utc_now,
+        )
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve a socket that is bound already, with TLS where the configuration says so."""
@@ -153,11 +176,11 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._runner.cleanup()
+        await self.refresher.close()
         await self.cache.close()
-        await self.provider.close()
+        await self.providers.close()
         if self.directory is not None:
             await self.directory.close()
-        await self.http.close()
         await self.directory_http.close()
         await self.redis.aclose()
 
@@ -176,7 +199,7 @@ class Worker:
             "upstreams": upstreams,
             "redis_durations": {"session": list(self.store.durations.counts)},
             "redis_seconds": {"session": self.store.durations.seconds},
-            "dependencies": self._dependencies,
+            "dependencies": self.health.states,
         }
 
     # --- composition ---
@@ -184,7 +207,7 @@ class Worker:
     def _web_parts(self, ring: KeyRing, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> WebParts:
         config = self.config
         prefix = config.redis.key_prefix
-        leases, notes = Leases(self.redis, prefix, time.monotonic), Notes(self.redis, prefix)
+        notes = Notes(self.redis, prefix)
         return WebParts(
             openid=config.openid,
             sites=self.gate.sites,
@@ -193,8 +216,10 @@ class Worker:
             audit=self.audit,
             sign_in=sign_in,
             provider=self.provider,
-            tokens=TokenClient(self.provider, config.openid, now=utc_now),
-            provisioner=Provisioner(self.directory, leases, self.audit, notes=notes, timeout=config.directory.timeout),
+            tokens=self.providers["openid"].tokens,
+            provisioner=Provisioner(
+                self.directory, self._leases, self.audit, notes=notes, timeout=config.directory.timeout
+            ),
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,
@@ -279,33 +304,6 @@ class Worker:
                 self.audit.event(
                     audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
                 )
-
-    async def _watch_health(self) -> None:
-        """What /ready tells of each dependency."""
-        rounds = 0
-        while True:
-            await self._check("redis", self.store.ping())
-            if self.config.openid.enabled:
-                await self._check("provider", self._ask_provider(now=rounds % _ASK_EVERY == 0))
-            if self.directory is not None and rounds % _ASK_EVERY == 0:
-                await self._check("directory", self.directory.ping())
-            rounds += 1
-            await asyncio.sleep(_HEALTH_SECONDS)
-
-    async def _ask_provider(self, *, now: bool) -> None:
-        """What was heard last; asked anew now and then. Raises ProviderUnavailable or ProviderFault."""
-        if now and self.provider.ready:
-            await self.provider.ping()
-        elif not self.provider.ready or self.provider.problem is not None:
-            raise ProviderUnavailable(self.provider.problem or "keys not fetched yet")
-
-    async def _check(self, name: str, question: Coroutine[Any, Any, object]) -> None:
-        try:
-            await question
-        except Refusal as refusal:
-            self._dependencies[name] = refusal.code
-        else:
-            self._dependencies[name] = "ok"
 
 
 async def _without_banner(request: web.Request, response: web.StreamResponse) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from gateway.config import addresses, values
-from gateway.config.fields import File, Name, Secret, Section, Skew, checked
+from gateway.config.fields import File, Name, Secret, Section, Skew, Wait, checked
 
 
 class ClaimNames(Section):
@@ -17,16 +17,13 @@ class ClaimNames(Section):
     preferred_username: Name = "preferred_username"
 
 
-class OpenID(Section):
-    enabled: bool = True
-    create_users: bool = False
-    prevent_password_login: bool = False
-    prevent_dashboard_password_login: bool = False
+class ProviderKeys(Section):
+    """What is said of one provider, and of us as its client."""
+
     log_out_url: Annotated[str, checked(addresses.parse_log_out_url)] | None = None
     authority_url: Annotated[str, AfterValidator(addresses.parse_authority)] = ""
     client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
     client_secret: Secret | None = None
-    unregistered_when_sso_only: Literal["create", "refuse"] | None = None
     client_authentication: Literal[
         "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"
     ] = "client_secret_basic"
@@ -36,3 +33,15 @@ class OpenID(Section):
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"
     clock_skew: Skew = timedelta(seconds=30)
     ca: File | None = None
+    refresh: Literal["before_expiry", "never"] = "before_expiry"
+    refresh_before: Wait = timedelta(minutes=1)
+
+
+class OpenID(ProviderKeys):
+    """The provider of a house with one, and the toggles, which hold for every provider."""
+
+    enabled: bool = True
+    create_users: bool = False
+    prevent_password_login: bool = False
+    prevent_dashboard_password_login: bool = False
+    unregistered_when_sso_only: Literal["create", "refuse"] | None = None

@@ -29,7 +29,7 @@ from gateway.config.fields import (
     Workers,
     checked,
 )
-from gateway.config.openid import ClaimNames, OpenID
+from gateway.config.openid import ClaimNames, OpenID, ProviderKeys
 from gateway.config.redis import Redis, RedisTls
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "PasswordKnown",
     "PasswordRule",
     "PasswordWhen",
+    "ProviderKeys",
     "Redis",
     "RedisTls",
     "Require",

@@ -26,6 +26,13 @@ class IdTokenInvalid(SignInFailed):
     code = "id_token_invalid"
 
 
+class RefreshRefused(SignInFailed):
+    """Nothing more comes of a session's refresh token: the provider says so, for good. Ends the session; nobody is shown it."""
+
+    status = 401
+    code = "refresh_refused"
+
+
 class LogoutTokenInvalid(BadRequest):
     """A back-channel logout token that failed a check; `reason` names the check. No session was touched."""
 

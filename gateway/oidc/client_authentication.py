@@ -17,7 +17,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
-from gateway.config.schema import OpenID
+from gateway.config.schema import ProviderKeys
 from gateway.errors import ProviderFault
 from gateway.oidc.metadata import ProviderMetadata
 
@@ -38,7 +38,7 @@ class Proof:
 class ClientAuthentication:
     """The constructor raises ValueError when the secret or the key that the method needs is missing or unusable."""
 
-    def __init__(self, openid: OpenID, now: Callable[[], datetime], random: Callable[[int], bytes]) -> None:
+    def __init__(self, openid: ProviderKeys, now: Callable[[], datetime], random: Callable[[int], bytes]) -> None:
         self._method = openid.client_authentication
         self._client_id = openid.client_id
         self._secret = openid.client_secret.get_secret_value() if openid.client_secret else ""
@@ -99,7 +99,7 @@ def _algorithms(key: Key) -> Sequence[str]:
     return ("EdDSA", "Ed25519") if isinstance(key, OKPKey) and key.curve_name == "Ed25519" else ()
 
 
-def _private_key(openid: OpenID) -> Key:
+def _private_key(openid: ProviderKeys) -> Key:
     """A JWK, or PEM. Raises ValueError that says nothing of the key."""
     text = openid.client_private_key.get_secret_value().strip() if openid.client_private_key else ""
     key: Key | None = None

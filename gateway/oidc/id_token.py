@@ -6,7 +6,7 @@ the token came over TLS from the token endpoint.
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from gateway.oidc.registered_claims import (
     seconds,
 )
 from gateway.oidc.signatures import JwtInvalid, verified_claims
+from gateway.oidc.strict_json import parse_object
 
 
 def validate_id_token(
@@ -56,6 +57,53 @@ def validate_id_token(
     except JwtInvalid as error:
         raise IdTokenInvalid(error.reason, error.detail) from error
     return claims
+
+
+def validate_refreshed_id_token(
+    token: str,
+    *,
+    keys: Sequence[Key],
+    metadata: ProviderMetadata,
+    client_id: str,
+    issuer: str,
+    subject: str,
+    before: Mapping[str, Any],
+    now: datetime,
+    skew: timedelta,
+    access_token: str | None = None,
+) -> dict[str, Any]:
+    """The claims of an ID Token that a refresh gave (section 12.2). Raises IdTokenInvalid.
+
+    `issuer` and `subject` are the session's, `before` what its last ID Token said.
+    """
+    try:
+        header, claims = verified_claims(token, keys, metadata.id_token_algs)
+        # SECURITY: whoever the new token is about, the session is this person's and no other's (A-36, A-37).
+        require_issuer(claims, issuer)
+        if require_text(claims, "sub", "subject") != subject:
+            raise JwtInvalid("subject", "another person's")
+        require_audience(claims, client_id, authorized_party=True)
+        require_times(claims, now, skew)
+        optional_text(claims, "sid", "session")
+        _require_at_hash(claims, header.alg, access_token)
+        if before and claims.get("azp") != before.get("azp"):
+            raise JwtInvalid("authorized_party", "another one than at the sign-in")
+        if "nonce" in claims and claims["nonce"] != before.get("nonce"):
+            raise JwtInvalid("nonce", "another one than at the sign-in")
+        if {"auth_time"} <= claims.keys() & before.keys() and claims["auth_time"] != before["auth_time"]:
+            raise JwtInvalid("auth_time", "another one than at the sign-in")
+    except JwtInvalid as error:
+        raise IdTokenInvalid(error.reason, error.detail) from error
+    return claims
+
+
+def read_unverified(token: str | None) -> dict[str, Any]:
+    """The claims of a token that was validated before it was stored; none of what cannot be read."""
+    try:
+        segment = (token or "").split(".")[1]
+        return parse_object(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (ValueError, IndexError):
+        return {}
 
 
 def _require_nonce(claims: Mapping[str, Any], nonce: str) -> None:

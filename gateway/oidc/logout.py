@@ -13,7 +13,7 @@ from urllib.parse import quote
 from authlib.common.urls import add_params_to_uri
 from joserfc.jwk import Key
 
-from gateway.config.schema import OpenID
+from gateway.config.schema import ProviderKeys
 from gateway.errors import LogoutTokenInvalid
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.provider import Provider
@@ -40,7 +40,7 @@ class LogoutClaims:
 
 
 def logout_url(
-    openid: OpenID,
+    openid: ProviderKeys,
     metadata: ProviderMetadata | None,
     *,
     id_token_hint: str | None,
@@ -72,7 +72,7 @@ def _filled(template: str, values: dict[str, str]) -> str:
     return template
 
 
-async def receive_logout_token(token: str, provider: Provider, openid: OpenID, now: datetime) -> LogoutClaims:
+async def receive_logout_token(token: str, provider: Provider, openid: ProviderKeys, now: datetime) -> LogoutClaims:
     """Raises LogoutTokenInvalid, ProviderUnavailable, ProviderFault."""
     return await provider.with_keys(
         token,

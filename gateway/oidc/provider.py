@@ -16,7 +16,7 @@ from typing import TypeVar
 import aiohttp
 from joserfc.jwk import Key
 
-from gateway.config.schema import OpenID
+from gateway.config.schema import ProviderKeys
 from gateway.errors import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
 from gateway.oidc.calls import Calls
 from gateway.oidc.metadata import ProviderMetadata, discovery_url, parse_metadata
@@ -31,7 +31,7 @@ class Provider:
 
     def __init__(
         self,
-        openid: OpenID,
+        openid: ProviderKeys,
         http: aiohttp.ClientSession,
         clock: Callable[[], float] = time.monotonic,
         *,

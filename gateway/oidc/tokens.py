@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
-from gateway.config.schema import OpenID
+from gateway.config.schema import ProviderKeys
 from gateway.errors import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
 from gateway.identity import Claims
 from gateway.oidc.authorization import AuthorizationCode
@@ -20,21 +20,10 @@ from gateway.oidc.calls import Answer
 from gateway.oidc.client_authentication import ClientAuthentication
 from gateway.oidc.id_token import validate_id_token
 from gateway.oidc.provider import Provider
+from gateway.oidc.token_response import parse_token_response
 from gateway.oidc.userinfo import merge_claims, validate_userinfo, validate_userinfo_jwt
 
 logger = logging.getLogger("doorward.oidc")
-
-_LONGEST_TOKEN: Final = 64 * 1024
-_OAUTH_ERRORS: Final = frozenset(
-    (
-        "invalid_request",
-        "invalid_client",
-        "invalid_grant",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "invalid_scope",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +37,13 @@ class SignIn:
     expires_in: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TokenResponse:
-    id_token: str = field(repr=False)
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
-    expires_in: int | None
-
-
 class TokenClient:
     """Our side of the provider's back channel. Raises ValueError when the client's secret or key is missing."""
 
     def __init__(
         self,
         provider: Provider,
-        openid: OpenID,
+        openid: ProviderKeys,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -83,9 +64,12 @@ class TokenClient:
             ("redirect_uri", redirect_uri),
             ("code_verifier", code.attempt.verifier),
         ]
-        tokens = _parse_tokens(await self._post("token", self._provider.metadata.token_endpoint, form))
-        id_claims = await self._id_token_claims(tokens, code)
-        said = await self._fetch_userinfo(tokens.access_token, id_claims["sub"])
+        answer = await self.post("token", self._provider.metadata.token_endpoint, form)
+        tokens = parse_token_response(answer, _code_refused)
+        if tokens.id_token is None:
+            raise IdTokenInvalid("missing", "the token response has no ID Token")
+        id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
+        said = await self.fetch_userinfo(tokens.access_token, id_claims["sub"])
         return SignIn(
             claims=Claims(
                 issuer=id_claims["iss"],
@@ -107,36 +91,37 @@ class TokenClient:
             endpoint = self._provider.metadata.revocation_endpoint
             if endpoint is None:
                 return False
-            answer = await self._post("revocation", endpoint, [("token", token), ("token_type_hint", hint)])
+            answer = await self.post("revocation", endpoint, [("token", token), ("token_type_hint", hint)])
         except (ProviderUnavailable, ProviderFault) as refusal:
             logger.warning("a token was not revoked: %s", refusal.detail)
             return False
         return answer.status == 200
 
-    async def _post(self, what: str, url: str, form: list[tuple[str, str]]) -> Answer:
+    async def post(self, what: str, url: str, form: list[tuple[str, str]]) -> Answer:
+        """One form to an endpoint of the provider, with the proof that we are its client."""
         proof = self._authentication.prove(self._provider.metadata)
         return await self._provider.calls.post(
             what, url, urlencode([*form, *proof.form]).encode("ascii"), proof.headers
         )
 
-    async def _id_token_claims(self, tokens: _TokenResponse, code: AuthorizationCode) -> dict[str, Any]:
+    async def _id_token_claims(self, id_token: str, access_token: str, code: AuthorizationCode) -> dict[str, Any]:
         return await self._provider.with_keys(
-            tokens.id_token,
+            id_token,
             lambda keys: validate_id_token(
-                tokens.id_token,
+                id_token,
                 keys=keys,
                 metadata=self._provider.metadata,
                 client_id=self._openid.client_id,
                 nonce=code.attempt.nonce,
                 now=self._now(),
                 skew=self._openid.clock_skew,
-                access_token=tokens.access_token,
+                access_token=access_token,
                 max_age=code.attempt.max_age,
                 acr=code.attempt.acr,
             ),
         )
 
-    async def _fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
+    async def fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
         """What userinfo says about `subject`; nothing when the provider has no such endpoint."""
         endpoint = self._provider.metadata.userinfo_endpoint
         if endpoint is None:
@@ -165,47 +150,7 @@ class TokenClient:
         return validate_userinfo(said, subject)
 
 
-def _parse_tokens(answer: Answer) -> _TokenResponse:
-    """Raises SignInFailed when the code was refused, ProviderFault for everything else that is not a token response."""
-    if answer.status in (400, 401):
-        raise _token_error(answer.json().get("error"))
-    if answer.status != 200:
-        raise ProviderFault(f"token: it answered {answer.status}")
-    body = answer.json()
-    if "error" in body:
-        raise _token_error(body["error"])
-    token_type = body.get("token_type")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise ProviderFault("token: the token type is not Bearer")
-    id_token = body.get("id_token")
-    if not isinstance(id_token, str):
-        raise IdTokenInvalid("missing", "the token response has no ID Token")
-    refresh_token = body.get("refresh_token")
-    return _TokenResponse(
-        id_token=id_token,
-        access_token=_opaque(body.get("access_token"), "access_token"),
-        refresh_token=None if refresh_token is None else _opaque(refresh_token, "refresh_token"),
-        expires_in=_lifetime(body.get("expires_in")),
-    )
-
-
-def _token_error(error: object) -> SignInFailed | ProviderFault:
-    name = error if isinstance(error, str) and error in _OAUTH_ERRORS else "an error of its own"
-    if name == "invalid_grant":
-        return SignInFailed("code_refused", "token: the provider does not take this code (any more)")
-    return ProviderFault(f"token: it answered {name}")
-
-
-def _opaque(value: object, name: str) -> str:
-    """A token that can travel in a header: visible ASCII, bounded."""
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TOKEN:
-        raise ProviderFault(f"token: no {name}")
-    if not (value.isascii() and value.isprintable()) or " " in value:
-        raise ProviderFault(f"token: the {name} is not a token")
-    return value
-
-
-def _lifetime(value: object) -> int | None:
-    """Some providers write the number as text."""
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 10 else None
+def _code_refused(error: str) -> SignInFailed | None:
+    if error != "invalid_grant":
+        return None
+    return SignInFailed("code_refused", "token: the provider does not take this code (any more)")

@@ -12,6 +12,7 @@
     marks      what is done once, and repeated until it was
     tracking   the connection on which Redis says which records changed
     live       one session in a worker's memory
+    attention  who is asked when a session needs looking after
     touches    idle timeouts on their way to Redis, at most once a minute a session
     streams    what is open (WebSocket, SSE, downloads) under which session, so that it can be closed
     cache      the worker's sessions, kept true by all of these

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from gateway.errors import StoreUnavailable
+from gateway.sessions.attention import Attendant, Unattended
 from gateway.sessions.client import look_at
 from gateway.sessions.live import LiveSession, live_from
 from gateway.sessions.store import SessionStore
@@ -29,6 +30,7 @@ _log = logging.getLogger("doorward.sessions")
 _ATTEMPTS: Final = 3
 _SECOND_CHANCES: Final = 8
 _RECHECKS_AT_ONCE: Final = 16
+_PATIENCE: Final = 5.0  # seconds that a request waits for the attendant
 _CLOCKS_DIFFER: Final = 0.1  # seconds: Redis measures the same time a little differently
 
 
@@ -48,6 +50,7 @@ class SessionCache:
 
     `tick` is how often, in seconds, expired streams are looked for and idle timeouts sent; `ping_every` as in Tracking.
     `expired(live, why)` is told of each session that this worker saw end by itself; why is "idle" or "lifetime".
+    `attendant` is asked when a session's `attention_due` is past.
     """
 
     def __init__(
@@ -60,12 +63,14 @@ class SessionCache:
         tick: float = 1.0,
         ping_every: float = 1.0,
         expired: Callable[[LiveSession, str], None] = lambda live, why: None,
+        attendant: Attendant | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._limit = limit
         self._tick = tick
         self._expired = expired
+        self._attendant: Attendant = attendant or Unattended()
         self._entries: OrderedDict[str, LiveSession] = OrderedDict()
         self._flights: dict[tuple[str, str, str], _Flight] = {}
         self._reading: dict[str, set[_Flight]] = {}
@@ -117,6 +122,8 @@ class SessionCache:
         # SECURITY: trust ends by the clock: a worker that was stopped for an hour must not serve what it knew (C-44).
         if now >= live.idle_deadline or now >= self._tracking.trusted_until or live.host != host:
             return None
+        if now >= live.attention_due and self._attendant.attend(live, now) is not None:
+            return None
         return live
 
     def touch(self, live: LiveSession) -> None:
@@ -131,7 +138,21 @@ class SessionCache:
             self._touches.add(live, now)
 
     async def load(self, key: str, host: str, app: str) -> LiveSession | None:
-        """The session as Redis has it now; None when there is none for this host and app. Raises StoreUnavailable."""
+        """The session as Redis has it now; None when there is none for this host and app. Raises StoreUnavailable.
+
+        Where the attendant has begun something worth waiting for, as it is afterwards.
+        """
+        live = await self._load(key, host, app)
+        now = self._clock()
+        if live is None or now < live.attention_due:
+            return live
+        begun = self._attendant.attend(live, now)
+        if begun is None:
+            return live
+        await asyncio.wait((begun,), timeout=_PATIENCE)
+        return await self._load(key, host, app)
+
+    async def _load(self, key: str, host: str, app: str) -> LiveSession | None:
         which = (key, host, app)
         if not self.trusted:
             # SECURITY: unheard changes spoil no reading, so nobody may share one that began before a sign-out (C-44).
@@ -201,6 +222,8 @@ class SessionCache:
                 now = self._clock()
                 stored = await self._store.fetch(key, host, app)
                 live = None if stored is None else live_from(key, stored, now)
+                if live is not None:
+                    self._attendant.schedule(live, now)
                 if not flight.spoiled:
                     break
             if live is not None and not flight.spoiled and self.trusted:
@@ -260,7 +283,7 @@ class SessionCache:
         live = self._streams.live(key)
         if live is None:
             return
-        found = await self.load(key, live.host, live.session.app)
+        found = await self._load(key, live.host, live.session.app)
         if found is None:
             self._streams.end(key, SESSION_ENDED)
         else:
@@ -273,6 +296,8 @@ class SessionCache:
             self._entries.pop(key, None)
             self._streams.end(key, SESSION_EXPIRED)
         self._question(idle)
+        for live in self._streams.due(now):
+            self._attendant.attend(live, now)  # nobody asks for what is open anyway: it must not outlive its welcome
         try:
             await self._touches.flush(self._store, now)
         except StoreUnavailable:

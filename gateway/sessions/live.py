@@ -5,9 +5,12 @@ lives as long as the record in Redis stays as it was; when that changes, a new o
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.sessions.session import Session
 from gateway.sessions.store import Stored
+
+NEVER: Final = float("inf")
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +31,8 @@ class LiveSession:
     touch_due: float  # from when on a touch is worth a message to Redis
     old_key: bool = False  # to be sealed anew when it is used
     met: int = 0
+    attention_due: float = NEVER  # from when on the `Attendant` is asked
+    tokens_end: float = NEVER  # the provider's access token
     assertion: bytes = b""
     assertion_until: float = 0.0
 

@@ -37,8 +37,11 @@ async def reseal(
         for reply in await pipe.execute(raise_on_error=False):
             if isinstance(reply, Exception):
                 raise unavailable(reply) from reply
-        swapped: Awaitable[Any] = redis.eval(
-            _SWAP, 1, prefix + key, record, records.seal(key, session), str(MAX_RECORD)
-        )
-        count += int(await swapped)
+        count += await swap(redis, prefix + key, record, records.seal(key, session))
     return count
+
+
+async def swap(redis: Redis, name: str, before: bytes, record: bytes) -> bool:
+    """Put `record` in the place of `before`, if that is still there. One key only, so that it runs on any cluster."""
+    swapped: Awaitable[Any] = redis.eval(_SWAP, 1, name, before, record, str(MAX_RECORD))
+    return bool(await swapped)

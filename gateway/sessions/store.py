@@ -17,7 +17,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from gateway.sessions.client import Operations, unavailable
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import MAX_RECORD, Records
-from gateway.sessions.resealing import reseal
+from gateway.sessions.resealing import reseal, swap
 from gateway.sessions.session import Session
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
@@ -51,13 +51,14 @@ def _has_no_sid(session: Session) -> bool:
 class Stored:
     """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case.
 
-    `old_key`: another key than the ring's first one sealed it.
+    `old_key`: another key than the ring's first one sealed it. `record` is what it was read from, for `rewrite`.
     """
 
     session: Session
     ttl: timedelta
     remaining: timedelta
     old_key: bool = False
+    record: bytes = field(default=b"", repr=False)
 
 
 class SessionStore:
@@ -110,10 +111,7 @@ class SessionStore:
         """
         token = self.new_token()
         key = self.key_of(token)
-        try:
-            record = self._records.seal(key, session)
-        except ValueError as error:
-            raise SignInFailed("session_too_large", str(error)) from error
+        record = self._sealed(key, session)
         await self._operations.run(self._issue(key, record, session, replaces))
         return token
 
@@ -130,6 +128,22 @@ class SessionStore:
             pipe.delete(self._name(replaces))
         _all_done(await pipe.execute(raise_on_error=False))
 
+    async def rewrite(self, key: str, before: Stored, session: Session) -> bool:
+        """Put `session` in the place of the record that `before` was read from; its TTL stays.
+
+        False: that record is not there any more, and nothing was written. Raises as `issue`.
+        """
+        record = self._sealed(key, session)
+        return await self._operations.run(self._rewrite(key, before, record, session))
+
+    async def _rewrite(self, key: str, before: Stored, record: bytes, session: Session) -> bool:
+        if session.provider_sid != before.session.provider_sid:
+            pipe = self._redis.pipeline(transaction=False)
+            self._indexes.add(pipe, key, session, self._now())
+            _all_done(await pipe.execute(raise_on_error=False))
+        # SECURITY: what was ended meanwhile stays ended, and of two writers none undoes the other's work (C-44).
+        return await swap(self._redis, self._name(key), before.record, record)
+
     async def fetch(self, key: str, host: str, app: str) -> Stored | None:
         """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
         return await self._operations.run(self._fetch(key, host, app))
@@ -144,7 +158,10 @@ class SessionStore:
         # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.
         ttl = min(left * _MILLISECOND, session.idle, remaining)
         old_key = self._records.place_of_key(record) != 0
-        return Stored(session, ttl, remaining, old_key) if ttl > timedelta(0) else None
+        # A session was opened from it: `record` is bytes.
+        if ttl <= timedelta(0) or not isinstance(record, bytes):
+            return None
+        return Stored(session, ttl, remaining, old_key, record)
 
     async def _read(self, name: str) -> tuple[object, int]:
         """A record and its TTL in milliseconds: the one place that says how a session is read."""
@@ -234,6 +251,12 @@ class SessionStore:
             _checked(await pipe.execute(raise_on_error=False))
             ended += [session for _, session in sessions]
         return ended
+
+    def _sealed(self, key: str, session: Session) -> bytes:
+        try:
+            return self._records.seal(key, session)
+        except ValueError as error:
+            raise SignInFailed("session_too_large", str(error)) from error
 
     def _name(self, key: str) -> str:
         return self.record_prefix + key

@@ -62,6 +62,10 @@ class Streams:
         ]
         return expired, idle
 
+    def due(self, now: float) -> list[LiveSession]:
+        """Sessions with something open whose attention is due."""
+        return [entry.live for entry in self._open.values() if now >= entry.live.attention_due]
+
     def end(self, key: str, reason: str) -> None:
         """Close everything that is open under `key`."""
         entry = self._open.pop(key, None)

@@ -22,6 +22,7 @@ from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import SignIn as SignedIn
 from gateway.oidc.tokens import TokenClient
+from gateway.refresh.schedule import access_times
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.web.asked import Asked
@@ -145,6 +146,7 @@ class Callback:
             access_token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
             address=asked.client,
+            **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 
     def _tell(self, asked: Asked, refusal: Refusal) -> None:

@@ -8,12 +8,14 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any, Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import aiohttp
 from aiohttp import web
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from yarl import URL
 
 from gateway.demo.provider import DemoClient, DemoProvider
@@ -21,6 +23,7 @@ from gateway.demo.provider.pages import answer
 from gateway.demo.provider.requests import BrowserSession
 from gateway.demo.provider.sign_out import SignOut
 from gateway.demo.provider.tokens import Grant, Issued
+from gateway.identity import Identity
 from tests.fakes.forge import rsa_key
 
 MISSING: Final = object()
@@ -118,6 +121,44 @@ class MisbehavingProvider(DemoProvider):
 
     def logout_token_claims(self, client: DemoClient, session: BrowserSession) -> dict[str, Any]:
         return _with(super().logout_token_claims(client, session), self.told.logout_token)
+
+
+def earlier_sign_in(
+    provider: MisbehavingProvider, subject: str = str(MIA["sub"]), client_id: str = "doorward"
+) -> dict[str, Any]:
+    """What a sign-in an hour ago left in a session: real tokens of `provider`, whose access token ends now."""
+    verifier, now = "v" * 43, provider.now()
+    grant = Grant(
+        client_id=client_id,
+        redirect_uri="",
+        scopes=("openid", "email", "profile", "offline_access"),
+        subject=subject,
+        sid="provider-sid-1",
+        auth_time=int(now.timestamp()) - 3600,
+        acr="password",
+        nonce="the nonce of that sign-in",
+        code_challenge=create_s256_code_challenge(verifier),
+    )
+    grant, issued = provider.tokens.redeem(provider.tokens.code_for(grant), client_id, "", verifier)
+    person = provider.people[subject]
+    return {
+        "identity": Identity(
+            issuer=provider.issuer,
+            subject=subject,
+            email=person["email"],
+            name=person["name"],
+            preferred_username=person["preferred_username"],
+            groups=tuple(person["groups"]),
+        ),
+        "provider_sid": grant.sid,
+        "auth_time": datetime.fromtimestamp(grant.auth_time, UTC),
+        "acr": grant.acr,
+        "id_token": provider.sign_id_token(provider.id_token_claims(grant, issued.access_token)),
+        "access_token": issued.access_token,
+        "refresh_token": issued.refresh_token,
+        "access_expires_at": now,
+        "access_lifetime": timedelta(hours=1),
+    }
 
 
 # --- answers that no provider should give -----------------------------------------------------------------------------

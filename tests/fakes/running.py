@@ -64,6 +64,19 @@ class Running:
     def workers(self) -> set[int]:
         return {pid for pid, command in self.children().items() if "gateway.worker" in command}
 
+    def worker_behind(self, port: int) -> int | None:
+        """The worker whose end of a connection has this port."""
+        sockets = {
+            f"socket:[{line.split()[9]}]"
+            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+            if int(line.split()[1].partition(":")[2], 16) == port
+        }
+        for pid in self.workers():
+            with contextlib.suppress(OSError):
+                if sockets & {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}:
+                    return pid
+        return None
+
     def rewrite(self, **sections: Any) -> None:
         data = yaml.safe_load(self.config.read_text())
         self.config.write_text(yaml.safe_dump({**data, **sections}))

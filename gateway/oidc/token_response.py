@@ -1,0 +1,79 @@
+"""A token endpoint's answer, for a code and for a refresh token alike.
+
+Pure. The invariant: what leaves here are tokens that can travel in a header, bounded; errors have names that we know.
+RFC 6749 sections 5.1 and 5.2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.errors import ProviderFault, SignInFailed
+from gateway.oidc.calls import Answer
+
+_LONGEST_TOKEN: Final = 64 * 1024
+_ERRORS: Final = frozenset(
+    (
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        # What OpenID Connect Core 1.0 section 3.1.2.6 knows, and some providers say here too: the person is needed again.
+        "interaction_required",
+        "login_required",
+        "consent_required",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenResponse:
+    """`expires_in` in seconds, of the access token; None: it does not say."""
+
+    id_token: str | None = field(repr=False)
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: int | None
+
+
+def parse_token_response(answer: Answer, refused: Callable[[str], SignInFailed | None]) -> TokenResponse:
+    """Raises ProviderFault for whatever is no token response, and what `refused` makes of an error's name, if anything."""
+    if answer.status in (400, 401):
+        raise _token_error(answer.json().get("error"), refused)
+    if answer.status != 200:
+        raise ProviderFault(f"token: it answered {answer.status}")
+    body = answer.json()
+    if "error" in body:
+        raise _token_error(body["error"], refused)
+    token_type = body.get("token_type")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise ProviderFault("token: the token type is not Bearer")
+    id_token, refresh_token = body.get("id_token"), body.get("refresh_token")
+    return TokenResponse(
+        id_token=id_token if isinstance(id_token, str) else None,
+        access_token=_opaque(body.get("access_token"), "access_token"),
+        refresh_token=None if refresh_token is None else _opaque(refresh_token, "refresh_token"),
+        expires_in=_lifetime(body.get("expires_in")),
+    )
+
+
+def _token_error(error: object, refused: Callable[[str], SignInFailed | None]) -> SignInFailed | ProviderFault:
+    name = error if isinstance(error, str) and error in _ERRORS else "an error of its own"
+    return refused(name) or ProviderFault(f"token: it answered {name}")
+
+
+def _opaque(value: object, name: str) -> str:
+    """A token that can travel in a header: visible ASCII, bounded."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TOKEN:
+        raise ProviderFault(f"token: no {name}")
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ProviderFault(f"token: the {name} is not a token")
+    return value
+
+
+def _lifetime(value: object) -> int | None:
+    """Some providers write the number as text."""
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 10 else None
