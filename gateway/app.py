@@ -46,6 +46,7 @@ from gateway.sessions.client import connect, connect_for_pushes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
+from gateway.sessions.places import Places
 from gateway.sessions.recheck import Recheck, keep_directory_facts
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
@@ -224,6 +225,7 @@ class Worker:
             store=self.store,
             cache=self.cache,
             marks=Marks(self.redis, prefix),
+            places=Places(self.redis, ring, prefix, utc_now),
             signer=signer,
             now=utc_now,
         )

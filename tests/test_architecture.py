@@ -41,6 +41,7 @@ DOORS = {
         "gateway.sessions.resealing",
         "gateway.sessions.census",
         "gateway.sessions.reaching",
+        "gateway.sessions.places",
         "gateway.leases",
         "gateway.app",
     ),

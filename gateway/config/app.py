@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.doors import PasswordEntry
-from gateway.config.fields import File, Lasting, Name, Route, Section, Surface, Wait, as_list, checked
+from gateway.config.fields import File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
 
 
 class Require(Section):
@@ -27,6 +27,8 @@ class Rule(Section):
 class SessionLimits(Section):
     idle: Lasting = timedelta(hours=8)
     lifetime: Lasting = timedelta(days=7)
+    max_per_person: Places | None = None
+    when_full: Literal["newest_wins", "refuse"] | None = None  # None: newest_wins
 
 
 class Timeouts(Section):

@@ -153,6 +153,9 @@ def _app(key: str, app: App) -> Iterator[Finding]:
     if app.session.idle > app.session.lifetime:
         what, reads = "has an idle timeout longer than its lifetime", (f"{key}.session.idle", f"{key}.session.lifetime")
         yield Finding(key=f"{key}.session", what=what, allowed="allowed: idle up to lifetime", reads=reads)
+    if app.session.when_full is not None and app.session.max_per_person is None:
+        what, allowed = "means nothing without max_per_person", "allowed: together, or neither"
+        yield Finding(key=f"{key}.session.when_full", what=what, allowed=allowed)
     yield from _upstream(key, app)
     seen: set[str] = set()
     for name in app.headers:

@@ -52,6 +52,7 @@ HeadSize = Annotated[Size, AfterValidator(between(1024, 1024**2, "1KiB to 1MiB")
 BodySize = Annotated[Size, AfterValidator(between(256, 16 * 1024**2, "256B to 16MiB"))]
 Count = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(8, 10_000, "8 to 10000"))]
 Crowd = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))]
+Places = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1000, "1 to 1000"))]
 Rate = Annotated[Size, AfterValidator(between(0, 1024**2, "0 to 1MiB, the bytes of one second"))]
 Id = Annotated[
     int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 2**63, "the number of a record, 1 or more"))

@@ -53,6 +53,7 @@ from gateway.errors.signing_in import (
     SignInExpired,
     SignInFailed,
     TooManyRedirects,
+    TooManySessions,
     UnknownIssuer,
 )
 
@@ -90,6 +91,7 @@ __all__ = [
     "StoreUnavailable",
     "TargetTooLong",
     "TooManyRedirects",
+    "TooManySessions",
     "UnknownHost",
     "UnknownIssuer",
     "UntrustedPeer",

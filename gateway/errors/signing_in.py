@@ -69,6 +69,15 @@ class TooManyRedirects(SignInFailed):
     message = "You were sent to the sign-in page several times without a session being kept."
 
 
+class TooManySessions(Refusal):
+    """The person has as many sessions in this app as it allows, and the newest is to be refused. facts: account, switch_url."""
+
+    status = 403
+    code = "too_many_sessions"
+    title = "You are signed in in too many places"
+    message = "You are signed in on as many browsers and devices as this site allows. Sign out on one of them, then try again."
+
+
 class UnknownIssuer(BadRequest):
     """A login that was begun elsewhere, for a provider that is not ours."""
 

@@ -10,6 +10,7 @@
     resealing  records of old keys get the new one
     recheck    what is asked about a person at each token refresh
     marks      what is done once, and repeated until it was
+    places     how many sessions a person may have in an app
     tracking   the connection on which Redis says which records changed
     live       one session in a worker's memory
     attention  who is asked when a session needs looking after

@@ -104,25 +104,27 @@ class SessionStore:
         """The record's key: 64 hexadecimal digits whatever the token holds; Redis reads nothing of it (C-50)."""
         return hashlib.sha256(token.encode()).hexdigest()
 
-    async def issue(self, session: Session, *, replaces: str | None = None) -> str:
+    async def issue(self, session: Session, *, replaces: str | None = None, at_first: timedelta | None = None) -> str:
         """Store a session under a new token and return the token; the record `replaces` (a key) dies in the same step.
+
+        `at_first`: how long it lives unless it is touched, where that is shorter than its idle timeout.
 
         Raises StoreUnavailable; SignInFailed when the provider's tokens and claims make the record too large.
         """
         token = self.new_token()
         key = self.key_of(token)
-        record = self._sealed(key, session)
-        await self._operations.run(self._issue(key, record, session, replaces))
+        record, ttl = self._sealed(key, session), session.ttl(self._now())
+        life = ttl if at_first is None else min(ttl, at_first)
+        await self._operations.run(self._issue(key, record, session, replaces, life))
         return token
 
-    async def _issue(self, key: str, record: bytes, session: Session, replaces: str | None) -> None:
-        now = self._now()
+    async def _issue(self, key: str, record: bytes, session: Session, replaces: str | None, life: timedelta) -> None:
         # The index first: a session that an interruption left behind can still be found and ended.
         pipe = self._redis.pipeline(transaction=False)
-        self._indexes.add(pipe, key, session, now)
+        self._indexes.add(pipe, key, session, self._now())
         _all_done(await pipe.execute(raise_on_error=False))
         pipe = self._redis.pipeline(transaction=False)
-        pipe.set(self._name(key), record, px=max(session.ttl(now), _MILLISECOND))
+        pipe.set(self._name(key), record, px=max(life, _MILLISECOND))
         if replaces is not None:
             # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
             pipe.delete(self._name(replaces))

@@ -25,6 +25,7 @@ from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.marks import Marks
+from gateway.sessions.places import Places
 from gateway.sessions.store import SessionStore
 from gateway.sites import OWN_JWKS, AppRoute, Site
 from gateway.web.asked import Asked, read_request
@@ -60,6 +61,7 @@ class WebParts:
     store: SessionStore
     cache: SessionCache
     marks: Marks
+    places: Places
     signer: AssertionSigner
     now: Callable[[], datetime]
 
@@ -76,7 +78,7 @@ def build_app(parts: WebParts) -> web.Application:
 
 def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     """Each path of ours, and what answers each method. HEAD is named where asking changes nothing."""
-    sessions = BrowserSessions(store=parts.store, cache=parts.cache, audit=parts.audit)
+    sessions = BrowserSessions(store=parts.store, places=parts.places, cache=parts.cache, audit=parts.audit)
     start = Start(parts.sign_in, parts.openid.authority_url)
     callback = Callback(
         openid=parts.openid,

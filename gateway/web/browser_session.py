@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 from gateway import audit
 from gateway.audit import Audit
+from gateway.errors import TooManySessions
+from gateway.gate import account_of
 from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.sessions.places import PROVISIONAL, Places
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.web.asked import Asked
@@ -16,8 +19,9 @@ from gateway.web.asked import Asked
 class BrowserSessions:
     """All methods raise StoreUnavailable: a session that cannot be looked up is neither there nor gone (C-43)."""
 
-    def __init__(self, *, store: SessionStore, cache: SessionCache, audit: Audit) -> None:
+    def __init__(self, *, store: SessionStore, places: Places, cache: SessionCache, audit: Audit) -> None:
         self._store = store
+        self._places = places
         self._cache = cache
         self._audit = audit
 
@@ -32,13 +36,34 @@ class BrowserSessions:
         )
 
     async def replace(self, asked: Asked, session: Session) -> str:
-        """Issue a session and end the browser's earlier one in the same step; the new token."""
+        """Issue a session and end the browser's earlier one in the same step; the new token. Raises TooManySessions."""
         before = await self.live(asked)
-        if before is None:
-            return await self._store.issue(session)
-        token = await self._store.issue(session, replaces=before.key)
-        self._cache.forget(before.key)
-        self._tell(asked, [before.session], by="new_login")
+        limits = asked.route.config.session
+        if limits.max_per_person is not None:
+            token = await self._issue_limited(asked, session, limits.max_per_person, before)
+        else:
+            token = await self._store.issue(session, replaces=None if before is None else before.key)
+        if before is not None:
+            self._cache.forget(before.key)
+            self._tell(asked, [before.session], by="new_login")
+        return token
+
+    async def _issue_limited(self, asked: Asked, session: Session, most: int, before: LiveSession | None) -> str:
+        """One of at most `most` sessions of this person in this app."""
+        token = await self._store.issue(session, at_first=PROVISIONAL)
+        key = self._store.key_of(token)
+        refuse = asked.route.config.session.when_full == "refuse"
+        over = await self._places.take(
+            key, session, most, refuse=refuse, instead_of=None if before is None else before.key
+        )
+        if over is None:
+            await self._store.revoke(key)
+            raise TooManySessions(f"session.max_per_person is {most}", account=account_of(session.identity))
+        # SECURITY: what ends for this session, and the browser's old one, are dead before its token is handed out (C-40).
+        self._tell(asked, await self._store.revoke_many(over), by="max_per_person")
+        if before is not None:
+            await self._store.revoke(before.key)
+        await self._store.touch({key: session.idle})
         return token
 
     async def end(self, asked: Asked, *, by: str) -> Session | None:

@@ -31,6 +31,7 @@ from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.client import connect_for_pushes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.marks import Marks
+from gateway.sessions.places import Places
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sites import Site
@@ -158,6 +159,7 @@ class Office:
             store=self.store,
             cache=self.cache,
             marks=Marks(self.redis, self.prefix),
+            places=Places(self.redis, self.ring, self.prefix, self.clock.now),
             signer=AssertionSigner(self.ring.raw),
             now=self.clock.now,
         )

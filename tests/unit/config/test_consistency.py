@@ -42,6 +42,8 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"apps.portal.hosts": ["a.example", "A.example"]}, "apps.portal.hosts[1]: is the same host as apps.portal.hosts[0]"),
         ({"apps.portal.hosts": ["a.example", "a.example:443"]}, "apps.portal.hosts[1]: is the same host as apps.portal.hosts[0]"),
         ({"apps.portal.session": {"lifetime": "1h"}}, "apps.portal.session: has an idle timeout longer than its lifetime"),
+        ({"apps.portal.session": {"when_full": "refuse"}}, "apps.portal.session.when_full: means nothing without max_per_person"),
+        ({"apps.portal.session": {"max_per_person": 0}}, "apps.portal.session.max_per_person: 0 is out of bounds"),
         ({"apps.portal.session": {"idle": "0s"}}, "apps.portal.session.idle: '0s' is out of bounds"),
         ({"apps.portal.session": {"lifetime": "401d"}}, "apps.portal.session.lifetime: '401d' is out of bounds"),
         ({"apps.portal.timeouts": {"connect": "0s"}}, "apps.portal.timeouts.connect: '0s' is out of bounds"),
