@@ -6,7 +6,7 @@ What is forwarded is the canonical target that was judged. With the session in t
 waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +24,8 @@ from gateway.errors import (
 )
 from gateway.identity import Identity
 from gateway.message import RequestHead, is_navigation, is_preflight
-from gateway.policy.bodies import has_body, read_query
+from gateway.policy.bodies import Unreadable, has_body, read_query
+from gateway.policy.forms import asked_by_body, kind_of
 from gateway.policy.methods import asked_methods
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
@@ -74,7 +75,7 @@ class NeedSession:
 
 @dataclass(frozen=True, slots=True)
 class NeedBody:
-    """A password rule must read the body before anybody else does; `unread` is the answer where it cannot be had."""
+    """A password door, or a rule by method, must read the body before anybody else does; `unread` is the answer where it cannot be had."""
 
     unread: Refuse
 
@@ -114,11 +115,13 @@ class Gate:
         now: datetime,
         body: bytes | None = None,
         known: bool = False,
+        unseen: bool = False,
     ) -> Decision:
         """One request's admission.
 
         `key` is the session key of the cookie, None without one; `live` the session found for it, if any; `known` says that the
-        store was asked, so a missing session really is missing. `body` is the whole body when a door asked for it.
+        store was asked, so a missing session really is missing. `body` is the whole body when it was asked for;
+        `unseen` says that there may be one which nobody will ever give us (forward-auth).
         """
         raw_path, mark, query = head.target.partition(b"?")
         try:
@@ -130,25 +133,72 @@ class Gate:
         wire = verdict.path.encode() + mark + query
         if verdict.own:
             return Own(verdict.path, wire)
-        if not site.enabled:
-            return _without_sign_in(verdict.ruling, wire)
-        if site.doors.closed and (verdict.doors or head.authorization):
+        if site.enabled and site.doors.closed and (verdict.doors or head.authorization):
             decision = _door(site, verdict, head, wire, key, live, body, known)
             if decision is not None:
                 return decision
-        ruling = verdict.ruling
-        if ruling.public or (site.preflight_passes and _is_only_a_preflight(head, query)):
-            return Forward(wire, None, ruling.rule)
-        if live is None:
-            if key is not None and not known:
-                return NeedSession(key)
-            return _strangers(site, head, ruling, wire)
-        if not live.met & verdict.bit and (ruling.requirements or ruling.max_age is not None or ruling.acr):
-            refusal = _unmet(site, head, ruling, wire, live.session, now)
-            if refusal is not None:
-                return refusal
-        live.met |= verdict.bit
-        return Forward(wire, live, ruling.rule)
+
+        def settle(ruling: Ruling) -> Decision:
+            return _settled(site, verdict, head, ruling, wire, query, key, live, now, known)
+
+        if verdict.form and (unseen or has_body(head, body)):
+            return _by_form(site, verdict, head, wire, body, settle)
+        return settle(verdict.ruling)
+
+
+def _settled(
+    site: Site,
+    verdict: Verdict,
+    head: RequestHead,
+    ruling: Ruling,
+    wire: bytes,
+    query: bytes,
+    key: str | None,
+    live: LiveSession | None,
+    now: datetime,
+    known: bool,
+) -> Decision:
+    """What a ruling comes to for whoever asks."""
+    if not site.enabled:
+        return _without_sign_in(ruling, wire)
+    if ruling.public or (site.preflight_passes and _is_only_a_preflight(head, query)):
+        return Forward(wire, None, ruling.rule)
+    if live is None:
+        if key is not None and not known:
+            return NeedSession(key)
+        return _strangers(site, head, ruling, wire)
+    if not live.met & verdict.bit and (ruling.requirements or ruling.max_age is not None or ruling.acr):
+        refusal = _unmet(site, head, ruling, wire, live.session, now)
+        if refusal is not None:
+            return refusal
+    live.met |= verdict.bit
+    return Forward(wire, live, ruling.rule)
+
+
+def _by_form(
+    site: Site,
+    verdict: Verdict,
+    head: RequestHead,
+    wire: bytes,
+    body: bytes | None,
+    settle: Callable[[Ruling], Decision],
+) -> Decision:
+    """A POST whose form may ask the upstream to take it for another method. It is read only where that would be refused."""
+    # SECURITY: `_method=DELETE` in a form is a DELETE to the upstream, and judged as one (B-35).
+    target = parse_target(wire)
+    plain, strict = settle(verdict.ruling), settle(site.rules.decide(head.method, target, verdict.form))
+    if not isinstance(plain, Forward) or isinstance(strict, Forward):
+        return plain
+    unread = strict if isinstance(strict, Refuse) else Refuse(_login(site), verdict.ruling.rule)
+    try:
+        if kind_of(head) == "other" and (body is not None or head.first(b"content-type") is not None):
+            return plain
+        if body is None:
+            return NeedBody(unread)
+        asked = asked_by_body(head, body)
+    except Unreadable:
+        return unread
+    return settle(site.rules.decide(head.method, target, asked)) if asked else plain
 
 
 def _is_only_a_preflight(head: RequestHead, query: bytes) -> bool:
@@ -206,7 +256,11 @@ def _strangers(site: Site, head: RequestHead, ruling: Ruling, wire: bytes) -> De
         return SignIn(
             wire.decode() if head.method in ("GET", "HEAD") else "/", ruling.rule, _seconds(ruling), ruling.acr
         )
-    return Refuse(LoginRequired(sign_in_url=site.route.origin + "/oauth2/start"), ruling.rule)
+    return Refuse(_login(site), ruling.rule)
+
+
+def _login(site: Site) -> LoginRequired:
+    return LoginRequired(sign_in_url=site.route.origin + "/oauth2/start")
 
 
 def _seconds(ruling: Ruling) -> int | None:

@@ -47,8 +47,9 @@ class AppRoute:
 class Verdict:
     """What a method and a path alone decide; remembered, since it never changes while the configuration stands.
 
-    `start` begins the head that an upstream gets for this method and path, without a query. `bit` stands for the ruling in
-    `LiveSession.met`; 0 where more than the ruling and the session decides (a page of ours, a door, a clock, a preflight).
+    `start` begins the head that an upstream gets for this method and path, without a query. `form`: the methods that a form could make of
+    it, and that are ruled otherwise. `bit` stands for the ruling in `LiveSession.met`; 0 where more than the ruling and the session
+    decides (a page of ours, a door, a form, a clock, a preflight).
     """
 
     method: str
@@ -58,6 +59,7 @@ class Verdict:
     own: bool
     doors: tuple[DoorRule, ...]
     ruling: Ruling
+    form: frozenset[str]
     bit: int
 
 
@@ -103,7 +105,8 @@ class Site:
         own = is_own(target)
         doors = () if own else self.doors.watch(method, target)
         ruling = self.rules.decide(method, target)
-        more = own or doors or ruling.public or ruling.max_age is not None or ruling.acr or method == "OPTIONS"
+        form = frozenset() if own else self.rules.form_methods(method, target)
+        more = own or doors or form or ruling.public or ruling.max_age is not None or ruling.acr or method == "OPTIONS"
         return Verdict(
             method=method,
             target=path,
@@ -112,6 +115,7 @@ class Site:
             own=own,
             doors=doors,
             ruling=ruling,
+            form=form,
             bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
         )
 

@@ -55,6 +55,7 @@ class App(Section):
     cors_preflight: Literal["pass", "refuse"] = "refuse"
     upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)
     websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
+    form_methods: Literal["read", "ignore"] = "read"
     public: tuple[Route, ...] = ()
     require: Require = Require()
     rules: tuple[Rule, ...] = ()

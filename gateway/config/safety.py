@@ -124,12 +124,12 @@ def _opens_everything(app: App) -> bool:
 
 
 def _methods(config: Config) -> Iterator[str]:
-    """Rules never read bodies: a framework that takes `_method=DELETE` from a form makes a DELETE of a POST (B-35)."""
+    """A framework that takes `_method=DELETE` from a form makes a DELETE of a POST (B-35)."""
     for name, app in config.apps.items():
-        for place, rule in enumerate(app.rules):
+        for place, rule in enumerate(app.rules if app.form_methods == "ignore" else ()):
             named = [parse_route(text)[0] for text in rule.match]
             if any(methods & {"PUT", "PATCH", "DELETE"} and "POST" not in methods for methods in named):
                 yield (
-                    f"apps.{name}.rules[{place}]: names PUT, PATCH or DELETE and not POST; an upstream that takes _method "
-                    "from a form would let a POST do the same"
+                    f"apps.{name}.rules[{place}]: names PUT, PATCH or DELETE and not POST, and form_methods is ignore; an upstream "
+                    "that takes _method from a form would let a POST do the same"
                 )

@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.config.schema import App, Require, Rule
 from gateway.identity import Identity
+from gateway.policy.forms import USUAL
 from gateway.policy.methods import overrides_in_query
 from gateway.policy.paths import Target
 from gateway.policy.routes import RouteMatch, parse_match
@@ -90,12 +91,21 @@ class RouteRules:
         routes = [route for rule in self._rules for route in rule.routes] + [
             opening.route for opening in self._openings
         ]
+        self._named = USUAL.union(*(route.methods for route in routes))
         self.by_method = any(route.methods for route in routes)
+        self._forms = app.form_methods == "read"
 
-    def decide(self, method: str, target: Target) -> Ruling:
-        """The ruling for one method and target. A query that asks for another method is judged as that one too."""
+    def form_methods(self, method: str, target: Target) -> frozenset[str]:
+        """The methods that a form could make of a POST and that are ruled otherwise; none where it makes no difference."""
+        if method != "POST" or not (self.by_method and self._forms):
+            return frozenset()
+        ruling = self.decide(method, target)
+        return frozenset(other for other in self._named if self.decide(method, target, frozenset((other,))) != ruling)
+
+    def decide(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> Ruling:
+        """The ruling for one method and target. A query that asks for another method is judged as that one too; so is `also`."""
         # SECURITY: the method that decides is any that the upstream could act on (B-35).
-        methods = frozenset((method,)) | overrides_in_query(target.query)
+        methods = frozenset((method,)) | overrides_in_query(target.query) | also
         matched = [rule for rule in self._rules if any(route.may_hold(methods, target) for route in rule.routes)]
         if matched:
             return self._restricted(matched)

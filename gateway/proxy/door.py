@@ -231,7 +231,7 @@ class Door:
         live = self.cache.peek(key, site.route.host) if key is not None else None
         if key is not None and live is None:
             live = await self.cache.load(key, site.route.host, site.route.name)
-        decision = self._parts.gate.admit(site, asked, key, live, now=self._parts.now(), known=True)
+        decision = self._parts.gate.admit(site, asked, key, live, now=self._parts.now(), known=True, unseen=True)
         refused = decision.unread if isinstance(decision, NeedBody) else decision
         if isinstance(refused, Refuse):
             self._told_refusal(visit, refused, site, live)

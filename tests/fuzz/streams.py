@@ -27,7 +27,7 @@ HOUSE: dict[str, Any] = {
     "apps": {
         "portal": {
             "public": ["GET /public/**", "POST /hooks/*"],
-            "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
+            "rules": [{"match": ["* /admin/**", "DELETE,PUT /a/**"], "require": {"groups": ["staff"]}}],
             "password_routes": "nexudus",
             "cors_preflight": "pass",
         }
@@ -86,7 +86,15 @@ class Streams:
         )
         form = b"Content-Type: application/x-www-form-urlencoded\r\n"
         body = self.random.choice(
-            (b"hello", b"grant_type=refresh_token&refresh_token=x", b"x" * 300, b"grant_type=password")
+            (
+                b"hello",
+                b"a=1&_method=PATCH",
+                b"_method=DELETE",
+                b'{"_method": "PUT"}',
+                b"grant_type=refresh_token&refresh_token=x",
+                b"x" * 300,
+                b"grant_type=password",
+            )
         )
         chunks = b"%x;a=b\r\n%b\r\n3\r\nend\r\n0\r\nX-Trailer: 1\r\n\r\n" % (len(body), body)
         kinds: tuple[Callable[[], bytes], ...] = (
@@ -96,6 +104,7 @@ class Streams:
             lambda: b"POST %b HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n%b" % (target, who, chunks),
             lambda: b"POST /api/token HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n%b" % (who, form, len(body), body),
             lambda: b"POST /api/token HTTP/1.1\r\n%b%bTransfer-Encoding: chunked\r\n\r\n%b" % (who, form, chunks),
+            lambda: b"POST /a/b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n%b" % (who, form, len(body), body),
             lambda: (
                 b"PUT %b HTTP/1.1\r\n%bExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%b"
                 % (target, who, len(body), body)

@@ -103,10 +103,12 @@ def test_strangers_refused_by_omission_are_said() -> None:
         assert warnings(config_with(QUIET | both | {"openid.unregistered_when_sso_only": said})) == ()
 
 
-def test_a_rule_for_delete_without_post_is_warned_of() -> None:
+def test_a_rule_for_delete_without_post_is_warned_of_where_forms_are_ignored() -> None:
     """B-35."""
+    ignoring = QUIET | {"apps.portal.form_methods": "ignore"}
     rules = [{"match": ["DELETE /items/**"], "require": {"groups": ["staff"]}}]
-    (warning,) = warnings(config_with(QUIET | {"apps.portal.rules": rules}))
+    (warning,) = warnings(config_with(ignoring | {"apps.portal.rules": rules}))
     assert warning.startswith("apps.portal.rules[0]: ")
-    rules = [{"match": ["POST,DELETE /items/**"], "require": {"groups": ["staff"]}}]
     assert warnings(config_with(QUIET | {"apps.portal.rules": rules})) == ()
+    rules = [{"match": ["POST,DELETE /items/**"], "require": {"groups": ["staff"]}}]
+    assert warnings(config_with(ignoring | {"apps.portal.rules": rules})) == ()
