@@ -27,30 +27,37 @@ _CLOCKS_DIFFER: Final = timedelta(hours=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _FULL: Final = b"full"
 
-# KEYS: the set. ARGV: the new key, the limit, "refuse" or not, how long the set is kept (ms), the key that ends in any case or "", the
-# number of sessions to enter first, their (score, key) pairs, the keys that are over. Returns the keys that must end, oldest first, or
-# _FULL. Scores are microseconds, later ones greater whatever the server's clock does.
+# KEYS: the set. ARGV: the new key, its score or "", the limit, "refuse" or not, how long the set is kept (ms), the key that ends in any
+# case or "", the number of sessions to enter first, their (score, key) pairs, the keys that are over. Returns the new key's score and the
+# keys that must end, or _FULL. Scores are microseconds, later ones greater whatever the server's clock does.
 _TAKE: Final = """
-local last_pair = 6 + 2 * tonumber(ARGV[6])
-for i = 7, last_pair, 2 do redis.call('ZADD', KEYS[1], 'NX', ARGV[i], ARGV[i + 1]) end
+local last_pair = 7 + 2 * tonumber(ARGV[7])
+for i = 8, last_pair, 2 do redis.call('ZADD', KEYS[1], 'NX', ARGV[i], ARGV[i + 1]) end
 for i = last_pair + 1, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end
-local most = tonumber(ARGV[2])
-if ARGV[3] == 'refuse' then
+local most = tonumber(ARGV[3])
+if ARGV[4] == 'refuse' then
   local taken = redis.call('ZCARD', KEYS[1])
-  if redis.call('ZSCORE', KEYS[1], ARGV[5]) then taken = taken - 1 end
+  if redis.call('ZSCORE', KEYS[1], ARGV[6]) then taken = taken - 1 end
   if taken >= most then return {'full'} end
 end
-redis.call('ZREM', KEYS[1], ARGV[5])
-local time = redis.call('TIME')
-local score = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if last[2] and tonumber(last[2]) >= score then score = tonumber(last[2]) + 1 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[4], 'NX')
-redis.call('PEXPIRE', KEYS[1], ARGV[4], 'GT')
+redis.call('ZREM', KEYS[1], ARGV[6])
+local score = ARGV[2]
+if score == '' then
+  local time = redis.call('TIME')
+  local number = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  if last[2] and tonumber(last[2]) >= number then number = tonumber(last[2]) + 1 end
+  score = string.format('%.0f', number)
+end
+redis.call('ZADD', KEYS[1], score, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[5], 'NX')
+redis.call('PEXPIRE', KEYS[1], ARGV[5], 'GT')
+local answer = {score}
 local over = redis.call('ZCARD', KEYS[1]) - most
-if over <= 0 then return {} end
-return redis.call('ZRANGE', KEYS[1], 0, over - 1)
+if over > 0 then
+  for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, over - 1)) do answer[#answer + 1] = key end
+end
+return answer
 """
 
 
@@ -81,23 +88,22 @@ class Places:
         # Sorted: two processes with the same keys in another order meet at the same set first.
         names = sorted(self._indexes.names("places", who.issuer, who.subject, session.app))
         ending: dict[str, None] = {}
+        mode, keep = "refuse" if refuse else "newest_wins", str((session.lifetime + _CLOCKS_DIFFER) // _MILLISECOND)
+        score = ""  # the first set gives it: one order in all of them, or each would end other sessions
         for place, name in enumerate(names):
             known: Any = await self._redis.zrange(name, 0, -1)
             alive = await self._alive(session)
             gone = await self._gone({member.decode() for member in known} - alive.keys())
             entered = [part for other, since in alive.items() if other != key for part in (since, other)]
-            keep = (session.lifetime + _CLOCKS_DIFFER) // _MILLISECOND
-            mode = "refuse" if refuse else "newest_wins"
-            entries = (str(len(entered) // 2), *entered, *gone)
-            script: Awaitable[Any] = self._redis.eval(
-                _TAKE, 1, name, key, str(most), mode, str(keep), instead_of or "", *entries
-            )
+            arguments = (key, score, str(most), mode, keep, instead_of or "", str(len(entered) // 2), *entered, *gone)
+            script: Awaitable[Any] = self._redis.eval(_TAKE, 1, name, *arguments)
             answer = await script
             if answer == [_FULL]:
                 for taken in names[:place]:
                     await self._redis.zrem(taken, key)
                 return None
-            ending |= dict.fromkeys(member.decode() for member in answer)
+            score = answer[0].decode()
+            ending |= dict.fromkeys(member.decode() for member in answer[1:])
         return list(ending)
 
     async def _alive(self, session: Session) -> dict[str, str]:

@@ -52,7 +52,7 @@ async def test_the_newest_wins_and_the_oldest_ends_with_its_streams(
     socket = await open_socket(house, cookie_of(first))
     house.upstream.answer = RecordingUpstream().answer
     third = await sign_in(house)
-    assert await socket.ended(timeout=1.0)
+    assert await socket.ended()
     assert not await is_alive(house, cookie_of(first))
     for browser in (somebody, second, third):
         assert await is_alive(house, cookie_of(browser))
