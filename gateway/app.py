@@ -243,7 +243,7 @@ class Worker:
         def begin_sign_in(route: AppRoute, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
             return sign_in.begin(
                 route, route.host, decision.return_to, request.cookies, request_id,
-                method=request.method, max_age=decision.max_age, acr=decision.acr,
+                method=request.method, step_up=decision.step_up,
             )  # fmt: skip
 
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None

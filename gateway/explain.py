@@ -32,6 +32,8 @@ def explain(
     groups: tuple[str, ...],
     headers: Sequence[str] = (),
     body: str | None = None,
+    acr: str | None = None,
+    signed_in_ago: timedelta = timedelta(0),
 ) -> list[Step]:
     """The steps of the decision, as `(name, text)`. Raises ValueError for what is no URL or names no app's host."""
     parts = urlsplit(url)
@@ -43,7 +45,7 @@ def explain(
     target = target if target.startswith(b"/") else b"/" + target
     head = RequestHead(method.upper(), target, parts.netloc.encode(), _fields(headers, body))
     steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
-    live = _live(site, email, groups) if email is not None else None
+    live = _live(site, email, groups, acr, signed_in_ago) if email is not None else None
     steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
     steps += [("sent", target.decode()), *_forms(target)]
     steps.append(("password doors", "closed" if site.doors.closed else "open"))
@@ -88,15 +90,23 @@ def _fields(headers: Sequence[str], body: str | None) -> list[tuple[bytes, bytes
     return fields
 
 
-def _live(site: Site, email: str, groups: tuple[str, ...]) -> LiveSession:
+def _live(site: Site, email: str, groups: tuple[str, ...], acr: str | None, signed_in_ago: timedelta) -> LiveSession:
     now = datetime.now(UTC)
     identity = Identity(
         issuer="explain", subject=email, email=email, name=None, groups=groups, preferred_username=None, directory={}
     )
     session = Session(
-        key_host=site.route.host, app=site.route.name, sid="explain", identity=identity, provider_sid=None, auth_time=now, acr=None,
-        created_at=now, idle=timedelta(hours=1), lifetime=timedelta(hours=1), id_token=None, access_token=None, refresh_token=None,
-    )  # fmt: skip
+        key_host=site.route.host,
+        app=site.route.name,
+        sid="explain",
+        identity=identity,
+        provider_sid=None,
+        auth_time=now - signed_in_ago,
+        acr=acr,
+        created_at=now,
+        idle=timedelta(hours=1),
+        lifetime=timedelta(hours=1),
+    )
     return LiveSession(
         key="",
         host=site.route.host,
@@ -125,13 +135,19 @@ def _told(site: Site, decision: Decision) -> list[Step]:
             ("header", "X-Doorward-Jwt-Assertion: (signed)"),
         ]
     if isinstance(decision, SignIn):
-        return [("rule", decision.rule), ("decision", "sign in at the provider"), ("then back to", decision.return_to)]
+        return [
+            ("rule", decision.rule),
+            ("decision", "sign in at the provider"),
+            *_asked(decision.step_up.max_age, " ".join(decision.step_up.acr)),
+            ("then back to", decision.return_to),
+        ]
     if isinstance(decision, Refuse):
         refusal = decision.refusal
         return [
             ("rule", decision.rule),
             ("decision", f"refuse: {refusal.status} {refusal.code}"),
             ("because", refusal.detail or refusal.message),
+            *_asked(refusal.facts.get("max_age"), refusal.facts.get("acr_values")),
         ]
     if isinstance(decision, NeedBody):
         unread = decision.unread
@@ -147,3 +163,10 @@ def _told(site: Site, decision: Decision) -> list[Step]:
             ("path", decision.path),
         ]
     raise TypeError(type(decision).__name__)
+
+
+def _asked(max_age: int | None, acr_values: str | None) -> list[Step]:
+    """What a rule wants of the sign-in (RFC 9470), as the provider will be asked for it."""
+    asked = [f"max_age={max_age}"] if max_age is not None else []
+    asked += [f"acr_values={acr_values}"] if acr_values else []
+    return [("asked of the provider", " ".join(asked))] if asked else []

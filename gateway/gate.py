@@ -30,6 +30,7 @@ from gateway.policy.methods import asked_methods
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
 from gateway.policy.rules import Ruling
+from gateway.policy.step_up import NOTHING, StepUp, is_fresh, start_query, step_up_of
 from gateway.sessions.cache import LiveSession
 from gateway.sessions.session import Session
 from gateway.sites import AppRoute, Site, Verdict
@@ -50,8 +51,7 @@ class SignIn:
 
     return_to: str
     rule: str
-    max_age: int | None = None
-    acr: tuple[str, ...] = ()
+    step_up: StepUp = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,18 +253,13 @@ def _strangers(site: Site, head: RequestHead, ruling: Ruling, wire: bytes) -> De
     if site.app.unauthenticated == "pass" and not needs:
         return Forward(wire, None, ruling.rule)
     if is_navigation(head):
-        return SignIn(
-            wire.decode() if head.method in ("GET", "HEAD") else "/", ruling.rule, _seconds(ruling), ruling.acr
-        )
+        there = wire.decode() if head.method in ("GET", "HEAD") else "/"
+        return SignIn(there, ruling.rule, step_up_of(ruling))
     return Refuse(_login(site), ruling.rule)
 
 
 def _login(site: Site) -> LoginRequired:
     return LoginRequired(sign_in_url=site.route.origin + "/oauth2/start")
-
-
-def _seconds(ruling: Ruling) -> int | None:
-    return None if ruling.max_age is None else int(ruling.max_age.total_seconds())
 
 
 def _unmet(
@@ -276,21 +271,33 @@ def _unmet(
         if reason is not None:
             switch = site.route.origin + "/oauth2/start?prompt=select_account"
             return Refuse(Forbidden(reason, account=account_of(session.identity), switch_url=switch), ruling.rule)
-    if _fresh(ruling, session, now):
+    if is_fresh(ruling, session.auth_time, session.acr, now, site.clock_skew):
         return None
+    asked = step_up_of(ruling)
     if is_navigation(head) and head.method in ("GET", "HEAD"):
-        return SignIn(wire.decode(), ruling.rule, _seconds(ruling), ruling.acr)
-    url = site.route.origin + "/oauth2/start"
-    return Refuse(
-        StepUpRequired("max_age or acr", sign_in_url=url, max_age=_seconds(ruling), acr_values=" ".join(ruling.acr)),
-        ruling.rule,
+        return SignIn(wire.decode(), ruling.rule, asked)
+    # Whoever follows this signs in as the rule wants it, and lands on the page that they were on.
+    start = site.route.origin + "/oauth2/start" + start_query(_page_before(site, head), head.method, _path(wire))
+    refusal = StepUpRequired(
+        _lacks(ruling, session), sign_in_url=start, max_age=asked.max_age, acr_values=" ".join(asked.acr)
     )
+    return Refuse(refusal, ruling.rule)
 
 
-def _fresh(ruling: Ruling, session: Session, now: datetime) -> bool:
-    if ruling.max_age is not None and (session.auth_time is None or now - session.auth_time > ruling.max_age):
-        return False
-    return not ruling.acr or session.acr in ruling.acr
+def _lacks(ruling: Ruling, session: Session) -> str:
+    """For the log."""
+    weak = bool(ruling.acr) and session.acr not in ruling.acr
+    return f"the sign-in's acr is {session.acr!r}" if weak else f"the sign-in was at {session.auth_time}"
+
+
+def _path(wire: bytes) -> str:
+    return wire.partition(b"?")[0].decode()
+
+
+def _page_before(site: Site, head: RequestHead) -> str | None:
+    """The page of this origin that sent the request; judged again where it leads anybody (A-50)."""
+    referrer = (head.first(b"referer") or b"").decode("latin-1")
+    return referrer.removeprefix(site.route.origin) if referrer.startswith(site.route.origin + "/") else None
 
 
 def account_of(identity: Identity) -> str:

@@ -70,6 +70,7 @@ class Site:
         self.route = route
         self.app = route.config
         self.enabled = config.openid.enabled
+        self.clock_skew = config.openid.clock_skew
         self.rules = RouteRules(route.config)
         self.doors = PasswordDoors(route.config, closed=doors_closed(config.openid, route.config.surface))
         self.cookie = SessionCookie(route.secure)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.commands.printing import ConfigPath, err, loaded, show_steps
+from gateway.config.values import parse_duration
 from gateway.errors import Refusal
 from gateway.explain import explain as steps_of
 
@@ -22,13 +23,28 @@ def explain(
     header: Annotated[
         list[str] | None, typer.Option("--header", metavar="NAME:VALUE", help="A header field of the request.")
     ] = None,
+    acr: Annotated[
+        str | None,
+        typer.Option("--acr", metavar="VALUE", help="The acr that the provider said of that person's sign-in."),
+    ] = None,
+    signed_in_ago: Annotated[
+        str, typer.Option("--signed-in-ago", metavar="DURATION", help="How long ago that was: 90s, 2h.")
+    ] = "0s",
     body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
 ) -> None:
     """Say what would happen to one request: the rule, the decision, the headers that the upstream would get."""
     valid = loaded(config)
     try:
         steps = steps_of(
-            valid, method, url, email=email, groups=tuple(group or ()), headers=tuple(header or ()), body=body
+            valid,
+            method,
+            url,
+            email=email,
+            groups=tuple(group or ()),
+            headers=tuple(header or ()),
+            body=body,
+            acr=acr,
+            signed_in_ago=parse_duration(signed_in_ago),
         )
     except (Refusal, ValueError) as error:
         err.print(f"{url}: {error}")

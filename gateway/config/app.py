@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.doors import PasswordEntry
-from gateway.config.fields import File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
+from gateway.config.fields import Age, File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
 
 
 class Require(Section):
@@ -20,7 +20,7 @@ class Rule(Section):
     match: tuple[Route, ...]
     public: bool = False
     require: Require = Require()
-    max_age: Lasting | None = None
+    max_age: Age | None = None
     acr: tuple[Name, ...] = ()
 
 

@@ -45,6 +45,7 @@ Duration = Annotated[timedelta, BeforeValidator(values.parse_duration)]
 _SECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
 Wait = Annotated[Duration, AfterValidator(between(_SECOND, _DAY, "more than nothing, at most 1d"))]
 Lasting = Annotated[Duration, AfterValidator(between(_SECOND, 400 * _DAY, "more than nothing, at most 400d"))]
+Age = Annotated[Duration, AfterValidator(between(timedelta(seconds=1), 400 * _DAY, "1s to 400d"))]
 Skew = Annotated[Duration, AfterValidator(between(0 * _DAY, timedelta(minutes=10), "0s to 10m"))]
 Patience = Annotated[Duration, AfterValidator(between(_SECOND, timedelta(minutes=2), "more than nothing, at most 2m"))]
 Size = Annotated[int, BeforeValidator(values.parse_size)]

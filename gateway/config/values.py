@@ -68,7 +68,7 @@ _DOMAIN = re.compile(
 )
 
 
-def parse_duration(value: object) -> object:
+def parse_duration(value: object) -> timedelta:
     """`30s`, `15m`, `8h`, `7d`, `500ms` to timedelta; a timedelta stays. Raises ValueError with what is allowed."""
     if isinstance(value, timedelta):
         return value

@@ -26,6 +26,17 @@ class IdTokenInvalid(SignInFailed):
     code = "id_token_invalid"
 
 
+class StepUpUnmet(IdTokenInvalid):
+    """The provider answered a request for a fresher or stronger sign-in with another one (RFC 9470). facts: retry_url."""
+
+    code = "step_up_unmet"
+    title = "This page needs a fresher or stronger sign-in"
+    message = (
+        "The sign-in page answered with a sign-in that is too old or too weak for this page. You are still signed in here as before. "
+        "Try again: you will be asked to sign in anew."
+    )
+
+
 class RefreshRefused(SignInFailed):
     """Nothing more comes of a session's refresh token: the provider says so, for good. Ends the session; nobody is shown it."""
 

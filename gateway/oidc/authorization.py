@@ -33,7 +33,11 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginAttempt:
-    """What one browser remembers between leaving for the provider and coming back; `max_age` in seconds."""
+    """What one browser remembers between leaving for the provider and coming back.
+
+    `max_age` (seconds) and `acr` were asked of the provider; `step_up_for` is the "METHOD /path" whose rule wanted that, where it
+    is not `return_to`.
+    """
 
     state: str = field(repr=False)
     nonce: str = field(repr=False)
@@ -44,6 +48,7 @@ class LoginAttempt:
     started_at: datetime
     max_age: int | None = None
     acr: tuple[str, ...] = ()
+    step_up_for: str | None = None
 
     @property
     def id(self) -> str:
@@ -69,6 +74,7 @@ def new_attempt(
     now: datetime,
     max_age: int | None = None,
     acr: Sequence[str] = (),
+    step_up_for: str | None = None,
 ) -> LoginAttempt:
     """`random(n)` gives n random bytes: `secrets.token_bytes`."""
     state, nonce, verifier = (_text(random(32)) for _ in range(3))
@@ -82,6 +88,7 @@ def new_attempt(
         started_at=now,
         max_age=max_age,
         acr=tuple(acr),
+        step_up_for=step_up_for,
     )
 
 
@@ -170,6 +177,8 @@ def encode(attempt: LoginAttempt) -> bytes:
         values["m"] = attempt.max_age
     if attempt.acr:
         values["l"] = list(attempt.acr)
+    if attempt.step_up_for is not None:
+        values["f"] = attempt.step_up_for
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -177,13 +186,14 @@ def decode(raw: bytes) -> LoginAttempt:
     """The inverse of `encode`. Raises ValueError on anything else."""
     values = parse_object(raw)
     texts = [values.get(name) for name in ("s", "n", "c", "a", "h", "r")]
-    started_at, max_age, acr = values.get("t"), values.get("m"), values.get("l", [])
+    started_at, max_age, acr, step_up_for = values.get("t"), values.get("m"), values.get("l", []), values.get("f")
     if (
         values.get("v") != _VERSION
         or not all(isinstance(text, str) for text in texts)
         or not all(_TOKEN.fullmatch(str(text)) for text in texts[:3])
         or not _is_count(started_at)
         or not (max_age is None or _is_count(max_age))
+        or not (step_up_for is None or isinstance(step_up_for, str))
         or not (isinstance(acr, list) and all(isinstance(value, str) for value in acr))
     ):
         raise ValueError("not a login attempt")
@@ -198,6 +208,7 @@ def decode(raw: bytes) -> LoginAttempt:
         started_at=datetime.fromtimestamp(int(started_at or 0), UTC),
         max_age=max_age,
         acr=tuple(acr),
+        step_up_for=step_up_for,
     )
 
 

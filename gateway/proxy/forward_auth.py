@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.gate import Decision, Forward, Own, Refuse, SignIn
@@ -105,10 +106,10 @@ def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
         raise _as_forward_auth(decision.refusal)
     if isinstance(decision, SignIn):
         url = site.route.origin + "/oauth2/start"
-        if decision.max_age is not None or decision.acr:
-            raise StepUpRequired(
-                "forward-auth", sign_in_url=url, max_age=decision.max_age, acr_values=" ".join(decision.acr)
-            )
+        asked = decision.step_up
+        if asked:
+            url += "?rd=" + quote(decision.return_to, safe="/")
+            raise StepUpRequired("forward-auth", sign_in_url=url, max_age=asked.max_age, acr_values=" ".join(asked.acr))
         raise LoginRequired("forward-auth", sign_in_url=url)
     if isinstance(decision, Own):
         raise Forbidden("a path of ours must be sent to us, never to an upstream")

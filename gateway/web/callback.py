@@ -15,7 +15,7 @@ from gateway.audit import Audit
 from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
-from gateway.errors import Refusal, SignInExpired, SignInFailed
+from gateway.errors import Refusal, SignInExpired, SignInFailed, StepUpUnmet
 from gateway.gate import account_of
 from gateway.identity import Identity, identity_from_claims
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
@@ -77,7 +77,10 @@ class Callback:
         except Refusal as refusal:
             self._tell(asked, refusal)
             if "switch_url" not in refusal.facts:
-                refusal.facts.setdefault("retry_url", start_url(attempt.return_to))
+                # Who got an old or weak sign-in is asked to sign in anew: going round again would bring the same one.
+                prompt = "login" if isinstance(refusal, StepUpUnmet) else None
+                again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for)
+                refusal.facts.setdefault("retry_url", again)
             page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
             return page.plus(("Set-Cookie", self._attempts.drop(attempt, asked.route)))
 

@@ -169,7 +169,7 @@ def _challenge(refusal: Refusal) -> str:
     """401 needs a challenge (RFC 9110 15.5.2); the one of RFC 9470 says which sign-in would do. No browser opens a dialogue for it."""
     parts = ['realm="doorward"']
     if refusal.code == "insufficient_user_authentication":
-        parts.append(f'error="{refusal.code}"')
+        parts.append(f'error="{refusal.code}", error_description="{_quotable(refusal.message)}"')
         parts += [
             f'{name}="{_quotable(value)}"' for name in ("max_age", "acr_values") if (value := refusal.facts.get(name))
         ]

@@ -2,8 +2,9 @@
 
 For `/oauth2/start`, and for the data plane when a stranger opens a protected page. Nothing is asked of Redis, and an existing session is
 left alone: the callback replaces it (C-06, C-49). The caller of `/oauth2/start` chooses where to land, whether to choose another account
-and whom to suggest, never scopes or `acr_values`. `/oauth2/start` is the client's `initiate_login_uri` as well: the provider's own page, or
-a third party, begins a login with `iss`, `target_link_uri` and `login_hint` (OpenID Connect Core 1.0 section 4).
+and whom to suggest, never scopes or `acr_values`: those come from the rules of the page that is named. `/oauth2/start` is the client's
+`initiate_login_uri` as well: the provider's own page, or a third party, begins a login with `iss`, `target_link_uri` and `login_hint`
+(OpenID Connect Core 1.0 section 4).
 """
 
 import contextlib
@@ -16,9 +17,10 @@ from urllib.parse import quote
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config import schema
-from gateway.errors import Refusal, SignInDisabled, TooManyRedirects, UnknownIssuer
+from gateway.errors import BadRequest, Refusal, SignInDisabled, TooManyRedirects, UnknownIssuer
 from gateway.oidc.authorization import authorization_url, new_attempt
 from gateway.oidc.provider import Provider
+from gateway.policy.step_up import NOTHING, StepUp, step_up_of
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sites import AppRoute, Site
@@ -29,6 +31,7 @@ from gateway.web.return_to import ReturnGuard
 
 PROMPTS: Final = frozenset({"select_account", "login"})
 _LONGEST_HINT: Final = 254
+_LONGEST_ROUTE: Final = 1024
 # Where `select_account` shows the accounts to choose from. Elsewhere it may be an error, and `login` asks anew everywhere.
 _SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.microsoftonline.com/")
 
@@ -66,8 +69,8 @@ class SignIn:
         request_id: str,
         *,
         method: str = "GET",
-        max_age: int | None = None,
-        acr: tuple[str, ...] = (),
+        step_up: StepUp = NOTHING,
+        step_up_for: str | None = None,
         prompt: str | None = None,
         login_hint: str | None = None,
     ) -> Page:
@@ -79,10 +82,17 @@ class SignIn:
         return_to = self.guard.local(return_to, host)
         rounds = self.attempts.rounds(return_to, cookies, app, self._now())
         if rounds.looping:
-            cause = likely_cause(app, cookies, rounds, step_up=max_age is not None or bool(acr))
+            cause = likely_cause(app, cookies, rounds, step_up=bool(step_up))
             return self._loop(app, return_to, cookies, request_id, cause)
         attempt = new_attempt(
-            self._random, app=app.name, host=app.host, return_to=return_to, now=self._now(), max_age=max_age, acr=acr
+            self._random,
+            app=app.name,
+            host=app.host,
+            return_to=return_to,
+            now=self._now(),
+            max_age=step_up.max_age,
+            acr=step_up.acr,
+            step_up_for=step_up_for,
         )
         url = authorization_url(
             metadata,
@@ -122,9 +132,11 @@ class Start:
         wanted = said.one("target_link_uri") if said.has("iss") and not said.has("rd") else said.one("rd")
         there = self._sign_in.guard.destination(wanted, asked.route.host)
         prompt, hint = said.one("prompt"), _hint(said.one("login_hint"))
+        step_up_for = _route(said.one("for"))
         if there.origin is not None:
             prompt = prompt if prompt in PROMPTS else None
-            return redirect(_status(asked.head.method), there.origin + start_url(there.path, prompt, hint))
+            url = there.origin + start_url(there.path, prompt, hint, step_up_for)
+            return redirect(_status(asked.head.method), url)
         return self._sign_in.begin(
             asked.route,
             asked.route.host,
@@ -132,6 +144,8 @@ class Start:
             asked.cookies,
             asked.request_id,
             method=asked.head.method,
+            step_up=_step_up(asked.site, there.path, step_up_for),
+            step_up_for=step_up_for,
             prompt=prompt,
             login_hint=hint,
         )
@@ -160,16 +174,44 @@ def _hint(text: str | None) -> str | None:
     return text if text and len(text) <= _LONGEST_HINT and text.isprintable() else None
 
 
+def _route(text: str | None) -> str | None:
+    """ "METHOD /path" of a request that wants another sign-in; None for anything else."""
+    if text is None or len(text) > _LONGEST_ROUTE or not text.isprintable():
+        return None
+    method, _, path = text.partition(" ")
+    return text if method.isalpha() and method.isascii() and path.startswith("/") else None
+
+
+def _step_up(site: Site, return_to: str, step_up_for: str | None) -> StepUp:
+    """What the rules ask of a sign-in that ends on `return_to` and is to do for `step_up_for`."""
+    # SECURITY: the caller names pages; what they ask is the configuration's to say, so nobody can ask for less (A-34).
+    asked = _of_rule(site, "GET", return_to)
+    if step_up_for is None:
+        return asked
+    method, _, path = step_up_for.partition(" ")
+    return asked.and_also(_of_rule(site, method.upper(), path))
+
+
+def _of_rule(site: Site, method: str, target: str) -> StepUp:
+    try:
+        return step_up_of(site.verdict(method, target.partition("#")[0].partition("?")[0].encode(), b"").ruling)
+    except BadRequest:
+        return NOTHING
+
+
 def _status(method: str) -> int:
     # SECURITY: 307 or 308 would post a person's form to the provider (A-75).
     return 302 if method in ("GET", "HEAD") else 303
 
 
-def start_url(return_to: str, prompt: str | None = None, login_hint: str | None = None) -> str:
+def start_url(
+    return_to: str, prompt: str | None = None, login_hint: str | None = None, step_up_for: str | None = None
+) -> str:
     """The path that begins a login which ends on `return_to`."""
     parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
     parameters += [] if prompt is None else ["prompt=" + prompt]
     parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
+    parameters += [] if step_up_for is None else ["for=" + quote(step_up_for, safe="/")]
     return "/oauth2/start" + ("?" + "&".join(parameters) if parameters else "")
 
 

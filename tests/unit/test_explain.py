@@ -1,5 +1,8 @@
 """`doorward explain` says what the door would do: the same gate, asked without a request on a socket."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from gateway.explain import explain
@@ -40,6 +43,25 @@ def test_a_protected_path_is_for_the_group_and_the_others_hear_why() -> None:
     assert refused["decision"] == "refuse: 403 access_denied"
     assert "staff" in refused["because"]
     assert told("GET", "/admin/x")["decision"] == "sign in at the provider"
+
+
+def test_a_rule_that_wants_a_better_sign_in_says_what_is_asked_of_the_provider() -> None:
+    config = config_with({"apps.portal.rules": [{"match": ["* /vault/**"], "max_age": "5m", "acr": ["mfa"]}]})
+
+    def steps(method: str, **given: Any) -> dict[str, str]:
+        url = "https://portal.example.com/vault/1"
+        return dict(explain(config, method, url, email="mia@example.com", groups=(), **given))
+
+    assert steps("GET", acr="mfa", signed_in_ago=timedelta(minutes=4))["decision"] == "forward"
+    for given in ({"acr": "password"}, {"acr": "mfa", "signed_in_ago": timedelta(minutes=6)}):
+        weak = steps("GET", **given)
+        assert (weak["decision"], weak["asked of the provider"]) == (
+            "sign in at the provider",
+            "max_age=300 acr_values=mfa",
+        )
+        program = steps("POST", **given)
+        assert program["decision"] == "refuse: 401 insufficient_user_authentication"
+        assert program["asked of the provider"] == "max_age=300 acr_values=mfa"
 
 
 def test_a_blocked_spelling_names_the_door_and_shows_the_form_that_was_judged() -> None:

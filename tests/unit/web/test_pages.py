@@ -182,7 +182,8 @@ def test_401_carries_a_challenge_that_opens_no_dialogue() -> None:
 def test_a_step_up_says_which_sign_in_would_do() -> None:
     page = PAGES.render(StepUpRequired(max_age=300, acr_values='mfa"'), html=False, request_id="r", app=ROUTE)
     assert header(page, "WWW-Authenticate") == (
-        'Bearer realm="doorward", error="insufficient_user_authentication", max_age="300", acr_values="mfa"'
+        'Bearer realm="doorward", error="insufficient_user_authentication", '
+        'error_description="This page needs a fresher or stronger sign-in.", max_age="300", acr_values="mfa"'
     )
 
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from gateway.errors import ProviderUnavailable
+from gateway.policy.step_up import StepUp
 from gateway.web.pages import Page
 from gateway.web.sign_in import likely_cause, start_url, understood_prompt
 from tests.fakes.browser import Answer, Document
@@ -32,7 +33,7 @@ def begin(
 ) -> Page:
     """As the data plane does it."""
     route = office.sites[PORTAL].route
-    return office.sign_in.begin(route, PORTAL, return_to, cookies, "r-1", method=method, max_age=max_age)
+    return office.sign_in.begin(route, PORTAL, return_to, cookies, "r-1", method=method, step_up=StepUp(max_age))
 
 
 def header(page: Page, name: str) -> str:

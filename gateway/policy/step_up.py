@@ -1,0 +1,51 @@
+"""Step-up: what a rule's `max_age` and `acr` ask of a sign-in, and whether one has it.
+
+Pure. RFC 9470; OpenID Connect Core 1.0 sections 2 (`auth_time`, `acr`) and 3.1.2.1 (`max_age`, `acr_values`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import quote
+
+from gateway.policy.rules import Ruling
+
+
+@dataclass(frozen=True, slots=True)
+class StepUp:
+    """`max_age` in seconds; of `acr`, one suffices. Falsy: nothing is asked."""
+
+    max_age: int | None = None
+    acr: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.max_age is not None or bool(self.acr)
+
+    def and_also(self, other: "StepUp") -> "StepUp":
+        """What satisfies both; of `acr` that have nothing in common, the other's: one trip cannot bring two."""
+        ages = [age for age in (self.max_age, other.max_age) if age is not None]
+        common = tuple(value for value in other.acr if value in self.acr)
+        return StepUp(min(ages, default=None), common or other.acr or self.acr)
+
+
+NOTHING: Final = StepUp()
+
+
+def step_up_of(ruling: Ruling) -> StepUp:
+    return StepUp(None if ruling.max_age is None else int(ruling.max_age.total_seconds()), ruling.acr)
+
+
+def is_fresh(ruling: Ruling, auth_time: datetime | None, acr: str | None, now: datetime, skew: timedelta) -> bool:
+    """Whether a sign-in is as recent and as strong as the ruling asks. `skew`: how far the provider's clock may be off.
+
+    The same leeway as when the ID Token came in: what was accepted there must not be sent back at once.
+    """
+    if ruling.max_age is not None and (auth_time is None or now - auth_time > ruling.max_age + skew):
+        return False
+    return not ruling.acr or acr in ruling.acr
+
+
+def start_query(return_to: str | None, method: str, path: str) -> str:
+    """The query of `/oauth2/start` for a sign-in that satisfies the rule of `method` and `path`, and ends on `return_to`."""
+    there = f"rd={quote(return_to, safe='/')}&" if return_to is not None else ""
+    return f"?{there}for={quote(f'{method} {path}', safe='/')}"
