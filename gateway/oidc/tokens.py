@@ -85,6 +85,11 @@ class TokenClient:
             expires_in=tokens.expires_in,
         )
 
+    @property
+    def can_revoke(self) -> bool:
+        """Whether the provider has a revocation endpoint. Raises ProviderUnavailable while that is not known."""
+        return self._provider.metadata.revocation_endpoint is not None
+
     async def revoke(self, token: str, hint: str) -> bool:
         """Ask the provider to forget a token. `hint`: access_token or refresh_token. False: it did not, or cannot."""
         try:

@@ -66,23 +66,23 @@ class BrowserSessions:
         await self._store.touch({key: session.idle})
         return token
 
-    async def end(self, asked: Asked, *, by: str) -> Session | None:
+    async def end(self, asked: Asked, *, by: str) -> list[Session]:
         """End this browser's session, and with it every session of the same sign-in at the provider, on all apps.
 
-        Without a provider `sid` that is every session of the person. Returns this browser's.
+        Without a provider `sid` that is every session of the person. Returns this browser's first; nothing when it had none.
         """
         live = await self.live(asked)
         if live is None:
-            return None
-        session, who = live.session, live.session.identity
-        own = await self._store.revoke(live.key)
-        if session.provider_sid is not None:
-            others = await self._store.revoke_provider_session(who.issuer, session.provider_sid)
+            return []
+        who, sid = live.session.identity, live.session.provider_sid
+        own = await self._store.revoke(live.key) or live.session
+        if sid is not None:
+            others = await self._store.revoke_provider_session(who.issuer, sid)
         else:
             others = await self._store.revoke_person(who.issuer, who.subject)
         self._cache.forget(live.key)
-        self._tell(asked, ([own] if own is not None else []) + others, by=by)
-        return session
+        self._tell(asked, [own, *others], by=by)
+        return [own, *others]
 
     def _tell(self, asked: Asked, ended: Iterable[Session], *, by: str) -> None:
         tell_revoked(self._audit, ended, by=by, request_id=asked.request_id)

@@ -112,8 +112,7 @@ class FrontChannelLogout:
         live = await self._sessions.live(asked)
         if live is None or not _names(asked, live.session):
             return page
-        session = await self._sessions.end(asked, by="frontchannel")
-        if session is not None:
+        for session in (await self._sessions.end(asked, by="frontchannel"))[:1]:
             self._audit.event(
                 audit.LOGOUT,
                 app=asked.route.name,

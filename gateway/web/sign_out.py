@@ -6,17 +6,15 @@ exactly; where the person wanted to go travels in `state`, sealed, and what come
 OpenID Connect RP-Initiated Logout 1.0.
 """
 
-import asyncio
 import base64
 import binascii
-import logging
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config import schema
-from gateway.errors import CrossSiteRequest, ProviderUnavailable, Refusal
+from gateway.errors import CrossSiteRequest, ProviderUnavailable
 from gateway.gate import account_of
 from gateway.oidc.logout import logout_url
 from gateway.oidc.metadata import ProviderMetadata
@@ -29,12 +27,10 @@ from gateway.web.browser_session import BrowserSessions
 from gateway.web.pages import Content, Link, Page, Pages, redirect
 from gateway.web.return_to import HOME, Destination, ReturnGuard
 from gateway.web.sign_in import SignIn
-
-log = logging.getLogger("doorward.web")
+from gateway.web.token_revocation import TokenRevocation
 
 SIGN_OUT: Final = "/oauth2/sign_out"
 SIGNED_OUT: Final = "/oauth2/signed_out"
-_REVOCATION_SECONDS: Final = 2.0
 
 
 class SignOut:
@@ -54,7 +50,7 @@ class SignOut:
     ) -> None:
         self._openid = openid
         self._provider = provider
-        self._tokens = tokens
+        self._revoke_tokens = TokenRevocation(tokens, audit)
         self._sessions = sessions
         self._attempts = sign_in.attempts
         self._guard = sign_in.guard
@@ -93,33 +89,23 @@ class SignOut:
         return self._pages.show(content, request_id=asked.request_id)
 
     async def _sign_out(self, asked: Asked, there: Destination | None) -> Page:
-        session = await self._sessions.end(asked, by="sign_out")
+        ended = await self._sessions.end(asked, by="sign_out")
         url = None
-        if session is not None:
+        if ended:
+            own = ended[0]
             self._audit.event(
                 audit.LOGOUT,
                 app=asked.route.name,
-                session=session.sid,
+                session=own.sid,
                 request_id=asked.request_id,
-                email=session.identity.email,
+                email=own.identity.email,
                 kind="local",
             )
-            await self._revoke_tokens(session)
-            url = self._provider_url(asked, session, there)
+            await self._revoke_tokens(ended, asked.request_id)
+            url = self._provider_url(asked, own, there)
         landing = SIGNED_OUT if there is None else there.url
         removed = [asked.site.cookie.clear_header(), *self._attempts.drop_all(asked.cookies, asked.route)]
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
-
-    async def _revoke_tokens(self, session: Session) -> None:
-        """As well as it can be done in two seconds: the sessions are over whatever the provider says."""
-        try:
-            async with asyncio.timeout(_REVOCATION_SECONDS):
-                if session.refresh_token is not None:
-                    await self._tokens.revoke(session.refresh_token, "refresh_token")
-                if session.access_token is not None:
-                    await self._tokens.revoke(session.access_token, "access_token")
-        except (Refusal, TimeoutError) as error:
-            log.info("tokens were not revoked: %s", type(error).__name__)
 
     def _provider_url(self, asked: Asked, session: Session, there: Destination | None) -> str | None:
         return logout_url(

@@ -1,6 +1,7 @@
 """Signing out: by whose wish, what is dead afterwards, and where the browser goes."""
 
 import asyncio
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gateway.web.sign_out import AfterSignOut
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.office import COOKIE, Office
-from tests.fakes.provider import ADA, dripping
+from tests.fakes.provider import ADA, MISSING, Fault, broken_off, dripping, says
 from tests.fakes.redirects import EVIL, spellings
 from tests.unit.web.conftest import Shaky
 from tests.unit.web.made import DASHBOARD, DASHBOARD_ORIGIN, PORTAL, PORTAL_ORIGIN
@@ -106,11 +107,58 @@ async def test_a_provider_without_sid_ends_every_session_of_the_person(office: O
     assert await is_alive(office, stranger)
 
 
-async def test_tokens_are_revoked_at_the_provider(office: Office) -> None:
+async def test_tokens_of_every_surface_are_revoked_at_the_provider(closed_office: Office) -> None:
+    """The refresh token first: it could still buy another access token. With the client's authentication."""
+    office = closed_office
+    await office.open(sections={"openid": {"scopes": ["openid", "email", "profile", "offline_access"]}})
     browser = await signed_in(office)
+    await office.sign_in_as(browser, origin=DASHBOARD_ORIGIN)
+    sessions = [
+        await office.session(office.token(browser) or ""),
+        await office.session(office.token(browser, DASHBOARD) or "", DASHBOARD, "dashboard"),
+    ]
+    held = {token for session in sessions if session for token in (session.refresh_token, session.access_token)}
+    assert len(held - {None}) == 4
     await push_the_button(browser)
-    revoked = [request.form["token_type_hint"] for request in office.provider.seen if request.endpoint == "revoke"]
-    assert revoked == ["access_token"]
+    seen = [request for request in office.provider.seen if request.endpoint == "revoke"]
+    assert {request.form["token"] for request in seen} == held
+    assert all(request.headers["Authorization"].startswith("Basic ") for request in seen)
+    order = [request.form["token"] for request in seen]
+    for session in filter(None, sessions):
+        assert order.index(session.refresh_token or "") < order.index(session.access_token or "")
+    for request in seen:
+        refresh = {session.refresh_token for session in sessions if session}
+        assert request.form["token_type_hint"] == (
+            "refresh_token" if request.form["token"] in refresh else "access_token"
+        )
+    assert office.events("token.revocation_failed") == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(dripping, "timeout"), (broken_off, "refused"), (says("no", status=503), "refused")]
+)
+async def test_a_token_that_could_not_be_revoked_is_an_event_and_no_hindrance(
+    office: Office, fault: Fault, reason: str
+) -> None:
+    """C-48: the event names the session, not the token."""
+    browser = await signed_in(office)
+    session = await office.session(office.token(browser) or "")
+    assert session is not None
+    office.provider.faults["revoke"] = fault
+    assert (await push_the_button(browser)).status == 303
+    (event,) = office.events("token.revocation_failed")
+    assert (event["session"], event["reason"]) == (session.sid, reason)
+    assert (session.access_token or "") not in json.dumps(office.lines)
+    assert not await is_alive(office, browser)
+
+
+async def test_a_provider_without_such_an_endpoint_is_not_asked(closed_office: Office) -> None:
+    office = closed_office
+    office.provider.told.metadata["revocation_endpoint"] = MISSING
+    await office.open()
+    await push_the_button(await signed_in(office))
+    assert office.provider.count("revoke") == 0
+    assert office.events("token.revocation_failed") == []
 
 
 async def test_a_provider_that_is_slow_to_revoke_holds_nobody_up(office: Office) -> None:
