@@ -42,7 +42,7 @@ from gateway.refresh.attempts import Attempts
 from gateway.refresh.refresher import Refresher
 from gateway.refresh.renewal import Renewal
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.client import connect, connect_for_pushes
+from gateway.sessions.client import connect, push_sources
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
@@ -99,8 +99,9 @@ class Worker:
         self.refresher = self._refresher(keep_directory_facts)
         self.cache = SessionCache(
             self.store,
-            lambda: connect_for_pushes(config.redis, self._redis_url),
+            push_sources(self.redis, config.redis, self._redis_url),
             time.monotonic,
+            outage=config.redis.outage.total_seconds(),
             expired=self._session_expired,
             attendant=self.refresher,
         )

@@ -1,4 +1,4 @@
-"""Where things are: listeners, hosts as browsers write them, upstreams, URLs of the provider and the directory, Redis.
+"""Where things are: listeners, hosts as browsers write them, upstreams, URLs of the provider and the directory.
 
 Pure. Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed` and never repeats the value in it: a
 URL may hold a password.
@@ -150,29 +150,6 @@ def is_insecure(url: str) -> bool:
     """Whether a parsed URL is plain http to another machine: what travels there can be read and replaced."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback_name((parts.hostname or "").lower())
-
-
-def parse_redis_url(text: str) -> str:
-    """`embedded`, redis://, rediss:// or unix://. Raises ValueError."""
-    allowed = "allowed: embedded, redis://[user:password@]host[:port][/database], rediss://... or unix:///path?db=0"
-    scheme = text.partition("://")[0]
-    if text == "embedded":
-        return text
-    if scheme in ("redis+sentinel", "redis+cluster", "sentinel", "cluster"):
-        kind = "Sentinel" if "sentinel" in scheme else "Cluster"
-        raise ValueError(f"asks for Redis {kind}, which is not in this release; {allowed}")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        parts, port = SplitResult("", "", "", "", ""), None
-    if scheme == "unix" and parts.path.startswith("/") and parts.path != "/" and not parts.hostname:
-        return text
-    if scheme not in ("redis", "rediss") or not parts.hostname or port == 0:
-        raise ValueError(f"is not a Redis URL; {allowed}")
-    if parts.query or parts.fragment or not re.fullmatch(r"/?|/[0-9]{1,4}", parts.path):
-        raise ValueError(f"has more than a database number after the host; {allowed}")
-    return text
 
 
 def _socket_path(path: str) -> str:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.config.addresses import canonical_host, parse_listen
 from gateway.config.problems import Finding
+from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config, PackFile, PasswordRule, Require, Rule
 from gateway.config.values import normalise_header
 
@@ -51,15 +52,22 @@ def _listeners(config: Config) -> Iterator[Finding]:
 
 
 def _redis(config: Config) -> Iterator[Finding]:
-    url, tls = config.redis.url.get_secret_value(), config.redis.tls
+    url, tls, sentinel = parse_redis_url(config.redis.url.get_secret_value()), config.redis.tls, config.redis.sentinel
     if (tls.certificate is None) != (tls.key is None):
         yield Finding(key="redis.tls", what="needs both certificate and key", allowed="allowed: both, or neither")
-    if (tls.ca or tls.certificate or tls.key) and not url.startswith("rediss://"):
+    if (tls.ca or tls.certificate or tls.key) and not url.tls:
         what = "is given, but redis.url does not use TLS"
-        yield Finding(key="redis.tls", what=what, allowed="allowed: with rediss://", reads=("redis.url",))
-    if config.redis.data_dir and url != "embedded":
+        allowed = "allowed: with rediss://, rediss+sentinel:// or rediss+cluster://"
+        yield Finding(key="redis.tls", what=what, allowed=allowed, reads=("redis.url",))
+    if config.redis.data_dir and url.kind != "embedded":
         what = "is given, but redis.url is not embedded"
         yield Finding(key="redis.data_dir", what=what, allowed="allowed: with embedded", reads=("redis.url",))
+    if (sentinel.username or sentinel.password) and url.kind != "sentinel":
+        what, allowed = "is given, but redis.url names no sentinels", "allowed: with redis+sentinel://"
+        yield Finding(key="redis.sentinel", what=what, allowed=allowed, reads=("redis.url",))
+    elif sentinel.username and sentinel.password is None:
+        allowed = "allowed: both, or a password alone"
+        yield Finding(key="redis.sentinel", what="has a username without a password", allowed=allowed)
 
 
 def _keys(config: Config) -> Iterator[Finding]:

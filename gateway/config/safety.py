@@ -4,12 +4,13 @@ Pure. Each warning begins with the key that it is about.
 """
 
 import base64
+import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
 from gateway.config.consistency import requires
 from gateway.config.problems import Finding
+from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config
 from gateway.config.toggles import doors_closed, refused_by_omission
 from gateway.config.values import parse_route, parse_template
@@ -69,11 +70,18 @@ def _transport(config: Config) -> Iterator[str]:
 
 
 def _stores(config: Config) -> Iterator[str]:
-    url = config.redis.url.get_secret_value()
-    if url == "embedded" and config.redis.data_dir is None:
+    url = parse_redis_url(config.redis.url.get_secret_value())
+    if url.kind == "embedded" and config.redis.data_dir is None:
         yield "redis.data_dir: is not given; the embedded store forgets all sessions at a restart"
-    if url.startswith("redis://") and not is_loopback_name(urlsplit(url).hostname or ""):
+    if not url.tls and not all(is_loopback_name(host) for host, _ in url.hosts):
         yield "redis.url: uses no TLS to another machine"
+    if url.kind == "cluster" and re.search(r"\{[^}]+\}", config.redis.key_prefix):
+        yield "redis.key_prefix: has a hash tag {...}; the whole cluster's work falls to one node"
+    if config.redis.outage:
+        yield (
+            "redis.outage: is serve_cached; while Redis is away a session that was ended elsewhere is honoured for up to "
+            f"{config.redis.outage.total_seconds():.0f} s"
+        )
     for index, key in enumerate(config.keys):
         if len(set(base64.urlsafe_b64decode(key.get_secret_value() + "="))) < 16:
             yield f"keys[{index}]: does not look random; `doorward keys new` makes one that is"

@@ -30,7 +30,7 @@ from gateway.config.fields import (
     checked,
 )
 from gateway.config.openid import ClaimNames, OpenID, ProviderKeys
-from gateway.config.redis import Redis, RedisTls
+from gateway.config.redis import Redis, RedisSentinel, RedisTls
 
 __all__ = [
     "App",
@@ -49,6 +49,7 @@ __all__ = [
     "PasswordWhen",
     "ProviderKeys",
     "Redis",
+    "RedisSentinel",
     "RedisTls",
     "Require",
     "Rule",

@@ -2,8 +2,9 @@
 
 The invariant: a session that was deleted does not stay cached. An announcement can overtake the reply to the GET that
 it concerns, so a key is marked before its GET, and what was announced meanwhile is read again, not kept. When Redis
-cannot be heard (`Tracking`), nothing is served from here. Only sessions that exist are kept: strangers' cookies cannot
-fill it.
+cannot be heard (`Ears`), nothing is served from here, unless the operator said that sessions outlast an outage
+(`outage`): then those that were known when trust ended, while the server that has their record does not answer at all, and
+no longer than that. Only sessions that exist are kept: strangers' cookies cannot fill it.
 """
 
 import asyncio
@@ -15,11 +16,12 @@ from typing import Final
 from gateway.errors import StoreUnavailable
 from gateway.sessions.attention import Attendant, Unattended
 from gateway.sessions.client import look_at
+from gateway.sessions.ears import Ears, Sources, end_task
 from gateway.sessions.live import LiveSession, live_from
+from gateway.sessions.readings import Reading, Readings
 from gateway.sessions.store import SessionStore
 from gateway.sessions.streams import Closer, Streams
 from gateway.sessions.touches import Touches
-from gateway.sessions.tracking import PushConnection, Tracking
 
 __all__ = ["SESSION_ENDED", "SESSION_EXPIRED", "LiveSession", "SessionCache"]
 
@@ -34,19 +36,10 @@ _PATIENCE: Final = 5.0  # seconds that a request waits for the attendant
 _CLOCKS_DIFFER: Final = 0.1  # seconds: Redis measures the same time a little differently
 
 
-class _Flight:
-    """One reading of a record. `spoiled`: the record was announced as changed since the reading began."""
-
-    __slots__ = ("spoiled", "task", "which")
-
-    def __init__(self, which: tuple[str, str, str]) -> None:
-        self.which = which
-        self.spoiled = False
-        self.task: asyncio.Task[LiveSession | None] | None = None
-
-
 class SessionCache:
-    """`connect` makes the connection for pushes, `clock` is monotonic, `limit` bounds the number of sessions kept.
+    """`sources` announce changes, `clock` is monotonic, `limit` bounds the number of sessions kept.
+
+    `outage` is how long, in seconds, sessions that are known outlast a Redis that does not answer; none: they do not.
 
     `tick` is how often, in seconds, expired streams are looked for and idle timeouts sent; `ping_every` as in Tracking.
     `expired(live, why)` is told of each session that this worker saw end by itself; why is "idle" or "lifetime".
@@ -56,12 +49,13 @@ class SessionCache:
     def __init__(
         self,
         store: SessionStore,
-        connect: Callable[[], PushConnection],
+        sources: Sources,
         clock: Callable[[], float],
         *,
         limit: int = 100_000,
         tick: float = 1.0,
         ping_every: float = 1.0,
+        outage: float = 0.0,
         expired: Callable[[LiveSession, str], None] = lambda live, why: None,
         attendant: Attendant | None = None,
     ) -> None:
@@ -69,18 +63,25 @@ class SessionCache:
         self._clock = clock
         self._limit = limit
         self._tick = tick
+        self._outage = outage
         self._expired = expired
         self._attendant: Attendant = attendant or Unattended()
         self._entries: OrderedDict[str, LiveSession] = OrderedDict()
-        self._flights: dict[tuple[str, str, str], _Flight] = {}
-        self._reading: dict[str, set[_Flight]] = {}
+        self._readings = Readings()
         self._touches = Touches()
         self._streams = Streams()
         self._doubtful: set[str] = set()  # keys with streams whose record may be gone
         self._doubt = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._tracking = Tracking(
-            connect, store.record_prefix, changed=self.forget, reset=self._reset, clock=clock, ping_every=ping_every
+        self._ears = Ears(
+            sources,
+            store.record_prefix,
+            changed=self.forget,
+            reset=self._reset,
+            lost=self._lost,
+            before_trust=store.end_again,
+            clock=clock,
+            ping_every=ping_every,
         )
 
     @property
@@ -90,21 +91,22 @@ class SessionCache:
     @property
     def trusted(self) -> bool:
         """Whether changes are heard, and so whether `peek` answers."""
-        return self._clock() < self._tracking.trusted_until
+        return self._clock() < self._ears.trusted_until
+
+    @property
+    def outlasting(self) -> bool:
+        """Whether an outage is being outlasted: `peek` answers with what was known before it."""
+        return self._ears.outage and self._clock() < self._ears.lost_at + self._outage
 
     def start(self) -> None:
         """Begin to listen, in the running loop."""
-        work = (self._tracking.run, self._sweep, self._recheck_on)
+        work = (self._ears.run, self._sweep, self._recheck_on)
         self._tasks = [asyncio.create_task(self._again_and_again(step)) for step in work]
 
     async def close(self) -> None:
         """Stop, and tell Redis of the last requests."""
-        working = set(self._tasks)
-        while working:
-            for task in working:
-                task.cancel()
-            # Again and again: asyncio.wait_for, inside the library, swallows a cancellation that comes together with its result.
-            _, working = await asyncio.wait(working, timeout=0.02)
+        await asyncio.gather(*map(end_task, self._tasks))
+        await self._ears.close()
         self._entries.clear()
         try:
             await self._touches.flush(self._store, self._clock(), everything=True)
@@ -120,11 +122,18 @@ class SessionCache:
             return None
         now = self._clock()
         # SECURITY: trust ends by the clock: a worker that was stopped for an hour must not serve what it knew (C-44).
-        if now >= live.idle_deadline or now >= self._tracking.trusted_until or live.host != host:
+        if now >= live.idle_deadline or live.host != host:
+            return None
+        if now >= self._ears.trusted_until and not self._outlasts(key, now):
             return None
         if now >= live.attention_due and self._attendant.attend(live, now) is not None:
             return None
         return live
+
+    def _outlasts(self, key: str, now: float) -> bool:
+        """Whether a session may be served that cannot be confirmed: for as long as the operator allowed, counted from the end of trust."""
+        # SECURITY: only while its server is silent: what answers is asked, and a sign-out there counts at once (C-44).
+        return now < self._ears.lost_at + self._outage and self._ears.unreachable(key)
 
     def touch(self, live: LiveSession) -> None:
         """The session was used: its idle timeout starts anew. Nothing wakes a session that is over."""
@@ -156,13 +165,14 @@ class SessionCache:
         which = (key, host, app)
         if not self.trusted:
             # SECURITY: unheard changes spoil no reading, so nobody may share one that began before a sign-out (C-44).
-            return await self._read(_Flight(which))
-        flight = self._flights.get(which)
-        if flight is None or flight.task is None:
-            flight = self._flights[which] = _Flight(which)
-            flight.task = asyncio.create_task(self._read(flight))
-            flight.task.add_done_callback(look_at)
-        return await asyncio.shield(flight.task)
+            return await self._read(Reading(which))
+        reading = self._readings.shared(which)
+        if reading is None or reading.task is None:
+            reading = Reading(which)
+            self._readings.share(reading)
+            reading.task = asyncio.create_task(self._read(reading))
+            reading.task.add_done_callback(look_at)
+        return await asyncio.shield(reading.task)
 
     def attach(self, live: LiveSession, closer: Closer) -> None:
         """Have `closer(reason)` called when the session ends; every attach needs its detach."""
@@ -181,7 +191,7 @@ class SessionCache:
         live = self._entries.pop(key, None)
         if live is not None:
             self._tell_expiry(live)
-        self._spoil(self._reading.get(key, ()))
+        self._readings.spoil(key)
         if self._streams.live(key) is not None:
             self._question([key])
 
@@ -196,45 +206,49 @@ class SessionCache:
     def _reset(self) -> None:
         """Anything may have changed."""
         self._entries.clear()
-        for flights in self._reading.values():
-            self._spoil(flights)
+        self._doubt_all()
+
+    def _lost(self) -> None:
+        """Changes are not heard: what is known counts no more, or only as long as an outage may be outlasted."""
+        if not self._outage:
+            self._entries.clear()
+        self._doubt_all()
+
+    def _doubt_all(self) -> None:
+        self._readings.spoil_all()
         self._question(self._streams.keys())
-
-    def _spoil(self, flights: Iterable[_Flight]) -> None:
-        for flight in flights:
-            flight.spoiled = True
-            self._land(flight)
-
-    def _land(self, flight: _Flight) -> None:
-        """Whoever asks from here on starts a reading of their own."""
-        if self._flights.get(flight.which) is flight:
-            del self._flights[flight.which]
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def _read(self, flight: _Flight) -> LiveSession | None:
-        key, host, app = flight.which
+    async def _read(self, reading: Reading) -> LiveSession | None:
+        key, host, app = reading.which
         # SECURITY: the mark comes before the GET: an announcement may overtake its reply (C-44).
-        self._reading.setdefault(key, set()).add(flight)
+        self._readings.mark(reading)
         try:
             for _ in range(_ATTEMPTS):
-                flight.spoiled = False
+                reading.spoiled = False
                 now = self._clock()
                 stored = await self._store.fetch(key, host, app)
                 live = None if stored is None else live_from(key, stored, now)
                 if live is not None:
                     self._attendant.schedule(live, now)
-                if not flight.spoiled:
+                if not reading.spoiled:
                     break
-            if live is not None and not flight.spoiled and self.trusted:
-                self._keep(live)
+            if self.trusted:
+                if live is not None and not reading.spoiled:
+                    self._keep(live)
+            elif self._outage:
+                self._note(key, host, live)
             return live
         finally:
-            readings = self._reading[key]
-            readings.discard(flight)
-            if not readings:
-                del self._reading[key]
-            self._land(flight)
+            self._readings.over(reading)
+
+    def _note(self, key: str, host: str, live: LiveSession | None) -> None:
+        """What is known for an outage; trust begins by forgetting it."""
+        if live is not None:
+            self._keep(live)
+        elif key in self._entries and self._entries[key].host == host:
+            del self._entries[key]
 
     def _keep(self, live: LiveSession) -> None:
         entries = self._entries

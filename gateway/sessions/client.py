@@ -1,99 +1,90 @@
-"""Connections to Redis, and the one way they are used.
+"""The client of Redis, and the one way it is used.
 
-Two kinds: a bounded pool for commands, and a single RESP3 connection on which Redis announces changes. An operation
-runs to its end whatever becomes of the request that asked for it; whatever Redis does wrong is a StoreUnavailable.
+An operation runs to its end whatever becomes of the request that asked for it; whatever Redis does wrong is a
+StoreUnavailable.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection, DefaultParser
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
 from gateway.histogram import Histogram
+from gateway.sessions.discovery import ClusterNodes, Sentinels
+from gateway.sessions.ears import Source, Sources
+from gateway.sessions.fleet import Fleet
+from gateway.sessions.links import Links
 
 _log = logging.getLogger("doorward.sessions")
 _Result = TypeVar("_Result")
 
-CONNECT_SECONDS: Final = 1.0
-COMMAND_SECONDS: Final = 2.0
-POOL_SECONDS: Final = 4.0  # waiting for a free connection: twice as long as a command can block one
 POOL_SIZE: Final = 32
 
 
 def connect(settings: schema.Redis, url: str | None = None, *, pool_size: int = POOL_SIZE) -> Redis:
     """The pooled client of one process; connects when first used. `url` replaces that of `settings` (embedded server).
 
-    Raises ValueError for a URL that this release does not speak.
+    Raises ValueError for a URL that cannot be used.
     """
-    options = _options(settings, url)
-    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
-        # RESP2: nothing but replies ever comes down a connection that requests share.
-        protocol=2,
-        max_connections=pool_size,
-        timeout=POOL_SECONDS,
-        **options,
-    )
-    return Redis.from_pool(pool)
+    links = Links(settings, url)
+    if links.url.kind == "sentinel":
+        return Fleet(links, Sentinels(links), pool_size)
+    if links.url.kind == "cluster":
+        return Fleet(links, ClusterNodes(links), pool_size)
+    return links.client(None, pool_size)
 
 
-def connect_for_pushes(settings: schema.Redis, url: str | None = None) -> AbstractConnection:
-    """One RESP3 connection, not connected yet; `read_response(push_request=True)` returns pushes as `Invalidated`."""
-    pool: ConnectionPool = ConnectionPool.from_url(protocol=3, parser_class=_PushParser, **_options(settings, url))
-    return pool.connection_class(**pool.connection_kwargs)
+def push_sources(redis: Redis, settings: schema.Redis, url: str | None = None) -> Sources:
+    """Who announces changes of what `redis`, made by `connect` of the same settings, reads."""
+    return FleetSources(redis) if isinstance(redis, Fleet) else OneSource(Links(settings, url))
 
 
-def _options(settings: schema.Redis, url: str | None) -> dict[str, Any]:
-    address = url if url is not None else settings.url.get_secret_value()
-    parts = urlsplit(address)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("redis.url must be embedded, redis://, rediss:// or unix://")
-    # SECURITY: the URL's options win over ours: ssl_cert_reqs=none would switch verification off unnamed (C-21).
-    if parse_qs(parts.query, keep_blank_values=True).keys() - {"db"}:
-        raise ValueError("redis.url takes no option but db")
-    tls = settings.tls
-    secure = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
-    files = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
-    return {
-        "url": address,
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": COMMAND_SECONDS,
-        # A pooled connection may have died unnoticed (C-42): once more, at once. Not after a timeout: somebody waits.
-        "retry": Retry(NoBackoff(), 1, (RedisConnectionError,)),
-        # SECURITY: with maintenance notifications the pool hands out connections that hold unread bytes (C-41).
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        "client_name": "doorward",
-        "driver_info": None,
-        **({**secure, **{name: str(path) for name, path in files.items() if path}} if parts.scheme == "rediss" else {}),
-    }
+class OneSource:
+    """The one server that there is."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    async def who(self) -> Sequence[Source]:
+        return (None,)
+
+    def owner(self, name: str) -> Source:
+        return None
+
+    def connect(self, source: Source) -> AbstractConnection:
+        return self._links.pushes()
+
+    def on_change(self, hear: Callable[[], None]) -> None:
+        """It never does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invalidated:
-    """Redis says that these keys changed; None: all of them (FLUSHALL)."""
+class FleetSources:
+    """The primaries of a fleet."""
 
-    keys: tuple[bytes, ...] | None
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._operations = Operations()
 
+    async def who(self) -> Sequence[Source]:
+        """Asked anew: a primary that was replaced may not know it yet. Raises StoreUnavailable."""
+        await self._operations.run(self._fleet.look())
+        return self._fleet.answering()
 
-class _PushParser(DefaultParser):  # type: ignore[misc, valid-type]
-    """Hands pushes to whoever reads the connection."""
+    def owner(self, name: str) -> Source:
+        return self._fleet.owner(name.encode())
 
-    async def handle_push_response(self, response: list[Any], **_: Any) -> Invalidated:
-        if response[0] != b"invalidate":
-            return Invalidated(())
-        return Invalidated(None if response[1] is None else tuple(response[1]))
+    def connect(self, source: Source) -> AbstractConnection:
+        return self._fleet.links.pushes(source)
+
+    def on_change(self, hear: Callable[[], None]) -> None:
+        self._fleet.on_change(hear)
 
 
 class Operations:

@@ -27,6 +27,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import SignInFailed
 from gateway.histogram import Histogram
 from gateway.sessions.client import Operations, unavailable
+from gateway.sessions.ended import Ended
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import MAX_RECORD, Records
@@ -78,6 +79,7 @@ class SessionStore:
         self._prefix = prefix
         self._now = now
         self._operations = Operations()
+        self._ended = Ended()
 
     @property
     def durations(self) -> Histogram:
@@ -129,6 +131,8 @@ class SessionStore:
             # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
             pipe.delete(self._name(replaces))
         _all_done(await pipe.execute(raise_on_error=False))
+        if replaces is not None:
+            self._ended.add((replaces,))
 
     async def rewrite(self, key: str, before: Stored, session: Session) -> bool:
         """Put `session` in the place of the record that `before` was read from; its TTL stays.
@@ -200,6 +204,12 @@ class SessionStore:
         """The same for several, by key; what no key opens is deleted too. Raises StoreUnavailable."""
         return await self._operations.run(self._revoke(keys))
 
+    async def end_again(self) -> None:
+        """Whatever this worker ended lately stays ended, whoever is primary now. Raises StoreUnavailable."""
+        # SECURITY: a replica that lagged and was promoted brings back sessions whose end was answered for (C-44).
+        if keys := self._ended.lately():
+            await self._operations.run(self._delete(keys))
+
     async def revoke_person(self, issuer: str, subject: str, *, only_without_sid: bool = False) -> list[Session]:
         """End all sessions of a person on every app, or those without a provider `sid`. Raises StoreUnavailable."""
         names = self._indexes.of_person(issuer, subject)
@@ -246,6 +256,7 @@ class SessionStore:
             for key in [key for key, _ in sessions] + [key for key, session in opened if session is None]:
                 pipe.delete(self._name(key))
             _checked(await pipe.execute(raise_on_error=False))
+            self._ended.add(key for key, _ in sessions)
             # The indexes last: what could not be ended can still be found.
             pipe = self._redis.pipeline(transaction=False)
             for key, session in sessions:
@@ -259,6 +270,13 @@ class SessionStore:
             return self._records.seal(key, session)
         except ValueError as error:
             raise SignInFailed("session_too_large", str(error)) from error
+
+    async def _delete(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _BATCH):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys[start : start + _BATCH]:
+                pipe.delete(self._name(key))
+            _all_done(await pipe.execute(raise_on_error=False))
 
     def _name(self, key: str) -> str:
         return self.record_prefix + key

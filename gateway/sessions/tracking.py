@@ -1,9 +1,8 @@
-"""Hearing of changed session records: one RESP3 connection with `CLIENT TRACKING ON BCAST PREFIX`.
+"""Hearing of changed session records: one RESP3 connection with `CLIENT TRACKING ON BCAST PREFIX`, to one primary.
 
-The invariant: `trusted_until` lies ahead only while every change that Redis made more than three pings ago has been
-heard. Redis answers a connection in order, so a PONG proves that all announcements before it were heard; trust counts
-from the moment its PING was sent. Whenever the connection is lost or new, the listener is told to forget everything:
-what was missed in between is unknown.
+The invariant: `trusted_until` lies ahead only while every change that this server made more than three pings ago has been
+heard. Redis answers a connection in order, so the answer to a ping proves that all announcements before it were heard; trust
+counts from the moment the ping was sent. The ping is HELLO, whose answer also says that the server still is a primary.
 """
 
 import asyncio
@@ -13,14 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from gateway.sessions.client import Invalidated
+from gateway.sessions.links import Invalidated, is_unreachable, refuse_replica
 
 _log = logging.getLogger("doorward.sessions")
 _SLOWEST_RETRY: Final = 2.0
 
 
 class PushConnection(Protocol):
-    """What is asked of `client.connect_for_pushes`' connection."""
+    """What is asked of a connection that `Links.pushes` makes."""
 
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = False) -> None: ...
@@ -30,8 +29,17 @@ class PushConnection(Protocol):
     ) -> Any: ...
 
 
+class Listener(Protocol):
+    """Who is told; nothing of it may wait. `changed(None)`: any record may have changed."""
+
+    def changed(self, key: str | None) -> None: ...
+    def began(self) -> None: ...
+    def answered(self) -> None: ...
+    def lost(self) -> None: ...
+
+
 class Tracking:
-    """Keeps the connection up and tells `changed(key)` and `reset()`.
+    """Keeps the connection up.
 
     `clock` is monotonic and dates the trust; `ping_every` is in seconds, three of them without an answer end the trust.
     """
@@ -40,17 +48,16 @@ class Tracking:
         self,
         connect: Callable[[], PushConnection],
         prefix: str,
+        listener: Listener,
         *,
-        changed: Callable[[str], None],
-        reset: Callable[[], None],
         clock: Callable[[], float],
         ping_every: float = 1.0,
     ) -> None:
         self.trusted_until = float("-inf")
+        self.unreachable = False  # not merely lost: the server does not answer
         self._connect = connect
         self._prefix = prefix.encode()
-        self._changed = changed
-        self._reset = reset
+        self._listener = listener
         self._clock = clock
         self._ping_every = ping_every
         self._limit = 3 * ping_every
@@ -60,9 +67,10 @@ class Tracking:
         failures = 0
         while True:
             connection = self._connect()
+            listening = False
             try:
                 await self._begin(connection)
-                failures = 0
+                failures, listening = 0, True
                 await self._listen(connection)
             except Exception as error:
                 if failures == 0:
@@ -70,10 +78,12 @@ class Tracking:
                         "changes of sessions are not heard, every request asks Redis: %s", type(error).__name__
                     )
                 failures += 1
+                # A connection that breaks may be made again at once; one that cannot be made, or is silent, tells of an outage.
+                self.unreachable = isinstance(error, TimeoutError) if listening else is_unreachable(error)
             finally:
                 # SECURITY: what was lost with the connection may have been a sign-out: nothing cached counts (C-44).
                 self.trusted_until = float("-inf")
-                self._reset()
+                self._listener.lost()
                 await _close(connection)
             await asyncio.sleep(min(_SLOWEST_RETRY, 0.05 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311
 
@@ -83,16 +93,15 @@ class Tracking:
         await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
         reply = await connection.read_response(disable_decoding=True, push_request=True)
         if reply != b"OK":
-            raise ConnectionError("client-side caching was refused")
-        # What was read before tracking was on is not covered by it.
-        self._reset()
+            raise ValueError("client-side caching was refused")
         self.trusted_until = sent_at + self._limit
-        _log.info("changes of sessions are heard")
+        self.unreachable = False
+        self._listener.began()
 
     async def _listen(self, connection: PushConnection) -> None:
         """Read pushes, ping in between. Raises when three pings went unanswered, or whatever broke the connection."""
         loop = asyncio.get_running_loop()
-        unanswered: deque[tuple[float, float]] = deque()  # when each PING was sent: by the loop's clock, by ours
+        unanswered: deque[tuple[float, float]] = deque()  # when each ping was sent: by the loop's clock, by ours
         next_ping = loop.time()
         while True:
             if unanswered and loop.time() - unanswered[0][0] >= self._limit:
@@ -100,21 +109,23 @@ class Tracking:
             if loop.time() >= next_ping:
                 unanswered.append((loop.time(), self._clock()))
                 next_ping = loop.time() + self._ping_every
-                await connection.send_command("PING")
+                await connection.send_command("HELLO", 3)
             reply = await connection.read_response(
                 disable_decoding=True, timeout=max(next_ping - loop.time(), 0.001), push_request=True
             )
             if isinstance(reply, Invalidated):
                 self._announce(reply)
             elif reply is not None:
+                refuse_replica(reply)
                 self.trusted_until = unanswered.popleft()[1] + self._limit
+                self._listener.answered()
 
     def _announce(self, push: Invalidated) -> None:
         if push.keys is None:
-            self._reset()
+            self._listener.changed(None)
             return
         for name in push.keys:
-            self._changed(name[len(self._prefix) :].decode("ascii", "replace"))
+            self._listener.changed(name[len(self._prefix) :].decode("ascii", "replace"))
 
 
 async def _close(connection: PushConnection) -> None:

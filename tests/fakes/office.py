@@ -28,8 +28,9 @@ from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import LiveSession, SessionCache
-from gateway.sessions.client import connect_for_pushes
+from gateway.sessions.client import OneSource
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.links import Links
 from gateway.sessions.marks import Marks
 from gateway.sessions.places import Places
 from gateway.sessions.session import Session
@@ -109,7 +110,7 @@ class Office:
         config = made_config(openid=openid, **scheme, **extra)
         self.ring = KeyRing(config.keys)
         self.store = SessionStore(self.redis, self.ring, self.prefix, self.clock.now)
-        self.cache = SessionCache(self.store, lambda: connect_for_pushes(self._valkey), time.monotonic)
+        self.cache = SessionCache(self.store, OneSource(Links(self._valkey)), time.monotonic)
         self.cache.start()
         self.audit = Audit(lambda line: self.lines.append(json.loads(line)), now=self.clock.now)
         self._http = open_session()

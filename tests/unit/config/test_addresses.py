@@ -210,41 +210,8 @@ def test_a_log_out_url_with_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "embedded",
-        "redis://valkey:6379",
-        "redis://:pw@[::1]:1/3",
-        "rediss://u:pw@r.example.com/",
-        "unix:///run/r.sock?db=1",
-    ],
-)
-def test_redis_is_embedded_or_at_one_place(text: str) -> None:
-    assert addresses.parse_redis_url(text) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("redis+sentinel://h1,h2/name", "Sentinel"),
-        ("redis+cluster://h1,h2", "Cluster"),
-        ("http://valkey", "not a Redis URL"),
-        ("redis://", "not a Redis URL"),
-        ("redis://h/x", "more than a database number"),
-        ("redis://h?ssl_cert_reqs=none", "more than a database number"),
-        ("unix:/run/r.sock", "not a Redis URL"),
-        ("redis://h:x", "not a Redis URL"),
-        ("", "not a Redis URL"),
-    ],
-)
-def test_any_other_redis_is_refused_by_name(text: str, word: str) -> None:
-    with pytest.raises(ValueError, match=f"{word}.*allowed: embedded"):
-        addresses.parse_redis_url(text)
-
-
-@pytest.mark.parametrize(
     "parse",
-    [addresses.parse_redis_url, addresses.parse_upstream, addresses.parse_authority, addresses.parse_log_out_url],
+    [addresses.parse_upstream, addresses.parse_authority, addresses.parse_log_out_url],
 )
 def test_a_url_that_is_refused_is_not_repeated(parse: Callable[[str], str]) -> None:
     """C-48: it may hold a password."""

@@ -27,6 +27,12 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"tls": {"key": "/a.pem"}}, "tls: needs both certificate and key"),
         ({"redis": {"url": "rediss://h", "tls": {"key": "/a"}}}, "redis.tls: needs both certificate and key"),
         ({"redis": {"url": "redis://h", "tls": {"ca": "/a"}}}, "redis.tls: is given, but redis.url does not use TLS"),
+        ({"redis": {"url": "redis+cluster://h", "tls": {"ca": "/a"}}}, "redis.tls: is given, but redis.url does not use"),
+        ({"redis": {"url": "redis://h", "sentinel": {"password": "x"}}}, "redis.sentinel: is given, but redis.url names no"),
+        (
+            {"redis": {"url": "redis+sentinel://h/n", "sentinel": {"username": "x"}}},
+            "redis.sentinel: has a username without a password",
+        ),
         ({"redis": {"url": "redis://h", "data_dir": "/a"}}, "redis.data_dir: is given, but redis.url is not embedded"),
         ({"keys": []}, "keys: is missing"),
         ({"keys": [KEY, OTHER_KEY, KEY]}, "keys[2]: is the same key as keys[0]"),

@@ -59,6 +59,9 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"trusted_proxies": ["::/0"]}, "trusted_proxies: trusts every address"),
         ({"redis": {}}, "redis.data_dir: is not given; the embedded store forgets"),
         ({"redis": {"url": "redis://u:p@valkey:6379/1"}}, "redis.url: uses no TLS to another machine"),
+        ({"redis": {"url": "redis+cluster://127.0.0.1,valkey"}}, "redis.url: uses no TLS to another machine"),
+        ({"redis": {"url": "redis+cluster://127.0.0.1", "key_prefix": "{x}:"}}, "redis.key_prefix: has a hash tag"),
+        ({"redis": {"url": "rediss://h", "outage": "serve_cached for 5m"}}, "redis.outage: is serve_cached"),
         ({"keys": ["A" * 43]}, "keys[0]: does not look random"),
         ({"log": {"pii": "full"}}, "log.pii: is full"),
         ({"log": {"level": "debug"}}, "log.level: is debug"),
@@ -80,7 +83,13 @@ def test_what_is_unsafe_is_said_by_name(changes: dict[str, Any], begins: str) ->
 
 
 def test_a_redis_on_this_machine_needs_no_tls() -> None:
-    for url in ("redis://localhost:6379", "redis://127.0.0.1", "redis://:p@[::1]:6379/0", "unix:///run/r.sock"):
+    for url in (
+        "redis://localhost:6379",
+        "redis://127.0.0.1",
+        "redis://:p@[::1]:6379/0",
+        "unix:///run/r.sock",
+        "redis+cluster://localhost,[::1]:7",
+    ):
         assert warnings(config_with(QUIET | {"redis": {"url": url}})) == ()
 
 

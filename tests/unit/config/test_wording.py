@@ -33,7 +33,7 @@ def everything_said(folder: Path, text: str, environ: dict[str, str]) -> str:
         {"openid.client_secret": {SECRET + ":": 1}, "openid.client_id": 5},
         {"openid.client_authentication": "private_key_jwt", "openid.client_private_key": SECRET},
         {"openid.client_authentication": "private_key_jwt", "openid.client_private_key": '{"kty":"' + SECRET},
-        {"redis.url": f"redis+sentinel://:{SECRET}@h/x"},
+        {"redis.url": f"redis+sentinel://:{SECRET}@h/x/y"},
         {"redis.url": f"http://:{SECRET}@h"},
         {"redis.url": [f"redis://:{SECRET}@h"]},
         {"directory.password": [SECRET]},

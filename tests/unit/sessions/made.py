@@ -9,11 +9,13 @@ from redis.asyncio import Redis
 
 from gateway.config import schema
 from gateway.identity import Identity
-from gateway.sessions.client import connect, connect_for_pushes
+from gateway.sessions.client import OneSource, connect
+from gateway.sessions.ears import Sources
+from gateway.sessions.fleet import Fleet
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.links import Links
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
-from gateway.sessions.tracking import PushConnection
 
 HOST = "portal.example.com"
 APP = "portal"
@@ -60,5 +62,12 @@ def a_client(url: str, pool_size: int = 8) -> Redis:
     return connect(settings(url), pool_size=pool_size)
 
 
-def push_connections(url: str) -> Callable[[], PushConnection]:
-    return lambda: connect_for_pushes(settings(url))
+def a_fleet(url: str) -> Fleet:
+    client = a_client(url)
+    assert isinstance(client, Fleet)
+    return client
+
+
+def push_connections(url: str) -> Sources:
+    """Who announces changes, for caches of stores that use other clients of the same server."""
+    return OneSource(Links(settings(url)))

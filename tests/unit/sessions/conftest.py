@@ -1,0 +1,31 @@
+"""Servers in numbers, started once for a module that asks for them."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from gateway.sessions.fleet import Fleet
+from tests.fakes.redis_servers import SentinelSet, ValkeyCluster, running_cluster, running_sentinels
+from tests.unit.sessions.made import a_fleet
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ValkeyCluster]:
+    """Three primaries, each with a replica."""
+    with running_cluster() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def sentinels() -> Iterator[SentinelSet]:
+    """A primary with two replicas, and three sentinels."""
+    with running_sentinels() as servers:
+        yield servers
+
+
+@pytest.fixture(params=["cluster", "sentinels"])
+async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+    """A client of either."""
+    client = a_fleet(request.getfixturevalue(request.param).url)
+    yield client
+    await client.aclose()
