@@ -21,6 +21,7 @@ from aiohttp import web
 from gateway.admin import Report, build_admin, only_counted, with_counts
 from gateway.config.addresses import parse_listen
 from gateway.config.loader import ConfigInvalid, load
+from gateway.config.rotation import rotation_warnings
 from gateway.config.schema import Config
 from gateway.listening import close_listening, open_listening
 from gateway.log import configure_logging
@@ -185,6 +186,8 @@ class Supervisor:
             if changed:
                 _log.error("reload refused, the old configuration stays: %s needs a restart", ", ".join(changed))
                 return
+            for warning in rotation_warnings(self._config.keys, loaded.config.keys):
+                _log.warning("%s", warning)
             old = await self._replace(loaded.data, loaded.config)
         # The next reload need not wait for connections that stay open: a mistake can be mended at once.
         await asyncio.gather(*(worker.end() for worker in old))

@@ -54,6 +54,15 @@ def test_an_attempt_is_found_by_its_state_in_the_browser_that_began_it() -> None
     assert COOKIES.find(begun.state, browser.values, ROUTE, NOON) == begun
 
 
+def test_a_login_that_was_begun_survives_a_change_of_keys() -> None:
+    """And ends with the key that sealed it."""
+    browser, fresh = Browser(), new_key()
+    begun = browser.begin(attempt("/a"))
+    for ring in ([KEY, fresh], [fresh, KEY]):
+        assert AttemptCookies(KeyRing(ring)).find(begun.state, browser.values, ROUTE, NOON) == begun
+    assert AttemptCookies(KeyRing([fresh])).find(begun.state, browser.values, ROUTE, NOON) is None
+
+
 def test_a_state_is_worth_nothing_in_another_browser() -> None:
     """A-53."""
     begun = Browser().begin(attempt())
