@@ -27,6 +27,8 @@ from gateway.directory.notes import Notes
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import Refusal
 from gateway.gate import Gate, SignIn
+from gateway.hand_off.broker import Broker
+from gateway.hand_off.brokers import brokers_of
 from gateway.health import Health
 from gateway.identity import AssertionSigner, normalise_name
 from gateway.leases import Leases
@@ -34,6 +36,7 @@ from gateway.message import is_navigation
 from gateway.oidc.calls import open_session
 from gateway.oidc.providers import Providers
 from gateway.proxy.access_log import AccessLog
+from gateway.proxy.caring import cares_of
 from gateway.proxy.door import Door, Parts
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
@@ -51,9 +54,10 @@ from gateway.sessions.recheck import Recheck, keep_directory_facts
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
 from gateway.tls import server_tls, watch_certificate
-from gateway.web.app import WebParts, build_app
+from gateway.web.app import WebParts, build_app, runner_of
 from gateway.web.pages import Pages
 from gateway.web.sign_in import SignIn as SignInPages
+from gateway.web.upstream_sign_out import UpstreamSignOut
 
 _log = logging.getLogger("doorward.app")
 _OURS: Final = (500, 502, 503, 504)
@@ -119,9 +123,13 @@ class Worker:
             audit=self.audit,
             now=utc_now,
         )
-        self._runner = self._pages_of_ours(self._web_parts(ring, pages, sign_in, signer))
+        self.brokers = self._brokers(ring)
+        pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
+        pages_of_ours.middlewares.append(self._told)
+        self._runner = runner_of(pages_of_ours, config.limits)
         await self._runner.setup()
         self.door = Door(self._parts(gate, pages, sign_in, signer))
+        self.door.cares.update(cares_of(config, self.door, self.brokers))
         self.server = Server(self.door)
         self.cache.start()
         if config.openid.enabled:
@@ -129,21 +137,11 @@ class Worker:
         self.health = Health(self.store, self.providers, self.directory, enabled=config.openid.enabled)
         self._tasks = [asyncio.create_task(self.health.watch())]
 
-    def _pages_of_ours(self, parts: WebParts) -> web.AppRunner:
-        app = build_app(parts)
-        app.middlewares.append(self._told)
-        app.on_response_prepare.append(_without_banner)
-        limits = self.config.limits
-        limit = 2 * limits.head  # the data plane judged the head; its re-serialised form is somewhat longer
-        return web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            auto_decompress=False,
-            max_line_size=limit,
-            max_field_size=limit,
-            max_headers=limits.headers + 32,
-        )
+    def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
+        return brokers_of(
+            self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
+            http=self.directory_http, audit=self.audit, now=utc_now,
+        )  # fmt: skip
 
     def _directory(self) -> Directory | None:
         settings = self.config.directory
@@ -228,6 +226,7 @@ class Worker:
             marks=Marks(self.redis, prefix),
             places=Places(self.redis, ring, prefix, utc_now),
             signer=signer,
+            upstreams=UpstreamSignOut(self.brokers, lambda app: self.door.pools[app]),
             now=utc_now,
         )
 
@@ -307,8 +306,3 @@ class Worker:
                 self.audit.event(
                     audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
                 )
-
-
-async def _without_banner(request: web.Request, response: web.StreamResponse) -> None:
-    """No version of ours in any answer (B-46)."""
-    response.headers.popall("Server", None)

@@ -25,12 +25,16 @@ ACCESS_DENIED: Final = "access.denied"
 TOKEN_REFRESHED: Final = "token.refreshed"  # noqa: S105 - an event's name
 TOKEN_REFRESH_FAILED: Final = "token.refresh_failed"  # noqa: S105 - an event's name
 TOKEN_REVOCATION_FAILED: Final = "token.revocation_failed"  # noqa: S105 - an event's name
+HAND_OFF_SUCCEEDED: Final = "hand_off.succeeded"
+HAND_OFF_FAILED: Final = "hand_off.failed"
+HAND_OFF_ENDED: Final = "hand_off.ended"
 
 EVENTS: Final = frozenset(
     {
         LOGIN_STARTED, LOGIN_SUCCEEDED, LOGIN_REFUSED, ACCOUNT_CREATED, ACCOUNT_FOUND, ACCOUNT_REFUSED, DIRECTORY_FAILED,
         SESSION_REVOKED, SESSION_EXPIRED, LOGOUT, ROUTE_BLOCKED, ACCESS_DENIED, TOKEN_REFRESHED, TOKEN_REFRESH_FAILED,
         TOKEN_REVOCATION_FAILED,
+        HAND_OFF_SUCCEEDED, HAND_OFF_FAILED, HAND_OFF_ENDED,
     }
 )  # fmt: skip
 

@@ -116,12 +116,14 @@ class Gate:
         body: bytes | None = None,
         known: bool = False,
         unseen: bool = False,
+        past_doors: bool = False,
     ) -> Decision:
         """One request's admission.
 
         `key` is the session key of the cookie, None without one; `live` the session found for it, if any; `known` says that the
         store was asked, so a missing session really is missing. `body` is the whole body when it was asked for;
         `unseen` says that there may be one which nobody will ever give us (forward-auth).
+        `past_doors`: a door is opened for this one request, whose link is the person's own; all else holds.
         """
         raw_path, mark, query = head.target.partition(b"?")
         try:
@@ -133,7 +135,7 @@ class Gate:
         wire = verdict.path.encode() + mark + query
         if verdict.own:
             return Own(verdict.path, wire)
-        if site.enabled and site.doors.closed and (verdict.doors or head.authorization):
+        if site.enabled and site.doors.closed and (verdict.doors or head.authorization) and not past_doors:
             decision = _door(site, verdict, head, wire, key, live, body, known)
             if decision is not None:
                 return decision

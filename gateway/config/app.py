@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gateway.config import addresses, values
 from gateway.config.doors import PasswordEntry
 from gateway.config.fields import Age, File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
+from gateway.config.hand_off import HandOff
+from gateway.config.responses import Responses
 
 
 class Require(Section):
@@ -65,3 +67,5 @@ class App(Section):
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
     timeouts: Timeouts = Timeouts()
     upstream_tls: UpstreamTls = UpstreamTls()
+    hand_off: HandOff | None = None
+    responses: Responses = Responses()

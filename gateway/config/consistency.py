@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.config.addresses import canonical_host, parse_listen
+from gateway.config.hand_off_consistency import hand_off_findings
 from gateway.config.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config, PackFile, PasswordRule, Require, Rule
@@ -28,6 +29,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield from _openid(config)
     yield from _directory(config)
     yield from _hosts(config)
+    yield from hand_off_findings(config)
     for name, app in config.apps.items():
         yield from _app(f"apps.{name}", app)
         if not config.openid.enabled:

@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.demo.nexudus.answers import RouteTable, folded, json_answer, text_answer
 from gateway.demo.nexudus.auth import Auth
 from gateway.demo.nexudus.coworkers import Coworkers
-from gateway.demo.nexudus.doors import ApiDoors, PortalDoors
+from gateway.demo.nexudus.doors import ApiDoors, PortalDoors, redeem
 from gateway.demo.nexudus.faults import Fault, Faults, Switches, render_fault
 from gateway.demo.nexudus.system import System
 from gateway.demo.nexudus.world import Record, World
@@ -66,6 +66,11 @@ class NexudusStub:
     @property
     def outbox(self) -> list[Record]:
         return self.world.outbox
+
+    def redeem(self, token: str) -> str | None:
+        """Whose one-time token this is; it is used up by that."""
+        user = redeem(self.world, token)
+        return None if user is None else str(user["Email"])
 
     def create_app(self) -> web.Application:
         app = web.Application()

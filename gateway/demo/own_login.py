@@ -40,11 +40,21 @@ def fold(path: str) -> str:
 
 
 class OwnLogin:
-    """The password doors of one application. `page(request, problem, status)` draws its sign-in form."""
+    """The password doors of one application. `page(request, problem, status)` draws its sign-in form.
 
-    def __init__(self, page: Page, people: tuple[Person, ...] = PEOPLE) -> None:
+    `redeem` says whose a sign-in link's token is that the directory has made, if any: once.
+    """
+
+    def __init__(
+        self,
+        page: Page,
+        people: tuple[Person, ...] = PEOPLE,
+        redeem: Callable[[str], str | None] = lambda token: None,
+    ) -> None:
         self.logins = 0  # people who came in through one of these doors
         self.visits = 0  # requests that reached one of these doors
+        self.handed_in = 0  # people who came in with a token of the directory's
+        self._redeem = redeem
         self._page = page
         self._people = {person.email.casefold(): person for person in people}
         self._sessions: OrderedDict[str, Person] = OrderedDict()
@@ -59,6 +69,7 @@ class OwnLogin:
             ("GET", "/login/logout"): self._leave,
             ("GET", "/api/public/coworkers/impersonate"): self._impersonate,
             ("GET", "/user/exists"): self._exists,
+            ("GET", "/user/me"): self._me,
         }
 
     @web.middleware
@@ -74,8 +85,11 @@ class OwnLogin:
         answer = self._doors.get(("GET" if method == "HEAD" else method, path))
         if answer is None:
             return await handler(request)
-        self.visits += 1
-        return await answer(request, fields)
+        handed_in = self.handed_in
+        response = await answer(request, fields)
+        if path not in _NO_DOORS and self.handed_in == handed_in:
+            self.visits += 1
+        return response
 
     def person(self, request: web.Request) -> Person | None:
         """Who a request belongs to by this application's own means: session cookie, bearer token, or Basic."""
@@ -90,6 +104,10 @@ class OwnLogin:
         token = secrets.token_urlsafe(12)
         _keep(self._links, token, self._people[email.casefold()])
         return token
+
+    def end_sessions(self) -> None:
+        """Everybody's session of this application is over."""
+        self._sessions.clear()
 
     def _is_door(self, request: web.Request) -> bool:
         path = _door(request)
@@ -155,11 +173,17 @@ class OwnLogin:
         )
 
     async def _link(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:
-        person = self._links.pop(fields.get("t") or fields.get("token", ""), None)
+        token = fields.get("t") or fields.get("token", "")
+        email = self._redeem(token)
+        if email is not None:
+            self.handed_in += 1
+            person: Person | None = self._people.get(email.casefold()) or _stranger(email, "")
+        else:
+            person = self._links.pop(token, None)
+            self.logins += person is not None
         if person is None:
             return self._page(request, "This link has been used or has expired.", 400)
-        self.logins += 1
-        return self._enter(person, "/")
+        return self._enter(person, fields.get("redirecturl") or "/")
 
     async def _send_link(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:
         return self._page(request, "If we know that address, a message is on its way.", 200)
@@ -184,10 +208,17 @@ class OwnLogin:
         response.del_cookie(COOKIE)
         return response
 
+    async def _me(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:
+        person = self.person(request)
+        if person is None:
+            return web.json_response({"error": "unauthorized"}, status=401)
+        return web.json_response({"Email": person.email, "FullName": person.name})
+
     async def _exists(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:
         return web.json_response(fields.get("email", "").casefold() in self._people)
 
 
+_NO_DOORS = ("/user/me", "/login/logout")
 _FORMS = (
     "/login",
     "/signin",

@@ -20,13 +20,25 @@ from gateway.demo.visitor import Guests, Reception
 
 
 class SamplePortal:
-    """The portal with its state; the dashboard shares `bookings` and `guests`."""
+    """The portal with its state; the dashboard shares `bookings` and `guests`.
 
-    def __init__(self, clock: Callable[[], datetime] = local_now) -> None:
+    `keeps_sessions`: it believes no header and knows people by a session cookie of its own, as Nexudus does; `redeem` says whose a token of
+    the directory's is.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = local_now,
+        *,
+        keeps_sessions: bool = False,
+        redeem: Callable[[str], str | None] = lambda token: None,
+    ) -> None:
         self.bookings = Bookings(clock)
         self.guests = Guests()
-        self.own_login = OwnLogin(_login_page)
-        self._reception = Reception(self.own_login, self.guests, clock, return_field="ReturnUrl")
+        self.own_login = OwnLogin(_login_page, redeem=redeem)
+        self._reception = Reception(
+            self.own_login, self.guests, clock, return_field="ReturnUrl", keeps_sessions=keeps_sessions
+        )
         self._listener = Listener(create_portal_app(self))
 
     @property

@@ -80,15 +80,29 @@ def read_visitor(told: Told, own: Person | None) -> Visitor | None:
         ).strip() or user
         number = told.extra.get("X-Portal-Customer", "")
         return Visitor(email=user, name=name, groups=told.groups, member_number=number, by_gateway=True)
+    return read_own(own)
+
+
+def read_own(own: Person | None) -> Visitor | None:
+    """Who the application's own session belongs to."""
     if own is None:
         return None
     return Visitor(email=own.email, name=own.name, groups=own.groups, member_number="", by_gateway=False)
 
 
 class Reception:
-    """Lets nobody past who is not known, except to `open_prefixes`."""
+    """Lets nobody past who is not known. `keeps_sessions`: it knows people by its own session alone."""
 
-    def __init__(self, own_login: OwnLogin, guests: Guests, clock: Callable[[], datetime], return_field: str) -> None:
+    def __init__(
+        self,
+        own_login: OwnLogin,
+        guests: Guests,
+        clock: Callable[[], datetime],
+        return_field: str,
+        *,
+        keeps_sessions: bool = False,
+    ) -> None:
+        self._keeps_sessions = keeps_sessions
         self._own_login = own_login
         self._guests = guests
         self._clock = clock
@@ -99,7 +113,8 @@ class Reception:
         told = request[TOLD] = read_told(request.headers, request.cookies)
         if request.path.startswith(("/assets/", "/favicon.ico")):
             return await handler(request)
-        visitor = read_visitor(told, self._own_login.person(request))
+        own = self._own_login.person(request)
+        visitor = read_own(own) if self._keeps_sessions else read_visitor(told, own)
         if visitor is None:
             return self._turn_away(request)
         request[VISITOR] = visitor

@@ -23,6 +23,7 @@ from gateway.errors.dependencies import (
     UpstreamTlsFault,
     UpstreamUnreachable,
 )
+from gateway.errors.hand_off import HandOffFailed, HandOffLoop, HandOffMismatch, NoUpstreamLogin, UpstreamSessionEnded
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import (
     AmbiguousTarget,
@@ -68,12 +69,16 @@ __all__ = [
     "EmailNotVerified",
     "ExpectationFailed",
     "Forbidden",
+    "HandOffFailed",
+    "HandOffLoop",
+    "HandOffMismatch",
     "HeadTooLarge",
     "IdTokenInvalid",
     "LoginRequired",
     "LogoutTokenInvalid",
     "MalformedRequest",
     "MethodNotAllowed",
+    "NoUpstreamLogin",
     "NotFound",
     "NotRegistered",
     "OriginForbidden",
@@ -99,6 +104,7 @@ __all__ = [
     "UntrustedPeer",
     "UpgradeRequired",
     "UpstreamFault",
+    "UpstreamSessionEnded",
     "UpstreamTimeout",
     "UpstreamTlsFault",
     "UpstreamUnreachable",

@@ -19,6 +19,7 @@ from gateway.config.schema import Config
 from gateway.errors import Forbidden, MalformedRequest, Refusal, RouteBlocked
 from gateway.gate import Decision, Forward, Gate, NeedBody, Refuse, SignIn
 from gateway.identity import AssertionSigner
+from gateway.message import RequestHead
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.counters import Counters
 from gateway.proxy.crowd import Crowd
@@ -100,6 +101,7 @@ class Door:
         self.idle_timeout = self.limits.idle_timeout.total_seconds()
         self.web_handler = parts.web_handler
         self.clock = time.monotonic
+        self.now = parts.now
         self.read_request = RequestReader(RequestFields(FieldKinds(parts.extra_names)), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()
@@ -208,14 +210,17 @@ class Door:
     def admit(
         self,
         site: Site,
-        request: ParsedRequest,
+        request: RequestHead,
         key: str | None,
         live: LiveSession | None,
         *,
         body: bytes | None,
         known: bool,
+        past_doors: bool = False,
     ) -> Decision:
-        return self._parts.gate.admit(site, request, key, live, now=self._parts.now(), body=body, known=known)
+        return self._parts.gate.admit(
+            site, request, key, live, now=self._parts.now(), body=body, known=known, past_doors=past_doors
+        )
 
     def begin_sign_in(self, site: Site, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
         """Raises ProviderUnavailable."""

@@ -108,7 +108,7 @@ class HeadWriter:
                 parts.append(entry.line)
         if visit.other_cookies:
             parts.append(b"Cookie: " + b"; ".join(visit.other_cookies))
-        parts += (self._forwarding(visit, site, request), b"")
+        parts += (self.forwarding(visit, site, request), b"")
         return b"\r\n".join(parts)
 
     def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
@@ -119,7 +119,7 @@ class HeadWriter:
             raise BadRequest("two Content-Types")
         parts += [line for line in request.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
         parts += [b"Cookie: %b" % value for value in request.cookies]
-        parts.append(self._forwarding(visit, site, request))
+        parts.append(self.forwarding(visit, site, request))
         parts.append(
             b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length)
         )
@@ -139,7 +139,8 @@ class HeadWriter:
         live.assertion_until = clock + _RESIGN_SECONDS
         return live.assertion
 
-    def _forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+    def forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+        """The X-Forwarded-* and X-Real-IP lines of a request, without the last line's end."""
         connection = visit.connection
         if connection.trusted:
             said = [(entry.name, entry.value) for entry in request.special if entry.kind is Kind.FORWARDED]

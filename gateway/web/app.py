@@ -35,6 +35,7 @@ from gateway.web.pages import Page, Pages
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.sign_in import SignIn, Start
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
+from gateway.web.upstream_sign_out import UpstreamSignOut
 from gateway.web.userinfo import AssertionKeys, UserInfo
 
 log = logging.getLogger("doorward.web")
@@ -63,6 +64,7 @@ class WebParts:
     marks: Marks
     places: Places
     signer: AssertionSigner
+    upstreams: UpstreamSignOut
     now: Callable[[], datetime]
 
 
@@ -102,6 +104,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         ring=parts.ring,
         pages=parts.pages,
         audit=parts.audit,
+        upstreams=parts.upstreams,
     )
     signed_out = SignedOut(ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
@@ -180,3 +183,23 @@ async def _read_body(request: web.Request) -> bytes:
 
 def _response(page: Page) -> web.Response:
     return web.Response(status=page.status, body=page.body, headers=CIMultiDict(page.headers))
+
+
+def runner_of(app: web.Application, limits: schema.Limits) -> web.AppRunner:
+    """What serves the connections that the data plane hands over."""
+    app.on_response_prepare.append(_without_banner)
+    limit = 2 * limits.head  # the data plane judged the head; its re-serialised form is somewhat longer
+    return web.AppRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        auto_decompress=False,
+        max_line_size=limit,
+        max_field_size=limit,
+        max_headers=limits.headers + 32,
+    )
+
+
+async def _without_banner(request: web.Request, response: web.StreamResponse) -> None:
+    """No version of ours in any answer (B-46)."""
+    response.headers.popall("Server", None)

@@ -28,6 +28,7 @@ from gateway.web.pages import Content, Link, Page, Pages, redirect
 from gateway.web.return_to import HOME, Destination, ReturnGuard
 from gateway.web.sign_in import SignIn
 from gateway.web.token_revocation import TokenRevocation
+from gateway.web.upstream_sign_out import UpstreamSignOut
 
 SIGN_OUT: Final = "/oauth2/sign_out"
 SIGNED_OUT: Final = "/oauth2/signed_out"
@@ -47,6 +48,7 @@ class SignOut:
         ring: KeyRing,
         pages: Pages,
         audit: Audit,
+        upstreams: UpstreamSignOut,
     ) -> None:
         self._openid = openid
         self._provider = provider
@@ -57,6 +59,7 @@ class SignOut:
         self._after = AfterSignOut(ring)
         self._pages = pages
         self._audit = audit
+        self._upstreams = upstreams
 
     async def __call__(self, asked: Asked) -> Page:
         there = self._guard.find(_wanted(asked), asked.route.host)
@@ -89,6 +92,7 @@ class SignOut:
         return self._pages.show(content, request_id=asked.request_id)
 
     async def _sign_out(self, asked: Asked, there: Destination | None) -> Page:
+        live = await self._sessions.live(asked)
         ended = await self._sessions.end(asked, by="sign_out")
         url = None
         if ended:
@@ -105,6 +109,7 @@ class SignOut:
             url = self._provider_url(asked, own, there)
         landing = SIGNED_OUT if there is None else there.url
         removed = [asked.site.cookie.clear_header(), *self._attempts.drop_all(asked.cookies, asked.route)]
+        removed += await self._upstreams.leave(asked, live)
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
 
     def _provider_url(self, asked: Asked, session: Session, there: Destination | None) -> str | None:

@@ -39,6 +39,7 @@ from gateway.sites import Site
 from gateway.web.app import WebParts, build_app
 from gateway.web.pages import Pages
 from gateway.web.sign_in import SignIn
+from gateway.web.upstream_sign_out import UpstreamSignOut
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.clock import SettableClock
 from tests.fakes.provider import MIA, MisbehavingProvider
@@ -156,6 +157,7 @@ class Office:
             provider=self.known_provider,
             tokens=TokenClient(self.known_provider, config.openid, now=self.clock.now),
             provisioner=Provisioner(EmptyDirectory(), leases, self.audit, notes=notes, timeout=timedelta(seconds=5)),
+            upstreams=UpstreamSignOut({}, {}.__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
             cache=self.cache,

@@ -14,7 +14,10 @@ from tests.unit.config.made import KEY
 
 FOLDER = Path(__file__).resolve().parents[3] / "config"
 EXAMPLE = FOLDER / "gateway.example.yaml"
-ENVIRON = {"DOORWARD_KEY": KEY, "OPENID_CLIENT_SECRET": "secret", "NEXUDUS_PASSWORD": "secret"}
+ENVIRON = {
+    "DOORWARD_KEY": KEY,
+    **dict.fromkeys(("OPENID_CLIENT_SECRET", "NEXUDUS_PASSWORD", "DASHBOARD_API_KEY"), "secret"),
+}
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)

@@ -115,7 +115,7 @@ def test_what_follows_from_a_wrong_value_is_not_a_second_problem() -> None:
         ({"apps.portal.require": {"groups": [False]}}, "apps.portal.require.groups[0]: false is not text; allowed: text; put it in quotes"),
         ({"apps": ...}, "apps: is missing; allowed: at least one app with hosts and upstream"),
         ({"apps": {}}, "apps: is empty; allowed: at least one app with hosts and upstream"),
-        ({"apps": {"Portal": GOOD["apps"]["portal"]}}, "apps.Portal: 'Portal' is not an app's name; allowed: lower-case"),
+        ({"apps": {"Portal": GOOD["apps"]["portal"]}}, "apps.Portal: is not an app's name; allowed: lower-case"),
         ({"client_id": "x"}, "client_id: is not a known key; nearest: openid.client_id"),
         ({"zzz": 1}, "zzz: is not a known key; allowed: listen, admin_listen, "),
         ({"apps.portal.rules": [{"match": []}]}, "apps.portal.rules[0].match: is empty; allowed: at least one"),

@@ -1,0 +1,65 @@
+"""Refusals on the way to the upstream's own session. Pure."""
+
+from typing import Any
+
+from gateway.errors.refusal import Refusal
+
+
+class HandOffFailed(Refusal):
+    """The upstream's session could not be opened. `reason` is a stable word for events. facts: retry_url, sign_out_url."""
+
+    status = 502
+    code = "hand_off_failed"
+    title = "The application did not open its session"
+    message = (
+        "You are signed in, but the application behind this address did not let you in. Please try again in a minute."
+    )
+
+    def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
+        super().__init__(detail or reason, reason=reason, **facts)
+        self.reason = reason
+
+
+class NoUpstreamLogin(HandOffFailed):
+    """A fact that the upstream's login needs is not known: the person has an account there, and no login."""
+
+    status = 403
+    code = "no_upstream_login"
+    title = "You have no login at the application"
+    message = "There is an account for you, but no login belongs to it. Ask the people who run this space."
+
+    def __init__(self, detail: str = "", **facts: Any) -> None:
+        super().__init__("no_login", detail, **facts)
+
+
+class HandOffMismatch(HandOffFailed):
+    """The upstream opened somebody else's session. It was ended."""
+
+    status = 403
+    code = "hand_off_mismatch"
+    title = "The application took you for somebody else"
+    message = "Its session was ended, and nothing of it was shown. Ask the people who run this space: two accounts may be mixed up."
+
+    def __init__(self, detail: str = "", **facts: Any) -> None:
+        super().__init__("mismatch", detail, **facts)
+
+
+class HandOffLoop(HandOffFailed):
+    """The loop breaker. facts: cause."""
+
+    status = 403
+    code = "hand_off_loop"
+    title = "The application keeps asking for its own login"
+    message = "It was given a session for you several times within a short while, and asked again each time."
+
+    def __init__(self, detail: str = "", **facts: Any) -> None:
+        super().__init__("loop", detail, **facts)
+
+
+class UpstreamSessionEnded(Refusal):
+    """A form was sent into a session of the upstream that was over; nothing is sent twice. facts: home_url."""
+
+    status = 409
+    code = "upstream_session_ended"
+    title = "The application's own session had ended"
+    message = "What you sent was not taken. Its session is open again: go back and send it once more."

@@ -1,0 +1,18 @@
+"""Hand-off: a person who is signed in here gets the upstream's own session, and never sees its login form.
+
+plan       one app's settings, with what is known of nexudus filled in (pure)
+filled     requests of ours with a person's facts in them; JSON pointers (pure)
+set_cookie, seals   the upstream's cookies: read, bound to one session of ours, and let through only there (pure)
+whereto    the upstream's redirects: to its login page, to a page of its own, elsewhere (pure)
+records    what a session remembers of its hand-offs, sealed in Redis
+tokens     where a one-time token comes from: the directory, or a stranger's API
+broker     one hand-off, one at a time for each session in the whole fleet
+
+The data plane's part is `proxy.bridge`: it sees when a hand-off is due. The token travels from server to server; no browser, no log
+and no cache holds it, unless `via: browser` says that the browser is to be sent through the link.
+
+The upstream's session cookies are bound to our session by a seal: a keyed hash of the session, the cookie and its value, at the end of the
+value. A browser that holds another person's cookie, from an earlier session or planted, does not get it past the gateway. A list of hashes in
+the session's record would do the same at a higher price: many applications write a new cookie with every answer, and each would be a write
+to Redis that the next request must not overtake.
+"""

@@ -1,0 +1,74 @@
+"""One app's `hand_off`, resolved: what is known of nexudus stands where the file says nothing, and patterns are compiled.
+
+Pure. facts about Nexudus: the one-time token opens the portal's session at `/{lang}/user/login?t=`, or becomes a bearer token at
+`/api/sys/users/exchange`; the portal's sign-in pages are those of the password rules.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from gateway.config.hand_off import HandOff, Redemption, TokenCall, WhoAmI
+from gateway.hand_off.links import RedeemingRoute
+from gateway.hand_off.whereto import LoginPages
+
+_LINK: Final = Redemption(path="/en/user/login?t={token}&redirectUrl={return_to}")
+_EXCHANGE: Final = Redemption(method="POST", path="/api/sys/users/exchange?token={token}&validForInMinutes=1440")
+_ME: Final = WhoAmI(path="/en/user/me", pointer="/Email")
+_LOGIN_PAGES: Final = ("/login", "/login/index", "/signin", "/user/login", "/login/login")
+_LOG_OUT: Final = "/login/logout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """`token` None: the directory gives it, where the redemption needs one."""
+
+    via: Literal["server", "bearer", "browser"]
+    needs_token: bool
+    token: TokenCall | None
+    redeem: Redemption = field(repr=False)
+    session_cookies: tuple[str, ...]
+    route: RedeemingRoute
+    login_pages: LoginPages
+    on_401: bool
+    who_am_i: WhoAmI | None
+    log_out: str | None
+    most: int
+    within: timedelta
+    timeout: timedelta
+
+
+def resolve(config: HandOff, own_hosts: tuple[str, ...] = ()) -> Plan:
+    """`own_hosts`: what the upstream may call itself besides our host. Raises ValueError for an http kind without `redeem`."""
+    known = config.kind == "nexudus"
+    redeem = config.redeem or ((_EXCHANGE if config.via == "bearer" else _LINK) if known else None)
+    if redeem is None:
+        raise ValueError("redeem is missing; allowed: the request that opens the upstream's session")
+    given = config.model_fields_set
+    pages = _LOGIN_PAGES if known and "login_pages" not in given else config.login_pages
+    return Plan(
+        via=config.via,
+        needs_token=_mentions_token(redeem),
+        token=config.token,
+        redeem=redeem,
+        session_cookies=config.session_cookies,
+        route=RedeemingRoute(redeem.path),
+        login_pages=LoginPages(pages, own_hosts),
+        on_401=config.on_401 or config.via == "bearer",
+        who_am_i=_ME if known and "who_am_i" not in given else config.who_am_i,
+        log_out=_LOG_OUT if known and "log_out" not in given else config.log_out,
+        most=config.most,
+        within=config.within,
+        timeout=config.timeout,
+    )
+
+
+def _mentions_token(call: Redemption) -> bool:
+    headers = "".join(value.get_secret_value() for value in call.headers.values())
+    return "{token}" in f"{call.path} {headers} {call.form} {call.json_}"
+
+
+def upstream_hosts(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """The hosts of an app's addresses, as the upstream may write them in a Location."""
+    return tuple(urlsplit(url).netloc.lower() for url in urls if not url.startswith("unix:"))

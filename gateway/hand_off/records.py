@@ -1,0 +1,111 @@
+"""What a session remembers of its hand-offs: when there were any, the bearer token, the link that its browser may pass once.
+
+Sealed like the session itself and bound to its key, host and app; it lives no longer than the session may. Read and written under the lease
+of `broker`, except to look at. Keys under the prefix: `handed:<session key>`.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+from gateway.sessions.client import Operations
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.live import LiveSession
+
+_LONGEST: Final = 64 * 1024
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class RedisCommands(Protocol):
+    """What records need of a `redis.asyncio.Redis`."""
+
+    def get(self, name: str, /) -> Any: ...
+
+    def set(self, name: str, value: bytes, /, *, px: int) -> Any: ...
+
+    def delete(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """A bearer token of the upstream's, and when it ends (seconds since 1970)."""
+
+    token: str = field(repr=False)
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOffRecord:
+    """`began` and `ended` are seconds since 1970; `link` is the hash of the token in a link that may still be passed.
+
+    `paths` tells where the session cookies that were relayed live, name to path: to take them away at sign-out.
+    """
+
+    began: tuple[float, ...] = ()
+    ended: float = 0.0
+    bearer: Bearer | None = None
+    link: str | None = None
+    paths: dict[str, str] = field(default_factory=dict)
+
+    def recent(self, now: datetime, within: timedelta) -> tuple[float, ...]:
+        since = (now - within).timestamp()
+        return tuple(time for time in self.began if time > since)
+
+    def with_start(self, now: datetime, within: timedelta) -> "HandOffRecord":
+        return replace(self, began=(*self.recent(now, within), now.timestamp()))
+
+
+class HandOffRecords:
+    """All methods raise StoreUnavailable. A record that is missing, foreign or does not open is an empty one."""
+
+    def __init__(self, redis: RedisCommands, ring: KeyRing, prefix: str) -> None:
+        self._redis = redis
+        self._ring = ring.purpose("hand-off")
+        self._prefix = f"{prefix}handed:"
+        self._operations = Operations()
+
+    async def read(self, live: LiveSession) -> HandOffRecord:
+        sealed = await self._operations.run(self._redis.get(self._prefix + live.key))
+        if not isinstance(sealed, bytes) or len(sealed) > _LONGEST:
+            return HandOffRecord()
+        try:
+            return _decode(self._ring.open(sealed, self._context(live)))
+        except (ValueError, TypeError, KeyError):
+            return HandOffRecord()
+
+    async def write(self, live: LiveSession, record: HandOffRecord) -> None:
+        sealed = self._ring.seal(_encode(record), self._context(live))
+        life = max(live.session.remaining(datetime.now(UTC)), _MILLISECOND)
+        await self._operations.run(self._redis.set(self._prefix + live.key, sealed, px=life // _MILLISECOND))
+
+    async def forget(self, live: LiveSession) -> None:
+        await self._operations.run(self._redis.delete(self._prefix + live.key))
+
+    def _context(self, live: LiveSession) -> tuple[str, ...]:
+        # SECURITY: a record copied under another session's key does not open (C-08, C-43).
+        return ("1", live.key, live.host, live.session.app)
+
+
+def _encode(record: HandOffRecord) -> bytes:
+    bearer = record.bearer
+    document = {
+        "began": record.began,
+        "ended": record.ended,
+        "bearer": None if bearer is None else [bearer.token, bearer.until],
+        "link": record.link,
+        "paths": record.paths,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _decode(data: bytes) -> HandOffRecord:
+    document = json.loads(data)
+    bearer = document["bearer"]
+    return HandOffRecord(
+        began=tuple(float(time) for time in document["began"]),
+        ended=float(document["ended"]),
+        bearer=None if bearer is None else Bearer(token=str(bearer[0]), until=float(bearer[1])),
+        link=document["link"],
+        paths=dict(document["paths"]),
+    )

@@ -1,0 +1,119 @@
+"""What `responses` changes between an app and its upstream: pages get a style that hides things, rival cookies stay out.
+
+Only documents are changed, what a browser shows as a page or in a frame: a script that fetches a piece of HTML gets it as it is. A changed
+page is another one than the upstream's: its validators, ranges and digests would lie, so they neither come nor go, and its length is not
+known before its end. The upstream is asked for no content coding; gzip and deflate that come all the same are undone.
+RFC 9110 sections 8.4 (codings), 8.8 (validators), 13 and 14 (conditions, ranges); RFC 9530 (digests).
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.config.responses import Responses
+from gateway.message import RequestHead, is_navigation
+from gateway.proxy.care import BodyFilter, values_of
+from gateway.proxy.responses import ParsedResponse
+from gateway.rewriting.coding import Decoder, can_decode
+from gateway.rewriting.cookie_names import CookieNames
+from gateway.rewriting.prolog import StyleInserter
+from gateway.rewriting.style import HidingStyle
+
+_log = logging.getLogger("doorward.proxy")
+_SHOWN: Final = frozenset((b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"))
+_CONDITIONS: Final = frozenset((b"accept-encoding", b"if-none-match", b"if-modified-since", b"if-range", b"range"))
+_ABOUT_THE_BYTES: Final = frozenset(
+    (b"etag", b"last-modified", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest")
+)
+_POLICIES: Final = (b"content-security-policy", b"content-security-policy-report-only")
+_HTML = re.compile(rb"text/html[\t ]*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_WIDE_CHARSET = re.compile(rb"charset[\t ]*=[\t \"']*(?:utf-?(?:16|32)|ucs-?[24]|unicode|iso-10646)", re.IGNORECASE)
+
+
+class Edits:
+    """The edits of one app."""
+
+    def __init__(self, app: str, config: Responses) -> None:
+        self._app = app
+        self._style = HidingStyle(config.hide) if config.hide else None
+        self._rivals = CookieNames(config.drop_cookies)
+        self._warned: set[bytes] = set()
+
+    def is_page(self, request: RequestHead) -> bool:
+        """Whether the answer to this request may be changed."""
+        if self._style is None:
+            return False
+        destination = request.first(b"sec-fetch-dest")
+        return is_navigation(request) if destination is None else destination in _SHOWN
+
+    def request_lines(self, lines: Sequence[bytes]) -> list[bytes]:
+        """The request for a page that may be changed: a whole one, without a coding."""
+        kept = [line for line in lines if line.partition(b":")[0].lower() not in _CONDITIONS]
+        return [*kept, b"Accept-Encoding: identity"]
+
+    def cookies(self, values: Sequence[bytes]) -> list[bytes]:
+        """`Cookie` values without those of rivals: what a browser held before the rule was made counts no more."""
+        return self._rivals.without(values) if self._rivals else list(values)
+
+    def response(self, response: ParsedResponse, *, page: bool, has_body: bool) -> BodyFilter | None:
+        """Change the head; the filter for the body where that changes too."""
+        if self._rivals:
+            response.lines = [line for line in response.lines if not self._is_rival(line)]
+        if self._style is None or not page or not _is_html(response):
+            return None
+        coding = b",".join(values_of(response.lines, b"content-encoding")).strip().lower()
+        if coding not in (b"", b"identity") and not can_decode(coding):
+            self._warn(coding)
+            return None
+        response.lines = [line for line in map(self._edited, response.lines) if line]
+        response.length_line = b""
+        if not has_body:
+            return None
+        inserter = StyleInserter(self._style.element)
+        return inserter if coding in (b"", b"identity") else Decoded(Decoder(coding), inserter)
+
+    def _edited(self, line: bytes) -> bytes:
+        """A line of a changed page's head; empty: it goes."""
+        name, _, value = line.partition(b":")
+        low = name.lower()
+        if low in _ABOUT_THE_BYTES or low == b"content-encoding":
+            return b""
+        if low in _POLICIES and self._style is not None:
+            return name + b": " + self._style.allow(value.strip(b" \t"))
+        return line
+
+    def _is_rival(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        return name.lower() == b"set-cookie" and value.partition(b"=")[0].strip(b" \t") in self._rivals.exact
+
+    def _warn(self, coding: bytes) -> None:
+        if coding not in self._warned and len(self._warned) < 8:
+            self._warned.add(coding)
+            text = "%s: a page came with Content-Encoding %.40r although none was asked for: nothing in it is hidden"
+            _log.warning(text, self._app, coding.decode("latin-1"))
+
+
+class Decoded:
+    """A coding undone, then another filter."""
+
+    def __init__(self, decoder: Decoder, then: BodyFilter) -> None:
+        self._decoder = decoder
+        self._then = then
+
+    def feed(self, data: bytes) -> bytes:
+        return self._then.feed(self._decoder.feed(data))
+
+    def end(self) -> bytes:
+        return self._decoder.end() + self._then.end()
+
+
+def _is_html(response: ParsedResponse) -> bool:
+    """Whether this is a whole page in a character encoding that begins with ASCII, to be shown and not saved."""
+    if response.status in (204, 205, 206, 304):
+        return False
+    kinds = values_of(response.lines, b"content-type")
+    if len(kinds) != 1 or not _HTML.fullmatch(kinds[0]) or _WIDE_CHARSET.search(kinds[0]):
+        return False
+    saved = values_of(response.lines, b"content-disposition")
+    return not any(value.lower().startswith(b"attachment") for value in saved)

@@ -1,0 +1,54 @@
+"""The upstream's session cookies on their way: sealed for one session of ours when they are set, opened when they come back.
+
+The invariant is that of `hand_off.seals`. Who has no session of ours has none of the upstream's, unless its own login is open to them.
+"""
+
+from gateway.hand_off.opening import Credentials
+from gateway.hand_off.seals import Seals
+from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
+from gateway.proxy.care import Attended
+from gateway.proxy.responses import ParsedResponse
+from gateway.sessions.cache import LiveSession
+from gateway.sites import Site
+
+
+class Sealing:
+    def __init__(self, seals: Seals) -> None:
+        self._seals = seals
+
+    def of_strangers(self, visit: Attended, site: Site) -> list[bytes]:
+        """The `Cookie` values of a request that goes on without a session."""
+        return visit.other_cookies if _on_their_own(visit, site) else self._seals.names.without(visit.other_cookies)
+
+    def kept(self, visit: Attended, live: LiveSession) -> tuple[list[bytes], Credentials]:
+        """The `Cookie` values of a person's request, and what in them opens the upstream's session."""
+        kept = self._seals.keep(live.session.sid, visit.other_cookies)
+        return kept.values, Credentials(cookies=tuple(kept.session))
+
+    def seal(self, visit: Attended, site: Site, live: LiveSession | None, response: ParsedResponse) -> None:
+        """Change the Set-Cookie lines of a response that goes on."""
+        if self._seals.names and not (live is None and _on_their_own(visit, site)):
+            lines = (self._line(line, live, site) for line in response.lines)
+            response.lines = [line for line in lines if line]
+
+    def relayed(self, cookie: SetCookie, live: LiveSession, site: Site) -> bytes:
+        """The Set-Cookie value of a cookie that the upstream set in a hand-off."""
+        value = cookie.value
+        if cookie.name in self._seals.names.exact and not cookie.deletes:
+            value = self._seals.seal(live.session.sid, cookie.name, value)
+        return cookie.kept_here(value, secure=site.route.secure)
+
+    def _line(self, line: bytes, live: LiveSession | None, site: Site) -> bytes:
+        name, _, value = line.partition(b":")
+        if name.lower() != b"set-cookie":
+            return line
+        cookie = parse_set_cookie(value)
+        if cookie is None or cookie.name not in self._seals.names.exact:
+            return line if cookie is not None else b""
+        # SECURITY: a session that the upstream opens for nobody must not take the place of a person's (C-36).
+        return b"" if live is None else name + b": " + self.relayed(cookie, live, site)
+
+
+def _on_their_own(visit: Attended, site: Site) -> bool:
+    """Whether the upstream's own login is open to this visitor, who has no session of ours."""
+    return visit.key is None and not site.doors.closed

@@ -1,0 +1,421 @@
+"""A person who is signed in here gets the upstream's own session, and never meets its login form, its token, or anybody else's session."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.fakes.browser import Browser
+from tests.fakes.house import BROWSER, House
+from tests.fakes.own_sessions import COOKIE, OwnSessions, TicketOffice
+from tests.fakes.provider import ADA, MIA, MisbehavingProvider
+from tests.fakes.recorder import RecordingUpstream
+from tests.fakes.waiting import eventually
+from tests.flows.conftest import OpenHouse
+
+SERVICE = "Bearer service-secret-0123456789"
+MIA_MAIL, ADA_MAIL = str(MIA["email"]), str(ADA["email"])
+
+
+@dataclass
+class Street:
+    """A house before a portal that keeps sessions of its own, and the office that makes tickets for it."""
+
+    house: House
+    portal: OwnSessions
+    office: TicketOffice
+    office_server: RecordingUpstream
+
+    @property
+    def seen(self) -> list[str]:
+        return [request.target for request in self.house.upstream.requests]
+
+    @property
+    def hand_offs(self) -> int:
+        return len(self.office.made)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.house.lines]
+        return [line for line in lines if line.get("event") == name]
+
+    def cookie_of(self, browser: Browser) -> str:
+        cookie = browser.jar.named(COOKIE)
+        return "" if cookie is None else cookie.value
+
+
+OpenStreet = Callable[..., Awaitable[Street]]
+
+
+@pytest.fixture
+async def open_street(open_house: OpenHouse, provider: MisbehavingProvider) -> AsyncIterator[OpenStreet]:
+    """`open_street(**keys of hand_off)`; `app` gives further keys of the app."""
+    servers: list[RecordingUpstream] = []
+
+    async def opening(*, app: dict[str, Any] | None = None, doors: bool = True, **keys: Any) -> Street:
+        portal = OwnSessions()
+        office = TicketOffice(portal, SERVICE)
+        server = RecordingUpstream(answer=office)
+        await server.start()
+        servers.append(server)
+        hand_off = {
+            "kind": "http",
+            "session_cookies": [COOKIE],
+            "token": {
+                "url": f"{server.url}/tickets?for={{email}}",
+                "headers": {"Authorization": SERVICE},
+                "json": {"email": "{email}"},
+                "pointer": "/data/ticket",
+            },
+            "redeem": {"path": "/sso?ticket={token}"},
+            "login_pages": ["/login"],
+            "who_am_i": {"path": "/me", "pointer": "/Email"},
+            "log_out": "/logout",
+            **keys,
+        }
+        routes = [{"match": "* /login", "answer": "sign_in"}]
+        house = await open_house(
+            apps={"portal": {"hand_off": hand_off, "password_routes": routes, **(app or {})}},
+            openid={"prevent_password_login": doors, "unregistered_when_sso_only": "create"},
+            provider=provider,
+        )
+        house.upstream.answer = portal
+        return Street(house, portal, office, server)
+
+    yield opening
+    for server in servers:
+        await server.close()
+
+
+# --- signing in -------------------------------------------------------------------------------------------------------
+
+
+async def test_after_our_login_the_page_opens_without_the_upstreams_form(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    page = await street.house.sign_in(browser, at="/bookings?day=2")
+    assert (page.status, page.text) == (200, f"/bookings of {MIA_MAIL}")
+    assert page.url == street.house.origin() + "/bookings?day=2"
+    assert street.portal.forms == 0
+    assert street.portal.pages == [("/bookings", MIA_MAIL)]
+    assert [event["via"] for event in street.events("hand_off.succeeded")] == ["server"]
+
+
+async def test_the_browser_is_asked_for_nothing_but_the_same_page(open_street: OpenStreet) -> None:
+    """C-48: neither an address nor a header that the browser gets holds the token."""
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    (ticket,) = street.office.made
+    own = street.house.origin()
+    assert [answer.url for answer in browser.history if answer.url.startswith(own)][-2:] == [own + "/bookings"] * 2
+    assert not [answer for answer in browser.history if ticket in answer.url or ticket.encode() in answer.raw]
+    handed = browser.history[-2]
+    assert (handed.status, handed.header("Cache-Control")) == (302, "no-store")
+
+
+async def test_the_session_cookie_is_kept_for_this_host_and_others_come_along(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser)
+    handed = browser.history[-2]
+    session, language = handed.all("Set-Cookie")
+    assert session.startswith(f"{COOKIE}=session-")
+    assert "domain" not in session.lower()
+    assert "HttpOnly" in session
+    assert language == "language=en; Path=/"
+    sent = street.house.upstream.requests[-1].values("Cookie")[0].split(b"; ")
+    assert set(sent) == {b"language=en", f"{COOKIE}={next(iter(street.portal.sessions))}".encode()}
+
+
+async def test_the_redemption_goes_out_as_the_visitors_own_requests_do(open_street: OpenStreet) -> None:
+    street = await open_street()
+    cookie = await street.house.session()
+    await street.house.ask("/", cookie=cookie, fields=BROWSER + "User-Agent: Tester/7\r\nAccept-Language: pt\r\n")
+    redeemed = [request for request in street.house.upstream.requests if request.target.startswith("/sso")][-1]
+    assert redeemed.values("User-Agent") == [b"Tester/7"]
+    assert redeemed.values("Accept-Language") == [b"pt"]
+    assert redeemed.values("Host") == [street.house.host().encode()]
+    assert redeemed.values("X-Forwarded-For") == [b"127.0.0.1"]
+    assert redeemed.values("X-Forwarded-Email") == [b"bob@example.com"]
+
+
+async def test_a_fact_stands_where_it_belongs_in_the_tokens_request(open_street: OpenStreet) -> None:
+    street = await open_street()
+    cookie = await street.house.session(email="o'hara&admin=1@example.com")
+    await street.house.ask("/", cookie=cookie, fields=BROWSER)
+    (asked,) = street.office_server.requests
+    assert asked.target == "/tickets?for=o%27hara%26admin%3D1%40example.com"
+    assert json.loads(asked.body) == {"email": "o'hara&admin=1@example.com"}
+
+
+async def test_a_session_that_comes_only_after_a_redirect_is_waited_for(open_street: OpenStreet) -> None:
+    street = await open_street()
+    street.portal.late = True
+    page = await street.house.sign_in(street.house.browser(), at="/bookings")
+    assert page.text == f"/bookings of {MIA_MAIL}"
+
+
+async def test_what_is_no_navigation_is_forwarded_and_its_refusal_is_the_programs_to_handle(
+    open_street: OpenStreet,
+) -> None:
+    street = await open_street()
+    cookie = await street.house.session(email=MIA_MAIL)
+    answer = await street.house.ask("/api/x", cookie=cookie, fields="Sec-Fetch-Mode: cors\r\n")
+    assert (answer.status, answer.value("Location")) == (302, "/login?ReturnUrl=/api/x")
+    assert street.hand_offs == 0
+
+
+# --- the upstream's session ends --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [302, 401])
+async def test_when_the_upstreams_session_has_ended_a_page_opens_all_the_same(
+    open_street: OpenStreet, status: int
+) -> None:
+    street = await open_street(on_401=True)
+    street.portal.unauthorized = status
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    street.portal.sessions.clear()
+    page = await browser.open(street.house.origin() + "/profile?tab=2")
+    assert (page.status, page.text) == (200, f"/profile of {MIA_MAIL}")
+    assert page.url == street.house.origin() + "/profile?tab=2"
+    assert (street.hand_offs, street.portal.forms) == (2, 0)
+
+
+async def test_a_401_counts_only_where_it_is_to_count(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    street.portal.unauthorized = 401
+    street.portal.sessions.clear()
+    assert (await browser.open(street.house.origin() + "/profile")).status == 401
+
+
+async def test_a_form_that_met_an_ended_session_is_not_sent_twice_and_says_so(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    street.portal.sessions.clear()
+    body = b"room=quayside&" + b"x" * 20_000
+    here = street.house.origin() + "/bookings"
+    page = await browser.post_from(here, here, body)
+    assert page.status == 409
+    assert "had ended" in page.document.words
+    assert [
+        request.body for request in street.house.upstream.requests if request.line.startswith(b"POST /bookings")
+    ] == [body]
+    again = await browser.post_from(here, here, body)
+    assert (again.status, again.text) == (200, f"/bookings of {MIA_MAIL}")
+
+
+async def test_a_session_cookie_that_the_upstream_renews_goes_on_counting(open_street: OpenStreet) -> None:
+    street = await open_street()
+    street.portal.rotates = True
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/one")
+    cookies = {street.cookie_of(browser)}
+    for page in ("/two", "/three"):
+        assert (await browser.open(street.house.origin() + page)).text == f"{page} of {MIA_MAIL}"
+        cookies.add(street.cookie_of(browser))
+    assert (len(cookies), street.hand_offs) == (3, 1)
+
+
+async def test_tabs_that_meet_an_ended_session_together_share_one_hand_off(open_street: OpenStreet) -> None:
+    street = await open_street()
+    cookie = await street.house.session(email=MIA_MAIL)
+    street.office.gate.clear()
+    asked = [asyncio.create_task(street.house.ask(f"/{n}", cookie=cookie, fields=BROWSER)) for n in range(4)]
+    await eventually(lambda: street.office_server.requests)
+    street.office.gate.set()
+    answers = await asyncio.gather(*asked)
+    assert [answer.status for answer in answers] == [302] * 4
+    assert sorted(str(answer.value("Location")) for answer in answers) == [
+        f"{street.house.origin()}/{n}" for n in range(4)
+    ]
+    assert street.hand_offs == 1
+    assert sum(bool(answer.values("Set-Cookie")) for answer in answers) == 1
+
+
+# --- the loop breaker -------------------------------------------------------------------------------------------------
+
+
+async def test_an_upstream_that_asks_again_and_again_ends_on_a_clear_page(open_street: OpenStreet) -> None:
+    street = await open_street(most=3)
+    street.portal.closed = ("/admin",)
+    browser = street.house.browser()
+    page = await street.house.sign_in(browser, at="/admin")
+    assert page.status == 403
+    assert "keeps asking for its own login" in page.document.title + page.document.words
+    assert street.hand_offs == 3
+    assert street.portal.forms == 0
+    assert street.events("hand_off.failed")[-1]["reason"] == "loop"
+    assert (await browser.open(street.house.origin() + "/bookings")).status == 200  # the session itself is good
+
+
+async def test_a_browser_that_keeps_no_cookie_is_not_sent_round_for_ever(open_street: OpenStreet) -> None:
+    street = await open_street(most=2)
+    cookie = await street.house.session(email=MIA_MAIL)
+    answers = [await street.house.ask("/", cookie=cookie, fields=BROWSER) for _ in range(4)]
+    assert [answer.status for answer in answers] == [302, 302, 403, 403]
+    assert street.hand_offs == 2
+
+
+# --- whose session it is ----------------------------------------------------------------------------------------------
+
+
+async def test_a_session_of_somebody_else_is_ended_and_never_relayed(open_street: OpenStreet) -> None:
+    """A-59: the upstream mixes two persons up."""
+    street = await open_street()
+    street.portal.mixes_up_with = ADA_MAIL
+    browser = street.house.browser()
+    page = await street.house.sign_in(browser, at="/bookings")
+    assert page.status == 403
+    assert "somebody else" in page.document.title + page.document.words
+    assert street.cookie_of(browser) == ""
+    assert street.portal.logged_out == [ADA_MAIL]
+    assert street.portal.pages == []
+    assert [event["why"] for event in street.events("hand_off.ended")] == ["mismatch"]
+
+
+async def test_a_session_that_becomes_somebody_elses_is_ended_at_the_next_look(open_street: OpenStreet) -> None:
+    """A-59."""
+    street = await open_street(who_am_i={"path": "/me", "pointer": "/Email", "every": "1ms"})
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    (session,) = street.portal.sessions
+    street.portal.sessions[session] = ADA_MAIL
+    page = await browser.open(street.house.origin() + "/profile")
+    assert page.text == f"/profile of {MIA_MAIL}"
+    assert street.portal.logged_out == [ADA_MAIL]
+    assert street.hand_offs == 2
+
+
+async def test_an_upstream_that_does_not_say_whose_session_it_is_gets_nobody(open_street: OpenStreet) -> None:
+    street = await open_street(who_am_i={"path": "/nothing-there", "pointer": "/Email"})
+    browser = street.house.browser()
+    page = await street.house.sign_in(browser, at="/bookings")
+    assert page.status == 502
+    assert street.cookie_of(browser) == ""
+
+
+async def test_a_second_person_in_the_same_browser_gets_a_session_of_their_own(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    mias = street.cookie_of(browser)
+    await browser.open(street.house.origin() + "/oauth2/sign_out")
+    await browser.submit()
+    page = await street.house.sign_in(browser, str(ADA["sub"]), at="/bookings")
+    assert page.text == f"/bookings of {ADA_MAIL}"
+    assert street.cookie_of(browser) not in ("", mias)
+
+
+# --- signing out ------------------------------------------------------------------------------------------------------
+
+
+async def test_who_signs_out_here_is_signed_out_at_the_upstream_too(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    await browser.open(street.house.origin() + "/oauth2/sign_out")
+    await browser.submit()
+    assert street.portal.logged_out == [MIA_MAIL]
+    assert street.portal.sessions == {}
+    assert street.cookie_of(browser) == ""
+    assert [event["why"] for event in street.events("hand_off.ended")] == ["sign_out"]
+
+
+async def test_signing_out_works_while_the_upstream_is_down(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    await street.house.upstream.close()
+    await browser.open(street.house.origin() + "/oauth2/sign_out")
+    assert (await browser.submit()).status == 200
+    assert street.cookie_of(browser) == ""
+
+
+async def test_the_upstreams_own_way_out_ends_our_session_too(open_street: OpenStreet) -> None:
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    await browser.click("/logout", follow=False)
+    assert browser.page.location == street.house.origin() + "/oauth2/sign_out"
+    assert street.portal.logged_out == [MIA_MAIL]
+    await browser.follow_all()
+    page = await browser.open(street.house.origin() + "/bookings", follow=False)
+    assert page.status == 302
+    assert page.location.startswith(street.house.provider.issuer if street.house.provider else "")
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda street: setattr(street.office, "status", 500),
+        lambda street: setattr(street.office, "secret", "another"),
+    ],
+)
+async def test_a_token_that_is_refused_says_so(open_street: OpenStreet, spoil: Callable[[Street], object]) -> None:
+    street = await open_street()
+    spoil(street)
+    page = await street.house.sign_in(street.house.browser(), at="/bookings")
+    assert page.status == 502
+    assert [event["reason"] for event in street.events("hand_off.failed")] == ["token_refused"]
+    assert page.document.link("Try again") == "/bookings"
+
+
+async def test_an_upstream_that_answers_nothing_in_time_is_not_waited_for(open_street: OpenStreet) -> None:
+    street = await open_street(timeout="300ms")
+    street.office.gate.clear()
+    page = await street.house.sign_in(street.house.browser(), at="/bookings")
+    assert page.status == 502
+    assert [event["reason"] for event in street.events("hand_off.failed")] == ["timeout"]
+    street.office.gate.set()
+
+
+async def test_a_redemption_without_the_cookies_that_were_named_says_which_came(
+    open_street: OpenStreet, caplog: pytest.LogCaptureFixture
+) -> None:
+    street = await open_street(session_cookies=["OTHER"])
+    street.portal.lands_on = "https://elsewhere.example/"
+    page = await street.house.sign_in(street.house.browser(), at="/bookings")
+    assert page.status == 502
+    assert "elsewhere" in caplog.text
+
+
+async def test_a_person_without_the_fact_that_the_login_needs_reads_why(open_street: OpenStreet) -> None:
+    street = await open_street(redeem={"path": "/sso?ticket={token}&user={directory.user_id}"})
+    page = await street.house.sign_in(street.house.browser(), at="/bookings")
+    assert page.status == 403
+    assert "You have no login" in page.document.title + page.document.words
+
+
+async def test_no_secret_of_a_hand_off_is_written_down(
+    open_street: OpenStreet, redis: Redis, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C-48: not the token, not the upstream's session, not the service's secret; not in logs, events, pages or Redis."""
+    caplog.set_level("DEBUG")
+    street = await open_street()
+    browser = street.house.browser()
+    await street.house.sign_in(browser, at="/bookings")
+    street.portal.mixes_up_with = ADA_MAIL
+    street.portal.sessions.clear()
+    await browser.open(street.house.origin() + "/bookings")
+    street.office.status = 500
+    await browser.open(street.house.origin() + "/bookings")
+    secrets = [*street.office.made, *re.findall(r"session-\d+-\w+", " ".join(street.portal.sessions)), SERVICE]
+    assert len(secrets) >= 3
+    stored = [key + (await redis.get(key) or b"") async for key in redis.scan_iter(match=prefix + "handed:*")]
+    assert stored
+    written = caplog.text.encode() + b"".join(street.house.lines) + b"".join(stored)
+    written += b"".join(answer.body for answer in browser.history)
+    assert [secret for secret in secrets if secret.encode() in written] == []
