@@ -1,4 +1,7 @@
-"""Every target in turn, then broken streams through a real house; non-zero when anything was found. FUZZ_SECONDS: how long each (20)."""
+"""Every target in turn, then broken streams and sound ones through a real house; non-zero when anything was found.
+
+FUZZ_SECONDS: how long each (20). FUZZ_SEED: where the streams begin.
+"""
 
 import asyncio
 import os
@@ -11,15 +14,17 @@ from pathlib import Path
 
 import uvloop
 
+from tests.attacks.test_differential import Case, Maker, run
 from tests.fakes.house import House
 from tests.fakes.provider import MisbehavingProvider
-from tests.fakes.strict import StrictUpstream
+from tests.fakes.strict import StrictUpstream, Unclear
 from tests.fakes.valkey import running_valkey
 from tests.fuzz.streams import HOUSE, Streams, Trial, reply
 from tests.fuzz.targets import TARGETS
 
 FOLDER = Path("build/fuzz")
 AT_ONCE = 6
+CASES_AT_ONCE = 200
 
 
 def guided(name: str, seconds: int) -> bool:
@@ -60,18 +65,43 @@ async def broken_streams(seconds: int, seed: int, valkey: str) -> bool:
     return not problems
 
 
+async def same_as_without(seconds: int, seed: int, valkey: str) -> bool:
+    """Whether requests arrive and are answered as without the gateway (D-04), for as long."""
+    held, number, until = True, seed, time.monotonic() + seconds
+    cases: dict[int, Case] = {}
+    upstream = StrictUpstream(reply=lambda seen: cases[int(seen.values("x-case")[0])].reply)
+    await upstream.start()
+    house = await House.open(valkey, f"fuzz-{seed}:", upstreams={"portal": upstream.url})
+    while held and time.monotonic() < until:
+        upstream.seen.clear()
+        cases.update({case.number: case for case in Maker(number).cases(CASES_AT_ONCE)})
+        try:
+            await run(house, upstream, cases)
+        except (AssertionError, Unclear, EOFError, TimeoutError) as error:
+            held = False
+            print(f"seed {number}: {type(error).__name__}: {error}", file=sys.stderr)
+        number += 1
+    await house.close()
+    await upstream.close()
+    print(f"{'same':10} {(number - seed) * CASES_AT_ONCE:>9} requests, seeds {seed} to {number - 1}", flush=True)
+    return held
+
+
 def main() -> int:
     seconds = int(os.environ.get("FUZZ_SECONDS", "20"))
-    chosen = sys.argv[1:] or [*TARGETS, "streams"]
-    unknown = set(chosen) - {*TARGETS, "streams"}
+    whole = {"streams": broken_streams, "same": same_as_without}
+    chosen = sys.argv[1:] or [*TARGETS, *whole]
+    unknown = set(chosen) - {*TARGETS, *whole}
     if unknown:
-        print(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}, streams", file=sys.stderr)
+        there = ", ".join((*TARGETS, *whole))
+        print(f"no such target: {', '.join(sorted(unknown))}; there are {there}", file=sys.stderr)
         return 2
-    held = [guided(name, seconds) for name in chosen if name != "streams"]
-    if "streams" in chosen:
-        seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
-        with running_valkey() as valkey, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            held.append(runner.run(broken_streams(seconds, seed, valkey.url)))
+    held = [guided(name, seconds) for name in chosen if name in TARGETS]
+    seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
+    for name, through in whole.items():
+        if name in chosen:
+            with running_valkey() as valkey, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                held.append(runner.run(through(seconds, seed, valkey.url)))
     return 0 if all(held) else 1
 
 
