@@ -118,17 +118,20 @@ def with_counts(sums: Report | None, report: Report) -> Report:
     return added
 
 
-def readiness(reports: Sequence[Report], wanted: int) -> tuple[int, dict[str, Any]]:
-    """`(HTTP status, JSON)`: 503 while no worker answers or sessions cannot be checked; a provider that is down only degrades."""
+def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
+    """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is leaving.
+
+    A provider that is down only degrades.
+    """
     dependencies: dict[str, str] = {}
     for report in reports:
         for name, state in report["dependencies"].items():
             if dependencies.get(name, "ok") == "ok":
                 dependencies[name] = state
     alive = len(reports) > 0
-    ready = alive and dependencies.get("redis", "ok") == "ok"
+    ready = alive and not stopping and dependencies.get("redis", "ok") == "ok"
     degraded = not ready or len(reports) < wanted or any(state != "ok" for state in dependencies.values())
-    status = "ready" if ready and not degraded else "degraded" if ready else "unavailable"
+    status = "ready" if ready and not degraded else "degraded" if ready else "stopping" if stopping else "unavailable"
     return (200 if ready else 503), {
         "status": status,
         "workers": {"alive": len(reports), "wanted": wanted},
@@ -140,14 +143,18 @@ def build_admin(
     reports: Callable[[], Awaitable[Sequence[Report]]],
     past: Callable[[], Awaitable[Sequence[Report]]],
     wanted: Callable[[], int],
+    stopping: Callable[[], bool],
 ) -> web.Application:
-    """The admin application; `reports` asks every worker, `past` says what gone ones counted, `wanted` how many there should be."""
+    """The admin application; `reports` asks every worker, `past` says what gone ones counted, `wanted` how many there should be.
+
+    `stopping`: whether the process is leaving.
+    """
 
     async def ping(request: web.Request) -> web.Response:
         return web.Response(text="OK\n")
 
     async def ready(request: web.Request) -> web.Response:
-        status, body = readiness(await reports(), wanted())
+        status, body = readiness(await reports(), wanted(), stopping=stopping())
         return web.json_response(body, status=status, headers={"Cache-Control": "no-store"})
 
     async def metrics(request: web.Request) -> web.Response:

@@ -169,6 +169,10 @@ class Worker:
             self._tasks.append(asyncio.create_task(watch_certificate(self._tls, str(tls.certificate), str(tls.key))))
         await self.server.listen(sock, self._tls, announced=self.config.listen_proxy_protocol)
 
+    def give_notice(self) -> None:
+        """Serve on, but keep no connection after its next answer: the process will leave soon."""
+        self.door.draining = True
+
     async def close(self, seconds: float = 30.0) -> None:
         """Drain, then let go of everything."""
         await self.server.drain(seconds)

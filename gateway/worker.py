@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
@@ -24,6 +24,7 @@ from gateway.config.loader import build
 from gateway.log import configure_logging
 
 _log = logging.getLogger("doorward.worker")
+_SETTLE_SECONDS: Final = 2.0
 
 
 async def serve(control: socket.socket, listening: socket.socket) -> None:
@@ -35,6 +36,8 @@ async def serve(control: socket.socket, listening: socket.socket) -> None:
     worker = Worker(config, first["redis_url"], lambda line: _write_all(1, line))
     try:
         await worker.start()
+        if config.openid.enabled:  # the first to come should not be told that nobody can sign in
+            await worker.providers.wait_asked(_SETTLE_SECONDS)
         await worker.listen(listening)
     except Exception as error:
         _log.exception("the worker cannot start")
@@ -58,6 +61,8 @@ async def _obey(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.St
         message = json.loads(line)
         if message["do"] == "report":
             _say(writer, {"report": worker.report()})
+        elif message["do"] == "give_notice":
+            worker.give_notice()
         elif message["do"] == "drain":
             return float(message["seconds"])
     _log.warning("the parent process is gone: draining")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.admin import Report
 
 _READY_SECONDS: Final = 60.0  # a cold machine compiles everything first
-_DRAIN_SECONDS: Final = 30.0
+_INSIST_SECONDS: Final = 5.0
 _REPORT_SECONDS: Final = 1.0
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
 
@@ -28,6 +28,7 @@ class WorkerProcess:
         self.slot = slot
         self.ready = asyncio.Event()
         self.draining = False
+        self._drain_seconds = 0.0
         self.failure = ""
         self.last: Report | None = None  # what it said last of its numbers
         self._reports: list[asyncio.Future[Report]] = []
@@ -62,14 +63,20 @@ class WorkerProcess:
             return await asyncio.wait_for(future, _REPORT_SECONDS)
         return None
 
-    def drain(self) -> None:
+    def give_notice(self) -> None:
+        """It serves on, and asks each client to go elsewhere with the next request."""
         self.draining = True
-        self._send({"do": "drain", "seconds": _DRAIN_SECONDS})
+        self._send({"do": "give_notice"})
+
+    def drain(self, seconds: float) -> None:
+        self.draining = True
+        self._drain_seconds = seconds
+        self._send({"do": "drain", "seconds": seconds})
 
     async def end(self) -> None:
         """Wait for a draining worker, then insist."""
         try:
-            await asyncio.wait_for(self.process.wait(), _DRAIN_SECONDS + 5)
+            await asyncio.wait_for(self.process.wait(), self._drain_seconds + _INSIST_SECONDS)
         except TimeoutError:
             self.kill()
             await self.process.wait()

@@ -1,9 +1,9 @@
 """The parent process: it opens the sockets, starts the workers, and keeps them alive.
 
 One worker a core, each on a listening socket that the parent opened and keeps: a worker that is restarted takes over the queue of its
-predecessor, and nobody is reset. SIGTERM drains. SIGHUP validates the file, starts new workers on the same sockets and drains the old
-ones; a file with problems changes nothing. Workers get the resolved configuration through a private socket, never by way of
-arguments or the environment.
+predecessor, and nobody is reset. SIGTERM: /ready fails, then the workers drain. SIGHUP validates the file, starts new workers on the
+same sockets and drains the old ones; a file with problems changes nothing. Workers get the resolved configuration through a private
+socket, never by way of arguments or the environment.
 """
 
 import asyncio
@@ -48,6 +48,7 @@ class Supervisor:
         self._keepers: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit status. Raises ConfigInvalid."""
@@ -56,7 +57,7 @@ class Supervisor:
         configure_logging(self._config.log)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
         try:
             count = os.cpu_count() or 1 if self._config.workers == "auto" else self._config.workers
@@ -79,10 +80,15 @@ class Supervisor:
             f"doorward: ready on {self._config.listen}, {len(self._workers)} workers, admin on {self._config.admin_listen}"
         )
         await self._stopping.wait()
+        await self._give_notice(self._config.shutdown.notice.total_seconds())
         _log.info("stopping: no new connections, open requests may end")
         await self._end_all(kill=False)
         await runner.cleanup()
         return 0
+
+    def _stop(self) -> None:
+        """Asked twice: no more notice is given."""
+        (self._hurried if self._stopping.is_set() else self._stopping).set()
 
     # --- what the parent owns ---
 
@@ -94,7 +100,9 @@ class Supervisor:
         return self._valkey.url
 
     async def _start_admin(self, config: Config) -> web.AppRunner:
-        runner = web.AppRunner(build_admin(self._reports, self._past, lambda: len(self._slots)), access_log=None)
+        runner = web.AppRunner(
+            build_admin(self._reports, self._past, lambda: len(self._slots), self._stopping.is_set), access_log=None
+        )
         await runner.setup()
         address = parse_listen(config.admin_listen)
         site = (
@@ -213,9 +221,18 @@ class Supervisor:
             self._keep(self._keep_alive(worker))
         self._leaving += old
         for worker in old:
-            worker.drain()
+            worker.drain(config.shutdown.drain.total_seconds())
         _log.info("reloaded: %d new workers, the old ones are draining", len(fresh))
         return old
+
+    async def _give_notice(self, seconds: float) -> None:
+        """/ready fails from here on; whoever balances the load has time to see it before anybody is turned away (D-07)."""
+        if seconds:
+            _log.info("stopping: /ready says so, everybody is served for another %g s", seconds)
+            for worker in self._workers.values():
+                worker.give_notice()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), seconds)
 
     async def _end_all(self, *, kill: bool) -> None:
         close_listening(self._config.listen, self._slots)
@@ -223,7 +240,7 @@ class Supervisor:
             if kill:
                 worker.kill()
             else:
-                worker.drain()
+                worker.drain(self._config.shutdown.drain.total_seconds())
         await asyncio.gather(*(worker.end() for worker in self._workers.values()))
         for keeper in list(self._keepers):
             keeper.cancel()

@@ -47,6 +47,7 @@ Wait = Annotated[Duration, AfterValidator(between(_SECOND, _DAY, "more than noth
 Lasting = Annotated[Duration, AfterValidator(between(_SECOND, 400 * _DAY, "more than nothing, at most 400d"))]
 Age = Annotated[Duration, AfterValidator(between(timedelta(seconds=1), 400 * _DAY, "1s to 400d"))]
 Skew = Annotated[Duration, AfterValidator(between(0 * _DAY, timedelta(minutes=10), "0s to 10m"))]
+Notice = Annotated[Duration, AfterValidator(between(0 * _DAY, timedelta(minutes=10), "0s to 10m"))]
 Patience = Annotated[Duration, AfterValidator(between(_SECOND, timedelta(minutes=2), "more than nothing, at most 2m"))]
 Size = Annotated[int, BeforeValidator(values.parse_size)]
 HeadSize = Annotated[Size, AfterValidator(between(1024, 1024**2, "1KiB to 1MiB"))]

@@ -31,6 +31,7 @@ from gateway.config.fields import (
 )
 from gateway.config.openid import ClaimNames, OpenID, ProviderKeys
 from gateway.config.redis import Redis, RedisSentinel, RedisTls
+from gateway.config.shutdown import Shutdown
 
 __all__ = [
     "App",
@@ -55,6 +56,7 @@ __all__ = [
     "Rule",
     "Section",
     "SessionLimits",
+    "Shutdown",
     "Surface",
     "Timeouts",
     "Tls",
@@ -101,6 +103,7 @@ class Config(Section):
     listen_proxy_protocol: bool = False
     limits: Limits = Limits()
     tls: Tls = Tls()
+    shutdown: Shutdown = Shutdown()
     redis: Redis = Redis()
     keys: tuple[Key, ...] = ()
     openid: OpenID = OpenID()

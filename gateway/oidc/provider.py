@@ -44,6 +44,7 @@ class Provider:
     ) -> None:
         self.calls = calls or Calls(http)
         self.problem: str | None = "not asked yet"
+        self.asked = asyncio.Event()  # it was asked once, whatever came of it
         self._authority = openid.authority_url
         self._allow_insecure_http = allow_insecure_http
         self._clock = clock
@@ -97,6 +98,7 @@ class Provider:
                 logger.warning("the provider cannot be used now: %s", refusal.detail)
                 pause = delay
                 delay = min(delay * 2, longest)
+            self.asked.set()
             # Jitter: workers and replicas that started together do not ask together for ever.
             await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311 - not a secret
 

@@ -5,6 +5,7 @@ CA is trusted for its own provider alone) and client authentication.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,6 +66,13 @@ class Providers:
     def start(self) -> None:
         for client in self:
             client.provider.start()
+
+    async def wait_asked(self, seconds: float) -> None:
+        """Until each was asked once, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for client in self:
+                    await client.provider.asked.wait()
 
     async def close(self) -> None:
         await asyncio.gather(*(client.provider.close() for client in self))

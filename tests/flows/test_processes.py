@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from gateway.sessions.keyring import new_key
+from tests.fakes.provider import MisbehavingProvider
 from tests.fakes.recorder import Recorded, RecordingUpstream
 from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
@@ -105,6 +107,71 @@ async def _refused(port: int) -> bool:
         return True
     await wire.close()
     return False
+
+
+async def test_a_worker_opens_when_its_provider_had_a_moment_to_answer(
+    tmp_path: Path, upstream: RecordingUpstream
+) -> None:
+    """D-06: after a crash or a restart nobody is told that the sign-in page cannot be reached while it can."""
+    provider = MisbehavingProvider()
+
+    async def at_leisure(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.5)
+        return await provider.serve_metadata(request)
+
+    provider.faults["openid-configuration"] = at_leisure
+    await provider.start()
+    openid = {"authority_url": provider.issuer, "client_id": "doorward", "client_secret": "${DOORWARD_TEST_SECRET}"}
+    try:
+        async with running(tmp_path, upstream.url, environ=SECRETS, openid=openid) as door:
+            for _ in range(8):
+                answer = await door.ask("/closed", fields="Sec-Fetch-Mode: navigate\r\n")
+                assert answer.status == 302
+    finally:
+        await provider.close()
+
+
+async def test_ready_fails_before_anybody_is_turned_away(tmp_path: Path, upstream: RecordingUpstream) -> None:
+    """D-07: a balancer sees it in time; kept connections are told to go elsewhere, at the end of an answer."""
+    async with running(tmp_path, upstream.url, environ=SECRETS, shutdown={"notice": "60s", "drain": "1s"}) as door:
+        assert (await door.admin("/ready")).status == 200
+        kept = await Wire.open(door.port)
+        asked = f"GET /open/x HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n\r\n".encode()
+        await kept.send(asked)
+        assert (await kept.response()).value("connection") is None
+        door.process.terminate()
+        await eventually(lambda: _ready_is(door, 503))
+        assert (await door.ready())["status"] == "stopping"
+        await kept.send(asked)
+        answer = await kept.response()
+        assert (answer.status, answer.value("connection")) == (200, "close")
+        assert await kept.ended()
+        assert (await door.ask("/open/new")).status == 200
+        door.process.terminate()  # who asks twice does not want to wait
+        await asyncio.wait_for(door.process.wait(), 60)
+        assert door.process.returncode == 0
+
+
+async def _ready_is(door: Running, status: int) -> bool:
+    return (await door.admin("/ready")).status == status
+
+
+async def test_open_sockets_hold_a_leaving_process_no_longer_than_it_may_drain(
+    tmp_path: Path, upstream: RecordingUpstream
+) -> None:
+    """D-07."""
+
+    async def never(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    upstream.answer = never
+    async with running(tmp_path, upstream.url, environ=SECRETS, shutdown={"drain": "200ms"}) as door:
+        wire = await Wire.open(door.port)
+        await wire.send(f"GET /open/x HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n\r\n".encode())
+        await eventually(lambda: upstream.requests)
+        door.process.terminate()
+        assert await wire.ended(timeout=20)
+        await asyncio.wait_for(door.process.wait(), 20)
 
 
 async def test_sighup_replaces_the_workers_and_open_requests_end(door: Running, upstream: RecordingUpstream) -> None:
