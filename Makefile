@@ -49,6 +49,10 @@ bench: $(VENV)/.bench ## what a request costs, beside nginx, haproxy and Envoy; 
 soak: $(VENV)/.runtime ## the data plane at full size: gigabytes, crowds, slow clients, a million messages; ARGS="bodies slow" chooses (Linux)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.runtime ## Redis, provider, directory, network and workers fail under load; what must hold is judged (Linux)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## coverage-guided fuzzing; FUZZ_SECONDS=20 for each target, ARGS="target streams" chooses (Linux on x86_64)
 	@$(BIN)/python -m tests.fuzz $(ARGS)

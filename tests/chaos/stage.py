@@ -1,0 +1,187 @@
+"""Everything that takes part, started once: a Valkey, a provider, a directory, an application, the links, two replicas of four workers.
+
+What misbehaves by being told (provider, directory, links) lives in this process, as does the load; Doorward and Valkey are processes of their own.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from gateway.app import utc_now
+from gateway.config import schema
+from gateway.demo.nexudus_stub import SERVICE, NexudusStub
+from gateway.demo.provider import DemoClient
+from gateway.identity import Identity
+from gateway.sessions.client import connect
+from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.keyring import KeyRing, new_key
+from gateway.sessions.session import Session
+from gateway.sessions.store import SessionStore
+from tests.bench.children import free_port
+from tests.chaos.links import Link
+from tests.chaos.people import Person
+from tests.chaos.replica import Replica
+from tests.chaos.upstream import Application
+from tests.fakes.provider import MisbehavingProvider
+
+HOST: Final = "portal.localhost"
+ORIGIN: Final = f"http://{HOST}"
+PREFIX: Final = "doorward:"
+CLIENT_ID: Final = "chaos"
+_CLIENT_SECRET: Final = "a secret of the chaos run"
+WORKERS: Final = 4
+
+
+class ChaosFailed(Exception):
+    """The run itself could not be done."""
+
+
+class Stage:
+    """`async with Stage() as stage`. `redis` and `store` reach Valkey past the link: they are the run's own eyes."""
+
+    def __init__(self, **sections: Any) -> None:
+        self._sections = sections
+        self.replicas: list[Replica] = []
+        self.provider_ahead = timedelta(0)
+
+    async def __aenter__(self) -> "Stage":
+        self.folder = Path(tempfile.mkdtemp(prefix="doorward-chaos-"))
+        self.valkey = EmbeddedValkey(self.folder / "store")
+        try:
+            await asyncio.to_thread(self.valkey.start)
+            await self._open_parties()
+            await self._open_replicas()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _open_parties(self) -> None:
+        path = self.valkey.url.removeprefix("unix://")
+        self.redis: Redis = connect(schema.Redis(), self.valkey.url)
+        self.key = new_key()
+        self.ring = KeyRing([self.key])
+        self.store = SessionStore(self.redis, self.ring, PREFIX, utc_now)
+        self.application = await Application().start()
+        self.directory = await NexudusStub().start()
+        provider_port = free_port()
+        self.links = {
+            "redis": await Link.to_socket("redis", path).open(),
+            "provider": await Link("provider", "127.0.0.1", provider_port).open(),
+            "directory": await Link("directory", "127.0.0.1", int(self.directory.url.rpartition(":")[2])).open(),
+            "upstream": await Link("upstream", "127.0.0.1", self.application.port).open(),
+        }
+        self.provider = MisbehavingProvider(
+            issuer=f"http://127.0.0.1:{self.links['provider'].port}", now=lambda: utc_now() + self.provider_ahead
+        )
+        self.provider.register(
+            DemoClient(
+                client_id=CLIENT_ID,
+                client_secret=_CLIENT_SECRET,
+                redirect_uris=(f"{ORIGIN}/oauth2/callback",),
+                post_logout_redirect_uris=(f"{ORIGIN}/oauth2/signed_out",),
+            )
+        )
+        await self.provider.start(port=provider_port)
+        self.provider_port = provider_port
+
+    async def _open_replicas(self) -> None:
+        self.replicas = [Replica(name, self.folder, self._settings()) for name in ("a", "b")]
+        for one in self.replicas:
+            one.begin()
+        await asyncio.gather(*(one.wait_started() for one in self.replicas))
+        await self.until(self.all_ready, "the replicas do not become ready", 60)
+        for one in self.replicas:
+            self.links[f"client-{one.name}"] = await Link(f"client-{one.name}", "127.0.0.1", one.port).open()
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "external_url_scheme": "http",
+            "workers": WORKERS,
+            "redis": {"url": f"redis://127.0.0.1:{self.links['redis'].port}", "key_prefix": PREFIX},
+            "keys": [self.key],
+            "openid": {
+                "authority_url": self.provider.issuer,
+                "client_id": CLIENT_ID,
+                "client_secret": _CLIENT_SECRET,
+                "scopes": ["openid", "email", "profile", "offline_access"],
+                "create_users": True,
+                "unregistered_when_sso_only": "create",
+            },
+            "apps": {"portal": {"hosts": [HOST], "upstream": f"http://127.0.0.1:{self.links['upstream'].port}"}},
+            "directory": {
+                "kind": "nexudus",
+                "base_url": f"http://127.0.0.1:{self.links['directory'].port}",
+                "username": SERVICE[0],
+                "password": SERVICE[1],
+                "business_ids": [501],
+                "country_id": 1113,
+                "time_zone_id": 2029,
+                "timeout": "3s",
+            },
+            "log": {"access": False},
+            "shutdown": {"notice": "1500ms", "drain": "4s"},
+            **self._sections,
+        }
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(asyncio.to_thread(one.stop) for one in self.replicas if hasattr(one, "_child")))
+        for link in getattr(self, "links", {}).values():
+            await link.close()
+        for party in ("provider", "directory", "application"):
+            if hasattr(self, party):
+                await getattr(self, party).close()
+        if hasattr(self, "redis"):
+            await self.redis.aclose()
+        await asyncio.to_thread(self.valkey.stop)
+        if os.environ.get("CHAOS_KEEPS") is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- waiting ---
+
+    async def all_ready(self) -> bool:
+        return all(await asyncio.gather(*(one.all_ready() for one in self.replicas)))
+
+    @staticmethod
+    async def until(condition: Callable[[], Awaitable[bool]], otherwise: str, seconds: float = 30.0) -> None:
+        """Raises ChaosFailed."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not await condition():
+            if asyncio.get_running_loop().time() > end:
+                raise ChaosFailed(otherwise)
+            await asyncio.sleep(0.1)
+
+    # --- people ---
+
+    def session(self, name: str, **facts: Any) -> Session:
+        """As the callback would issue it, without the provider's tokens."""
+        limits = schema.SessionLimits()
+        identity = Identity(
+            issuer=self.provider.issuer, subject=name, email=f"{name}@example.com", name=name.title(), groups=("members",),
+            preferred_username=name, directory={},
+        )  # fmt: skip
+        now = utc_now()
+        session = Session(
+            key_host=HOST, app="portal", sid=SessionStore.new_sid(), identity=identity, provider_sid=None, auth_time=now,
+            acr=None, created_at=now, idle=limits.idle, lifetime=limits.lifetime,
+        )  # fmt: skip
+        return replace(session, **facts)
+
+    async def seat(self, name: str) -> Person:
+        """Somebody with a session, issued by the real store."""
+        token = await self.store.issue(self.session(name))
+        return Person(name=name, cookie=f"doorward_session={token}", key=self.store.key_of(token))
+
+    async def seat_many(self, lead: str, count: int) -> list[Person]:
+        return await asyncio.gather(*(self.seat(f"{lead}-{number:04}") for number in range(count)))
