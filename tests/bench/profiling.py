@@ -4,8 +4,10 @@ Each is taken by itself, because each slows the worker in its own way.
 """
 
 import re
+import signal
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +22,6 @@ from tests.bench.stage import Stage, Target
 _SECONDS: Final = 4
 _SHOWN: Final = 40
 _MISSES: Final = 20_000
-_INTERRUPTED: Final = 130  # strace ends so when it is told to stop
 
 
 def profile(load: Load, title: str, *, misses: bool = False) -> int:
@@ -54,7 +55,7 @@ def _loaded(stage: Stage, target: Target, load: Load) -> Iterator[None]:
 
 def _run(command: Sequence[str | Path], seconds: float = _SECONDS + 30) -> str:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=seconds, check=False)
-    if done.returncode not in (0, _INTERRUPTED):
+    if done.returncode:
         raise BenchFailed(f"{command[0]}: {(done.stderr or done.stdout)[-500:].strip()}")
     return done.stdout + done.stderr
 
@@ -88,10 +89,16 @@ def _symbols(stage: Stage, worker: int) -> list[str]:
 def _calls(stage: Stage, worker: int) -> list[str]:
     """Counted while strace looks on; the times would be strace's own."""
     door, file = stage.door("door"), stage.folder / "calls"
-    before = door.metric("doorward_requests_total")
-    bounded = f"timeout --preserve-status --signal INT {_SECONDS} {program('strace')} -c -f -p {worker} -o {file}"
-    _run(bounded.split())
-    requests = door.metric("doorward_requests_total") - before
+    command = [program("strace"), "-c", "-f", "-p", str(worker), "-o", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as looking:
+        assert looking.stderr is not None
+        said = looking.stderr.readline()
+        if "attached" not in said:
+            raise BenchFailed(f"strace: {said}")
+        before = door.metric("doorward_requests_total")
+        time.sleep(_SECONDS)
+        requests = door.metric("doorward_requests_total") - before
+        looking.send_signal(signal.SIGINT)
     counted = {}
     for line in file.read_text().splitlines():
         words = line.split()

@@ -206,6 +206,9 @@ def measure_workers(stage: Stage, plan: Plan) -> Result:
         lines += [f"{what}:", *compared(samples, "door")]
         remark = _shares(samples[two.name], max(upstream[two.name]))
         lines.append(f"  {remark}")
+        # What the machine has no third core for: requests for each second of a worker's CPU, twice as many of which there are.
+        alone = 2 / ratio(samples, two.name, one.name)
+        lines.append(f"  with a core for each worker and others for the rest, by CPU for each request: {alone:.2f} x")
         gain = ratio(samples, two.name, one.name, lambda each: each.outcome.rate)
         verdicts.append(Verdict(f"workers: requests/s of two by one, {what}", gain, 1.8, least=True, remark=remark))
     return Result(lines, verdicts)
