@@ -46,6 +46,7 @@ from gateway.refresh.refresher import Refresher
 from gateway.refresh.renewal import Renewal
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, push_sources
+from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
@@ -229,6 +230,7 @@ class Worker:
             cache=self.cache,
             marks=Marks(self.redis, prefix),
             places=Places(self.redis, ring, prefix, utc_now),
+            endings=Endings(self.redis, ring, prefix),
             signer=signer,
             upstreams=UpstreamSignOut(self.brokers, lambda app: self.door.pools[app]),
             now=utc_now,

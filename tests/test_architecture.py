@@ -43,6 +43,7 @@ DOORS = {
         "gateway.sessions.census",
         "gateway.sessions.reaching",
         "gateway.sessions.places",
+        "gateway.sessions.endings",
         "gateway.sessions.links",
         "gateway.sessions.discovery",
         "gateway.sessions.fleet",

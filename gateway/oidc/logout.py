@@ -17,7 +17,14 @@ from gateway.config.schema import ProviderKeys
 from gateway.errors import LogoutTokenInvalid
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.provider import Provider
-from gateway.oidc.registered_claims import optional_text, require_audience, require_issuer, require_text, require_times
+from gateway.oidc.registered_claims import (
+    optional_text,
+    require_audience,
+    require_issuer,
+    require_text,
+    require_times,
+    seconds,
+)
 from gateway.oidc.signatures import JwtInvalid, verified_claims
 
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -36,6 +43,7 @@ class LogoutClaims:
     sid: str | None
     sub: str | None
     jti: str
+    issued_at: datetime
     exp: datetime
 
 
@@ -114,7 +122,8 @@ def validate_logout_token(
         if sid is None and sub is None:
             raise JwtInvalid("subject", "neither sid nor sub")
         jti = require_text(claims, "jti", "token_id")
+        issued_at = datetime.fromtimestamp(seconds(claims, "iat", "issued_at"), now.tzinfo)
     except JwtInvalid as error:
         raise LogoutTokenInvalid(error.reason, error.detail) from error
     exp = datetime.fromtimestamp(expires, now.tzinfo) + skew
-    return LogoutClaims(issuer=metadata.issuer, sid=sid, sub=sub, jti=jti, exp=exp)
+    return LogoutClaims(issuer=metadata.issuer, sid=sid, sub=sub, jti=jti, issued_at=issued_at, exp=exp)

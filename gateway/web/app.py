@@ -23,6 +23,7 @@ from gateway.message import RequestHead, is_navigation
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import SessionCache
+from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.marks import Marks
 from gateway.sessions.places import Places
@@ -63,6 +64,7 @@ class WebParts:
     cache: SessionCache
     marks: Marks
     places: Places
+    endings: Endings
     signer: AssertionSigner
     upstreams: UpstreamSignOut
     now: Callable[[], datetime]
@@ -80,7 +82,9 @@ def build_app(parts: WebParts) -> web.Application:
 
 def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     """Each path of ours, and what answers each method. HEAD is named where asking changes nothing."""
-    sessions = BrowserSessions(store=parts.store, places=parts.places, cache=parts.cache, audit=parts.audit)
+    sessions = BrowserSessions(
+        store=parts.store, places=parts.places, endings=parts.endings, cache=parts.cache, audit=parts.audit
+    )
     start = Start(parts.sign_in, parts.openid.authority_url)
     callback = Callback(
         openid=parts.openid,
@@ -108,25 +112,30 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     )
     signed_out = SignedOut(ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
-    back = BackChannelLogout(
-        openid=parts.openid,
-        provider=parts.provider,
-        store=parts.store,
-        marks=parts.marks,
-        audit=parts.audit,
-        now=parts.now,
-    )
-    front = FrontChannelLogout(sessions=sessions, provider=parts.provider, audit=parts.audit)
     return {
         "/oauth2/start": {"GET": start, "HEAD": start, "POST": start},
         "/oauth2/callback": {"GET": callback},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
         SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
         "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
-        "/oauth2/backchannel-logout": {"POST": back},
-        "/oauth2/frontchannel-logout": {"GET": front},
+        **_logouts(parts, sessions),
         OWN_JWKS: {"GET": keys, "HEAD": keys},
     }
+
+
+def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:
+    """Where the provider says that somebody signed out."""
+    back = BackChannelLogout(
+        openid=parts.openid,
+        provider=parts.provider,
+        store=parts.store,
+        marks=parts.marks,
+        endings=parts.endings,
+        audit=parts.audit,
+        now=parts.now,
+    )
+    front = FrontChannelLogout(sessions=sessions, provider=parts.provider, audit=parts.audit)
+    return {"/oauth2/backchannel-logout": {"POST": back}, "/oauth2/frontchannel-logout": {"GET": front}}
 
 
 class Front:

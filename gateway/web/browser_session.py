@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from gateway import audit
 from gateway.audit import Audit
-from gateway.errors import TooManySessions
+from gateway.errors import SignInExpired, TooManySessions
 from gateway.gate import account_of
 from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.sessions.endings import Endings
 from gateway.sessions.places import PROVISIONAL, Places
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
@@ -19,9 +20,12 @@ from gateway.web.asked import Asked
 class BrowserSessions:
     """All methods raise StoreUnavailable: a session that cannot be looked up is neither there nor gone (C-43)."""
 
-    def __init__(self, *, store: SessionStore, places: Places, cache: SessionCache, audit: Audit) -> None:
+    def __init__(
+        self, *, store: SessionStore, places: Places, endings: Endings, cache: SessionCache, audit: Audit
+    ) -> None:
         self._store = store
         self._places = places
+        self._endings = endings
         self._cache = cache
         self._audit = audit
 
@@ -35,8 +39,11 @@ class BrowserSessions:
             key, asked.route.host, asked.route.name
         )
 
-    async def replace(self, asked: Asked, session: Session) -> str:
-        """Issue a session and end the browser's earlier one in the same step; the new token. Raises TooManySessions."""
+    async def replace(self, asked: Asked, session: Session, issued_at: int) -> str:
+        """Issue a session and end the browser's earlier one in the same step; the new token. `issued_at`: the ID Token's `iat`.
+
+        Raises TooManySessions; SignInExpired when the provider ended the sign-in meanwhile.
+        """
         before = await self.live(asked)
         limits = asked.route.config.session
         if limits.max_per_person is not None:
@@ -46,6 +53,10 @@ class BrowserSessions:
         if before is not None:
             self._cache.forget(before.key)
             self._tell(asked, [before.session], by="new_login")
+        # SECURITY: the provider's log-out may have overtaken this login; it could not find what was not stored yet (A-23).
+        if await self._endings.cover(session, issued_at):
+            await self._store.revoke(self._store.key_of(token))
+            raise SignInExpired("ended_by_provider", continue_url="/oauth2/start")
         return token
 
     async def _issue_limited(self, asked: Asked, session: Session, most: int, before: LiveSession | None) -> str:

@@ -102,7 +102,7 @@ class Callback:
         signed_in = await self._tokens.redeem(code, asked.route.redirect_uri)
         identity = await self._identify(asked, signed_in)
         session = self._session(asked, signed_in, identity)
-        token = await self._sessions.replace(asked, session)
+        token = await self._sessions.replace(asked, session, int(signed_in.claims.values["iat"]))
         self._audit.event(
             audit.LOGIN_SUCCEEDED,
             app=asked.route.name,

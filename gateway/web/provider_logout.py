@@ -17,6 +17,7 @@ from gateway.config import schema
 from gateway.errors import LogoutTokenInvalid, Refusal
 from gateway.oidc.logout import LogoutClaims, receive_logout_token
 from gateway.oidc.provider import Provider
+from gateway.sessions.endings import Endings
 from gateway.sessions.marks import Marks
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
@@ -39,6 +40,7 @@ class BackChannelLogout:
         provider: Provider,
         store: SessionStore,
         marks: Marks,
+        endings: Endings,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
@@ -46,6 +48,7 @@ class BackChannelLogout:
         self._provider = provider
         self._store = store
         self._marks = marks
+        self._endings = endings
         self._audit = audit
         self._now = now
 
@@ -74,6 +77,8 @@ class BackChannelLogout:
         return ended
 
     async def _end(self, claims: LogoutClaims) -> list[Session]:
+        # SECURITY: first the note, then the search: a login that is on its way finds one, or is found by the other.
+        await self._endings.note(claims.issuer, sid=claims.sid, sub=claims.sub, issued_at=claims.issued_at)
         if claims.sid is None:
             return await self._store.revoke_person(claims.issuer, claims.sub or "")
         ended = await self._store.revoke_provider_session(claims.issuer, claims.sid)

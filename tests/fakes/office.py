@@ -29,6 +29,7 @@ from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.client import OneSource
+from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.links import Links
 from gateway.sessions.marks import Marks
@@ -162,6 +163,7 @@ class Office:
             store=self.store,
             cache=self.cache,
             marks=Marks(self.redis, self.prefix),
+            endings=Endings(self.redis, self.ring, self.prefix),
             places=Places(self.redis, self.ring, self.prefix, self.clock.now),
             signer=AssertionSigner(self.ring.raw),
             now=self.clock.now,

@@ -35,7 +35,7 @@ async def records(house: House) -> int:
 
 
 def revoked_by(house: House) -> list[str]:
-    events = [json.loads(line) for line in house.lines]
+    events = [json.loads(line) for line in b"".join(house.lines).splitlines()]
     return [event["by"] for event in events if event.get("event") == "session.revoked"]
 
 
@@ -88,7 +88,7 @@ async def test_a_full_house_refuses_with_a_page_and_lets_in_again_when_a_place_i
     assert second.jar.named("doorward_session", "portal.localhost") is None
     assert await is_alive(house, cookie_of(first))
     assert await records(house) == 1
-    (refused,) = [json.loads(line) for line in house.lines if b"login.refused" in line]
+    (refused,) = [json.loads(line) for line in b"".join(house.lines).splitlines() if b"login.refused" in line]
     assert refused["reason"] == "too_many_sessions"
     await push_the_button(house, first)
     await sign_in(house, second)

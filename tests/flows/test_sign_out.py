@@ -385,7 +385,7 @@ async def test_a_logout_request_of_another_form_is_refused(house: House, provide
     again = await signed_in(house)
     assert (await tell(house, location)).status == 400
     assert await is_alive(house, cookie_of(again))
-    good = logout_token(provider)
+    good = logout_token(provider, iat=int(provider.now().timestamp()) - 1)
     assert (await tell(house, good)).status == 200
     after = await signed_in(house)
     assert (await tell(house, good)).status == 400

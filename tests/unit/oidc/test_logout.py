@@ -122,7 +122,8 @@ def test_a_good_logout_token_says_whom_to_sign_out() -> None:
     """A-23: with an unknown claim more, that is ignored."""
     told = validate(sign(honest(surprise={"x": 1}), rsa_key(), typ="logout+jwt"))
     exp = datetime.fromtimestamp(T + 150, UTC)
-    assert told == LogoutClaims(issuer=ISSUER, sid="ps-1", sub="bob", jti="j-1", exp=exp)
+    issued_at = datetime.fromtimestamp(T, UTC)
+    assert told == LogoutClaims(issuer=ISSUER, sid="ps-1", sub="bob", jti="j-1", issued_at=issued_at, exp=exp)
     assert validate(sign(honest(sid=MISSING), rsa_key())).sid is None
     assert validate(sign(honest(sub=MISSING), rsa_key())).sub is None
 

@@ -1,5 +1,6 @@
 """The provider ends sessions: what it must prove, and what it may not end."""
 
+import asyncio
 import json
 import secrets
 from datetime import timedelta
@@ -7,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from aiohttp import web
 
 from gateway.web.provider_logout import LONGEST_TOKEN
 from tests.fakes.browser import Answer, Browser
@@ -166,6 +168,7 @@ async def test_a_logout_token_is_good_once(office: Office) -> None:
     browser = await signed_in(office)
     body = urlencode({"logout_token": logout_token(office, sub="hd-1001")})
     assert (await post(office, body)).status == 200
+    office.clock.advance(1)
     await office.sign_in_as(browser)
     again = await post(office, body)
     assert again.status == 400
@@ -229,6 +232,34 @@ async def test_a_token_whose_work_was_broken_off_is_taken_again(shaky: Shaky) ->
     assert not await is_alive(office, browser)
     again = await post(office, body)
     assert (again.status, "replayed" in again.text) == (400, True)
+
+
+@pytest.mark.parametrize("by", ["sid", "sub"])
+async def test_a_login_that_a_logout_token_overtakes_becomes_no_session(office: Office, by: str) -> None:
+    """A-23, D-06: the code is redeemed, the session not stored yet. Whoever signs in after that is let in."""
+    browser = await signed_in(office)
+    sid = await provider_sid(office, browser)
+    waiting, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        waiting.set()
+        await go.wait()
+        return web.json_response({"sub": "hd-1001"})
+
+    office.provider.faults["userinfo"] = slow
+    await office.arrive(browser, origin=DASHBOARD_ORIGIN)
+    landing = asyncio.create_task(browser.follow())
+    await waiting.wait()
+    office.clock.advance(5)
+    assert (await tell(office, **({"sid": sid, "sub": MISSING} if by == "sid" else {"sub": "hd-1001"}))).status == 200
+    go.set()
+    page = await landing
+    assert (page.status, "This sign-in is over" in page.text) == (400, True)
+    assert office.token(browser, DASHBOARD) is None
+    assert await office.redis.keys(f"{office.prefix}s:*") == []
+    del office.provider.faults["userinfo"]
+    office.clock.advance(5)
+    assert await is_alive(office, await signed_in(office))
 
 
 async def test_a_session_without_a_sid_ends_with_its_person_when_the_token_names_both(office: Office) -> None:
