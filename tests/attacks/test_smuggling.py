@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import gzip
+import json
 import zlib
 
 import pytest
 
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded, answer_ok
+from tests.fakes.servers import serving
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
+from tests.flows.conftest import OpenHouse
 
 GZIPPED = gzip.compress(b"hello gateway", mtime=0)
 
@@ -240,3 +243,27 @@ async def test_a_post_of_a_gigabyte_by_a_stranger_is_refused_without_being_read(
     assert sent < 1_000_000_000
     await eventually(lambda: not house.worker.door.connections)
     assert house.upstream.connections == 0
+
+
+@pytest.mark.parametrize("kind", ["gunicorn", "uvicorn"])
+async def test_real_servers_that_never_read_a_body_answer_everybody_with_their_own(
+    open_house: OpenHouse, kind: str
+) -> None:
+    """B-02: the body holds a request, comes in two halves, and the application has answered before the second."""
+    with serving(kind) as url:
+        house = await open_house(upstreams={"portal": url})
+        attacker, victim = await house.session(), await house.session(subject="victim", email="victim@example.com")
+        smuggled = f"GET /stolen HTTP/1.1\r\nHost: {house.host()}\r\nX-Pad: ".encode()
+        for number in range(5):
+            evil = await Wire.open(house.port)
+            head = f"POST /p HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {attacker}\r\nContent-Length: {2 * len(smuggled)}\r\n\r\n"
+            await evil.send(head.encode() + smuggled)
+            assert json.loads((await evil.response()).body)["path"] == "/p"
+            answer = json.loads((await house.ask(f"/victim/{number}", cookie=f"s=secret; {victim}")).body)
+            assert answer["path"] == f"/victim/{number}"
+            assert answer["names"]["HTTP_X_FORWARDED_USER"] == "victim"
+            with contextlib.suppress(ConnectionError):
+                await evil.send(smuggled)
+            await evil.close()
+            answer = json.loads((await house.ask(f"/later/{number}", cookie=f"s=secret; {victim}")).body)
+            assert answer["path"] == f"/later/{number}"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -191,3 +192,24 @@ async def test_a_client_that_asks_and_asks_and_never_reads_is_not_served_ahead(
     for _ in range(asked):
         assert len((await wire.response()).body) == size
     await wire.close()
+
+
+async def test_a_body_that_would_unpack_to_much_is_passed_on_packed(house: House) -> None:
+    """B-03: a quarter of a gigabyte in two hundred kilobytes, as a request and as an answer. Nothing here unpacks it."""
+    bomb = gzip.compress(bytes(16 * 1024 * 1024), 9, mtime=0) * 16
+    head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n" % len(bomb)
+
+    async def answer(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + bomb)
+
+    house.upstream.answer = answer
+    cookie = await house.session()
+    async with highest() as memory:
+        response = await house.ask(
+            "/bomb", method="POST", cookie=cookie, fields="Content-Encoding: gzip\r\n", body=bomb
+        )
+    assert response.body == bomb
+    assert response.value("content-encoding") == "gzip"
+    assert house.upstream.requests[0].body == bomb
+    assert house.upstream.requests[0].values("content-encoding") == [b"gzip"]
+    assert memory.value < ALLOWED
