@@ -5,9 +5,25 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes.servers import KINDS, serving
-from tests.flows.conftest import OpenHouse, house, open_house, provider, pytest_asyncio_loop_factories
+from tests.flows.conftest import (
+    OpenHouse,
+    OpenStreet,
+    house,
+    open_house,
+    open_street,
+    provider,
+    pytest_asyncio_loop_factories,
+)
 
-__all__ = ["OpenHouse", "house", "open_house", "provider", "pytest_asyncio_loop_factories"]
+__all__ = [
+    "OpenHouse",
+    "OpenStreet",
+    "house",
+    "open_house",
+    "open_street",
+    "provider",
+    "pytest_asyncio_loop_factories",
+]
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -9,8 +9,11 @@ import uvloop
 
 from tests.fakes.house import House
 from tests.fakes.provider import MisbehavingProvider
+from tests.fakes.street import Street
+from tests.fakes.street import open_street as a_street
 
 OpenHouse = Callable[..., Awaitable[House]]
+OpenStreet = Callable[..., Awaitable[Street]]
 
 
 def pytest_asyncio_loop_factories(
@@ -48,3 +51,17 @@ async def provider() -> AsyncIterator[MisbehavingProvider]:
     await running.start()
     yield running
     await running.close()
+
+
+@pytest.fixture
+async def open_street(open_house: OpenHouse, provider: MisbehavingProvider) -> AsyncIterator[OpenStreet]:
+    """`open_street(**keys of hand_off)`; all are closed afterwards."""
+    streets: list[Street] = []
+
+    async def opening(**keys: Any) -> Street:
+        streets.append(await a_street(open_house, provider, **keys))
+        return streets[-1]
+
+    yield opening
+    for street in streets:
+        await street.close()

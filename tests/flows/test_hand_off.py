@@ -3,93 +3,17 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from redis.asyncio import Redis
 
-from tests.fakes.browser import Browser
-from tests.fakes.house import BROWSER, House
-from tests.fakes.own_sessions import COOKIE, OwnSessions, TicketOffice
-from tests.fakes.provider import ADA, MIA, MisbehavingProvider
-from tests.fakes.recorder import RecordingUpstream
+from tests.fakes.house import BROWSER
+from tests.fakes.own_sessions import COOKIE
+from tests.fakes.provider import ADA
+from tests.fakes.street import ADA_MAIL, MIA_MAIL, SERVICE, Street
 from tests.fakes.waiting import eventually
-from tests.flows.conftest import OpenHouse
-
-SERVICE = "Bearer service-secret-0123456789"
-MIA_MAIL, ADA_MAIL = str(MIA["email"]), str(ADA["email"])
-
-
-@dataclass
-class Street:
-    """A house before a portal that keeps sessions of its own, and the office that makes tickets for it."""
-
-    house: House
-    portal: OwnSessions
-    office: TicketOffice
-    office_server: RecordingUpstream
-
-    @property
-    def seen(self) -> list[str]:
-        return [request.target for request in self.house.upstream.requests]
-
-    @property
-    def hand_offs(self) -> int:
-        return len(self.office.made)
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.house.lines]
-        return [line for line in lines if line.get("event") == name]
-
-    def cookie_of(self, browser: Browser) -> str:
-        cookie = browser.jar.named(COOKIE)
-        return "" if cookie is None else cookie.value
-
-
-OpenStreet = Callable[..., Awaitable[Street]]
-
-
-@pytest.fixture
-async def open_street(open_house: OpenHouse, provider: MisbehavingProvider) -> AsyncIterator[OpenStreet]:
-    """`open_street(**keys of hand_off)`; `app` gives further keys of the app."""
-    servers: list[RecordingUpstream] = []
-
-    async def opening(*, app: dict[str, Any] | None = None, doors: bool = True, **keys: Any) -> Street:
-        portal = OwnSessions()
-        office = TicketOffice(portal, SERVICE)
-        server = RecordingUpstream(answer=office)
-        await server.start()
-        servers.append(server)
-        hand_off = {
-            "kind": "http",
-            "session_cookies": [COOKIE],
-            "token": {
-                "url": f"{server.url}/tickets?for={{email}}",
-                "headers": {"Authorization": SERVICE},
-                "json": {"email": "{email}"},
-                "pointer": "/data/ticket",
-            },
-            "redeem": {"path": "/sso?ticket={token}"},
-            "login_pages": ["/login"],
-            "who_am_i": {"path": "/me", "pointer": "/Email"},
-            "log_out": "/logout",
-            **keys,
-        }
-        routes = [{"match": "* /login", "answer": "sign_in"}]
-        house = await open_house(
-            apps={"portal": {"hand_off": hand_off, "password_routes": routes, **(app or {})}},
-            openid={"prevent_password_login": doors, "unregistered_when_sso_only": "create"},
-            provider=provider,
-        )
-        house.upstream.answer = portal
-        return Street(house, portal, office, server)
-
-    yield opening
-    for server in servers:
-        await server.close()
-
+from tests.flows.conftest import OpenStreet
 
 # --- signing in -------------------------------------------------------------------------------------------------------
 
