@@ -21,10 +21,8 @@ from gateway.audit import Audit
 from gateway.config.addresses import canonical_host
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
-from gateway.directory.account import Directory
-from gateway.directory.nexudus import NexudusDirectory
-from gateway.directory.notes import Notes
-from gateway.directory.provisioner import Provisioner
+from gateway.directory.opening import open_directory, open_provisioner
+from gateway.directory.rechecking import recheck_of
 from gateway.errors import Refusal
 from gateway.gate import Gate, SignIn
 from gateway.hand_off.broker import Broker
@@ -51,7 +49,7 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
 from gateway.sessions.places import Places
-from gateway.sessions.recheck import Recheck, keep_directory_facts
+from gateway.sessions.recheck import Recheck
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
 from gateway.tls import server_tls, watch_certificate
@@ -101,7 +99,11 @@ class Worker:
         self.providers = Providers({"openid": config.openid}, utc_now, allow_insecure_http=config.allow_insecure_http)
         self.provider = self.providers["openid"].provider
         self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
-        self.refresher = self._refresher(keep_directory_facts)
+        directory, prefix = config.directory, config.redis.key_prefix
+        self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
+        self.directory = open_directory(directory, self.directory_http, self.redis, prefix)
+        self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
+        self.refresher = self._refresher(recheck_of(config, self.provisioner))
         self.cache = SessionCache(
             self.store,
             push_sources(self.redis, config.redis, self._redis_url),
@@ -110,8 +112,6 @@ class Worker:
             expired=self._session_expired,
             attendant=self.refresher,
         )
-        self.directory_http = open_session()
-        self.directory = self._directory()
         signer = AssertionSigner(ring.raw)
         gate = self.gate = Gate(app_routes(config), config)
         pages = Pages(config.pages)
@@ -143,10 +143,6 @@ class Worker:
             self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
             http=self.directory_http, audit=self.audit, now=utc_now,
         )  # fmt: skip
-
-    def _directory(self) -> Directory | None:
-        settings = self.config.directory
-        return NexudusDirectory(settings, self.directory_http) if settings.kind == "nexudus" else None
 
     def _refresher(self, recheck: Recheck) -> Refresher:
         """`recheck` is asked about each person whose tokens were renewed."""
@@ -212,7 +208,6 @@ class Worker:
     def _web_parts(self, ring: KeyRing, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> WebParts:
         config = self.config
         prefix = config.redis.key_prefix
-        notes = Notes(self.redis, prefix)
         return WebParts(
             openid=config.openid,
             sites=self.gate.sites,
@@ -222,9 +217,7 @@ class Worker:
             sign_in=sign_in,
             provider=self.provider,
             tokens=self.providers["openid"].tokens,
-            provisioner=Provisioner(
-                self.directory, self._leases, self.audit, notes=notes, timeout=config.directory.timeout
-            ),
+            provisioner=self.provisioner,
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,

@@ -15,6 +15,8 @@ LOGIN_SUCCEEDED: Final = "login.succeeded"
 LOGIN_REFUSED: Final = "login.refused"
 ACCOUNT_CREATED: Final = "account.created"
 ACCOUNT_FOUND: Final = "account.found"
+ACCOUNT_UPDATED: Final = "account.updated"
+ACCOUNT_PLANNED: Final = "account.planned"
 ACCOUNT_REFUSED: Final = "account.refused"
 DIRECTORY_FAILED: Final = "directory.failed"
 SESSION_REVOKED: Final = "session.revoked"
@@ -32,6 +34,7 @@ HAND_OFF_ENDED: Final = "hand_off.ended"
 EVENTS: Final = frozenset(
     {
         LOGIN_STARTED, LOGIN_SUCCEEDED, LOGIN_REFUSED, ACCOUNT_CREATED, ACCOUNT_FOUND, ACCOUNT_REFUSED, DIRECTORY_FAILED,
+        ACCOUNT_UPDATED, ACCOUNT_PLANNED,
         SESSION_REVOKED, SESSION_EXPIRED, LOGOUT, ROUTE_BLOCKED, ACCESS_DENIED, TOKEN_REFRESHED, TOKEN_REFRESH_FAILED,
         TOKEN_REVOCATION_FAILED,
         HAND_OFF_SUCCEEDED, HAND_OFF_FAILED, HAND_OFF_ENDED,

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from gateway.config.schema import Config
-from gateway.directory.nexudus import NexudusDirectory
+from gateway.directory.opening import open_directory
 from gateway.errors import Refusal
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
@@ -22,11 +23,11 @@ Answer = tuple[str, str | None]
 
 async def ask_everything(config: Config) -> list[Answer]:
     """`(name, problem or None)` for the provider, its keys, Redis, the directory and every upstream."""
-    async with open_session(config.openid.ca) as http, open_session() as directory_http:
+    async with open_session(config.openid.ca) as http, open_session(_directory_ca(config)) as directory_http:
         questions: list[Coroutine[Any, Any, list[Answer]]] = [_ask("redis", _redis(config))]
         if config.openid.enabled:
             questions.append(_ask_provider(config, http))
-        if config.directory.kind == "nexudus":
+        if config.directory.kind != "none":
             questions.append(_ask("directory", _directory(config, directory_http)))
         questions += [_ask(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
         return [answer for answers in await asyncio.gather(*questions) for answer in answers]
@@ -75,8 +76,13 @@ async def _provider(config: Config, http: aiohttp.ClientSession) -> None:
 
 
 async def _directory(config: Config, http: aiohttp.ClientSession) -> None:
-    directory = NexudusDirectory(config.directory, http)
+    directory = open_directory(config.directory, http)
+    assert directory is not None
     try:
         await directory.ping()
     finally:
         await directory.close()
+
+
+def _directory_ca(config: Config) -> Path | None:
+    return None if config.directory.kind == "none" else config.directory.ca

@@ -20,7 +20,7 @@ from gateway.config.schema import Config
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "deploy" / "guides").glob("*.md")])
 EXAMPLE = ROOT / "config" / "gateway.example.yaml"
-WHOLE_CONFIGS = [EXAMPLE, ROOT / "config" / "minimal.yaml", ROOT / "deploy" / "doorward.yaml"]
+WHOLE_CONFIGS = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "deploy" / "doorward.yaml"]
 A_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -131,9 +131,10 @@ def given_keys(data: Any, path: str = "") -> Iterator[str]:
             yield from given_keys(value, f"{path}*.")
 
 
-def test_the_example_shows_every_key() -> None:
-    text = EXAMPLE.read_text()
-    shown = set(given_keys(yaml.safe_load(text)))
+def test_the_examples_show_every_key() -> None:
+    files = [EXAMPLE, *sorted((ROOT / "config").glob("directory-*.example.yaml"))]
+    text = "\n".join(file.read_text() for file in files)
+    shown = {key for file in files for key in given_keys(yaml.safe_load(file.read_text()))}
     # Keys of rules that the example does not use are explained in its comments.
     missing = [key for key in keys(Config) if key not in shown and not re.search(rf"#.*\b{key.split('.')[-1]}\b", text)]
     assert missing == []

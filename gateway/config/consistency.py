@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from gateway.config import directory_rules
 from gateway.config.addresses import canonical_host, parse_listen
 from gateway.config.hand_off_consistency import hand_off_findings
 from gateway.config.problems import Finding
@@ -27,7 +28,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _keys(config)
     if config.openid.enabled:
         yield from _openid(config)
-    yield from _directory(config)
+    yield from directory_rules.findings(config)
     yield from _hosts(config)
     yield from hand_off_findings(config)
     for name, app in config.apps.items():
@@ -121,27 +122,6 @@ def _unusable_key(text: str) -> str | None:
     return (
         None if isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey) else "is of a kind that is not used here"
     )
-
-
-def _directory(config: Config) -> Iterator[Finding]:
-    directory = config.directory
-    if directory.kind != "nexudus":
-        return
-    needed = {
-        "base_url": "https://spaces.nexudus.com",
-        "username": "the service account's e-mail address",
-        "password": "its password, as ${NAME} or file:PATH",
-        "business_ids": "at least one location's number, as [501]",
-    }
-    if config.openid.create_users:
-        needed |= {"country_id": "the number of a country", "time_zone_id": "the number of a time zone"}
-    for name, example in needed.items():
-        if not getattr(directory, name):
-            reads = ("directory.kind", "openid.create_users")
-            what = "is missing for nexudus"
-            yield Finding(key=f"directory.{name}", what=what, allowed=f"allowed: {example}", reads=reads)
-    if len(set(directory.business_ids)) != len(directory.business_ids):
-        yield Finding(key="directory.business_ids", what="names a location twice", allowed="allowed: each once")
 
 
 def _hosts(config: Config) -> Iterator[Finding]:

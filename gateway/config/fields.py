@@ -55,6 +55,7 @@ BodySize = Annotated[Size, AfterValidator(between(256, 16 * 1024**2, "256B to 16
 Count = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(8, 10_000, "8 to 10000"))]
 Crowd = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))]
 Places = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1000, "1 to 1000"))]
+Tally = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(0, 10**9, "0 to 1000000000"))]
 Rate = Annotated[Size, AfterValidator(between(0, 1024**2, "0 to 1MiB, the bytes of one second"))]
 Id = Annotated[
     int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 2**63, "the number of a record, 1 or more"))

@@ -23,6 +23,8 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _pair("redis.tls", config.redis.tls.certificate, config.redis.tls.key)
     authorities = {"redis.tls.ca": config.redis.tls.ca, "openid.ca": config.openid.ca}
     authorities |= {f"apps.{name}.upstream_tls.ca": app.upstream_tls.ca for name, app in config.apps.items()}
+    if config.directory.kind != "none":
+        authorities["directory.ca"] = config.directory.ca
     for key, path in authorities.items():
         yield from _authority(key, path)
     yield from _logo(config.pages.logo)

@@ -162,4 +162,23 @@ def _filler(fault: Fault) -> Any:
     last = str(fault.place[-1])
     if last == "match":
         return "* /" if "password_routes" in fault.place else ["* /"]
-    return {"hosts": ["missing.invalid"], "upstream": "http://127.0.0.1:1", "apps": {}}.get(last, "missing")
+    return copy.deepcopy(_FILLERS.get(last, "missing"))
+
+
+_FILLERS: dict[str, Any] = {
+    "hosts": ["missing.invalid"],
+    "upstream": "http://127.0.0.1:1",
+    "apps": {},
+    "base_url": "https://missing.invalid",
+    "username": "missing",
+    "password": "missing",
+    "token": "missing",
+    "business_ids": [1],
+    "requests": {"find": {"path": "/"}, "fetch": {"path": "/"}},
+    "find": {"path": "/"},
+    "fetch": {"path": "/"},
+    "path": "/",
+    "answer": {"id": "/id", "email": "/email"},
+    "id": "/id",
+    "email": "/email",
+}

@@ -30,7 +30,7 @@ def refusals(config: Config) -> Iterator[Finding]:
                 reads = (f"apps.{name}.hosts[{foreign[0]}]", "allow_insecure_http")
                 yield Finding(key="external_url_scheme", what=what, allowed=_BY_NAME, reads=reads)
                 break
-    directory = config.directory.base_url if config.directory.kind == "nexudus" else None
+    directory = None if config.directory.kind == "none" else config.directory.base_url
     urls = {
         "openid.authority_url": config.openid.authority_url,
         "openid.log_out_url": config.openid.log_out_url,
@@ -102,9 +102,11 @@ def _people(config: Config) -> Iterator[str]:
         yield "openid.require_verified_email: is never; whoever types an address at the provider is taken for its owner"
     if openid.create_users and config.directory.kind == "none":
         yield "openid.create_users: is on, but directory.kind is none; nobody is created, everyone counts as registered"
-    given = config.directory.model_fields_set - {"kind", "timeout", "create_login"}
-    if config.directory.kind == "none" and any(getattr(config.directory, name) for name in given):
-        yield "directory.kind: is none, so the other directory settings are not used; everyone counts as registered"
+    directory = config.directory
+    if directory.kind != "none" and directory.mode == "shadow":
+        yield "directory.mode: is shadow; nobody is created or changed, and whoever would be created comes in without an account"
+    if directory.kind != "none" and directory.linked_elsewhere == "allow":
+        yield "directory.linked_elsewhere: is allow; whoever has a person's e-mail address at a provider gets that person's account"
     if refused_by_omission(config):
         yield (
             "openid.unregistered_when_sso_only: is left out while create_users and prevent_password_login are both on; "

@@ -11,7 +11,19 @@ from pydantic import AfterValidator
 
 from gateway.config import addresses, values
 from gateway.config.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
-from gateway.config.directory import Directory
+from gateway.config.directory import (
+    Budget,
+    Default,
+    Directory,
+    HttpApi,
+    Nexudus,
+    NexudusDefault,
+    NoDirectory,
+    Remote,
+    RemoteDirectory,
+    Scim,
+)
+from gateway.config.directory_http import HttpAnswer, HttpRequest, HttpRequests, HttpStatuses
 from gateway.config.doors import PackFile, PackRule, PasswordKnown, PasswordRule, PasswordWhen
 from gateway.config.fields import (
     BodySize,
@@ -35,12 +47,22 @@ from gateway.config.shutdown import Shutdown
 
 __all__ = [
     "App",
+    "Budget",
     "ClaimNames",
     "Config",
+    "Default",
     "Directory",
+    "HttpAnswer",
+    "HttpApi",
+    "HttpRequest",
+    "HttpRequests",
+    "HttpStatuses",
     "Limits",
     "Log",
     "Network",
+    "Nexudus",
+    "NexudusDefault",
+    "NoDirectory",
     "OpenID",
     "PackFile",
     "PackRule",
@@ -52,8 +74,11 @@ __all__ = [
     "Redis",
     "RedisSentinel",
     "RedisTls",
+    "Remote",
+    "RemoteDirectory",
     "Require",
     "Rule",
+    "Scim",
     "Section",
     "SessionLimits",
     "Shutdown",
@@ -108,6 +133,6 @@ class Config(Section):
     keys: tuple[Key, ...] = ()
     openid: OpenID = OpenID()
     apps: dict[Annotated[str, AfterValidator(values.parse_app_name)], App]
-    directory: Directory = Directory()
+    directory: Directory = NoDirectory()
     pages: Pages = Pages()
     log: Log = Log()

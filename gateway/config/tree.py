@@ -27,6 +27,15 @@ def alternatives(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def chosen(annotation: Any, kind: object) -> Any:
+    """Of sections that are told apart by their `kind`, the one of this kind; anything else as it is."""
+    for section in alternatives(annotation):
+        field = getattr(section, "model_fields", {}).get("kind")
+        if field is not None and kind in get_args(field.annotation):
+            return section
+    return annotation
+
+
 def keys_of(annotation: Any) -> dict[str, Any]:
     """The keys of a section that an operator writes, in YAML's spelling, with what each takes; empty for what is no section."""
     return {

@@ -35,10 +35,9 @@ PLACEHOLDERS: Final = (
     "groups",
     "preferred_username",
     "issuer",
-    "directory.id",
-    "directory.user_id",
-    "directory.business_id",
+    "directory.NAME",
 )
+_OF_DIRECTORY = re.compile(r"directory\.[a-z][a-z0-9_]{0,63}")
 LOG_OUT_PLACEHOLDERS: Final = ("id_token_hint", "client_id", "return_to")
 
 _ROUTE: Final = "allowed: METHODS PATH-GLOB, as GET /assets/**, GET,POST /profile or * /admin/**"
@@ -187,7 +186,10 @@ def parse_template(text: str, known: tuple[str, ...] = PLACEHOLDERS) -> frozense
     if not text or len(text) > 2000 or not (text.isascii() and text.isprintable()):
         raise ValueError(f"is empty, too long or holds more than printable ASCII; {allowed}")
     names = frozenset(re.findall(r"\{([^{}]*)\}", text))
-    if names - set(known):
+    unknown = names - set(known)
+    if known is PLACEHOLDERS:
+        unknown = frozenset(name for name in unknown if not _OF_DIRECTORY.fullmatch(name))
+    if unknown:
         raise ValueError(f"has an unknown placeholder; {allowed}")
     if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", text)):
         raise ValueError(f"has a brace that belongs to no placeholder; {allowed}")
@@ -248,13 +250,6 @@ def refuse_empty(value: object) -> object:
     """An empty path would be the current folder. Raises ValueError."""
     if value == "":
         raise ValueError("is empty; allowed: a path, or no such key")
-    return value
-
-
-def parse_directory_kind(value: object) -> object:
-    """Names those kinds that the design knows and this release does not have. Raises ValueError."""
-    if value in ("scim", "http"):
-        raise ValueError("is not in this release; allowed: nexudus, none")
     return value
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config import tree
+from gateway.config.directory import KINDS
 from gateway.config.problems import Problem, shown, with_parents
 from gateway.config.sources import Resolved
 
@@ -23,6 +24,18 @@ _NEEDED: Final = {
     "match": "allowed: METHODS PATH-GLOB, as GET /assets/**",
     "reason": "allowed: what such a request does, for people and logs",
     "source": "allowed: where you know this route from",
+    "base_url": "allowed: where its API answers, as https://spaces.nexudus.com",
+    "username": "allowed: the service account's name or e-mail address",
+    "password": "allowed: its password, as ${NAME} or file:PATH",
+    "token": "allowed: the bearer token, as ${NAME} or file:PATH",
+    "business_ids": "allowed: at least one location's number, as [501]",
+    "requests": "allowed: find, fetch and create with a method and a path each",
+    "find": 'allowed: a request that looks a person up, as {path: /users, query: {email: "{email}"}}',
+    "fetch": 'allowed: a request that reads one account, as {path: "/users/{id}"}',
+    "path": "allowed: a path below base_url, as /users",
+    "answer": "allowed: id and email with the JSON Pointers of both",
+    "id": "allowed: a JSON Pointer, as /id",
+    "email": "allowed: a JSON Pointer, as /email",
 }
 _PLAIN: Final = {
     "model": ("is not a section", "allowed: keys below it"),
@@ -55,8 +68,16 @@ def _fault(details: ErrorDetails, source: Resolved, data: Any) -> Fault:
     kind = details["type"]
     place = _place(details, data)
     key = shown(place)
+    if kind.startswith("union_tag"):
+        what, allowed = "is not one of the choices", f"allowed: {', '.join(KINDS)}"
+        shown_kind = details["input"].get("kind") if isinstance(details["input"], dict) else None
+        place_of_kind = (*place, "kind")
+        if _may_show(shown_kind, shown(place_of_kind), place_of_kind, source):
+            what = f"{_as_written(shown_kind)} {what}"
+        # The whole section is set aside: without its kind nobody knows which keys it may have.
+        return Fault(place=place, problem=source.problem(shown(place_of_kind), what, allowed))
     if kind == "extra_forbidden":
-        near, allowed = _known(place)
+        near, allowed = _known(place, data)
         instead = None if near is None else shown((*place[:-1], near))
         return Fault(place=place, problem=source.problem(key, "is not a known key", allowed), instead=instead)
     if kind == "missing":
@@ -96,11 +117,14 @@ def _place(details: ErrorDetails, data: Any) -> tuple[str | int, ...]:
     return tuple(place)
 
 
-def _known(place: tuple[str | int, ...]) -> tuple[str | None, str]:
+def _known(place: tuple[str | int, ...], data: Any) -> tuple[str | None, str]:
     """(the key that was probably meant or None, what is allowed) for an unknown key."""
-    above = tree.at(place[:-1])
-    names = list(tree.keys_of(above)) or list(tree.keys_of(tree.listed(above)))
-    wrong = str(place[-1])
+    above, wrong = tree.at(place[:-1]), str(place[-1])
+    section = tree.chosen(above, _kind_at(place[:-1], data))
+    if section is not above and wrong in tree.keys_of(above):
+        kinds = [kind for kind in KINDS if wrong in tree.keys_of(tree.chosen(above, kind))]
+        return None, f"allowed: with kind {' or '.join(kinds)}"
+    names = list(tree.keys_of(section)) or list(tree.keys_of(tree.listed(section)))
     near = difflib.get_close_matches(wrong.lower(), names, 1)
     if near:
         return near[0], f"nearest: {near[0]}"
@@ -108,6 +132,12 @@ def _known(place: tuple[str | int, ...]) -> tuple[str | None, str]:
     if elsewhere:
         return None, f"nearest: {'.'.join(elsewhere[0]).replace('.[]', '[]')}"
     return None, f"allowed: {', '.join(names)}"
+
+
+def _kind_at(place: tuple[str | int, ...], data: Any) -> Any:
+    for part in place:
+        data = data[part] if isinstance(data, dict) and part in data else None
+    return data.get("kind", "none") if isinstance(data, dict) else None
 
 
 def _may_show(value: object, key: str, place: tuple[str | int, ...], source: Resolved) -> bool:

@@ -2,19 +2,30 @@
 
 Invariant: an error is never an empty result. `find` says None only when the directory answered completely and had
 nobody; every other outcome is a `DirectoryUnavailable` with a reason word. No row counts as the person's because a
-filter returned it: the address is compared here.
+filter returned it: the address, or the link, is compared here.
 """
 
 import re
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
-from gateway.identity import Identity
 
 Reason = Literal[
-    "throttled", "timeout", "unreachable", "unauthorized", "not_json", "rejected", "incomplete", "no_login"
+    "throttled",
+    "timeout",
+    "unreachable",
+    "unauthorized",
+    "not_json",
+    "rejected",
+    "incomplete",
+    "no_login",
+    "unsupported",
 ]
+#: What not every API can. `link`: it keeps whose account it is, and finds by that.
+Ability = Literal["create", "update", "suspend", "sign_in_token", "link", "list"]
 
 _ADDRESS = re.compile(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -23,30 +34,70 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A person's record. `facts` become the identity's `directory` values beside `id`, as `user_id` and
-    `business_id`.
+    `business_id`. `link` is whose it is, as far as the directory keeps that; `addresses` are others besides `email`; `record` is what
+    the API said.
     """
 
     id: str
     email: str
     user_id: str | None = None
     active: bool = True
+    link: str | None = None
+    addresses: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def has(self, email: str) -> bool:
+        """Whether this is one of its addresses."""
+        return any(same_email(own, email) for own in (self.email, *self.addresses))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One field that is to become another value; both as the API writes them."""
+
+    name: str
+    before: Any = field(repr=False)
+    after: Any = field(repr=False)
 
 
 class Directory(Protocol):
     """All methods raise `DirectoryUnavailable` when the directory did not answer, or not completely."""
 
-    async def find(self, email: str) -> Account | None:
-        """The account of the person with this address; an inactive one only when there is no active one."""
+    def can(self, ability: Ability) -> bool:
+        """Whether the API has it, and the configuration allows it. Methods of what it cannot raise `unsupported`."""
 
-    async def fetch(self, account_id: str, email: str) -> Account | None:
-        """The account with this id, if it exists and has this address."""
+    async def find(self, email: str, person: Person | None = None) -> Account | None:
+        """The account of the person with this address; an inactive one only when there is no active one.
 
-    async def create(self, identity: Identity) -> str:
-        """Make an account and return its id. Raises `CreationUncertain` when it may have been made all the same."""
+        `person`, where it is known, helps to choose among several. Raises AccountAmbiguous where several could be meant and no rule chooses.
+        """
+
+    async def find_linked(self, link: str) -> Account | None:
+        """The account that the directory keeps this link for."""
+
+    async def fetch(self, account_id: str) -> Account | None:
+        """The account with this id; None when it is gone."""
+
+    async def create(self, person: Person) -> str:
+        """Make an account and return its id. Raises `CreationUncertain` when it may have been made all the same,
+        `AlreadyThere` when somebody else made it.
+        """
+
+    def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
+        """What `update` would write for this person. Asks nobody."""
+
+    async def update(self, account: Account, changes: tuple[Change, ...]) -> None:
+        """Write these fields and leave all others as they are."""
+
+    async def suspend(self, account: Account) -> None:
+        """Make the account inactive. Nothing is ever deleted."""
 
     async def sign_in_token(self, account: Account) -> str:
         """A token that opens the upstream's own session of this account, once. It never stands in an error or a log."""
+
+    def accounts(self) -> AsyncIterator[Account]:
+        """Every account, inactive ones too; bounded."""
 
     async def ping(self) -> None:
         """Whether the directory answers and accepts our credentials; returns or raises."""
@@ -56,6 +107,14 @@ class Directory(Protocol):
 
 class CreationUncertain(DirectoryUnavailable):
     """A creation was sent, and nobody knows whether it took effect: nothing may be created until that is known."""
+
+
+class AlreadyThere(DirectoryUnavailable):
+    """The directory says that this person has an account already."""
+
+
+def unsupported(ability: Ability) -> DirectoryUnavailable:
+    return DirectoryUnavailable("unsupported", f"this directory has no {ability}", retry_after=None)
 
 
 def fold_email(address: str) -> str:

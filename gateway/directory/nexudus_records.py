@@ -49,7 +49,7 @@ def _refuse_failure(value: object) -> None:
 def candidates(rows: Iterable[Row], email: str, businesses: Sequence[int]) -> list[Row]:
     """The rows that are this person's, best first: active, the default profile, a wanted business, the lowest Id."""
     # SECURITY: a filter that the API does not know returns everybody; each row is compared with the address (A-59).
-    own = [row for row in rows if same_email(row.get("Email"), email) and row.get("Archived") is not True]
+    own = [row for row in rows if same_email(row.get("Email"), email) and not is_archived(row)]
     return sorted(own, key=lambda row: _preference(row, businesses))
 
 
@@ -70,13 +70,21 @@ def record_id(row: Row) -> int:
     return number
 
 
-def account_of(record: object, account_id: str, email: str) -> Account | None:
-    """The Account in a record that was read by its id; None when it is archived or has another address."""
+def is_archived(row: Row) -> bool:
+    return row.get("Archived") is True
+
+
+def account_of(record: object, account_id: str, link_field: str | None = None) -> Account | None:
+    """The Account in a record that was read by its id; None when it is archived."""
     _refuse_failure(record)
     if not isinstance(record, dict) or str(record_id(record)) != account_id:
         raise DirectoryUnavailable("incomplete", "the record that was asked for is not the one that came")
-    if not same_email(record.get("Email"), email) or record.get("Archived") is True:
-        return None
+    return None if is_archived(record) else listed_account(record, link_field)
+
+
+def listed_account(record: Row, link_field: str | None = None) -> Account:
+    """What a record says of itself. Raises DirectoryUnavailable(incomplete)."""
+    email, link = record.get("Email"), record.get(link_field or "")
     facts = {
         name: str(record[field])
         for name, field in (("user_id", "UserId"), ("business_id", "InvoicingBusinessId"))
@@ -84,12 +92,61 @@ def account_of(record: object, account_id: str, email: str) -> Account | None:
     }
     # A record that does not say whether it is active is not: what is unclear must not let anybody in.
     return Account(
-        id=account_id, email=email, user_id=facts.get("user_id"), active=record.get("Active") is True, facts=facts
+        id=str(record_id(record)),
+        email=email.strip(" ") if isinstance(email, str) else "",
+        user_id=facts.get("user_id"),
+        active=record.get("Active") is True,
+        link=link if isinstance(link, str) and link else None,
+        facts=facts,
+        record=record,
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Numbers of the country and the time zone."""
+
+    country: int
+    time_zone: int
+
+
+def home_of(value: object, country: int | None, time_zone: int | None) -> Home:
+    """What the configuration leaves open, as `/api/auth/me` tells of the service account. Raises DirectoryUnavailable."""
+    told = value if isinstance(value, dict) else {}
+    found: dict[str, int] = {}
+    for key, given, name in (
+        ("country_id", country, "DefaultCountryId"),
+        ("time_zone_id", time_zone, "DefaultSimpleTimeZoneId"),
+    ):
+        number = given if given is not None else told.get(name)
+        if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
+            raise DirectoryUnavailable("rejected", f"the service account has no {name}: set directory.{key}")
+        found[key] = number
+    return Home(country=found["country_id"], time_zone=found["time_zone_id"])
+
+
+_NOT_SENT_BACK: Final = frozenset(
+    {"CreatedOn", "UpdatedOn", "UpdatedBy", "UniqueId", "IsNew", "SystemId", "ToStringText"}
+    | {"LocalizationDetails", "CustomFields"}
+)
+
+
+def merged(record: object, account_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a PUT: the record as it is, with some fields changed. Raises DirectoryUnavailable."""
+    _refuse_failure(record)
+    if not isinstance(record, dict) or str(record_id(record)) != account_id:
+        raise DirectoryUnavailable("incomplete", "the record that was asked for is not the one that came")
+    return {name: value for name, value in record.items() if name not in _NOT_SENT_BACK} | dict(fields)
+
+
 def new_record(
-    identity: Identity, *, businesses: Sequence[int], country: int, time_zone: int, create_login: bool
+    identity: Identity,
+    *,
+    businesses: Sequence[int],
+    country: int,
+    time_zone: int,
+    create_login: bool,
+    fields: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The fields that creation needs in every version of the API. Raises DirectoryUnavailable(rejected) without an
     address.
@@ -104,6 +161,7 @@ def new_record(
     return {
         "FullName": name,
         "Email": email,
+        "Tag": "sso",
         "CoworkerType": _INDIVIDUAL,
         "Gender": _GENDER_NOT_SET,
         "TaxRateType": _DEFAULT_TAX,
@@ -114,8 +172,7 @@ def new_record(
         "InvoicingBusinessId": businesses[0],
         "Active": True,
         "CreateUser": create_login,
-        "Tag": "sso",
-    }
+    } | dict(fields or {})
 
 
 def _one_line(name: str | None) -> str:

@@ -15,7 +15,8 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.directory.account import quotable
-from gateway.directory.nexudus_http import Answer, Clock, Deadline, NexudusHttp, refused
+from gateway.directory.answer import Answer, refused
+from gateway.directory.calls import ApiCalls, Clock, Deadline, Outgoing, form_bytes
 from gateway.errors import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
@@ -37,8 +38,8 @@ class _Pair:
 class ServiceToken:
     """The current token. `current` and `renewed` raise DirectoryUnavailable."""
 
-    def __init__(self, http: NexudusHttp, username: str, password: SecretStr, client_id: str, clock: Clock) -> None:
-        self._http = http
+    def __init__(self, calls: ApiCalls, username: str, password: SecretStr, client_id: str, clock: Clock) -> None:
+        self._calls = calls
         self._username = username
         self._password = password
         self._client_id = client_id
@@ -85,10 +86,15 @@ class ServiceToken:
         raise self._refusal(answer)
 
     async def _post(self, form: Mapping[str, str], deadline: Deadline) -> Answer:
-        headers = {"client_id": self._client_id, "Accept": "application/json"}
-        return await self._http.call(
-            "POST", "/api/token", headers=headers, deadline=deadline, repeatable=True, form=form
+        headers = {
+            "client_id": self._client_id,
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        request = Outgoing(
+            method="POST", path="/api/token", headers=headers, body=form_bytes(form), repeatable=True, hidden=True
         )
+        return await self._calls.call(request, deadline)
 
     def _read(self, answer: Answer) -> _Pair:
         value = answer.json()

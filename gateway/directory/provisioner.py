@@ -1,86 +1,208 @@
-"""Provisioning: the one place where a person who signed in meets the directory, and where an account is made, once.
+"""Provisioning: the one place where a person who signed in meets the directory.
 
-The first look-up needs no lock. Whoever must create holds a lease in Redis, looks again under it, announces the
-creation in a note, and only then creates. Each of the three guards what the others cannot: the lease (one creator at a
-time), the second look-up (somebody was quicker), the note (the list lags, the answer got lost, the creator died).
-Where none of them can tell, nothing is created and the person is asked to come back.
+Who somebody is in the directory is answered in this order: the link (issuer and subject) that we keep, the link that the directory
+keeps, the verified e-mail address. Once linked, the address decides nothing any more: it may change, and somebody else may get it. An
+account that is gone is as if it had never been; a suspended one is refused, whatever else would be found. `creation` makes accounts.
+
+In shadow mode everybody is looked up and judged as always, and nothing is written: whoever would be created comes in without an account.
 """
 
 import asyncio
-import hashlib
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
 
 from gateway import audit as events
 from gateway.audit import Audit
-from gateway.directory.account import Account, CreationUncertain, Directory, fold_email
+from gateway.directory.account import Account, Directory
+from gateway.directory.account_links import AccountLinks
+from gateway.directory.calls import WriteHeld
+from gateway.directory.creation import Creation
 from gateway.directory.notes import Notes
-from gateway.errors import AccountSuspended, DirectoryUnavailable, NotRegistered
+from gateway.directory.person import Person, is_link
+from gateway.errors import (
+    AccountAmbiguous,
+    AccountLinkedElsewhere,
+    AccountSuspended,
+    DirectoryUnavailable,
+    NotRegistered,
+)
 from gateway.identity import Identity
-from gateway.leases import Lease, LeaseBusy, Leases
+from gateway.leases import Leases
 
 log = logging.getLogger("doorward.directory")
 
 Registration = Literal["skip", "create", "refuse"]
+_NO_CLAIMS: Final[Mapping[str, Any]] = {}
 
-_PATIENCE: Final = timedelta(milliseconds=250)  # with the lock, before the note is read again
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """`shared`: an account may have several persons. `update`: the fields are written at every sign-in."""
+
+    timeout: timedelta = timedelta(seconds=10)
+    shared: bool = False
+    update: bool = False
 
 
 class Provisioner:
-    """`timeout` bounds one `ensure` with all its look-ups and waits: a person is looking at a blank page meanwhile."""
+    """`habits.timeout` bounds one `ensure` with all its look-ups and waits."""
 
     def __init__(
-        self, directory: Directory | None, leases: Leases, audit: Audit, *, notes: Notes, timeout: timedelta
+        self,
+        directory: Directory | None,
+        leases: Leases,
+        audit: Audit,
+        *,
+        notes: Notes,
+        links: AccountLinks,
+        habits: Habits,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._directory = directory
         self._leases = leases
         self._notes = notes
+        self._links = links
         self._audit = audit
-        self._timeout = timeout
+        self._habits = habits
+        self._now = now
 
     async def ensure(
-        self, identity: Identity, *, app: str, registration: Registration, request_id: str | None = None
+        self,
+        identity: Identity,
+        *,
+        app: str,
+        registration: Registration,
+        request_id: str | None = None,
+        claims: Mapping[str, Any] = _NO_CLAIMS,
     ) -> Identity:
         """The identity with what the directory knows of the person.
 
         `skip`: unchanged, the directory is not asked. `create`: an unknown person gets an account. `refuse`: does not.
-        Raises NotRegistered, AccountSuspended, DirectoryUnavailable, StoreUnavailable.
+        Raises NotRegistered, AccountSuspended, AccountLinkedElsewhere, AccountAmbiguous, DirectoryUnavailable, StoreUnavailable.
         """
         if self._directory is None or registration == "skip":
             return identity
         told = _Told(self._audit, app, request_id, identity.email)
+        person = Person(identity=identity, claims=claims, app=app)
         try:
-            account = await self._meet(self._directory, identity, registration, told)
+            account = await self._in_time(self._meet(self._directory, person, registration, told))
         except DirectoryUnavailable as error:
-            log.warning("the directory failed: %s (%s)", error.reason, error.detail)
-            told.event(events.DIRECTORY_FAILED, reason=error.reason)
+            told.failed(error)
             raise
+        except AccountAmbiguous:
+            told.event(events.ACCOUNT_REFUSED, reason="ambiguous")
+            raise
+        except WriteHeld as held:
+            told.planned("create", held)
+            return identity
         if account is None:
             told.event(events.ACCOUNT_REFUSED, reason="not_registered" if identity.email else "no_email")
             raise NotRegistered("the directory does not know this person")
-        if not account.active:
-            told.event(events.ACCOUNT_REFUSED, reason="suspended", account=account.id)
-            raise AccountSuspended(f"account {account.id} is not active")
-        return identity.with_directory({"id": account.id, **account.facts})
+        self._refuse_suspended(account, told)
+        await self._bind(account, person, told)
+        if self._habits.update:
+            await self._keep_up(self._directory, account, person, told)
+        return with_account(identity, account)
+
+    async def recheck(
+        self,
+        known: Identity,
+        identity: Identity,
+        *,
+        app: str,
+        registration: Registration,
+        request_id: str | None = None,
+    ) -> Identity:
+        """The identity with what the directory says now of the account that `known` has, at a token refresh.
+
+        Raises NotRegistered and AccountSuspended, which end the session; DirectoryUnavailable, which does not.
+        """
+        account_id = known.directory.get("id")
+        if self._directory is None or registration == "skip" or account_id is None:
+            return identity.with_directory(known.directory)
+        told = _Told(self._audit, app, request_id, identity.email)
+        try:
+            account = await self._in_time(self._directory.fetch(account_id))
+        except DirectoryUnavailable as error:
+            told.failed(error)
+            raise
+        if account is None:
+            told.event(events.ACCOUNT_REFUSED, reason="gone", account=account_id)
+            raise NotRegistered(f"account {account_id} is gone")
+        self._refuse_suspended(account, told)
+        return with_account(identity, account)
 
     async def _meet(
-        self, directory: Directory, identity: Identity, registration: Registration, told: "_Told"
+        self, directory: Directory, person: Person, registration: Registration, told: "_Told"
     ) -> Account | None:
-        if identity.email is None:
-            return None
-        try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                account = await directory.find(identity.email)
-                if account is None and registration == "create":
-                    return await _Creation(directory, self._leases, self._notes, identity, identity.email, told).once()
-        except TimeoutError as error:
-            seconds = self._timeout.total_seconds()
-            raise DirectoryUnavailable("timeout", f"nothing came of it in {seconds:g} s") from error
+        account = await self._linked(directory, person)
+        if account is None and person.email is not None:
+            account = await directory.find(person.email, person)
+            if account is None and registration == "create":
+                creation = Creation(directory, self._leases, self._notes, person, person.email, told.made)
+                account = await creation.once()
+                if creation.created:
+                    return account
         if account is not None:
             told.event(events.ACCOUNT_FOUND, account=account.id)
         return account
+
+    async def _linked(self, directory: Directory, person: Person) -> Account | None:
+        """By the link that we keep, or that the directory keeps."""
+        account_id = await self._links.read(person.link)
+        if account_id is not None:
+            account = await directory.fetch(account_id)
+            if account is not None:
+                return account
+            log.warning("account %s, linked to a person, is gone: looking for another one", account_id)
+            await self._links.forget(person.link)
+        return await directory.find_linked(person.link) if directory.can("link") else None
+
+    async def _bind(self, account: Account, person: Person, told: "_Told") -> None:
+        """Link person and account. Raises AccountLinkedElsewhere."""
+        shared = self._habits.shared
+        # SECURITY: an address that somebody else had before, or has at another provider, is no claim to the account (A-59).
+        theirs = is_link(account.link) and account.link != person.link
+        if (theirs and not shared) or not await self._links.claim(person.link, account.id, shared=shared):
+            told.event(events.ACCOUNT_REFUSED, reason="linked_elsewhere", account=account.id)
+            raise AccountLinkedElsewhere(f"account {account.id} belongs to another person of the provider")
+        await self._links.see(account.id, self._now())
+
+    async def _keep_up(self, directory: Directory, account: Account, person: Person, told: "_Told") -> None:
+        """Write the fields that changed. A directory that does not take them keeps nobody out."""
+        changes = directory.changes(account, person)
+        if not changes:
+            return
+        names = ",".join(change.name for change in changes)
+        try:
+            await self._in_time(directory.update(account, changes))
+        except DirectoryUnavailable as error:
+            told.failed(error, account=account.id)
+        except WriteHeld as held:
+            told.planned("update", held, account=account.id, fields=names)
+        else:
+            told.event(events.ACCOUNT_UPDATED, account=account.id, fields=names)
+
+    def _refuse_suspended(self, account: Account, told: "_Told") -> None:
+        if not account.active:
+            told.event(events.ACCOUNT_REFUSED, reason="suspended", account=account.id)
+            raise AccountSuspended(f"account {account.id} is not active")
+
+    async def _in_time(self, work: Any) -> Any:
+        try:
+            async with asyncio.timeout(self._habits.timeout.total_seconds()):
+                return await work
+        except TimeoutError as error:
+            seconds = self._habits.timeout.total_seconds()
+            raise DirectoryUnavailable("timeout", f"nothing came of it in {seconds:g} s") from error
+
+
+def with_account(identity: Identity, account: Account) -> Identity:
+    """The identity with the account's facts. `email` is not among them: the provider's is the person's."""
+    return identity.with_directory({**account.facts, "id": account.id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,83 +217,13 @@ class _Told:
     def event(self, name: str, **facts: str) -> None:
         self.audit.event(name, app=self.app, request_id=self.request_id, email=self.email, **facts)
 
+    def made(self, account_id: str) -> None:
+        self.event(events.ACCOUNT_CREATED, account=account_id)
 
-class _Creation:
-    """The attempt of one request to be, or to meet, the maker of one person's account."""
+    def failed(self, error: DirectoryUnavailable, **facts: str) -> None:
+        log.warning("the directory failed: %s (%s)", error.reason, error.detail)
+        self.event(events.DIRECTORY_FAILED, reason=error.reason, **facts)
 
-    def __init__(
-        self, directory: Directory, leases: Leases, notes: Notes, identity: Identity, email: str, told: _Told
-    ) -> None:
-        self._directory = directory
-        self._leases = leases
-        self._notes = notes
-        self._identity = identity
-        self._email = email
-        self._told = told
-        self._name = hashlib.sha256(fold_email(email).encode()).hexdigest()
-
-    async def once(self) -> Account:
-        """Wait for the lock or for a note, whichever comes first. Ends when the caller's time is up."""
-        while True:
-            account = await self._noted()
-            if account is not None:
-                return account
-            try:
-                async with self._leases.hold(f"account:{self._name}", wait=_PATIENCE) as lease:
-                    return await self._alone(lease)
-            except LeaseBusy:
-                continue
-
-    async def _alone(self, lease: Lease) -> Account:
-        """Under the lock. Raises DirectoryUnavailable where a creation could be the second one."""
-        account = await self._noted()
-        if account is not None:
-            return account
-        account = await self._directory.find(self._email)
-        if account is not None:
-            return self._found(account)
-        # A lease that ran out while we looked has another holder by now: the note stops what the lock did not.
-        if lease.lost.is_set() or not await self._notes.begin(self._name):
-            raise DirectoryUnavailable("incomplete", "an earlier creation has not shown its result yet")
-        return await self._create()
-
-    async def _create(self) -> Account:
-        try:
-            account_id = await self._directory.create(self._identity)
-        except CreationUncertain as error:
-            log.warning("a creation was sent and not answered (%s): looking again", error.detail)
-            return await self._look_again(error)
-        except DirectoryUnavailable:
-            await self._notes.withdraw(self._name)
-            raise
-        await self._made(account_id)
-        account = await self._directory.fetch(account_id, self._email)
-        if account is None:
-            raise DirectoryUnavailable("incomplete", f"account {account_id} was made and cannot be read")
-        return account
-
-    async def _look_again(self, error: CreationUncertain) -> Account:
-        """The note stays when nobody is found: only its end makes another creation safe."""
-        account = await self._directory.find(self._email)
-        if account is None:
-            raise DirectoryUnavailable(error.reason, f"unknown whether an account was made: {error.detail}") from error
-        await self._made(account.id)
-        return account
-
-    async def _made(self, account_id: str) -> None:
-        self._told.event(events.ACCOUNT_CREATED, account=account_id)
-        await self._notes.finish(self._name, account_id)
-
-    async def _noted(self) -> Account | None:
-        """The account that a note names, confirmed by the directory."""
-        note = await self._notes.read(self._name)
-        if note is None or note.account_id is None:
-            return None
-        account = await self._directory.fetch(note.account_id, self._email)
-        if account is None:
-            raise DirectoryUnavailable("incomplete", f"account {note.account_id}, just made, cannot be read")
-        return self._found(account)
-
-    def _found(self, account: Account) -> Account:
-        self._told.event(events.ACCOUNT_FOUND, account=account.id)
-        return account
+    def planned(self, what: str, held: WriteHeld, **facts: str) -> None:
+        log.info("shadow: would %s with %s %s", what, held.planned.method, held.planned.url)
+        self.event(events.ACCOUNT_PLANNED, what=what, **facts)

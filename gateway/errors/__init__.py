@@ -42,6 +42,8 @@ from gateway.errors.requests import (
     VersionNotSupported,
 )
 from gateway.errors.signing_in import (
+    AccountAmbiguous,
+    AccountLinkedElsewhere,
     AccountSuspended,
     DirectoryUnavailable,
     EmailNotVerified,
@@ -60,6 +62,8 @@ from gateway.errors.signing_in import (
 )
 
 __all__ = [
+    "AccountAmbiguous",
+    "AccountLinkedElsewhere",
     "AccountSuspended",
     "AmbiguousTarget",
     "BadRequest",

@@ -132,6 +132,24 @@ class AccountSuspended(Refusal):
     message = "There is a member account for you, but it is not active. Ask the people who run this space."
 
 
+class AccountLinkedElsewhere(Refusal):
+    """The account with this e-mail address belongs to another person of the provider. facts: account, switch_url."""
+
+    status = 403
+    code = "account_linked_elsewhere"
+    title = "This account belongs to another sign-in"
+    message = "There is a member account with your e-mail address, but somebody else has signed in to it before. Ask who runs this space."
+
+
+class AccountAmbiguous(Refusal):
+    """Several accounts have this e-mail address, and no rule says which is meant. facts: account, switch_url."""
+
+    status = 403
+    code = "account_ambiguous"
+    title = "There is more than one account for you"
+    message = "Several member accounts have your e-mail address, and it is not clear which one is yours. Ask the people who run this space."
+
+
 class DirectoryUnavailable(Refusal):
     """The directory could not be asked, or did not say. `reason` is a stable word: throttled, timeout, unauthorized..."""
 

@@ -19,10 +19,10 @@ from gateway.audit import Audit
 from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.demo.provider import DemoClient
-from gateway.directory.account import Account
+from gateway.directory.account_links import AccountLinks
 from gateway.directory.notes import Notes
-from gateway.directory.provisioner import Provisioner
-from gateway.identity import AssertionSigner, Identity
+from gateway.directory.provisioner import Habits, Provisioner
+from gateway.identity import AssertionSigner
 from gateway.leases import Leases
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
@@ -43,6 +43,7 @@ from gateway.web.sign_in import SignIn
 from gateway.web.upstream_sign_out import UpstreamSignOut
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.clock import SettableClock
+from tests.fakes.empty_directory import EmptyDirectory
 from tests.fakes.provider import MIA, MisbehavingProvider
 from tests.fakes.waiting import eventually
 from tests.unit.web.made import DASHBOARD, DASHBOARD_ORIGIN, PORTAL, PORTAL_ORIGIN, made_config, made_sites
@@ -56,26 +57,6 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-class EmptyDirectory:
-    """Knows nobody."""
-
-    async def find(self, email: str) -> Account | None:
-        return None
-
-    async def fetch(self, account_id: str, email: str) -> Account | None:
-        return None
-
-    async def create(self, identity: Identity) -> str:
-        raise AssertionError("nobody is to be created here")
-
-    async def sign_in_token(self, account: Account) -> str:
-        raise AssertionError("nobody is to be signed in upstream here")
-
-    async def ping(self) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 class Office:
@@ -147,7 +128,15 @@ class Office:
             now=self.clock.now,
         )
         self.sign_in = sign_in
-        leases, notes = Leases(self.redis, self.prefix, time.monotonic), Notes(self.redis, self.prefix)
+        provisioner = Provisioner(
+            EmptyDirectory(),
+            Leases(self.redis, self.prefix, time.monotonic),
+            self.audit,
+            notes=Notes(self.redis, self.prefix),
+            links=AccountLinks(self.redis, self.prefix, self.ring, "empty"),
+            habits=Habits(timeout=timedelta(seconds=5)),
+            now=self.clock.now,
+        )
         parts = WebParts(
             openid=config.openid,
             sites=self.sites,
@@ -157,7 +146,7 @@ class Office:
             sign_in=sign_in,
             provider=self.known_provider,
             tokens=TokenClient(self.known_provider, config.openid, now=self.clock.now),
-            provisioner=Provisioner(EmptyDirectory(), leases, self.audit, notes=notes, timeout=timedelta(seconds=5)),
+            provisioner=provisioner,
             upstreams=UpstreamSignOut({}, {}.__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,

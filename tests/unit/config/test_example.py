@@ -14,10 +14,9 @@ from tests.unit.config.made import KEY
 
 FOLDER = Path(__file__).resolve().parents[3] / "config"
 EXAMPLE = FOLDER / "gateway.example.yaml"
-ENVIRON = {
-    "DOORWARD_KEY": KEY,
-    **dict.fromkeys(("OPENID_CLIENT_SECRET", "NEXUDUS_PASSWORD", "DASHBOARD_API_KEY"), "secret"),
-}
+DIRECTORIES = sorted(FOLDER.glob("directory-*.example.yaml"))
+SECRETS = ("OPENID_CLIENT_SECRET", "NEXUDUS_PASSWORD", "SCIM_TOKEN", "GITLAB_TOKEN", "DASHBOARD_API_KEY")
+ENVIRON = {"DOORWARD_KEY": KEY, **dict.fromkeys(SECRETS, "secret")}
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
@@ -41,17 +40,23 @@ def written(
             yield from written(value, tree.below(annotation, key.value), path)
 
 
-def test_the_example_holds_every_key_and_explains_it() -> None:
-    text = EXAMPLE.read_text()
-    lines = text.splitlines()
-    places: dict[tuple[str, ...], list[int]] = {}
-    for path, line in written(yaml.compose(text, yaml.SafeLoader)):
-        places.setdefault(path, []).append(line)
-    known = set(tree.every_key())
+def alike(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Every request to a directory has the same keys."""
+    if path[:2] != ("directory", "requests") or len(path) < 4:
+        return path
+    return (*path[:2], "*", *(part for part in path[3:] if part != "[]"))
+
+
+def test_the_examples_hold_every_key_and_explain_it() -> None:
+    """One file has one kind of directory; those of the others have a file each."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for file in (EXAMPLE, *DIRECTORIES):
+        lines = file.read_text().splitlines()
+        for path, line in written(yaml.compose(file.read_text(), yaml.SafeLoader)):
+            places.setdefault(alike(path), []).append(lines[line] + lines[line - 1])
+    known = {alike(path) for path in tree.every_key()}
     assert known - places.keys() == set()
-    unexplained = [
-        path for path in known if not any(" # " in lines[line] or " # " in lines[line - 1] for line in places[path])
-    ]
+    unexplained = [path for path in known if not any(" # " in text for text in places[path])]
     explained_above = {path for path in unexplained if path == ("keys",)}
     assert set(unexplained) - explained_above == set()
 

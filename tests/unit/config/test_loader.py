@@ -37,7 +37,7 @@ apps:
     hosts: [portal.example.com]
     headers: {Host: "{mail}"}
 directory:
-  kind: scim
+  kind: ldap
 """
 
 
@@ -77,7 +77,7 @@ def test_every_mistake_of_a_file_is_said_at_once_with_its_line(tmp_path: Path) -
         (10, "openid.clock_skew: '10 minutes' is not a duration; allowed: a number with a unit"),
         (11, "openid.client_secret: is given twice, in lines 9 and 11; allowed: each key once (line 11)"),
         (26, "apps.dashboard.hosts[0]: is the same host as apps.portal.hosts[0]; allowed: each host in one app"),
-        (29, "directory.kind: 'scim' is not in this release; allowed: nexudus, none (line 29)"),
+        (29, "directory.kind: 'ldap' is not one of the choices; allowed: nexudus, scim, http, none (line 29)"),
     ],
 )
 def test_a_problem_reads_as_key_what_is_wrong_what_is_allowed(tmp_path: Path, line: int, text: str) -> None:

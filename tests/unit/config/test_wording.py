@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config.loader import ConfigInvalid, load
-from tests.unit.config.made import KEY, changed, config_with, loaded
+from tests.unit.config.made import KEY, NEXUDUS, changed, config_with, loaded
 
 SECRET = "hunter2hunter2"
 
@@ -116,7 +116,11 @@ def test_findings_between_keys_repeat_no_value(tmp_path: Path) -> None:
 
 def test_a_configuration_shows_no_secret_when_printed(tmp_path: Path) -> None:
     """C-48."""
-    changes = {"openid.client_secret": SECRET, "redis.url": f"redis://:{SECRET}@h", "directory": {"password": SECRET}}
+    changes = {
+        "openid.client_secret": SECRET,
+        "redis.url": f"redis://:{SECRET}@h",
+        "directory": NEXUDUS | {"password": SECRET},
+    }
     assert SECRET not in repr(config_with(changes))
     assert SECRET not in str(loaded(tmp_path, changed(changes)))
 

@@ -1,30 +1,43 @@
 """A directory of the product in front of a stub, with a sleep that only writes down how long it was."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
+from gateway.app import utc_now
+from gateway.audit import Audit
 from gateway.config import schema
 from gateway.demo.nexudus_stub import SERVICE, NexudusStub
+from gateway.directory.account import Directory
+from gateway.directory.account_links import AccountLinks
+from gateway.directory.calls import Means
 from gateway.directory.nexudus import NexudusDirectory
+from gateway.directory.notes import Notes
+from gateway.directory.person import Person
+from gateway.directory.provisioner import Habits, Provisioner
 from gateway.identity import Identity
+from gateway.leases import Leases
+from gateway.sessions.keyring import KeyRing
 from tests.fakes.clock import SettableClock
 
 EMAIL = "ana@tenant.example"
 ANA = Identity(issuer="https://login.example.com/", subject="sub-1", email=EMAIL, name="Ana Ruiz")
+PERSON = Person(identity=ANA)
 LIST = "GET /api/spaces/coworkers"
 READ = "GET /api/spaces/coworkers/*"
 CREATE = "POST /api/spaces/coworkers"
 TOKEN = "POST /api/token"
 
 
-def section(url: str, timeout: float = 5.0, **fields: Any) -> schema.Directory:
-    return schema.Directory(
+def section(url: str, timeout: float = 5.0, **fields: Any) -> schema.Nexudus:
+    return schema.Nexudus(
         **{
             "kind": "nexudus",
             "base_url": url,
@@ -35,8 +48,32 @@ def section(url: str, timeout: float = 5.0, **fields: Any) -> schema.Directory:
             "time_zone_id": 2029,
             "create_login": False,
             "timeout": timedelta(seconds=timeout),
+            "budget": schema.Budget(),
         }
         | fields
+    )
+
+
+def provisioner(
+    directory: Directory | None,
+    redis: Redis,
+    prefix: str,
+    audit: Audit,
+    timeout: float = 5.0,
+    *,
+    notes: Notes | None = None,
+    habits: Mapping[str, Any] | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> Provisioner:
+    """As the product puts it together, with one key ring for all tests: processes must open each other's links."""
+    return Provisioner(
+        directory,
+        Leases(redis, prefix, time.monotonic),
+        audit,
+        notes=notes or Notes(redis, prefix),
+        links=AccountLinks(redis, prefix, KeyRing([bytes(32)]), "tests"),
+        habits=Habits(timeout=timedelta(seconds=timeout), **(habits or {})),
+        now=now,
     )
 
 
@@ -61,5 +98,5 @@ async def bench(*, timeout: float = 5.0, settings: dict[str, Any] | None = None,
 
     async with NexudusStub(clock=clock.monotonic, **stub) as running, aiohttp.ClientSession() as http:
         config = section(running.url, timeout, **(settings or {}))
-        directory = NexudusDirectory(config, http, clock=clock.monotonic, sleep=sleep)
+        directory = NexudusDirectory(config, Means(http=http, clock=clock.monotonic, sleep=sleep))
         yield Bench(running, directory, clock, waited)

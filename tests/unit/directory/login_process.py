@@ -7,22 +7,18 @@ is a line of JSON: how often each outcome came about.
 import asyncio
 import json
 import sys
-import time
 from collections import Counter
-from datetime import timedelta
 
 import aiohttp
 from pydantic import SecretStr
 
 from gateway.audit import Audit
 from gateway.config import schema
+from gateway.directory.calls import Means
 from gateway.directory.nexudus import NexudusDirectory
-from gateway.directory.notes import Notes
-from gateway.directory.provisioner import Provisioner
 from gateway.errors import Refusal
-from gateway.leases import Leases
 from gateway.sessions.client import connect
-from tests.unit.directory.api import ANA, section
+from tests.unit.directory.api import ANA, provisioner, section
 
 
 async def run(base_url: str, redis_url: str, prefix: str, logins: int, timeout: float) -> dict[str, int]:
@@ -30,15 +26,12 @@ async def run(base_url: str, redis_url: str, prefix: str, logins: int, timeout: 
     results: Counter[str] = Counter()
     audit = Audit(lambda line: None)
     async with aiohttp.ClientSession() as http:
-        directory = NexudusDirectory(section(base_url, timeout), http)
-        leases = Leases(redis, prefix, time.monotonic)
-        provisioner = Provisioner(
-            directory, leases, audit, notes=Notes(redis, prefix), timeout=timedelta(seconds=timeout)
-        )
+        directory = NexudusDirectory(section(base_url, timeout), Means(http=http))
+        desk = provisioner(directory, redis, prefix, audit, timeout)
 
         async def log_in() -> None:
             try:
-                identity = await provisioner.ensure(ANA, app="portal", registration="create")
+                identity = await desk.ensure(ANA, app="portal", registration="create")
             except Refusal as refusal:
                 results[f"{refusal.code}:{refusal.detail}"] += 1
             else:

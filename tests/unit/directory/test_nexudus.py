@@ -3,16 +3,18 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from gateway.demo.nexudus_stub import Fault, Switches
 from gateway.directory.account import CreationUncertain
+from gateway.directory.calls import Means, NotSent
 from gateway.directory.nexudus import NexudusDirectory
-from gateway.directory.nexudus_http import NotSent
+from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
-from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, READ, bench, section
+from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, PERSON, READ, bench, section
 
 
 async def test_a_person_is_found_by_address_and_read_by_id() -> None:
@@ -95,33 +97,57 @@ async def test_a_deleted_record_that_lists_still_show_is_nobody(status: int) -> 
         assert await at.directory.find(EMAIL) is not None
 
 
-async def test_fetch_answers_only_for_the_person_whose_address_it_is() -> None:
+async def test_fetch_reads_one_record_by_its_number_and_nothing_else() -> None:
     async with bench(coworkers=[{"email": EMAIL, "full_name": "A", "Id": 7}]) as at:
-        assert await at.directory.fetch("7", "ANA@tenant.example") is not None
-        assert await at.directory.fetch("7", "ben@tenant.example") is None
-        assert await at.directory.fetch("8", EMAIL) is None
+        account = await at.directory.fetch("7")
+        assert account is not None
+        assert account.has("ANA@tenant.example")
+        assert not account.has("ben@tenant.example")
+        assert await at.directory.fetch("8") is None
         with pytest.raises(DirectoryUnavailable):
-            await at.directory.fetch("7/../users", EMAIL)
+            await at.directory.fetch("7/../users")
 
 
 async def test_creation_sends_what_the_strict_api_wants() -> None:
     async with bench(settings={"create_login": True}) as at:
-        number = await at.directory.create(ANA)
+        number = await at.directory.create(PERSON)
         assert at.stub.coworkers[0] | {"Email": EMAIL, "FullName": "Ana Ruiz"} == at.stub.coworkers[0]
         assert at.stub.coworkers[0]["Businesses"] == [501]
         assert [mail["to"] for mail in at.stub.outbox] == [EMAIL]
-        account = await at.directory.fetch(number, EMAIL)
+        account = await at.directory.fetch(number)
         assert account is not None
         assert account.user_id is not None
 
 
-@pytest.mark.parametrize("missing", ["business_ids", "country_id", "time_zone_id"])
-async def test_nothing_is_created_without_a_location_a_country_and_a_time_zone(missing: str) -> None:
-    async with bench(settings={missing: () if missing == "business_ids" else None}) as at:
+async def test_nothing_is_created_without_a_location() -> None:
+    async with bench(settings={"business_ids": ()}) as at:
         with pytest.raises(DirectoryUnavailable) as caught:
-            await at.directory.create(ANA)
+            await at.directory.create(PERSON)
         assert caught.value.reason == "rejected"
-        assert at.stub.counters["coworkers.create"] == 0
+        assert at.stub.coworkers == []
+
+
+@pytest.mark.parametrize("given", [{}, {"country_id": 1226}, {"time_zone_id": 2023}])
+async def test_country_and_time_zone_that_nobody_typed_are_those_of_the_service_account(given: dict[str, int]) -> None:
+    async with bench(settings={"country_id": None, "time_zone_id": None} | given) as at:
+        for email in ("a@tenant.example", "b@tenant.example"):
+            await at.directory.create(Person(identity=replace(ANA, email=email)))
+        wanted = {"country_id": 1113, "time_zone_id": 2029} | given
+        for record in at.stub.coworkers:
+            assert (record["CountryId"], record["SimpleTimeZoneId"]) == (wanted["country_id"], wanted["time_zone_id"])
+        assert sum(path == "/api/auth/me" for _, path, _ in at.stub.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "said", ['{"DefaultCountryId":0,"DefaultSimpleTimeZoneId":0}', "[]", '{"DefaultCountryId":true}']
+)
+async def test_a_service_account_without_a_country_says_which_key_to_set(said: str) -> None:
+    async with bench(settings={"country_id": None}) as at:
+        at.stub.faults.add(Fault(kind="answer", match="GET /api/auth/me", status=200, body=said))
+        with pytest.raises(DirectoryUnavailable) as caught:
+            await at.directory.create(PERSON)
+        assert "set directory.country_id" in caught.value.detail
+        assert at.stub.coworkers == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +177,7 @@ async def test_a_creation_that_did_not_succeed_is_either_surely_undone_or_said_t
     async with bench() as at:
         at.stub.faults.add(fault)
         with pytest.raises(DirectoryUnavailable) as caught:
-            await at.directory.create(ANA)
+            await at.directory.create(PERSON)
         assert caught.value.reason == reason
         assert isinstance(caught.value, CreationUncertain) is uncertain
         assert EMAIL not in caught.value.detail
@@ -165,7 +191,7 @@ async def test_a_creation_that_is_not_answered_in_time_is_uncertain_and_leaves_t
         at.stub.faults.add(Fault(kind="slow", match=CREATE, seconds=0.45, after=True))
         started = asyncio.get_running_loop().time()
         with pytest.raises(CreationUncertain) as caught:
-            await at.directory.create(ANA)
+            await at.directory.create(PERSON)
         assert caught.value.reason == "timeout"
         assert asyncio.get_running_loop().time() - started < 0.45
 
@@ -173,7 +199,7 @@ async def test_a_creation_that_is_not_answered_in_time_is_uncertain_and_leaves_t
 async def test_access_denied_on_creation_means_a_dead_reference_and_not_an_expired_token() -> None:
     async with bench(settings={"business_ids": (999,)}) as at:
         with pytest.raises(DirectoryUnavailable) as caught:
-            await at.directory.create(ANA)
+            await at.directory.create(PERSON)
         assert caught.value.reason == "rejected"
         assert "business_ids" in caught.value.detail
         assert (at.stub.counters["token.password"], at.stub.counters["token.refresh"]) == (1, 0)
@@ -246,7 +272,7 @@ async def test_throttling_is_waited_for_as_long_as_the_api_asks(fault: Fault, le
     async with bench(timeout=10) as at:
         at.stub.faults.add(fault)
         if match == CREATE:
-            await at.directory.create(ANA)
+            await at.directory.create(PERSON)
             assert at.stub.counters["coworkers.created"] == 1
         else:
             assert await at.directory.find(EMAIL) is None
@@ -285,9 +311,9 @@ async def test_too_few_rights_are_told_from_an_expired_token() -> None:
 
 async def test_nobody_listens_is_unreachable_and_surely_nothing_was_sent() -> None:
     async with aiohttp.ClientSession() as http:
-        directory = NexudusDirectory(section("http://127.0.0.1:9"), http)
+        directory = NexudusDirectory(section("http://127.0.0.1:9"), Means(http=http))
         with pytest.raises(NotSent) as caught:
-            await directory.create(ANA)
+            await directory.create(PERSON)
         assert caught.value.reason == "unreachable"
 
 

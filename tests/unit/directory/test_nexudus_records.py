@@ -79,18 +79,17 @@ def test_an_empty_list_is_nobody() -> None:
 
 
 def test_a_record_is_judged_by_what_it_says_when_read_by_its_id() -> None:
-    account = account_of(row(7, UserId=3), "7", EMAIL)
+    account = account_of(row(7, UserId=3), "7")
     assert account is not None
     assert (account.id, account.user_id, account.facts) == ("7", "3", {"user_id": "3", "business_id": "501"})
-    assert account_of(row(7, Archived=True), "7", EMAIL) is None
-    assert account_of(row(7, Email="ben@tenant.example"), "7", EMAIL) is None
+    assert account_of(row(7, Archived=True), "7") is None
     with pytest.raises(DirectoryUnavailable):
-        account_of(row(8), "7", EMAIL)
+        account_of(row(8), "7")
 
 
 @pytest.mark.parametrize("active", [False, None, "true", 1])
 def test_only_a_plain_true_is_active(active: object) -> None:
-    account = account_of(row(7, Active=active), "7", EMAIL)
+    account = account_of(row(7, Active=active), "7")
     assert account is not None
     assert not account.active
 

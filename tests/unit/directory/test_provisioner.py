@@ -18,15 +18,14 @@ from redis.asyncio import Redis
 from gateway import audit as events
 from gateway.audit import Audit
 from gateway.demo.nexudus_stub import Fault, NexudusStub
+from gateway.directory.calls import Means
 from gateway.directory.nexudus import NexudusDirectory
 from gateway.directory.notes import Notes
-from gateway.directory.provisioner import Provisioner
 from gateway.errors import AccountSuspended, DirectoryUnavailable, NotRegistered, StoreUnavailable
 from gateway.identity import Identity
-from gateway.leases import Leases
 from gateway.sessions.embedded import EmbeddedValkey
 from tests.fakes.clock import SettableClock
-from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, READ, section
+from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, READ, provisioner, section
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -47,11 +46,8 @@ class Desk:
         self.lines: list[dict[str, Any]] = []
         self.audit = Audit(lambda line: self.lines.append(json.loads(line)), pii_full=True)
         self.notes = Notes(redis, prefix, **notes)
-        self.leases = Leases(redis, prefix, asyncio.get_running_loop().time)
-        directory = NexudusDirectory(section(stub.url, timeout), http)
-        self.provisioner = Provisioner(
-            directory, self.leases, self.audit, notes=self.notes, timeout=timedelta(seconds=timeout)
-        )
+        directory = NexudusDirectory(section(stub.url, timeout), Means(http=http))
+        self.provisioner = provisioner(directory, redis, prefix, self.audit, timeout, notes=self.notes)
 
     async def ensure(self, registration: Any = "create", identity: Identity = ANA) -> Identity:
         return await self.provisioner.ensure(identity, app="portal", registration=registration, request_id="r-1")
@@ -85,11 +81,9 @@ async def test_with_skip_the_directory_is_not_asked(redis: Redis, prefix: str) -
 
 async def test_without_a_directory_everybody_counts_as_registered(redis: Redis, prefix: str) -> None:
     audit = Audit(lambda line: None)
-    provisioner = Provisioner(
-        None, Leases(redis, prefix, lambda: 0.0), audit, notes=Notes(redis, prefix), timeout=timedelta(seconds=1)
-    )
+    nobodys = provisioner(None, redis, prefix, audit)
     for registration in ("create", "refuse", "skip"):
-        assert await provisioner.ensure(ANA, app="portal", registration=registration) is ANA  # type: ignore[arg-type]
+        assert await nobodys.ensure(ANA, app="portal", registration=registration) is ANA  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("registration", ["create", "refuse"])
@@ -162,6 +156,7 @@ async def test_a_note_about_somebody_elses_account_is_not_believed(redis: Redis,
     """The note is a hint from a store: the directory says whose account it is."""
     async with desk(redis, prefix, coworkers=[{"email": "ben@tenant.example", "full_name": "Ben", "Id": 7}]) as at:
         await at.ensure()
+        await redis.delete(*[key async for key in redis.scan_iter(match=f"{prefix}link:*")])
         (name,) = [key async for key in redis.scan_iter(match=f"{prefix}note:*")]
         await redis.set(name, "created 7")
         at.stub.world.coworkers = {7: at.stub.world.coworkers[7]}
@@ -266,9 +261,9 @@ async def test_a_slow_directory_is_given_up_in_time_and_nothing_is_made_twice(re
 
 
 async def test_whoever_waits_for_a_creation_that_comes_to_nothing_is_told_in_time(redis: Redis, prefix: str) -> None:
-    async with desk(redis, prefix, timeout=0.5) as at:
-        at.stub.faults.add(Fault(kind="slow", match=CREATE, seconds=2, times=None))
-        async with asyncio.timeout(1):
+    async with desk(redis, prefix, timeout=1.5) as at:
+        at.stub.faults.add(Fault(kind="slow", match=CREATE, seconds=10, times=None))
+        async with asyncio.timeout(5):
             results = await asyncio.gather(*(at.ensure() for _ in range(3)), return_exceptions=True)
         assert all(isinstance(result, DirectoryUnavailable) for result in results)
         assert len([path for method, path, _ in at.stub.seen if f"{method} {path}" == CREATE]) == 1
@@ -312,15 +307,15 @@ async def test_a_lock_that_was_lost_does_not_make_two_creators(redis: Redis, pre
         assert [row["Email"] for row in at.stub.coworkers] == [BEN.email, EMAIL]
 
 
-async def test_a_registered_person_comes_in_while_redis_is_down_and_nobody_is_created(
+async def test_while_redis_is_down_nobody_comes_in_and_nobody_is_created(
     own_valkey: EmbeddedValkey, clock: SettableClock
 ) -> None:
     client = Redis.from_url(own_valkey.url)
     own_valkey.stop()
     async with desk(client, "x:", **REGISTERED) as at:
-        assert (await at.ensure()).directory["id"]
-        with pytest.raises(StoreUnavailable):
-            await at.ensure(identity=BEN)
+        for identity in (ANA, BEN):
+            with pytest.raises(StoreUnavailable):
+                await at.ensure(identity=identity)
         assert at.posts == 0
     await client.aclose()
 

@@ -1,0 +1,103 @@
+"""What must stand together in the `directory` section: requests and answers, fields and the power to write them.
+
+Pure. Findings, like those of `consistency`.
+"""
+
+from collections.abc import Iterator
+
+from gateway.config import placeholders, schema
+from gateway.config.directory_http import ABOUT_ACCOUNTS, KNOWN_AT, texts_of
+from gateway.config.problems import Finding
+
+_READS = ("directory.kind",)
+
+
+def findings(config: schema.Config) -> Iterator[Finding]:
+    directory = config.directory
+    if isinstance(directory, schema.NoDirectory):
+        return
+    yield from _defaults(config, directory)
+    if isinstance(directory, schema.Nexudus):
+        yield from _nexudus(directory)
+    if isinstance(directory, schema.HttpApi):
+        yield from _http(config, directory)
+    if directory.update == "at_login" and not directory.fields:
+        what, allowed = "is at_login, but no fields are named", 'allowed: with fields, as {name: "{name}"}'
+        yield Finding(key="directory.update", what=what, allowed=allowed, reads=("directory.fields",))
+
+
+def _defaults(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator[Finding]:
+    for index, entry in enumerate(directory.defaults):
+        for name in entry.apps:
+            if name not in config.apps:
+                what, allowed = f"names the app {name!r}, which is not there", f"allowed: {', '.join(config.apps)}"
+                yield Finding(key=f"directory.defaults[{index}].apps", what=what, allowed=allowed, reads=("apps",))
+
+
+def _nexudus(directory: schema.Nexudus) -> Iterator[Finding]:
+    if not directory.business_ids:
+        allowed = "allowed: at least one location's number, as [501]"
+        yield Finding(key="directory.business_ids", what="is empty", allowed=allowed, reads=_READS)
+    if len(set(directory.business_ids)) != len(directory.business_ids):
+        yield Finding(key="directory.business_ids", what="names a location twice", allowed="allowed: each once")
+    if directory.link_field is not None and directory.link_field in directory.fields:
+        what = "is the same property as one of fields"
+        yield Finding(key="directory.link_field", what=what, allowed="allowed: a property of its own")
+
+
+def _http(config: schema.Config, directory: schema.HttpApi) -> Iterator[Finding]:
+    requests = directory.requests
+    if (directory.username is None) != (directory.password is None):
+        yield Finding(key="directory", what="needs both username and password", allowed="allowed: both, or neither")
+    if config.openid.create_users and requests.create is None:
+        what, allowed = (
+            "is missing, but openid.create_users is on",
+            "allowed: a request, as {method: POST, path: /users}",
+        )
+        yield Finding(key="directory.requests.create", what=what, allowed=allowed, reads=("openid.create_users",))
+    if directory.update == "at_login" and requests.update is None:
+        allowed = 'allowed: a request, as {method: PUT, path: "/users/{id}"}'
+        yield Finding(key="directory.requests.update", what="is missing for update: at_login", allowed=allowed)
+    if directory.update == "at_login":
+        for name in directory.fields:
+            if name not in directory.answer.fields:
+                what = f"does not say where {name} stands: whether it changed cannot be seen"
+                allowed = f"allowed: a JSON Pointer, as {{{name}: /{name}}}"
+                yield Finding(key="directory.answer.fields", what=what, allowed=allowed, reads=("directory.fields",))
+    if requests.find_linked is not None and directory.answer.link is None:
+        what = "is missing for requests.find_linked: whose an account is must be compared"
+        yield Finding(key="directory.answer.link", what=what, allowed="allowed: a JSON Pointer, as /external_id")
+    if not requests.find:
+        yield Finding(key="directory.requests.find", what="is empty", allowed="allowed: at least one request")
+    for name, known in KNOWN_AT.items():
+        given = getattr(requests, name)
+        for index, request in enumerate(given if isinstance(given, tuple) else (given,)):
+            place = f"directory.requests.{name}[{index}]" if isinstance(given, tuple) else f"directory.requests.{name}"
+            if request is not None:
+                yield from _request(place, request, known, directory)
+
+
+def _request(
+    key: str, request: schema.HttpRequest, known: tuple[str, ...], directory: schema.HttpApi
+) -> Iterator[Finding]:
+    if request.json_ is not None and request.form is not None:
+        yield Finding(key=key, what="has both json and form", allowed="allowed: one of them")
+    if request.method == "GET" and (request.json_ is not None or request.form is not None):
+        yield Finding(key=key, what="is a GET with a body", allowed="allowed: query, or another method")
+    names = {
+        name
+        for text in texts_of(request)
+        for piece in placeholders.parse(text, ABOUT_ACCOUNTS)
+        if isinstance(piece, placeholders.Placeholder)
+        for name in piece.names
+    }
+    for name in sorted(names & set(ABOUT_ACCOUNTS) - set(known)):
+        allowed = f"allowed: {', '.join(f'{{{one}}}' for one in known) or 'what a person has'}"
+        yield Finding(key=key, what=f"names {{{name}}}, which is not known at this request", allowed=allowed)
+    fields = {*directory.fields, *(field for entry in directory.defaults for field in entry.fields)}
+    for name in sorted(names):
+        if name.startswith("fields.") and name.removeprefix("fields.") not in fields:
+            what = f"names {{{name}}}, but there is no such field"
+            yield Finding(
+                key=key, what=what, allowed="allowed: a name of directory.fields", reads=("directory.fields",)
+            )

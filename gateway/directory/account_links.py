@@ -1,0 +1,105 @@
+"""Links: which account belongs to which person, by issuer and subject, and when each was seen last.
+
+The invariant: once a person is linked, the link decides, not the e-mail address; and an account has one person. A link is sealed with
+the key ring: whoever can write to Redis cannot give somebody another's account. What no key opens is no link.
+
+Three keys a person, each on its own: `link:` (person to account), `owner:` (account to person), and a place in `seen` (account, time).
+They live as long as somebody comes at least once in `LIFE`; `seen` is bounded besides.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from gateway.sessions.client import Operations
+from gateway.sessions.keyring import KeyRing
+
+LIFE: Final = timedelta(days=400)
+MOST_SEEN: Final = 500_000
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    account_id: str
+    at: datetime
+
+
+class AccountLinks:
+    """`realm` names the directory: the numbers of one mean nothing in another. Every method raises StoreUnavailable."""
+
+    def __init__(self, redis: Redis, prefix: str, ring: KeyRing, realm: str) -> None:
+        self._redis = redis
+        self._prefix = f"{prefix}link:{realm}:"
+        self._ring = ring.purpose("link")
+        self._operations = Operations()
+
+    async def read(self, link: str) -> str | None:
+        """The id of the account that this person is linked to."""
+        name = _hashed(link)
+        sealed = await self._operations.run(self._redis.get(self._prefix + name))
+        if not isinstance(sealed, bytes):
+            return None
+        try:
+            # SECURITY: a link that anybody wrote into Redis would be a way into any account (C-08).
+            return self._ring.open(sealed, ("link", self._prefix, name)).decode()
+        except ValueError:
+            return None
+
+    async def claim(self, link: str, account_id: str, *, shared: bool) -> bool:
+        """Link person and account. False when the account is somebody else's, unless accounts may be `shared`."""
+        name, owner = _hashed(link), f"{self._prefix}owner:{_hashed(account_id)}"
+        # SECURITY: who has an address today must not get the account of who had it before (A-59).
+        before = await self._operations.run(self._redis.set(owner, name, nx=True, get=True, px=LIFE))
+        if before is not None and before != name.encode() and not shared:
+            return False
+        sealed = self._ring.seal(account_id.encode(), ("link", self._prefix, name))
+        await self._operations.run(self._redis.set(self._prefix + name, sealed, px=LIFE))
+        if before is not None:
+            await self._operations.run(self._redis.pexpire(owner, LIFE))
+        return True
+
+    async def see(self, account_id: str, now: datetime) -> None:
+        """This account's person is here."""
+        key = self._prefix + "seen"
+        await self._operations.run(self._redis.zadd(key, {account_id: now.timestamp()}))
+        await self._operations.run(self._redis.zremrangebyscore(key, "-inf", (now - LIFE).timestamp()))
+        await self._operations.run(self._redis.zremrangebyrank(key, 0, -MOST_SEEN - 1))
+
+    async def forget(self, link: str) -> None:
+        """The person has no account any more."""
+        await self._operations.run(self._redis.delete(self._prefix + _hashed(link)))
+
+    async def release(self, account_id: str) -> bool:
+        """The account has no person any more: the next one whose address it has becomes its person. False: it had none."""
+        owner = f"{self._prefix}owner:{_hashed(account_id)}"
+        before: Any = await self._operations.run(self._redis.getdel(owner))
+        if isinstance(before, bytes):
+            await self._operations.run(self._redis.delete(self._prefix + before.decode("ascii", "replace")))
+        return before is not None
+
+    async def seen(self) -> AsyncIterator[Seen]:
+        """Every account with the last time that its person was here, the longest ago first."""
+        start = 0
+        while True:
+            reply: Any = await self._operations.run(
+                self._redis.zrange(self._prefix + "seen", start, start + _BATCH - 1, withscores=True)
+            )
+            for member, score in reply:
+                yield Seen(account_id=member.decode("utf-8", "replace"), at=datetime.fromtimestamp(score, UTC))
+            if len(reply) < _BATCH:
+                return
+            start += _BATCH
+
+
+def realm_of(kind: str, base_url: str) -> str:
+    """A short name for one directory."""
+    return hashlib.sha256(f"{kind} {base_url}".encode()).hexdigest()[:16]
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,45 @@
+"""The circuit breaker of one worker: after several failures in a row the API is left alone for a while.
+
+Nobody at a login waits for timeouts that are sure to come, and an API that is coming up again is not trampled. After the pause one
+call may try; its outcome decides.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.errors import DirectoryUnavailable
+
+FAILURES: Final = 5
+PAUSE: Final = 10.0  # seconds
+
+
+class BreakerOpen(DirectoryUnavailable):
+    """Not asked: it failed too often just now."""
+
+
+class Breaker:
+    """`clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float], *, failures: int = FAILURES, pause: float = PAUSE) -> None:
+        self._clock = clock
+        self._failures = failures
+        self._pause = pause
+        self._row = 0
+        self._open_until = 0.0
+
+    def enter(self) -> None:
+        """Before a call. Raises BreakerOpen."""
+        left = self._open_until - self._clock()
+        if self._row >= self._failures and left > 0:
+            detail = f"{self._row} calls in a row failed; asked again in {left:.0f} s"
+            raise BreakerOpen("unreachable", detail, retry_after=round(left) + 1)
+        if self._row >= self._failures:
+            self._open_until = self._clock() + self._pause  # this call tries, the others wait for its outcome
+
+    def failed(self) -> None:
+        self._row += 1
+        if self._row >= self._failures:
+            self._open_until = self._clock() + self._pause
+
+    def worked(self) -> None:
+        self._row = 0

@@ -1,0 +1,214 @@
+"""The Directory over an API that the configuration describes: requests with placeholders, answers read with JSON Pointers.
+
+Nothing is known of the API but what its operator wrote. So the same things hold as for the others: a row counts because its address (or
+its link) is the person's, two that count are an error, a status that nobody named is a failure, and an answer without an id or an
+address where the configuration points is one too.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from gateway.config import schema
+from gateway.directory.account import Ability, Account, AlreadyThere, Change, CreationUncertain, same_email, unsupported
+from gateway.directory.answer import Answer, refused
+from gateway.directory.calls import ApiCalls, Deadline, Habits, Means, NotSent
+from gateway.directory.http_answers import account_of, pointed, rows_of, token_in
+from gateway.directory.http_requests import basic, outgoing
+from gateway.directory.person import Known, Person, all_fields, as_text, fill, own_fields
+from gateway.errors import AccountAmbiguous, DirectoryUnavailable
+
+log = logging.getLogger("doorward.directory")
+
+_CREATION_SHARE: Final = 0.6
+_MOST_PAGES: Final = 5000
+
+
+class HttpDirectory:
+    """`config.timeout` bounds each method in total, with all its waits."""
+
+    def __init__(self, config: schema.HttpApi, means: Means) -> None:
+        self._config = config
+        self._requests = config.requests
+        self._answer = config.answer
+        headers = {name: value.get_secret_value() for name, value in config.headers.items()}
+        if config.username is not None and config.password is not None:
+            headers["Authorization"] = basic(config.username, config.password.get_secret_value())
+        self._headers = headers
+        secret = frozenset({"authorization", *(name.lower() for name in headers)})
+        habits = Habits(base_url=config.base_url, throttled=frozenset(config.statuses.throttled), secret=secret)
+        self._calls = ApiCalls(habits, means)
+
+    def can(self, ability: Ability) -> bool:
+        return {
+            "create": self._requests.create,
+            "update": self._requests.update,
+            "suspend": self._requests.suspend,
+            "sign_in_token": self._requests.sign_in_token,
+            "link": self._requests.find_linked,
+            "list": self._requests.list,
+        }[ability] is not None
+
+    async def find(self, email: str, person: Person | None = None) -> Account | None:
+        deadline = self._deadline()
+        known = _about(person, {"email": email, "email_local": email.rpartition("@")[0]})
+        for request in self._requests.find:
+            # SECURITY: a filter that the API does not know returns everybody; each row is compared with the address (A-59).
+            own = [row for row in await self._rows(request, known, deadline) if _has_address(self._answer, row, email)]
+            if len(own) > 1:
+                raise AccountAmbiguous(f"{len(own)} accounts have one address")
+            if own:
+                return account_of(self._answer, own[0], email)
+        return None
+
+    async def find_linked(self, link: str) -> Account | None:
+        request = self._requests.find_linked
+        if request is None:
+            raise unsupported("link")
+        issuer, _, subject = link.partition("|")
+        known = _about(None, {"link": link, "issuer": issuer, "subject": subject})
+        kept = fill(self._answer.link_value, known)
+        rows = await self._rows(request, known, self._deadline())
+        own = [account for row in rows if (account := account_of(self._answer, row)).link == kept]
+        if len(own) > 1:
+            raise AccountAmbiguous(f"{len(own)} accounts have one link")
+        return own[0] if own else None
+
+    async def fetch(self, account_id: str) -> Account | None:
+        answer = await self._call(self._requests.fetch, _about(None, {"id": account_id}), self._deadline())
+        if answer is None:
+            return None
+        account = account_of(self._answer, pointed(answer.json(), self._answer.record))
+        if account.id != account_id:
+            raise DirectoryUnavailable("incomplete", "the account that was asked for is not the one that came")
+        return account
+
+    async def create(self, person: Person) -> str:
+        request = self._requests.create
+        if request is None:
+            raise unsupported("create")
+        known = _about(person, _named(all_fields(self._config, person)))
+        answer = await self._call(request, known, self._deadline().share(_CREATION_SHARE), write=True)
+        if answer is None:
+            raise DirectoryUnavailable("rejected", "the creation was answered with not found")
+        try:
+            record = pointed(answer.json(), self._answer.record)
+            number = pointed(record, self._answer.id)
+        except DirectoryUnavailable as error:
+            raise CreationUncertain(error.reason, error.detail) from error
+        if not isinstance(number, str | int) or isinstance(number, bool) or number == "":
+            raise CreationUncertain("incomplete", "a creation that does not say the new id")
+        return str(number)
+
+    def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
+        found = []
+        for name, after in own_fields(self._config.fields, person).items():
+            pointer = self._answer.fields.get(name)
+            before = None if pointer is None else pointed(account.record, pointer)
+            if pointer is not None and (before is None or as_text(before) != as_text(after)):
+                found.append(Change(name=name, before=before, after=after))
+        return tuple(found)
+
+    async def update(self, account: Account, changes: Sequence[Change]) -> None:
+        """The request gets every field: those that changed, and the others as they are in the record."""
+        fields = {name: pointed(account.record, pointer) for name, pointer in self._answer.fields.items()}
+        fields |= {change.name: change.after for change in changes}
+        await self._write("update", account, _named(fields))
+
+    async def suspend(self, account: Account) -> None:
+        await self._write("suspend", account, {})
+
+    async def sign_in_token(self, account: Account) -> str:
+        request = self._requests.sign_in_token
+        if request is None:
+            raise unsupported("sign_in_token")
+        answer = await self._call(request, _about(None, _of_account(account)), self._deadline())
+        if answer is None:
+            raise DirectoryUnavailable("no_login", f"account {account.id} has no login", retry_after=None)
+        return token_in(answer.json(), self._answer.token)
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        request = self._requests.list
+        if request is None:
+            raise unsupported("list")
+        seen: set[str] = set()
+        for page in range(1, _MOST_PAGES + 1):
+            rows = await self._rows(request, _about(None, {"page": page}), self._deadline())
+            new = [account for row in rows if (account := account_of(self._answer, row)).id not in seen]
+            for account in new:
+                seen.add(account.id)
+                yield account
+            if not new:  # the end, or an API without pages that shows the same again
+                return
+        raise DirectoryUnavailable("incomplete", f"more than {_MOST_PAGES} pages of accounts")
+
+    async def ping(self) -> None:
+        """Looks up somebody who is not there."""
+        await self.find("nobody@doorward.invalid")
+
+    async def close(self) -> None:
+        """Nothing is held: the client session is the caller's."""
+
+    def _deadline(self) -> Deadline:
+        return self._calls.deadline(self._config.timeout.total_seconds())
+
+    async def _rows(self, request: schema.HttpRequest, known: Known, deadline: Deadline) -> list[Mapping[str, Any]]:
+        answer = await self._call(request, known, deadline)
+        return [] if answer is None else rows_of(self._answer, answer.json())
+
+    async def _write(self, ability: Ability, account: Account, values: Mapping[str, Any]) -> None:
+        request: schema.HttpRequest | None = getattr(self._requests, ability)
+        if request is None:
+            raise unsupported(ability)
+        known = _about(None, {**_of_account(account), **values})
+        if await self._call(request, known, self._deadline(), write=True) is None:
+            raise DirectoryUnavailable("rejected", f"account {account.id} is gone")
+
+    async def _call(
+        self, request: schema.HttpRequest, known: Known, deadline: Deadline, *, write: bool = False
+    ) -> Answer | None:
+        """A success; None for not found. Raises AlreadyThere, CreationUncertain, DirectoryUnavailable."""
+        statuses = self._config.statuses
+        sent = outgoing(request, known, self._headers, write=write)
+        try:
+            answer = await self._calls.call(sent, deadline)
+        except NotSent:
+            raise
+        except DirectoryUnavailable as error:
+            if not write or error.reason == "throttled":
+                raise
+            raise CreationUncertain(error.reason, error.detail) from error
+        if answer.status in statuses.success:
+            return answer
+        if answer.status in statuses.not_found:
+            return None
+        if write and answer.status in statuses.conflict:
+            raise AlreadyThere("rejected", f"HTTP {answer.status}: {answer.quote()}")
+        if write and answer.status >= 500:
+            raise CreationUncertain("unreachable", f"HTTP {answer.status}: {answer.quote()}")
+        raise refused(answer)
+
+
+def _about(person: Person | None, values: Mapping[str, Any]) -> Known:
+    """What placeholders may name: these values first, then the person's."""
+
+    def known(name: str) -> Any:
+        if name in values:
+            return values[name]
+        return None if person is None else person.known(name)
+
+    return known
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"fields.{name}": value for name, value in fields.items()}
+
+
+def _of_account(account: Account) -> dict[str, Any]:
+    return {"id": account.id, "user_id": account.user_id or account.id, "email": account.email}
+
+
+def _has_address(answer: schema.HttpAnswer, row: Mapping[str, Any], email: str) -> bool:
+    """The pointer leads to an address, or to a list of addresses."""
+    value = pointed(row, answer.email)
+    return any(same_email(one, email) for one in (value if isinstance(value, list) else [value]))
