@@ -5,6 +5,7 @@ in a primary that was replaced. A question that is under way is not asked again,
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from gateway.sessions.topology import Topology, one_primary, parse_cluster_slots
 
 _OTHERS_SECONDS: Final = 0.2  # how long the first answer waits for a newer one
 _AT_MOST: Final = 7
+_FORGET_SECONDS: Final = 30.0
 
 View = tuple[int, Topology]  # the epoch of the configuration, and what it says
 
@@ -29,10 +31,11 @@ class Sentinels:
         self._name = links.url.name
         self._hosts = links.url.hosts
         self._panel = Panel(links.asking)
+        self._newest = Newest()
 
     async def discover(self, known: Topology | None) -> Topology:
         """Raises RedisError when no sentinel knows."""
-        return newest(await self._panel.ask(self._view, self._hosts))
+        return self._newest.among(await self._panel.ask(self._view, self._hosts), known)
 
     async def aclose(self) -> None:
         await self._panel.aclose()
@@ -56,12 +59,13 @@ class ClusterNodes:
     def __init__(self, links: Links) -> None:
         self._seeds = links.url.hosts
         self._panel = Panel(links.asking)
+        self._newest = Newest()
 
     async def discover(self, known: Topology | None) -> Topology:
         """Raises RedisError when no node is in a working cluster."""
         primaries = known.primaries if known is not None else ()
         nodes = dict.fromkeys((*self._seeds[:_AT_MOST], *primaries[:_AT_MOST], *self._seeds))
-        return newest(await self._panel.ask(self._view, tuple(nodes)[: 2 * _AT_MOST]))
+        return self._newest.among(await self._panel.ask(self._view, tuple(nodes)[: 2 * _AT_MOST]), known)
 
     async def aclose(self) -> None:
         await self._panel.aclose()
@@ -85,16 +89,31 @@ def parse_cluster_info(text: bytes) -> tuple[str, int]:
     return facts["cluster_state"], int(facts.get("cluster_current_epoch", "0"))
 
 
-def newest(answers: Iterable[View | Exception]) -> Topology:
-    """The view of the highest epoch. Raises what those who were asked had to say when nobody has a view."""
-    answers = list(answers)
-    views = [answer for answer in answers if not isinstance(answer, Exception)]
-    if views:
-        return max(views, key=lambda view: view[0])[1]
-    for answer in answers:
-        if isinstance(answer, RedisError):
-            raise answer
-    raise RedisConnectionError("nobody says who is primary")
+class Newest:
+    """The newest view that was ever heard: a late sentinel, or a node that was cut off, does not bring an older one back.
+
+    An older one counts after `_FORGET_SECONDS` without a newer one: the set was made anew.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._epoch = -1
+        self._heard_at = float("-inf")
+
+    def among(self, answers: Iterable[View | Exception], known: Topology | None) -> Topology:
+        """The view of the highest epoch. Raises what those who were asked had to say when nobody has a view."""
+        answers, now = list(answers), self._clock()
+        views = [answer for answer in answers if not isinstance(answer, Exception)]
+        if not views:
+            for answer in answers:
+                if isinstance(answer, RedisError):
+                    raise answer
+            raise RedisConnectionError("nobody says who is primary")
+        epoch, topology = max(views, key=lambda view: view[0])
+        if epoch < self._epoch and known is not None and now < self._heard_at + _FORGET_SECONDS:
+            return known
+        self._epoch, self._heard_at = epoch, now
+        return topology
 
 
 class Panel:

@@ -2,7 +2,8 @@
 
 A `Fleet` takes the commands that a client of one server takes, as long as each names one key, sends each to the primary that
 holds it, and follows it when it moved. Pipelines are split by server: no order holds between different keys. What is written is
-answered only after the replicas that are in touch have it too (WAIT), so whoever of them is promoted knows of it.
+answered only after the replicas that are in touch have it too (WAIT), so whoever of them is promoted knows of it. A write that none
+of them confirms in time was taken by a primary that may be cut off: it goes to whoever is primary now, or fails.
 
 Not redis-py's own cluster client: that sends ASKING down another connection than the command it is meant for, and closes
 connections under those who read them.
@@ -38,6 +39,14 @@ _log = logging.getLogger("doorward.sessions")
 _PAUSES: Final = (0.0, 0.02, 0.1, 0.3)  # before each attempt at a command, in seconds
 _CONFIRM_MILLISECONDS: Final = 500
 _ANEW: Final = (MovedError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError, RedisConnectionError)
+
+
+class Unconfirmed(RedisConnectionError):
+    """A primary took a write, and no replica of those that were in touch has it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__("no replica confirmed the write")
+        self.endpoint = endpoint
 
 
 class Discovery(Protocol):
@@ -147,9 +156,10 @@ class Fleet(Redis):
             asked: dict[Endpoint, list[int]] = {}
             for place in left:
                 owner = topology.owner(slots[place])
+                unconfirmed = replies[place]
                 if owner is None:
                     replies[place] = ClusterDownError("nobody holds the slot of the key")
-                else:
+                elif not isinstance(unconfirmed, Unconfirmed) or unconfirmed.endpoint != owner:
                     asked.setdefault(owner, []).append(place)
             await asyncio.gather(*(self._exchange(owner, commands, places, replies) for owner, places in asked.items()))
             await self._follow(commands, left, replies)
@@ -203,15 +213,20 @@ class Fleet(Redis):
                 replies[place] = error
         if answers is None:
             return
-        if confirmed:
-            self._confirm(answers.pop(), replicas)
+        reached = answers.pop() if confirmed else 0
         for place, answer in zip(places, answers[1::2] if asking else answers, strict=True):
             replies[place] = answer
+        if confirmed and not self._confirmed(reached, replicas):
+            for place in places:
+                if writes(commands[place][0]) and not isinstance(replies[place], Exception):
+                    replies[place] = Unconfirmed(endpoint)
 
-    def _confirm(self, reply: Any, wanted: int) -> None:
-        if not isinstance(reply, int) or reply < wanted:
+    def _confirmed(self, reached: Any, wanted: int) -> bool:
+        count = reached if isinstance(reached, int) else 0
+        if count < wanted:
             self.unconfirmed += 1
-            _log.warning("a write reached %s of %d replicas in time: a failover just now could undo it", reply, wanted)
+            _log.warning("a write reached %d of %d replicas in time", count, wanted)
+        return count > 0
 
     def _node(self, endpoint: Endpoint) -> Redis:
         client = self._nodes.get(endpoint)

@@ -58,6 +58,10 @@ class RedisServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
     def start(self) -> "RedisServer":
         words = [self._binary, str(self.folder / "server.conf"), *(["--sentinel"] if self._sentinel else [])]
         with (self.folder / "log").open("ab") as log:
@@ -148,15 +152,16 @@ class ValkeyCluster:
         until(lambda: name in str(node.command("CLUSTER", "NODES")), "the node knows its primary")
 
     def wait_whole(self) -> None:
-        for node in self.nodes:
-            if node._process is not None:
-                until(lambda node=node: info(node, "CLUSTER INFO", "cluster_state") == "ok", "the cluster works")
+        for node in self.running:
+            until(lambda node=node: info(node, "CLUSTER INFO", "cluster_state") == "ok", "the cluster works")
+
+    @property
+    def running(self) -> list[RedisServer]:
+        return [node for node in self.nodes if node.running]
 
     def primary_of(self, slot: int) -> RedisServer:
         """Who holds a slot now, by the view of a node that runs."""
-        for node in self.nodes:
-            if node._process is None:
-                continue
+        for node in self.running:
             for first, last, primary, *_ in node.command("CLUSTER", "SLOTS"):
                 if first <= slot <= last:
                     return next(one for one in self.nodes if one.port == primary[1])
@@ -164,8 +169,8 @@ class ValkeyCluster:
 
     def replica_of(self, primary: RedisServer) -> RedisServer:
         name = primary.command("CLUSTER", "MYID")
-        for node in self.nodes:
-            if node is not primary and node._process is not None:
+        for node in self.running:
+            if node is not primary:
                 role = node.command("ROLE")
                 if role[0] == "slave" and role[2] == primary.port:
                     return node
@@ -182,9 +187,18 @@ class ValkeyCluster:
         while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
             source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
             between()
-        for node in [target, source, *self.nodes]:
-            if node._process is not None and node.command("ROLE")[0] == "master":
+        for node in [target, source, *self.running]:
+            if node.command("ROLE")[0] == "master":
                 node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def move_slot_whole(self, slot: int, target: RedisServer) -> None:
+        """As Valkey 9 does it by itself, all keys at once."""
+        source = self.primary_of(slot)
+        if source is not target:
+            source.command(
+                "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.command("CLUSTER", "MYID")
+            )
+            until(lambda: self.primary_of(slot) is target, "the slot has moved")
 
     def close(self) -> None:
         for node in self.nodes:
@@ -245,7 +259,7 @@ class SentinelSet:
     def fail_over(self) -> None:
         """Have the sentinels put another server in the primary's place."""
         before = self.primary
-        self.sentinels[0].command("SENTINEL", "FAILOVER", self.name)
+        until(lambda: self.sentinels[0].command("SENTINEL", "FAILOVER", self.name), "a failover begins")
         until(lambda: self.primary is not before and self.primary.command("ROLE")[0] == "master", "another is primary")
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from gateway.leases import LeaseBusy, Leases
 from gateway.sessions.client import connect
 from gateway.sessions.fleet import Fleet
 from gateway.sessions.links import NotPrimary
+from gateway.sessions.store import SessionStore
 from gateway.sessions.topology import slot_of
 from tests.fakes.clock import SettableClock
 from tests.fakes.redis_servers import SentinelSet, ValkeyCluster, replicas_of, until
@@ -282,6 +283,32 @@ async def test_a_name_that_the_sentinels_do_not_know_is_a_refusal(sentinels: Sen
     with pytest.raises(StoreUnavailable):
         await a_store(client, prefix).ping()
     await client.aclose()
+
+
+async def test_a_write_that_no_replica_has_is_not_answered_for(
+    sentinels: SentinelSet, watched: Fleet, prefix: str
+) -> None:
+    """C-43, C-44: a primary that was cut off takes a sign-out, and the failover forgets it; reading goes on."""
+    store = a_store(watched, prefix)
+    key = store.key_of(await store.issue(a_session()))
+    replicas = [server for server in sentinels.servers if server is not sentinels.primary]
+    for replica in replicas:
+        replica.pause()
+    with pytest.raises(StoreUnavailable, match="Unconfirmed"):
+        await store.revoke(key)
+    with pytest.raises(StoreUnavailable, match="Unconfirmed"):
+        await store.consume("attempt", timedelta(minutes=1))
+    for replica in replicas:
+        replica.go_on()
+    await asyncio.to_thread(until, lambda: replicas_of(sentinels.primary) == 2, "they follow again")
+    await eventually(lambda: _issued(store), within=20)
+
+
+async def _issued(store: SessionStore) -> bool:
+    try:
+        return bool(await store.issue(a_session()))
+    except StoreUnavailable:
+        return False
 
 
 async def test_after_a_failover_the_new_primary_is_used_and_no_session_is_lost(
