@@ -42,6 +42,7 @@ class WorkerCollector:
             "doorward_redis_duration_seconds", "Time of Redis calls", "command", "redis_durations", "redis_seconds"
         )
         yield self._events()
+        yield from self._break_glass()
         yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=self._alive)
 
     def _sum(self, name: str) -> float:
@@ -62,6 +63,17 @@ class WorkerCollector:
         ).items():
             family.add_metric([event, app], count)
         return family
+
+    def _break_glass(self) -> Iterator[Metric]:
+        apps = {opening["app"] for report in self._reports for opening in report["break_glass"]}
+        state = GaugeMetricFamily("doorward_break_glass_open", "Apps that are open by break-glass", labels=["app"])
+        uses = CounterMetricFamily("doorward_break_glass_requests", "Requests let in by break-glass", labels=["app"])
+        counts = _added(item for report in self._reports for item in report["break_glass_uses"].items())
+        for app in sorted(apps | counts.keys()):
+            state.add_metric([app], float(app in apps))
+        for app, count in counts.items():
+            uses.add_metric([app], count)
+        yield from (state, uses)
 
     def _upstreams(self) -> Metric:
         family = GaugeMetricFamily("doorward_upstream_connections", "Connections to upstreams", labels=["app", "state"])
@@ -97,7 +109,7 @@ def _added(items: Any) -> dict[Any, Any]:
 
 def only_counted(report: Report) -> Report:
     """A report without what is true only of a worker that serves."""
-    return {**report, "in_flight": 0, "sessions_cached": 0, "upstreams": [], "dependencies": {}}
+    return {**report, "in_flight": 0, "sessions_cached": 0, "upstreams": [], "dependencies": {}, "break_glass": []}
 
 
 def with_counts(sums: Report | None, report: Report) -> Report:
@@ -113,7 +125,7 @@ def with_counts(sums: Report | None, report: Report) -> Report:
             key: [a + b for a, b in zip_longest(sums[name].get(key, ()), report[name].get(key, ()), fillvalue=0)]
             for key in {**sums[name], **report[name]}
         }
-    for name in ("seconds", "redis_seconds"):
+    for name in ("seconds", "redis_seconds", "break_glass_uses"):
         added[name] = _added(item for source in (sums, report) for item in source[name].items())
     return added
 
@@ -132,10 +144,12 @@ def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False)
     ready = alive and not stopping and dependencies.get("redis", "ok") == "ok"
     degraded = not ready or len(reports) < wanted or any(state != "ok" for state in dependencies.values())
     status = "ready" if ready and not degraded else "degraded" if ready else "stopping" if stopping else "unavailable"
+    openings = {opening["id"]: opening for report in reports for opening in report["break_glass"]}
     return (200 if ready else 503), {
         "status": status,
         "workers": {"alive": len(reports), "wanted": wanted},
         "dependencies": dependencies,
+        "break_glass": list(openings.values()),
     }
 
 

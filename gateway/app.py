@@ -34,6 +34,7 @@ from gateway.message import is_navigation
 from gateway.oidc.calls import open_session
 from gateway.oidc.providers import Providers
 from gateway.proxy.access_log import AccessLog
+from gateway.proxy.break_glass import BreakGlass
 from gateway.proxy.caring import cares_of
 from gateway.proxy.door import Door, Parts
 from gateway.proxy.heads import ParsedRequest
@@ -48,6 +49,7 @@ from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
+from gateway.sessions.openings import Openings
 from gateway.sessions.places import Places
 from gateway.sessions.recheck import Recheck
 from gateway.sessions.store import SessionStore
@@ -104,26 +106,21 @@ class Worker:
         self.directory = open_directory(directory, self.directory_http, self.redis, prefix)
         self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
         self.refresher = self._refresher(recheck_of(config, self.provisioner))
+        sources = push_sources(self.redis, config.redis, self._redis_url)
         self.cache = SessionCache(
-            self.store,
-            push_sources(self.redis, config.redis, self._redis_url),
-            time.monotonic,
-            outage=config.redis.outage.total_seconds(),
-            expired=self._session_expired,
-            attendant=self.refresher,
-        )
+            self.store, sources, time.monotonic, outage=config.redis.outage.total_seconds(),
+            expired=self._session_expired, attendant=self.refresher,
+        )  # fmt: skip
         signer = AssertionSigner(ring.raw)
         gate = self.gate = Gate(app_routes(config), config)
+        self.glass = BreakGlass(
+            Openings(self.redis, ring, config.redis.key_prefix), gate.sites, config.trusted_proxies, sources, self.audit,
+            once=self.store.consume, clock=time.monotonic, now=utc_now,
+        )  # fmt: skip
         pages = Pages(config.pages)
         sign_in = SignInPages(
-            openid=config.openid,
-            provider=self.provider,
-            sites=gate.sites,
-            ring=ring,
-            pages=pages,
-            audit=self.audit,
-            now=utc_now,
-        )
+            openid=config.openid, provider=self.provider, sites=gate.sites, ring=ring, pages=pages, audit=self.audit, now=utc_now,
+        )  # fmt: skip
         self.brokers = self._brokers(ring)
         pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
         pages_of_ours.middlewares.append(self._told)
@@ -133,6 +130,7 @@ class Worker:
         self.door.cares.update(cares_of(config, self.door, self.brokers))
         self.server = Server(self.door)
         self.cache.start()
+        self.glass.start()
         if config.openid.enabled:
             self.providers.start()
         self.health = Health(self.store, self.providers, self.directory, enabled=config.openid.enabled)
@@ -179,6 +177,7 @@ class Worker:
         await self._runner.cleanup()
         await self.refresher.close()
         await self.cache.close()
+        await self.glass.close()
         await self.providers.close()
         if self.directory is not None:
             await self.directory.close()
@@ -195,6 +194,7 @@ class Worker:
         ]
         return {
             **numbers,
+            **self.glass.report(),
             "events": [[event, app, count] for (event, app), count in self.audit.counts.items()],
             "sessions_cached": self.cache.size,
             "upstreams": upstreams,
@@ -254,6 +254,7 @@ class Worker:
             signer=signer,
             audit=self.audit,
             access_log=self._access_log,
+            glass=self.glass,
             render=render,
             begin_sign_in=begin_sign_in,
             web_handler=self._web_handler,

@@ -24,6 +24,10 @@ SESSION_EXPIRED: Final = "session.expired"
 LOGOUT: Final = "logout"
 ROUTE_BLOCKED: Final = "route.blocked"
 ACCESS_DENIED: Final = "access.denied"
+BREAK_GLASS_OPENED: Final = "break_glass.opened"
+BREAK_GLASS_USED: Final = "break_glass.used"
+BREAK_GLASS_CLOSED: Final = "break_glass.closed"
+BREAK_GLASS_EXPIRED: Final = "break_glass.expired"
 TOKEN_REFRESHED: Final = "token.refreshed"  # noqa: S105 - an event's name
 TOKEN_REFRESH_FAILED: Final = "token.refresh_failed"  # noqa: S105 - an event's name
 TOKEN_REVOCATION_FAILED: Final = "token.revocation_failed"  # noqa: S105 - an event's name
@@ -38,6 +42,7 @@ EVENTS: Final = frozenset(
         SESSION_REVOKED, SESSION_EXPIRED, LOGOUT, ROUTE_BLOCKED, ACCESS_DENIED, TOKEN_REFRESHED, TOKEN_REFRESH_FAILED,
         TOKEN_REVOCATION_FAILED,
         HAND_OFF_SUCCEEDED, HAND_OFF_FAILED, HAND_OFF_ENDED,
+        BREAK_GLASS_OPENED, BREAK_GLASS_USED, BREAK_GLASS_CLOSED, BREAK_GLASS_EXPIRED,
     }
 )  # fmt: skip
 

@@ -7,16 +7,15 @@ waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetch
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config.schema import Config
+from gateway.decisions import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
 from gateway.errors import (
     BadRequest,
     Forbidden,
     LoginRequired,
     OwnLoginClosed,
-    Refusal,
     RouteBlocked,
     SignInDisabled,
     StepUpRequired,
@@ -25,62 +24,29 @@ from gateway.errors import (
 from gateway.identity import Identity
 from gateway.message import RequestHead, is_navigation, is_preflight
 from gateway.policy.bodies import Unreadable, has_body, read_query
+from gateway.policy.break_glass import Glass, rule_of
 from gateway.policy.forms import asked_by_body, kind_of
 from gateway.policy.methods import asked_methods
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
-from gateway.policy.rules import Ruling
-from gateway.policy.step_up import NOTHING, StepUp, is_fresh, start_query, step_up_of
+from gateway.policy.rules import APP_WIDE, Ruling
+from gateway.policy.step_up import is_fresh, start_query, step_up_of
 from gateway.sessions.cache import LiveSession
 from gateway.sessions.session import Session
 from gateway.sites import AppRoute, Site, Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """To the upstream, as `wire`; with the identity of `live`, or without one."""
-
-    wire: bytes
-    live: LiveSession | None
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """A browser navigation that must go to the provider first."""
-
-    return_to: str
-    rule: str
-    step_up: StepUp = NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    refusal: Refusal
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """A page of ours, under the canonical `wire`."""
-
-    path: str
-    wire: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class NeedSession:
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class NeedBody:
-    """A password door, or a rule by method, must read the body before anybody else does; `unread` is the answer where it cannot be had."""
-
-    unread: Refuse
-
-
-Decision = Forward | SignIn | Refuse | Own | NeedSession | NeedBody
+__all__ = [
+    "Decision",
+    "Forward",
+    "Gate",
+    "NeedBody",
+    "NeedSession",
+    "Own",
+    "Refuse",
+    "SignIn",
+    "account_of",
+    "is_by_glass",
+]
 
 
 class Gate:
@@ -117,6 +83,7 @@ class Gate:
         known: bool = False,
         unseen: bool = False,
         past_doors: bool = False,
+        glass: Glass | None = None,
     ) -> Decision:
         """One request's admission.
 
@@ -124,6 +91,7 @@ class Gate:
         store was asked, so a missing session really is missing. `body` is the whole body when it was asked for;
         `unseen` says that there may be one which nobody will ever give us (forward-auth).
         `past_doors`: a door is opened for this one request, whose link is the person's own; all else holds.
+        `glass`: the request comes from where break-glass is open.
         """
         raw_path, mark, query = head.target.partition(b"?")
         try:
@@ -135,12 +103,17 @@ class Gate:
         wire = verdict.path.encode() + mark + query
         if verdict.own:
             return Own(verdict.path, wire)
-        if site.enabled and site.doors.closed and (verdict.doors or head.authorization) and not past_doors:
+        if not site.enabled:
+            glass = None
+        shut = site.enabled and site.doors.closed and glass is None and not past_doors
+        if shut and (verdict.doors or head.authorization):
             decision = _door(site, verdict, head, wire, key, live, body, known)
             if decision is not None:
                 return decision
 
         def settle(ruling: Ruling) -> Decision:
+            if glass is not None:
+                return _by_break_glass(site, ruling, head, wire, key, live, now, known, glass)
             return _settled(site, verdict, head, ruling, wire, query, key, live, now, known)
 
         if verdict.form and (unseen or has_body(head, body)):
@@ -214,6 +187,35 @@ def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
     if not ruling.public and (ruling.requirements or ruling.max_age is not None or ruling.acr):
         return Refuse(SignInDisabled("openid.enabled is off"), ruling.rule)
     return Forward(wire, None, ruling.rule)
+
+
+def _by_break_glass(
+    site: Site,
+    ruling: Ruling,
+    head: RequestHead,
+    wire: bytes,
+    key: str | None,
+    live: LiveSession | None,
+    now: datetime,
+    known: bool,
+    glass: Glass,
+) -> Decision:
+    """Somebody in the range, while it is open: no door is shut, and nobody needs a session, but no identity is lent to anybody.
+
+    A rule that restricts by itself goes on doing so: it is narrower than the app's `require`, which the application's own login stands
+    in for, and the application may not know it.
+    """
+    if ruling.public:
+        return Forward(wire, None, ruling.rule)
+    if live is None and key is not None and not known:
+        return NeedSession(key)
+    refused = None if live is None else _unmet(site, head, ruling, wire, live.session, now)
+    if live is not None and refused is None:
+        return Forward(wire, live, ruling.rule)
+    # SECURITY: `/admin` asks for its group whatever is open: without a session, nobody there has it (C-20).
+    if any(each.rule != APP_WIDE for each in ruling.requirements) or ruling.max_age is not None or ruling.acr:
+        return refused or _strangers(site, head, ruling, wire)
+    return Forward(wire, None, rule_of(glass.opening))
 
 
 def _door(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.schema import App, Config
 from gateway.config.toggles import doors_closed
+from gateway.policy.break_glass import Glass
 from gateway.policy.methods import overrides_in_query
 from gateway.policy.passwords import DoorRule, PasswordDoors
 from gateway.policy.paths import Target, parse_target
@@ -80,6 +81,7 @@ class Site:
         self.preflight_passes = route.config.cors_preflight == "pass"
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
+        self.glass: Glass | None = None  # what is open by break-glass, while it is
         self._memo: dict[tuple[str, bytes], Verdict] = {}
         self._lines: dict[bytes, Verdict] = {}
         self.verdict_of_line = self._lines.get  # a request line without a query that was judged before

@@ -47,6 +47,7 @@ DOORS = {
         "gateway.sessions.links",
         "gateway.sessions.discovery",
         "gateway.sessions.fleet",
+        "gateway.sessions.openings",
         "gateway.leases",
         "gateway.directory.budget",
         "gateway.directory.account_links",

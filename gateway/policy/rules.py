@@ -18,6 +18,8 @@ from gateway.policy.methods import overrides_in_query
 from gateway.policy.paths import Target
 from gateway.policy.routes import RouteMatch, parse_match
 
+#: The name of the app's own `require`, where a rule has `rules[N]`.
+APP_WIDE: Final = "require"
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -25,7 +27,7 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 class Requirement:
     """What a person must have: one entry of every kind that is listed. None: not asked. An empty set: nobody has it."""
 
-    rule: str = "require"
+    rule: str = APP_WIDE
     groups: frozenset[str] | None = None
     emails: frozenset[str] | None = None
     email_domains: frozenset[str] | None = None
@@ -87,7 +89,7 @@ class RouteRules:
             ),
             *(_Opening(name=f"public[{place}]", route=parse_match(text)) for place, text in enumerate(app.public)),
         )
-        self._app_wide = _requirement("require", app.require)
+        self._app_wide = _requirement(APP_WIDE, app.require)
         routes = [route for rule in self._rules for route in rule.routes] + [
             opening.route for opening in self._openings
         ]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from gateway.gate import Decision, Forward, Gate, NeedBody, Refuse, SignIn
 from gateway.identity import AssertionSigner
 from gateway.message import RequestHead
 from gateway.proxy.access_log import AccessLog
+from gateway.proxy.break_glass import BreakGlass, Inside
 from gateway.proxy.counters import Counters
 from gateway.proxy.crowd import Crowd
 from gateway.proxy.fields import RequestFields
@@ -82,6 +84,7 @@ class Parts:
     signer: AssertionSigner
     audit: Audit
     access_log: AccessLog | None
+    glass: BreakGlass
     render: Callable[[Refusal, ParsedRequest | None, str, Site | None], Page]
     begin_sign_in: Callable[[AppRoute, ParsedRequest, SignIn, str], Page]
     web_handler: Callable[[], asyncio.Protocol]
@@ -109,7 +112,8 @@ class Door:
         self.draining = False
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
-        self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now)
+        self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now, parts.glass.saw_forwarding)
+        self.glass = parts.glass
         self.passes = parts.gate.passes
         self.own_head = self.heads.own
         self.cares: dict[str, Care] = {}  # of the apps that need one
@@ -125,6 +129,7 @@ class Door:
             connection.sweep(now)
         for pool in self.pools.values():
             pool.sweep()
+        self.glass.sweep()
         self.flush()
 
     def flush(self) -> None:
@@ -217,10 +222,14 @@ class Door:
         body: bytes | None,
         known: bool,
         past_doors: bool = False,
+        visit: Inside | None = None,
     ) -> Decision:
-        return self._parts.gate.admit(
-            site, request, key, live, now=self._parts.now(), body=body, known=known, past_doors=past_doors
-        )
+        """`visit`: whose request it is, where break-glass may let it in."""
+        admit, now = self._parts.gate.admit, self._parts.now()
+        if site.glass is None or visit is None or not isinstance(request, ParsedRequest):
+            return admit(site, request, key, live, now=now, body=body, known=known, past_doors=past_doors)
+        ask = partial(admit, site, request, key, live, now=now, body=body, known=known, past_doors=past_doors)
+        return self.glass.admit(ask, site, request, visit.connection, visit)
 
     def begin_sign_in(self, site: Site, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
         """Raises ProviderUnavailable."""
@@ -236,7 +245,8 @@ class Door:
         live = self.cache.peek(key, site.route.host) if key is not None else None
         if key is not None and live is None:
             live = await self.cache.load(key, site.route.host, site.route.name)
-        decision = self._parts.gate.admit(site, asked, key, live, now=self._parts.now(), known=True, unseen=True)
+        ask = partial(self._parts.gate.admit, site, asked, key, live, now=self._parts.now(), known=True, unseen=True)
+        decision = ask() if site.glass is None else self.glass.admit(ask, site, request, visit.connection, None)
         refused = decision.unread if isinstance(decision, NeedBody) else decision
         if isinstance(refused, Refuse):
             self._told_refusal(visit, refused, site, live)

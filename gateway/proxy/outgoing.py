@@ -58,16 +58,25 @@ class Visitor(Protocol):
 
 
 class HeadWriter:
-    """Writes request heads. `clock` is monotonic seconds, `now` aware wall time."""
+    """Writes request heads. `clock` is monotonic seconds, `now` aware wall time.
+
+    `saw_forwarding(peer)` hears of untrusted peers that forward.
+    """
 
     def __init__(
-        self, config: Config, signer: AssertionSigner, clock: Callable[[], float], now: Callable[[], datetime]
+        self,
+        config: Config,
+        signer: AssertionSigner,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        saw_forwarding: Callable[[str], None] = lambda peer: None,
     ) -> None:
         self._scheme = config.external_url_scheme
         self._networks: Sequence[Network] = config.trusted_proxies
         self._signer = signer
         self._clock = clock
         self._now = now
+        self._saw_forwarding = saw_forwarding
         self._blocks: dict[tuple[str, str], bytes] = {}
 
     def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Verdict, request_id: str) -> bytes:
@@ -154,5 +163,6 @@ class HeadWriter:
                 self._blocks.clear()
             if any(entry.kind is Kind.FORWARDED for entry in request.special):
                 _log.warning("%s sends X-Forwarded-* and is not in trusted_proxies: they are ignored", connection.peer)
+                self._saw_forwarding(connection.peer)
             block = self._blocks[key] = forwarding_block(connection.peer, self._scheme, site.host_bytes, site.port)
         return block

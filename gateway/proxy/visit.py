@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
-from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn
+from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
 from gateway.proxy.access_log import path_as_logged
 from gateway.proxy.collecting import Visiting, collect
 from gateway.proxy.door import Door
@@ -31,8 +31,8 @@ class Visit:
     """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
 
     __slots__ = (
-        "_attached", "_body", "_known", "_live", "_spare", "_task", "clean", "connection", "door", "exchange", "key", "method",
-        "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tunnelled",
+        "__weakref__", "_attached", "_body", "_known", "_live", "_spare", "_task", "clean", "connection", "door", "exchange", "key",
+        "method", "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, connection: Visiting, door: Door) -> None:
@@ -152,7 +152,7 @@ class Visit:
     def decide(self) -> None:
         """Ask the gate, and do what it says."""
         site, request = self.at_hand()
-        decision = self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known)
+        decision = self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known, visit=self)
         self.act(site, request, decision)
 
     def at_hand(self) -> tuple[Site, ParsedRequest]:
@@ -188,7 +188,7 @@ class Visit:
         if request.upgrade is not None:
             request.upgrade = honoured(request, site.upgrades, site.websocket_origins)
         care = door.cares.get(site.route.name)
-        if care is not None:
+        if care is not None and not is_by_glass(decision):  # with break-glass: the application as it is
             exchange = care.exchange(self, site, request, decision)
             if exchange is None:
                 return  # it is answered in another way, now or later

@@ -1,0 +1,63 @@
+"""What the gate decides about a request: a value with a reason, never None for "allowed".
+
+Pure. `rule` is the name of the rule that decided, for logs and events.
+"""
+
+from dataclasses import dataclass
+
+from gateway.errors import Refusal
+from gateway.policy.break_glass import RULE
+from gateway.policy.step_up import NOTHING, StepUp
+from gateway.sessions.live import LiveSession
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """To the upstream, as `wire`; with the identity of `live`, or without one."""
+
+    wire: bytes
+    live: LiveSession | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A browser navigation that must go to the provider first."""
+
+    return_to: str
+    rule: str
+    step_up: StepUp = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    refusal: Refusal
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A page of ours, under the canonical `wire`."""
+
+    path: str
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NeedSession:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedBody:
+    """A password door, or a rule by method, must read the body before anybody else does; `unread` is the answer where it cannot be had."""
+
+    unread: Refuse
+
+
+Decision = Forward | SignIn | Refuse | Own | NeedSession | NeedBody
+
+
+def is_by_glass(decision: Decision) -> bool:
+    """Whether break-glass alone let the request in."""
+    return type(decision) is Forward and decision.rule.startswith(RULE)

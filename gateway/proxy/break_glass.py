@@ -1,0 +1,201 @@
+"""Break-glass at the door: who comes in by it, and what is told of that.
+
+What is open stands at each site (`Site.glass`), so that a request where nothing is open pays one comparison. Whether somebody is in the range
+is asked of the address that the trusted chain gives (C-34), and never of a peer that forwards without being trusted.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from weakref import WeakSet
+
+from gateway import audit
+from gateway.audit import Audit
+from gateway.config.schema import Network
+from gateway.gate import Decision, is_by_glass
+from gateway.policy.break_glass import Glass, Opening, rule_of
+from gateway.proxy.headers import Kind, client_address, is_trusted, parse_address
+from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.outgoing import Peer
+from gateway.sessions.ears import Sources
+from gateway.sessions.glass_watch import CLOSED, EXPIRED, OPENED, GlassWatch, facts_of
+from gateway.sessions.openings import Openings
+from gateway.sites import Site
+
+_EVENTS: Final = {
+    OPENED: audit.BREAK_GLASS_OPENED,
+    CLOSED: audit.BREAK_GLASS_CLOSED,
+    EXPIRED: audit.BREAK_GLASS_EXPIRED,
+}
+_TELL_EVERY: Final = 60.0
+_MOST_CLIENTS: Final = 1000
+_OTHERS: Final = "others"
+_FORWARDS: Final = (Kind.FORWARDED, Kind.VOUCHED)
+
+
+class Leaving(Peer, Protocol):
+    def session_ended(self) -> None: ...
+
+
+class Inside(Protocol):
+    """A request at hand, as somebody sees it who may have to end it."""
+
+    rule: str
+    tunnelled: bool
+
+    @property
+    def exchange(self) -> object | None: ...
+
+    @property
+    def connection(self) -> Leaving: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Somebody in the range, while it is open."""
+
+    glass: Glass
+    client: str
+
+
+class _Uses:
+    """How often one client came in by one opening, and what of that was told when."""
+
+    __slots__ = ("last", "opening", "untold")
+
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self.untold = 0
+        self.last = float("-inf")
+
+
+class BreakGlass:
+    """One worker's. `clock` is monotonic; `once` as in GlassWatch."""
+
+    def __init__(
+        self,
+        openings: Openings,
+        sites: Mapping[str, Site],
+        trusted_proxies: tuple[Network, ...],
+        sources: Sources,
+        audit: Audit,
+        *,
+        once: Callable[[str, timedelta], Awaitable[bool]],
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        tick: float = 1.0,
+    ) -> None:
+        self.uses: Counter[str] = Counter()
+        self._sites = sites
+        self._trusted = trusted_proxies
+        self._audit = audit
+        self._clock = clock
+        self._clients: dict[tuple[str, str], _Uses] = {}
+        self._inside: dict[str, WeakSet[Inside]] = {}
+        self._watch = GlassWatch(
+            openings, sorted({site.route.name for site in sites.values()}), sources,
+            show=self._show, told=self._told, over=self._over, once=once, clock=clock, now=now, tick=tick,
+        )  # fmt: skip
+        self.saw_forwarding = self._watch.saw_forwarding
+        self.start = self._watch.start
+
+    async def close(self) -> None:
+        await self._watch.close()
+        self._tell_uses(everything=True)
+
+    def report(self) -> dict[str, Any]:
+        """What is open and how often it was used, JSON-able."""
+        return {"break_glass": facts_of(self._watch.open_now), "break_glass_uses": dict(self.uses)}
+
+    # --- a request's side: asked only where something is open ---------------------------------------------------------
+
+    def admit(
+        self,
+        ask: Callable[..., Decision],
+        site: Site,
+        request: ParsedRequest,
+        connection: Peer,
+        visit: Inside | None,
+    ) -> Decision:
+        """What the gate says (`ask`), with what is open; `visit` is what may have to end when it is closed."""
+        entrant = self.entrant(site, request, connection)
+        decision = ask(glass=None if entrant is None else entrant.glass)
+        if entrant is not None and is_by_glass(decision):
+            self._used(entrant, visit)
+        return decision
+
+    def entrant(self, site: Site, request: ParsedRequest, connection: Peer) -> Entrant | None:
+        """Whether the request comes from the open range."""
+        glass = site.glass
+        if glass is None or not self._watch.is_open(glass):
+            return None
+        client = self._client(request, connection)
+        address = parse_address(client) if client is not None else None
+        if client is None or address is None or not glass.opening.holds(address):
+            return None
+        return Entrant(glass, str(address))
+
+    def _client(self, request: ParsedRequest, connection: Peer) -> str | None:
+        """The client's address; None where it cannot be known."""
+        if connection.trusted:
+            chain = [entry.value for entry in request.special if entry.name.lower() == b"x-forwarded-for"]
+            client = client_address(connection.peer, chain, self._trusted)
+            # SECURITY: a proxy that named nobody is not somebody in the range (C-34).
+            return None if is_trusted(client, self._trusted) else client
+        # SECURITY: what an untrusted peer forwards comes from anybody, whatever it says of them (C-34).
+        if any(entry.kind in _FORWARDS for entry in request.special) or request.values(b"via"):
+            self.saw_forwarding(connection.peer)
+            return None
+        return connection.peer
+
+    def _used(self, entrant: Entrant, visit: Inside | None) -> None:
+        """Somebody was let in by it, and goes when it is closed. Counted; told once a minute for each client."""
+        opening = entrant.glass.opening
+        if visit is not None:
+            self._inside.setdefault(opening.id, WeakSet()).add(visit)
+        self.uses[opening.app] += 1
+        client = entrant.client if len(self._clients) < _MOST_CLIENTS else _OTHERS
+        uses = self._clients.get((opening.id, entrant.client)) or self._clients.setdefault(
+            (opening.id, client), _Uses(opening)
+        )
+        uses.untold += 1
+        if self._clock() - uses.last >= _TELL_EVERY:
+            self._tell(client, uses)
+
+    def sweep(self) -> None:
+        """Called now and then."""
+        if self._clients:
+            self._tell_uses()
+
+    def _tell_uses(self, *, everything: bool = False) -> None:
+        open_now = {opening.id for opening in self._watch.open_now}
+        for (opening_id, client), uses in list(self._clients.items()):
+            over = opening_id not in open_now
+            if uses.untold and (everything or over or self._clock() - uses.last >= _TELL_EVERY):
+                self._tell(client, uses)
+            if over:
+                del self._clients[opening_id, client]
+
+    def _tell(self, client: str, uses: _Uses) -> None:
+        count, uses.untold, uses.last = uses.untold, 0, self._clock()
+        opening = uses.opening
+        self._audit.event(audit.BREAK_GLASS_USED, app=opening.app, id=opening.id, client=client, count=count)
+
+    # --- what changes -------------------------------------------------------------------------------------------------
+
+    def _show(self, app: str, glass: Glass | None) -> None:
+        for site in self._sites.values():
+            if site.route.name == app:
+                site.glass = glass
+
+    def _over(self, opening: Opening) -> None:
+        """Whoever is still inside goes: a WebSocket, a download, an event stream."""
+        for visit in list(self._inside.pop(opening.id, ())):
+            # A connection may serve another request by now, which came in by itself.
+            if (visit.exchange is not None or visit.tunnelled) and visit.rule == rule_of(opening):
+                visit.connection.session_ended()
+
+    def _told(self, what: str, opening: Opening) -> None:
+        self._audit.event(_EVENTS[what], app=opening.app, **opening.facts())

@@ -1,0 +1,94 @@
+"""Break-glass openings in Redis: one sealed record an app, gone by itself; and the peers that were seen to forward.
+
+Whoever can write to Redis but has no key of the ring opens nothing: a record that does not open, or was sealed for another app, is no opening.
+Keys under the prefix: `glass:<app>`, its TTL what is left; `forwarders`, addresses scored by when they were last seen.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from gateway.policy.break_glass import Opening, decode, encode, left_of
+from gateway.sessions.client import Operations
+from gateway.sessions.keyring import KeyRing
+
+_LARGEST: Final = 16 * 1024
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_MOST_FORWARDERS: Final = 1000
+_REMEMBERED: Final = timedelta(days=30)
+
+
+class Openings:
+    """What a command writes and every worker reads."""
+
+    def __init__(self, redis: Redis, ring: KeyRing, prefix: str) -> None:
+        self.prefix: Final = f"{prefix}glass:"
+        self._forwarders: Final = f"{prefix}forwarders"
+        self._redis = redis
+        self._ring = ring.purpose("break-glass")
+        self._operations = Operations()
+
+    async def write(self, opening: Opening, now: datetime) -> None:
+        """Open it, in place of what may be open for this app. Raises StoreUnavailable."""
+        sealed = self._ring.seal(encode(opening), self._context(opening.app))
+        left = max(opening.ends_at - now, _MILLISECOND)
+        await self._operations.run(self._redis.set(self._name(opening.app), sealed, px=left))
+
+    async def read(self, app: str, now: datetime) -> tuple[Opening, timedelta] | None:
+        """What is open for an app, and for how much longer. Raises StoreUnavailable."""
+        return await self._operations.run(self._read(app, now))
+
+    async def _read(self, app: str, now: datetime) -> tuple[Opening, timedelta] | None:
+        name = self._name(app)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.getrange(name, 0, _LARGEST)  # bounded: a foreign value may be of any size
+        pipe.pttl(name)
+        sealed, left = await pipe.execute(raise_on_error=False)
+        if isinstance(sealed, ResponseError) and str(sealed).startswith("WRONGTYPE"):
+            return None  # somebody put something else there
+        for reply in (sealed, left):
+            if isinstance(reply, Exception):
+                raise reply
+        opening = self._opened(app, sealed)
+        if opening is None:
+            return None
+        # SECURITY: `left` is negative without a TTL: a record that Redis would keep for ever is not ours (C-46).
+        remaining = left_of(opening, left * _MILLISECOND, now)
+        return (opening, remaining) if remaining > timedelta(0) else None
+
+    async def close(self, app: str) -> bool:
+        """Whether there was something to close. Raises StoreUnavailable."""
+        return bool(await self._operations.run(self._redis.delete(self._name(app))))
+
+    async def saw_forwarding(self, peers: Iterable[str], now: datetime) -> None:
+        """Remember peers that forward without being trusted, the newest thousand, for a month. Raises StoreUnavailable."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zadd(self._forwarders, dict.fromkeys(peers, now.timestamp()))
+        pipe.zremrangebyrank(self._forwarders, 0, -_MOST_FORWARDERS - 1)
+        pipe.pexpire(self._forwarders, _REMEMBERED)
+        await self._operations.run(pipe.execute())
+
+    async def forwarders(self, now: datetime) -> list[str]:
+        """Those peers. Raises StoreUnavailable."""
+        since = (now - _REMEMBERED).timestamp()
+        found: Any = await self._operations.run(self._redis.zrangebyscore(self._forwarders, since, "+inf"))
+        return [member.decode("ascii", "replace") for member in found]
+
+    def _opened(self, app: str, sealed: object) -> Opening | None:
+        if not isinstance(sealed, bytes) or not sealed:
+            return None
+        try:
+            opening = decode(self._ring.open(sealed, self._context(app)))
+        except ValueError:
+            return None
+        return opening if opening.app == app else None
+
+    def _name(self, app: str) -> str:
+        return self.prefix + app
+
+    def _context(self, app: str) -> tuple[str, ...]:
+        # SECURITY: what was sealed for one app, or for another gateway's prefix, opens no door here (C-08).
+        return ("break-glass", self._name(app))
