@@ -3,19 +3,28 @@
 D-01. The first bytes of some inputs choose where the rest is cut. `SEEDS` begins each target's corpus.
 """
 
+import contextlib
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from email.parser import BytesParser
+from email.policy import compat32
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from gateway.app import app_routes
 from gateway.config.loader import ConfigInvalid, Problem, build, resolve
+from gateway.config.values import METHODS
 from gateway.errors import BadRequest, Refusal, UpstreamFault
 from gateway.gate import Forward, Gate
 from gateway.identity import AssertionSigner, normalise_name
+from gateway.message import RequestHead
+from gateway.policy.bodies import Unreadable
+from gateway.policy.forms import asked_by_body
 from gateway.policy.paths import parse_target
 from gateway.proxy.fields import RequestFields
 from gateway.proxy.forward_auth import original_request
@@ -241,6 +250,47 @@ def cookies(data: bytes) -> None:
             assert crumbs.count(f"{cookie.name}={split.token}".encode()) == 1
 
 
+def forms(data: bytes) -> None:
+    """Whatever method a reader of forms, of parts or of JSON finds in a body, the gateway finds it too, or does not believe the body."""
+    kinds: tuple[tuple[bytes, Callable[[bytes], Iterator[str]]], ...] = (
+        (b"application/x-www-form-urlencoded", _methods_of_form),
+        (b"multipart/form-data; boundary=b", _methods_of_parts),
+        (b"application/json", _methods_of_json),
+    )
+    content_type, read = kinds[data[0] % 3] if data else kinds[0]
+    body = data[1:]
+    head = RequestHead("POST", b"/", b"a", [(b"Content-Type", content_type)])
+    try:
+        asked = asked_by_body(head, body)
+    except Unreadable:
+        return
+    assert {method.upper() for method in read(body)} & METHODS <= asked, body
+
+
+def _methods_of_form(body: bytes) -> Iterator[str]:
+    for separator in "&;":
+        for name, value in parse_qsl(body.decode("latin-1"), separator=separator):
+            if name.lower() == "_method":
+                yield value
+
+
+def _methods_of_parts(body: bytes) -> Iterator[str]:
+    message = BytesParser(policy=compat32).parsebytes(b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + body)
+    for part in message.walk():
+        with contextlib.suppress(Exception):  # what the reader cannot read it does not find
+            if str(part.get_param("name", header="content-disposition")).lower() == "_method":
+                yield str(part.get_payload()).strip()
+
+
+def _methods_of_json(body: bytes) -> Iterator[str]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(value, dict) and isinstance(value.get("_method"), str):
+        yield value["_method"]
+
+
 def return_to(data: bytes) -> None:
     """Where a person is sent is a path of one of our origins, and sending them there again changes nothing."""
     own, other = "https://portal.example.com", "https://dash.example.com:8443"
@@ -299,6 +349,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "heads": heads,
     "hosts": hosts,
     "cookies": cookies,
+    "forms": forms,
     "return_to": return_to,
     "forwarded": forwarded,
     "sessions": sessions,
@@ -329,6 +380,11 @@ SEEDS: dict[str, list[bytes]] = {
         b"a=1; __Host-doorward_session=" + _TOKEN + b"; b=\"2\"",
         b"doorward_session=" + _TOKEN + b"\na=1;doorward_login_1_x=y",
         b"=doorward_session=" + _TOKEN + b"; Doorward_session=x",
+    ],
+    "forms": [
+        b"\x00a=1&_method=DELETE", b"\x00%5Fmethod=p%55t;b=2", b'\x02{"_method": "DELETE", "a": {"b": []}}', b'\x02{"\\u005fmethod": "PUT"}',
+        b'\x01--b\r\nContent-Disposition: form-data; name="_method"\r\n\r\nDELETE\r\n--b--\r\n',
+        b'\x01--b\r\nContent-Disposition: form-data;\r\n name*=utf-8\'\'_method; filename="x"\r\n\r\nPUT\r\n--b--\r\n',
     ],
     "return_to": [b"/a?b=c#d", b"https://dash.example.com:8443/x", b"https://portal.example.com@evil/", b"//evil", b"/\\evil", b"/%2e%2e/a b"],
     "forwarded": [b"\x7f1.2.3.4, 10.0.0.2\n::ffff:9.9.9.9", b"\x00\"[::1]\"", b"\x7funknown, , 10.0.0.1"],
