@@ -227,7 +227,8 @@ def _judge_connection(
 
 def judge_partial(data: bytes, end: int, limit: int) -> None:
     """What can be said of a head before all of it is there; `end` is where it ends, or negative. Raises a Refusal."""
-    if end > 0 or len(data) > limit:
+    # The beginning of the empty line that ends a head is no part of it: the limit is the same byte by byte (B-50).
+    if end > 0 or len(data) > limit + 3:
         line_end = data.find(b"\r\n")
         raise TargetTooLong("request line") if line_end < 0 or line_end > limit else HeadTooLarge("head")
     # SECURITY: a bare LF ends a line for some servers and not for others; there is no need to wait for more (B-13).

@@ -1,5 +1,8 @@
 """Host fields, request targets and methods that name something else than what is judged."""
 
+import asyncio
+import contextlib
+
 import pytest
 
 from tests.fakes.house import House
@@ -132,3 +135,27 @@ async def test_limits_answer_414_and_431_at_once_and_dribbled(open_house: OpenHo
         await wire.send(data[start : start + 700])
     assert (await wire.response()).status == 431
     await wire.close()
+
+
+@pytest.mark.parametrize("dribbled", [False, True])
+async def test_the_limit_of_a_head_is_exact_however_it_arrives(open_house: OpenHouse, dribbled: bool) -> None:
+    """B-50: cookies in many fields, at the limit and one byte over it, at once and byte by byte."""
+    house = await open_house(limits={"head": "4KiB"})
+    start = f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n"
+    for over, status in ((0, 200), (1, 431)):
+        head = start
+        while len(head) < 3800:
+            head += f"Cookie: crumb{len(head)}={'x' * 180}\r\n"
+        # The limit counts the head up to the empty line.
+        head += f"Cookie: last={'y' * (4096 + over - len(head) - len('Cookie: last='))}"
+        assert len(head) == 4096 + over
+        data = f"{head}\r\n\r\n".encode()
+        wire = await Wire.open(house.port)
+        for place in range(0, len(data), 1 if dribbled else len(data)):
+            with contextlib.suppress(ConnectionError):
+                wire.writer.write(data[place : place + 1] if dribbled else data)
+            await asyncio.sleep(0)
+        assert (await wire.response()).status == status
+        await wire.close()
+    (request,) = house.upstream.requests
+    assert request.values("cookie")[0].count(b"crumb") == head.count("crumb")

@@ -102,6 +102,10 @@ async def test_a_handshake_that_is_none_never_becomes_101(house: House) -> None:
     for data, status in cases.items():
         assert (await house.raw(data)).status == status
     assert house.upstream.requests == []
+    house.upstream.answer = answer_ok
+    # Without the option it is an ordinary request that mentions a protocol: that field ends here.
+    assert (await house.raw(sound.replace(b"Connection: Upgrade\r\n", b""))).status == 200
+    assert house.upstream.requests[0].values("upgrade") == []
 
 
 async def test_another_protocol_is_switched_to_only_where_the_app_names_it(open_house: OpenHouse) -> None:
