@@ -14,11 +14,10 @@ from gateway.identity import Identity, render_identity_headers
 from gateway.message import RequestHead
 from gateway.policy.paths import parse_target
 from gateway.proxy.heads import parse_host
+from gateway.reasons import Step, reasons
 from gateway.sessions.live import LiveSession
 from gateway.sessions.session import Session
 from gateway.sites import Site
-
-Step = tuple[str, str]
 
 _TELLS_WHO_ASKS: Final = (b"accept", b"x-requested-with", b"access-control-request-method")
 
@@ -48,12 +47,11 @@ def explain(
     live = _live(site, email, groups, acr, signed_in_ago) if email is not None else None
     steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
     steps += [("sent", target.decode()), *_forms(target)]
-    steps.append(("password doors", "closed" if site.doors.closed else "open"))
     if config.openid.enabled:
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
-    decision = gate.admit(
-        site, head, None, live, now=datetime.now(UTC), body=body.encode() if body is not None else None, known=True
-    )
+    content = body.encode() if body is not None else None
+    steps += reasons(gate, site, config.openid, head, live, content)
+    decision = gate.admit(site, head, None, live, now=datetime.now(UTC), body=content, known=True)
     return steps + _told(site, decision)
 
 

@@ -118,6 +118,14 @@ class RouteRules:
             return Ruling(rule="default", public=False)
         return Ruling(rule=self._app_wide.rule, public=False, requirements=(self._app_wide,))
 
+    def named(self, method: str, target: Target) -> tuple[list[str], list[str]]:
+        """The names of the rules that restrict a method and target, and of the entries that would open it; for explanations."""
+        methods = frozenset((method,)) | overrides_in_query(target.query)
+        restricting = [
+            rule.name for rule in self._rules if any(route.may_hold(methods, target) for route in rule.routes)
+        ]
+        return restricting, [one.name for one in self._openings if one.route.holds_exactly(methods, target)]
+
     def _restricted(self, matched: Sequence[_CompiledRule]) -> Ruling:
         requirements = (self._app_wide, *(rule.requirement for rule in matched))
         acr, contradiction = _common([rule.acr for rule in matched if rule.acr])

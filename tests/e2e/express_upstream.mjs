@@ -4,6 +4,10 @@
 import express from 'express';
 
 const app = express();
+app.use((request, response, next) => {
+  response.set('X-Seen', Buffer.from(request.path).toString('hex'));
+  next();
+});
 const reached = (name) => (_request, response) => response.type('text').send(`reached ${name}`);
 
 app.all('/login', reached('login'));

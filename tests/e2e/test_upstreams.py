@@ -1,24 +1,41 @@
-"""Closed doors and restricted paths stay closed in every spelling, with nginx, Apache httpd and Express behind the door.
+"""Closed doors and restricted paths stay closed in every spelling, with nginx, Apache httpd, Express, gunicorn and uvicorn behind the door.
 
-Whether a spelling got through is said by the upstream itself: it answers with the route that the request reached by its own reading.
+Whether a spelling got through is said by the upstream itself: it answers with the route that the request reached by its own reading, and with
+the path that it saw. What it saw, the rules must have allowed, whatever was sent.
 """
 
+import asyncio
 import base64
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from gateway.config.schema import App
+from gateway.policy.passwords import PasswordDoors, load_pack
+from gateway.policy.paths import parse_target
+from gateway.policy.rules import RouteRules
+from gateway.probe.firing import Probe, plan
 from gateway.probe.spellings import Spelling, spellings
+from gateway.probe.wire import place_of
 from tests.e2e.http_client import Answer, ask
 from tests.e2e.processes import free_port
 from tests.e2e.stack import CertifiedProvider, start_gateway
 from tests.e2e.upstreams import STARTERS, Upstream
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+APP = {
+    "surface": "portal",
+    "unauthenticated": "pass",
+    "password_routes": "nexudus",
+    "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
+}
+_JUDGED = App.model_validate({**APP, "hosts": ["x.localhost"], "upstream": "http://127.0.0.1:1"})
+DOORS, RULES = PasswordDoors(_JUDGED, closed=True), RouteRules(_JUDGED)
 PASSWORD = b"grant_type=password&username=a%40b.example&password=x"
 
 
@@ -44,14 +61,7 @@ def port(
     """The gateway's port; each upstream is an app under `KIND.localhost`, where nobody has to sign in except for /admin."""
     port = free_port()
     apps = {
-        kind: {
-            "surface": "portal",
-            "hosts": [f"{kind}.localhost:{port}"],
-            "upstream": f"http://127.0.0.1:{upstream.port}",
-            "unauthenticated": "pass",
-            "password_routes": "nexudus",
-            "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
-        }
+        kind: {**APP, "hosts": [f"{kind}.localhost:{port}"], "upstream": f"http://127.0.0.1:{upstream.port}"}
         for kind, upstream in upstreams.items()
     }
     program = start_gateway(settings(port, provider, apps), tmp_path_factory.mktemp("upstreams"))
@@ -100,12 +110,33 @@ def test_no_spelling_reaches_what_is_closed(
     through = []
     for spelling in tried:
         answer = send(port, f"{kind}.localhost:{port}", spelling, method, body)
-        if "reached" in answer.body:
+        if "reached" in answer.body or not allowed(answer, spelling.method or method):
             through.append((spelling.how, spelling.target, answer.status, answer.body))
     assert not through
     # Without the gateway several of the same spellings do arrive, so that this test means something.
     direct = [send(upstreams[kind].port, "localhost", spelling, method, body) for spelling in tried[:200]]
     assert sum("reached" in answer.body for answer in direct) >= 3
+
+
+def allowed(answer: Answer, method: str) -> bool:
+    """The oracle: what an upstream saw, judged as if it had been sent so."""
+    if "x-seen" in answer.headers:
+        seen = bytes.fromhex(answer.headers["x-seen"])
+    elif "x-seen-path" in answer.headers:
+        seen = answer.headers["x-seen-path"].encode("latin-1")
+    else:
+        return True  # nothing was forwarded, or nobody says what was
+    target = parse_target(quote(seen, safe="/").encode())
+    return not DOORS.watch(method, target) and not RULES.decide(method, target).requirements
+
+
+@pytest.mark.parametrize("kind", STARTERS)
+def test_the_probe_gets_nothing_through(kind: str, port: int) -> None:
+    """C-10 to C-13, B-31, B-35: a part of everything that `doorward probe` has; each server reads it in its own way."""
+    rules = [(f"nexudus: {rule.match}", rule) for rule in load_pack("nexudus")]
+    place = place_of(f"http://{kind}.localhost:{port}")
+    outcome = asyncio.run(Probe(5000).fire([(place, plan(rules, every=40))]))
+    assert (outcome.holes, outcome.unanswered) == ([], [])
 
 
 @pytest.mark.parametrize("kind", STARTERS)

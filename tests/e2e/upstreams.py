@@ -1,9 +1,11 @@
-"""nginx, Apache httpd and Express as upstreams that say which of their routes a request reached.
+"""nginx, Apache httpd, Express, gunicorn and uvicorn as upstreams that say which of their routes a request reached.
 
-Each routes by its own reading of the path, as leniently as it is commonly configured: letter case is ignored.
+Each routes by its own reading of the path, as leniently as it is commonly configured: letter case is ignored. All but Apache say the path
+that they saw too, in hexadecimal digits or as it is.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ http {{
   default_type text/plain;
   server {{
     listen 127.0.0.1:{port};
+    add_header X-Seen-Path "$uri";
     location ~* ^/login(/password)?/?$ {{ return 200 "reached login"; }}
     location ~* ^/api/token/?$ {{ return 200 "reached token"; }}
     location ~* ^/admin(/|$) {{ return 200 "reached admin"; }}
@@ -89,14 +92,38 @@ def start_express(folder: Path) -> Upstream:
     return _start("express", port, ["node", HERE / "express_upstream.mjs", str(port)], folder)
 
 
+def start_gunicorn(folder: Path) -> Upstream:
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "4",
+    ]
+    return _start("gunicorn", port, [*command, "tests.e2e.lenient_apps:wsgi"], folder)
+
+
+def start_uvicorn(folder: Path) -> Upstream:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "error"]
+    return _start("uvicorn", port, [*command, "tests.e2e.lenient_apps:asgi"], folder)
+
+
 STARTERS: dict[str, Callable[[Path], Upstream]] = {
     "nginx": start_nginx,
     "apache": start_apache,
     "express": start_express,
+    "gunicorn": start_gunicorn,
+    "uvicorn": start_uvicorn,
 }
 
 
-def _start(name: str, port: int, command: list[str | Path], folder: Path) -> Upstream:
+def _start(name: str, port: int, command: Sequence[str | Path], folder: Path) -> Upstream:
     running = Program(command, folder / f"{name}.log")
     running.wait_until(lambda: listens(port))
     return Upstream(name, port, running)

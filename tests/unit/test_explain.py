@@ -96,3 +96,63 @@ def test_a_program_is_not_explained_as_a_browser(header: str) -> None:
 def test_a_host_of_no_app_is_named_with_those_that_are() -> None:
     with pytest.raises(ValueError, match=r"421.*portal\.example\.com"):
         explain(CONFIG, "GET", "https://nope.example/", email=None, groups=())
+
+
+def test_every_step_says_what_it_asked_and_what_it_found() -> None:
+    """The order is the gate's: own paths, doors, break-glass, rules, public, require, step-up."""
+    config = config_with(
+        {
+            "openid.prevent_password_login": True,
+            "apps.portal.public": ["GET /assets/**", "GET /admin/logo.png"],
+            "apps.portal.require": {"email_domains": ["example.com"]},
+            "apps.portal.rules": [
+                {"match": ["* /admin/**"], "require": {"groups": ["staff"]}, "max_age": "5m"},
+                {"match": ["* /admin/money/**"], "acr": ["mfa"]},
+            ],
+            "apps.portal.password_routes": ["nexudus"],
+        }
+    )
+
+    def steps(method: str, path: str, **given: Any) -> dict[str, str]:
+        given = {"email": None, "groups": (), **given}
+        return dict(explain(config, method, "https://portal.example.com" + path, **given))
+
+    money = steps("GET", "/admin/money/x", email="ana@example.com", groups=("staff",))
+    assert [name for name in money if name[0].isdigit()] == [
+        "1 own paths", "2 password doors", "3 break-glass", "4 rules", "5 public", "6 require", "7 step-up",
+    ]  # fmt: skip
+    assert money["1 own paths"] == "not one of ours"
+    assert money["2 password doors"] == "closed by prevent_password_login; no rule is about this path and method"
+    assert money["3 break-glass"] == "makes no difference here"
+    assert money["4 rules"] == "rules[0], rules[1]"
+    assert money["5 public"] == "not asked: a rule restricts this"
+    assert money["6 require"] == "require: email_domains example.com: met, rules[0]: groups staff: met"
+    assert money["7 step-up"] == "a sign-in within the last 300 s, acr mfa: not met"
+    guest = steps("GET", "/ADMIN;x/users", email="guest@example.com")
+    assert guest["6 require"].endswith("rules[0]: groups staff: not met")
+    logo = steps("GET", "/assets/x.css")
+    assert (logo["5 public"], logo["6 require"]) == ("public[0]", "not asked: it is public")
+    page = steps("GET", "/members")
+    assert page["3 break-glass"].startswith("while it is open, its range gets here without a session")
+    assert page["6 require"] == "require: email_domains example.com: nobody is signed in"
+    login = steps("POST", "/en/login", body="Email=a&Password=b")
+    assert login["2 password doors"] == (
+        "closed by prevent_password_login; watched by nexudus: * /login, nexudus: GET /login: shut by nexudus: * /login (password, answer refuse): "
+        "The sign-in form sends a password"
+    )
+    assert steps("POST", "/api/token")["2 password doors"].endswith("(the request has no body)")
+    refresh = steps(
+        "POST",
+        "/api/token",
+        body="grant_type=refresh_token",
+        headers=("Content-Type: application/x-www-form-urlencoded",),
+    )
+    assert refresh["2 password doors"].endswith("let pass, what it says and its body is none of their requests")
+    assert steps("GET", "/oauth2/start")["1 own paths"].startswith("yes")
+    assert "1 own paths" not in steps("GET", "/a%2fb")
+
+
+def test_open_doors_name_the_toggle_that_would_close_them() -> None:
+    config = config_with({"apps.portal.password_routes": ["nexudus"], "apps.portal.surface": "shared"})
+    steps = dict(explain(config, "GET", "https://portal.example.com/login", email=None, groups=()))
+    assert steps["2 password doors"] == "open: prevent_password_login or prevent_dashboard_password_login is off"
