@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.sessions.client import unavailable
+from gateway.sessions.fleet import Fleet
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import HEAD, MAX_RECORD, Records
@@ -44,7 +45,8 @@ class Census:
 
     async def size(self) -> int:
         """About how many keys there are to look at: for a bar that fills."""
-        return int(await _asked(self._redis.dbsize()))
+        servers = await _asked(self._redis.nodes()) if isinstance(self._redis, Fleet) else [self._redis]
+        return sum([int(await _asked(server.dbsize())) for server in servers])
 
     async def batches(self, selection: Selection) -> AsyncIterator[list[Entry]]:
         """Every record that the selection may be about, a batch at a time; the caller judges each by `selection.holds`."""

@@ -1,0 +1,73 @@
+"""What operators and limits do, on a cluster and under sentinels: every primary is read, every script stays with its key."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from gateway.sessions.census import Census
+from gateway.sessions.endings import Endings
+from gateway.sessions.fleet import Fleet
+from gateway.sessions.keyring import KeyRing, new_key
+from gateway.sessions.marks import Marks
+from gateway.sessions.places import Places
+from gateway.sessions.selection import Selection
+from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_session, a_store
+
+NEW = new_key()
+
+
+async def found(census: Census, selection: Selection) -> list[str]:
+    now = datetime.now(UTC)
+    sessions = [entry.session async for entries in census.batches(selection) for entry in entries]
+    return sorted(session.identity.subject for session in sessions if session and selection.holds(session, now))
+
+
+async def test_sessions_on_every_primary_are_listed_counted_and_sealed_anew(fleet: Fleet, prefix: str) -> None:
+    old, both = a_store(fleet, prefix), a_store(fleet, prefix, keys=(NEW, KEY))
+    census = Census(fleet, KeyRing((NEW, KEY)), prefix)
+    keys = [old.key_of(await old.issue(a_session(f"p{number:02}"))) for number in range(30)]
+    assert await found(census, Selection()) == [f"p{number:02}" for number in range(30)]
+    assert await found(census, Selection(issuer=ISSUER, subject="p07")) == ["p07"]
+    assert await census.size() >= 30
+    assert await both.reseal(keys[:10]) == 10
+    counts: Counter[int | None] = Counter()
+    async for some in census.sealed_by():
+        counts += some
+    assert counts == {0: 10, 1: 20}
+    new = a_store(fleet, prefix, keys=(NEW,))
+    assert [await new.fetch(key, HOST, APP) is not None for key in keys] == [True] * 10 + [False] * 20
+    assert len(await both.revoke_many(keys)) == 30
+    assert await found(census, Selection()) == []
+
+
+async def test_a_limit_is_exact_when_logins_come_at_once(fleet: Fleet, prefix: str) -> None:
+    store = a_store(fleet, prefix, keys=(NEW, KEY))
+    places = Places(fleet, KeyRing((NEW, KEY)), prefix, lambda: datetime.now(UTC))
+
+    async def login(refuse: bool, subject: str) -> bool:
+        session = a_session(subject)
+        key = store.key_of(await store.issue(session))
+        over = await places.take(key, session, 3, refuse=refuse)
+        await store.revoke_many([key] if over is None else over)
+        return over is not None
+
+    for refuse, subject in ((True, "ana"), (False, "ben")):
+        let_in = await asyncio.gather(*(login(refuse, subject) for _ in range(12)))
+        assert sum(let_in) == (3 if refuse else 12)
+        assert len(await store.revoke_person(ISSUER, subject)) == 3
+
+
+async def test_notes_and_marks_are_found_again(fleet: Fleet, prefix: str) -> None:
+    """A-23, A-31."""
+    marks, endings = Marks(fleet, prefix), Endings(fleet, KeyRing((KEY,)), prefix)
+    minute, now = timedelta(minutes=1), datetime.now(UTC)
+    for number in range(10):
+        assert await marks.begin(f"m{number}", minute)
+        assert await marks.begin(f"m{number}", minute)
+        await marks.finish(f"m{number}", minute)
+        assert not await marks.begin(f"m{number}", minute)
+        await endings.note(ISSUER, sid=f"s{number}", sub=None, issued_at=now)
+        session = a_session(provider_sid=f"s{number}")
+        assert await endings.cover(session, int(now.timestamp()))
+        assert not await endings.cover(session, int(now.timestamp()) + 1)
+        assert not await endings.cover(a_session(provider_sid="another"), 0)
