@@ -78,7 +78,9 @@ FieldName = Annotated[str, AfterValidator(parse_field_name)]
 
 
 class HttpRequest(Section):
-    """`json` and `form` exclude each other; a value that is not known leaves its name out."""
+    """`json` and `form` exclude each other; a value that is not known leaves its name out. `at`: where this request's answer has
+    its rows or its record, when not where `answer` says.
+    """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     path: Annotated[str, AfterValidator(_path)]
@@ -86,6 +88,7 @@ class HttpRequest(Section):
     headers: dict[HttpHeader, Text] = Field(default_factory=dict)
     json_: dict[str, Json] | None = Field(default=None, alias="json")
     form: dict[str, Text] | None = None
+    at: Pointer | None = None
 
 
 class HttpRequests(Section):
@@ -104,7 +107,7 @@ class HttpRequests(Section):
 class HttpAnswer(Section):
     """Where an answer says what. `list` is looked for in the answers of `find` and `list`, `record` in the others."""
 
-    list: Pointer | None = ""
+    list: Pointer = ""
     record: Pointer = ""
     id: Pointer
     email: Pointer

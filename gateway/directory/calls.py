@@ -219,6 +219,8 @@ class ApiCalls:
             raise NotSent("timeout", f"no time left for {said}")
         # SECURITY: a redirect would carry the service account's token to wherever it points (A-65).
         limits: dict[str, Any] = {"allow_redirects": False, "timeout": aiohttp.ClientTimeout(total=left)}
+        if request.write:
+            limits["middlewares"] = (_Once(),)
         headers = {"Accept-Encoding": "identity", **request.headers}
         body = request.body or None
         try:
@@ -233,6 +235,22 @@ class ApiCalls:
             raise DirectoryUnavailable("timeout", f"{said}: no complete answer in {left:.1f} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DirectoryUnavailable("unreachable", f"{said}: {_name(error)}") from error
+
+
+class _Once:
+    """Stops the client library from sending a write again by itself: it does so for PUT and DELETE when the connection breaks."""
+
+    def __init__(self) -> None:
+        self._sent = False
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # SECURITY: a creation that was sent may have taken effect: sent twice, it may make two accounts (A-65).
+        if self._sent:
+            raise aiohttp.ClientConnectionError("the connection broke after a write was sent")
+        self._sent = True
+        return await handler(request)
 
 
 def _name(error: BaseException) -> str:

@@ -24,15 +24,12 @@ def pointed(value: Any, pointer: str) -> Any:
     return value
 
 
-def rows_of(answer: schema.HttpAnswer, value: Any) -> list[Mapping[str, Any]]:
-    """The records of a look-up. Raises DirectoryUnavailable(incomplete)."""
-    if answer.list is None:
-        record = pointed(value, answer.record)
-        rows: Any = [] if record is None else [record]
-    else:
-        rows = pointed(value, answer.list)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DirectoryUnavailable("incomplete", f"no list at {answer.list!r} of the answer")
+def rows_of(value: Any, pointer: str) -> list[Mapping[str, Any]]:
+    """The records of a look-up: a list, or one of them. Raises DirectoryUnavailable(incomplete)."""
+    rows = pointed(value, pointer)
+    rows = [rows] if isinstance(rows, Mapping) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise DirectoryUnavailable("incomplete", f"no list at {pointer!r} of the answer")
     return rows
 
 

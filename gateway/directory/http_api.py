@@ -78,7 +78,8 @@ class HttpDirectory:
         answer = await self._call(self._requests.fetch, _about(None, {"id": account_id}), self._deadline())
         if answer is None:
             return None
-        account = account_of(self._answer, pointed(answer.json(), self._answer.record))
+        place = _at(self._requests.fetch, self._answer.record)
+        account = account_of(self._answer, pointed(answer.json(), place))
         if account.id != account_id:
             raise DirectoryUnavailable("incomplete", "the account that was asked for is not the one that came")
         return account
@@ -92,7 +93,7 @@ class HttpDirectory:
         if answer is None:
             raise DirectoryUnavailable("rejected", "the creation was answered with not found")
         try:
-            record = pointed(answer.json(), self._answer.record)
+            record = pointed(answer.json(), _at(request, self._answer.record))
             number = pointed(record, self._answer.id)
         except DirectoryUnavailable as error:
             raise CreationUncertain(error.reason, error.detail) from error
@@ -125,7 +126,7 @@ class HttpDirectory:
         answer = await self._call(request, _about(None, _of_account(account)), self._deadline())
         if answer is None:
             raise DirectoryUnavailable("no_login", f"account {account.id} has no login", retry_after=None)
-        return token_in(answer.json(), self._answer.token)
+        return token_in(answer.json(), _at(request, self._answer.token))
 
     async def accounts(self) -> AsyncIterator[Account]:
         request = self._requests.list
@@ -154,7 +155,7 @@ class HttpDirectory:
 
     async def _rows(self, request: schema.HttpRequest, known: Known, deadline: Deadline) -> list[Mapping[str, Any]]:
         answer = await self._call(request, known, deadline)
-        return [] if answer is None else rows_of(self._answer, answer.json())
+        return [] if answer is None else rows_of(answer.json(), _at(request, self._answer.list))
 
     async def _write(self, ability: Ability, account: Account, values: Mapping[str, Any]) -> None:
         request: schema.HttpRequest | None = getattr(self._requests, ability)
@@ -198,6 +199,10 @@ def _about(person: Person | None, values: Mapping[str, Any]) -> Known:
         return None if person is None else person.known(name)
 
     return known
+
+
+def _at(request: schema.HttpRequest, otherwise: str) -> str:
+    return otherwise if request.at is None else request.at
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from gateway.app import utc_now
 from gateway.audit import Audit
 from gateway.config import schema
 from gateway.demo.nexudus_stub import SERVICE, NexudusStub
@@ -63,7 +62,7 @@ def provisioner(
     *,
     notes: Notes | None = None,
     habits: Mapping[str, Any] | None = None,
-    now: Callable[[], datetime] = utc_now,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Provisioner:
     """As the product puts it together, with one key ring for all tests: processes must open each other's links."""
     return Provisioner(

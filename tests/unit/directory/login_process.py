@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from typing import Any
 
 import aiohttp
 from pydantic import SecretStr
@@ -15,19 +16,21 @@ from pydantic import SecretStr
 from gateway.audit import Audit
 from gateway.config import schema
 from gateway.directory.calls import Means
-from gateway.directory.nexudus import NexudusDirectory
+from gateway.directory.opening import backend
 from gateway.errors import Refusal
 from gateway.sessions.client import connect
-from tests.unit.directory.api import ANA, provisioner, section
+from tests.unit.directory.api import ANA, provisioner
+from tests.unit.directory.every import settings_of
 
 
-async def run(base_url: str, redis_url: str, prefix: str, logins: int, timeout: float) -> dict[str, int]:
+async def run(section: dict[str, Any], redis_url: str, prefix: str, logins: int) -> dict[str, int]:
+    settings = settings_of(section)
     redis = connect(schema.Redis(url=SecretStr(redis_url)))
     results: Counter[str] = Counter()
     audit = Audit(lambda line: None)
     async with aiohttp.ClientSession() as http:
-        directory = NexudusDirectory(section(base_url, timeout), Means(http=http))
-        desk = provisioner(directory, redis, prefix, audit, timeout)
+        directory = backend(settings, Means(http=http))
+        desk = provisioner(directory, redis, prefix, audit, settings.timeout.total_seconds())
 
         async def log_in() -> None:
             try:

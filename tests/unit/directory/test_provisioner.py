@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -318,75 +315,3 @@ async def test_while_redis_is_down_nobody_comes_in_and_nobody_is_created(
                 await at.ensure(identity=identity)
         assert at.posts == 0
     await client.aclose()
-
-
-class LoginProcesses:
-    """Real worker processes; `first_logins` is how often each outcome came about over all of them."""
-
-    def __init__(self, number: int) -> None:
-        command = [sys.executable, "-m", "tests.unit.directory.login_process"]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-        self._workers = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(number)]
-
-    async def first_logins(self, logins: int, **arguments: Any) -> Counter[str]:
-        """`logins` of one person at the same moment."""
-        number = len(self._workers)
-        for rank, worker in enumerate(self._workers):
-            self._tell(worker, json.dumps(arguments | {"logins": logins // number + (rank < logins % number)}))
-        assert await self._answers() == ["ready\n"] * number
-        for worker in self._workers:
-            self._tell(worker, "go")
-        return sum((Counter(json.loads(line)) for line in await self._answers()), Counter())
-
-    def end(self) -> None:
-        for worker in self._workers:
-            with worker:
-                worker.kill()
-
-    def _tell(self, worker: "subprocess.Popen[str]", line: str) -> None:
-        assert worker.stdin is not None
-        worker.stdin.write(line + "\n")
-
-    async def _answers(self) -> list[str]:
-        outputs = [worker.stdout for worker in self._workers if worker.stdout is not None]
-        return await asyncio.gather(*(asyncio.to_thread(output.readline) for output in outputs))
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[LoginProcesses]:
-    running = LoginProcesses(4)
-    yield running
-    running.end()
-
-
-@pytest.mark.parametrize(
-    ("faults", "lag"),
-    [
-        ([], 0.0),
-        ([], 1000.0),
-        ([Fault(kind="throttle", times=10), Fault(kind="throttle", match=CREATE, retry_after="1", times=2)], 1000.0),
-        ([Fault(kind="slow", seconds=0.4, times=None)], 1000.0),
-    ],
-    ids=["plain", "list lag", "throttled and list lag", "slow and list lag"],
-)
-async def test_fifty_first_logins_at_once_in_four_processes_make_one_account(
-    processes: LoginProcesses, valkey: str, prefix: str, redis: Redis, faults: list[Fault], lag: float
-) -> None:
-    async with NexudusStub(list_lag=lag) as stub:
-        stub.faults.add(*faults)
-        outcome = await processes.first_logins(50, base_url=stub.url, redis_url=valkey, prefix=prefix, timeout=8)
-        number = str(stub.coworkers[0]["Id"])
-        assert len(stub.coworkers) == 1
-        assert stub.counters["coworkers.create"] == 1
-        assert outcome[number] == 50
-        assert (outcome[events.ACCOUNT_CREATED], outcome[events.ACCOUNT_FOUND]) == (1, 49)
-
-
-async def test_an_answer_that_is_lost_among_fifty_first_logins_does_not_make_a_second_account(
-    processes: LoginProcesses, valkey: str, prefix: str, redis: Redis
-) -> None:
-    async with NexudusStub(list_lag=1000) as stub:
-        stub.faults.add(Fault(kind="cut", match=CREATE, after=True))
-        outcome = await processes.first_logins(50, base_url=stub.url, redis_url=valkey, prefix=prefix, timeout=3)
-        assert stub.counters["coworkers.create"] == 1
-        assert outcome[events.DIRECTORY_FAILED] == 50
