@@ -53,12 +53,13 @@ class SizedBody:
 
 
 class UntilClose:
-    """A response body that the closing of the connection ends."""
+    """A response body that the closing of the connection ends. `ended`: the other side has said that this was all."""
 
-    __slots__ = ("done", "rest")
+    __slots__ = ("done", "ended", "rest")
 
     def __init__(self) -> None:
         self.done = False
+        self.ended = False
         self.rest = b""
 
     def feed(self, data: bytes) -> bytes:

@@ -136,12 +136,16 @@ class UpstreamConnection(asyncio.Protocol):
             joined.from_upstream(b"")
         if listener is None:
             return
-        if error is None and isinstance(self._body, UntilClose):
+        # SECURITY: over TLS anybody on the way can end the connection; only who said so before has ended the answer (B-45).
+        if error is None and isinstance(self._body, UntilClose) and self._body.ended:
             listener.on_end(False)
         else:
             listener.on_broken(error or ConnectionResetError("upstream closed the connection"), self.answered)
 
     def eof_received(self) -> bool:
+        """The other side says no more; over TLS only a close_notify is that."""
+        if isinstance(self._body, UntilClose):
+            self._body.ended = True
         return self.joined is not None and self.joined.half_closed(self.transport)
 
     def pause_writing(self) -> None:

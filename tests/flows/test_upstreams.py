@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +102,44 @@ async def test_an_https_upstream_is_verified_with_its_private_ca_and_name(
         response = await house.ask("/b", method="POST", body=b"x" * 300_000, cookie=await house.session())
         assert response.status == 200
         assert len(two.requests[0].body) == 300_000
+
+
+class HalfSpoken:
+    """An https upstream whose answer ends with its connection; `clean`: it says over TLS that this was the end."""
+
+    def __init__(self, context: ssl.SSLContext, *, clean: bool) -> None:
+        self._context = context
+        self._clean = clean
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def serve(self) -> None:
+        """One request."""
+        plain, _ = self._listening.accept()
+        with self._listening:
+            secured = self._context.wrap_socket(plain, server_side=True)
+            while not secured.recv(65536).endswith(b"\r\n\r\n"):
+                pass
+            secured.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it, perhaps")
+            if self._clean:
+                secured.unwrap()
+            os.close(secured.detach())
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_an_answer_over_tls_that_ends_without_being_said_to_end_is_seen_as_truncated(
+    open_house: OpenHouse, tmp_path: Path, clean: bool
+) -> None:
+    """B-45: anybody on the way can end a TCP connection; only close_notify says that it was the application."""
+    authority = Authority(tmp_path)
+    upstream = HalfSpoken(authority.issue("127.0.0.1").server(), clean=clean)
+    serving = asyncio.create_task(asyncio.to_thread(upstream.serve))
+    house = await open_house(**portal(upstream.url, upstream_tls={"ca": str(authority.ca)}))
+    response = await house.ask("/", cookie=await house.session())
+    await serving
+    assert response.status == 200
+    assert response.body == b"all of it, perhaps"
+    assert response.complete == clean
 
 
 @pytest.mark.parametrize("wrong", ["name", "expired", "unknown ca"])
