@@ -43,6 +43,7 @@ class WorkerCollector:
         )
         yield self._events()
         yield from self._break_glass()
+        yield self._dependencies()
         yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=self._alive)
 
     def _sum(self, name: str) -> float:
@@ -74,6 +75,12 @@ class WorkerCollector:
         for app, count in counts.items():
             uses.add_metric([app], count)
         yield from (state, uses)
+
+    def _dependencies(self) -> Metric:
+        family = GaugeMetricFamily("doorward_dependency_up", "Whether a dependency answers", labels=["dependency"])
+        for name, state in _worst(self._reports).items():
+            family.add_metric([name], 1.0 if state == "ok" else 0.0)
+        return family
 
     def _upstreams(self) -> Metric:
         family = GaugeMetricFamily("doorward_upstream_connections", "Connections to upstreams", labels=["app", "state"])
@@ -130,16 +137,22 @@ def with_counts(sums: Report | None, report: Report) -> Report:
     return added
 
 
-def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
-    """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is leaving.
-
-    A provider that is down only degrades.
-    """
+def _worst(reports: Sequence[Report]) -> dict[str, str]:
+    """Each dependency, as the worker that is worst off sees it."""
     dependencies: dict[str, str] = {}
     for report in reports:
         for name, state in report["dependencies"].items():
             if dependencies.get(name, "ok") == "ok":
                 dependencies[name] = state
+    return dependencies
+
+
+def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
+    """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is leaving.
+
+    A provider that is down only degrades.
+    """
+    dependencies = _worst(reports)
     alive = len(reports) > 0
     ready = alive and not stopping and dependencies.get("redis", "ok") == "ok"
     degraded = not ready or len(reports) < wanted or any(state != "ok" for state in dependencies.values())

@@ -32,7 +32,7 @@ from gateway.identity import AssertionSigner, normalise_name
 from gateway.leases import Leases
 from gateway.message import is_navigation
 from gateway.oidc.calls import open_session
-from gateway.oidc.providers import Providers
+from gateway.oidc.providers import open_providers
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.break_glass import BreakGlass
 from gateway.proxy.caring import cares_of
@@ -97,9 +97,9 @@ class Worker:
         config = self.config
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url)
-        self.store = SessionStore(self.redis, ring, config.redis.key_prefix, utc_now)
-        self.providers = Providers({"openid": config.openid}, utc_now, allow_insecure_http=config.allow_insecure_http)
-        self.provider = self.providers["openid"].provider
+        self.providers = open_providers(config, utc_now)
+        believed = self.providers.believe
+        self.store = SessionStore(self.redis, ring, config.redis.key_prefix, utc_now, believed=believed)
         self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
         directory, prefix = config.directory, config.redis.key_prefix
         self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
@@ -119,7 +119,8 @@ class Worker:
         )  # fmt: skip
         pages = Pages(config.pages)
         sign_in = SignInPages(
-            openid=config.openid, provider=self.provider, sites=gate.sites, ring=ring, pages=pages, audit=self.audit, now=utc_now,
+            providers=self.providers, enabled=config.openid.enabled, sites=gate.sites, ring=ring, pages=pages, audit=self.audit,
+            now=utc_now,
         )  # fmt: skip
         self.brokers = self._brokers(ring)
         pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
@@ -131,9 +132,8 @@ class Worker:
         self.server = Server(self.door)
         self.cache.start()
         self.glass.start()
-        if config.openid.enabled:
-            self.providers.start()
-        self.health = Health(self.store, self.providers, self.directory, enabled=config.openid.enabled)
+        self.providers.start()
+        self.health = Health(self.store, self.providers, self.directory)
         self._tasks = [asyncio.create_task(self.health.watch())]
 
     def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
@@ -149,7 +149,7 @@ class Worker:
             leases=self._leases,
             attempts=Attempts(self.redis, self.config.redis.key_prefix),
             renewal=Renewal(self.store, recheck, time.monotonic, utc_now),
-            client_of=lambda session: self.providers["openid"].refresh,
+            client_of=self.providers.refreshing,
             changed=lambda key: self.cache.forget(key),
             audit=self.audit,
             clock=time.monotonic,
@@ -209,14 +209,12 @@ class Worker:
         config = self.config
         prefix = config.redis.key_prefix
         return WebParts(
-            openid=config.openid,
+            providers=self.providers,
             sites=self.gate.sites,
             ring=ring,
             pages=pages,
             audit=self.audit,
             sign_in=sign_in,
-            provider=self.provider,
-            tokens=self.providers["openid"].tokens,
             provisioner=self.provisioner,
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
@@ -242,7 +240,7 @@ class Worker:
         def begin_sign_in(route: AppRoute, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
             return sign_in.begin(
                 route, route.host, decision.return_to, request.cookies, request_id,
-                method=request.method, step_up=decision.step_up,
+                method=request.method, step_up=decision.step_up, provider=decision.provider,
             )  # fmt: skip
 
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None

@@ -7,9 +7,11 @@ from typing import Any
 
 import aiohttp
 
-from gateway.config.schema import Config
+from gateway.config.providers import providers_of
+from gateway.config.schema import Config, ProviderKeys
 from gateway.directory.opening import open_directory
 from gateway.errors import Refusal
+from gateway.health import dependency_of
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.proxy.pool import Pool
@@ -23,26 +25,26 @@ Answer = tuple[str, str | None]
 
 async def ask_everything(config: Config) -> list[Answer]:
     """`(name, problem or None)` for the provider, its keys, Redis, the directory and every upstream."""
-    async with open_session(config.openid.ca) as http, open_session(_directory_ca(config)) as directory_http:
+    async with open_session(_directory_ca(config)) as directory_http:
         questions: list[Coroutine[Any, Any, list[Answer]]] = [_ask("redis", _redis(config))]
         if config.openid.enabled:
-            questions.append(_ask_provider(config, http))
+            questions += [_ask_provider(config, name, keys) for name, keys in providers_of(config).items()]
         if config.directory.kind != "none":
             questions.append(_ask("directory", _directory(config, directory_http)))
         questions += [_ask(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
         return [answer for answers in await asyncio.gather(*questions) for answer in answers]
 
 
-async def _ask_provider(config: Config, http: aiohttp.ClientSession) -> list[Answer]:
+async def _ask_provider(config: Config, name: str, keys: ProviderKeys) -> list[Answer]:
     """Discovery and keys, a line each; keys are asked for where discovery says."""
-    ((_, problem),) = await _ask("provider", _provider(config, http))
+    ((called, problem),) = await _ask(dependency_of(name), _provider(config, keys))
     if problem is None:
-        return [("provider discovery", None), ("provider keys", None)]
+        return [(f"{called} discovery", None), (f"{called} keys", None)]
     if problem.startswith("keys"):
-        return [("provider discovery", None), ("provider keys", problem)]
+        return [(f"{called} discovery", None), (f"{called} keys", problem)]
     return [
-        ("provider discovery", f"{config.openid.authority_url}: {problem}"),
-        ("provider keys", "not asked: discovery failed"),
+        (f"{called} discovery", f"{keys.authority_url}: {problem}"),
+        (f"{called} keys", "not asked: discovery failed"),
     ]
 
 
@@ -70,9 +72,9 @@ async def _redis(config: Config) -> None:
             await asyncio.to_thread(valkey.stop)
 
 
-async def _provider(config: Config, http: aiohttp.ClientSession) -> None:
-    provider = Provider(config.openid, http, allow_insecure_http=config.allow_insecure_http)
-    await provider.ping()
+async def _provider(config: Config, keys: ProviderKeys) -> None:
+    async with open_session(keys.ca) as http:  # a private CA is its own provider's alone
+        await Provider(keys, http, allow_insecure_http=config.allow_insecure_http).ping()
 
 
 async def _directory(config: Config, http: aiohttp.ClientSession) -> None:

@@ -27,6 +27,7 @@ class SignIn:
     return_to: str
     rule: str
     step_up: StepUp = NOTHING
+    provider: str | None = None  # where the person signed in before; None: a stranger
 
 
 @dataclass(frozen=True, slots=True)

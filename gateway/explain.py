@@ -49,6 +49,7 @@ def explain(
     steps += [("sent", target.decode()), *_forms(target)]
     if config.openid.enabled:
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
+        steps.append(("signs in at", " or ".join(site.providers)))
     content = body.encode() if body is not None else None
     steps += reasons(gate, site, config.openid, head, live, content)
     decision = gate.admit(site, head, None, live, now=datetime.now(UTC), body=content, known=True)

@@ -279,9 +279,10 @@ def _unmet(
         return None
     asked = step_up_of(ruling)
     if is_navigation(head) and head.method in ("GET", "HEAD"):
-        return SignIn(wire.decode(), ruling.rule, asked)
+        return SignIn(wire.decode(), ruling.rule, asked, session.provider)
     # Whoever follows this signs in as the rule wants it, and lands on the page that they were on.
     start = site.route.origin + "/oauth2/start" + start_query(_page_before(site, head), head.method, _path(wire))
+    start += f"&provider={session.provider}" if len(site.providers) > 1 else ""
     refusal = StepUpRequired(
         _lacks(ruling, session), sign_in_url=start, max_age=asked.max_age, acr_values=" ".join(asked.acr)
     )

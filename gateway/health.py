@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.directory.account import Directory
 from gateway.errors import ProviderUnavailable, Refusal
 from gateway.oidc.provider import Provider
@@ -14,25 +15,29 @@ _SECONDS: Final = 2.0
 _ASK_EVERY: Final = 30  # rounds: providers and the directory are asked once a minute
 
 
+def dependency_of(provider: str) -> str:
+    """What a provider is called where dependencies are listed."""
+    return "provider" if provider == DEFAULT_PROVIDER else f"provider:{provider}"
+
+
 class Health:
     """`states`: a dependency's name to `ok`, or the code of what is wrong."""
 
-    def __init__(
-        self, store: SessionStore, providers: Providers, directory: Directory | None, *, enabled: bool
-    ) -> None:
+    def __init__(self, store: SessionStore, providers: Providers, directory: Directory | None) -> None:
         self.states: dict[str, str] = {}
         self._store = store
         self._providers = providers
         self._directory = directory
-        self._enabled = enabled
 
     async def watch(self) -> None:
         """Until cancelled."""
         rounds = 0
         while True:
             await self._check("redis", self._store.ping())
-            for client in self._providers if self._enabled else ():
-                await self._check("provider", _ask_provider(client.provider, now=rounds % _ASK_EVERY == 0))
+            for client in self._providers:
+                await self._check(
+                    dependency_of(client.name), _ask_provider(client.provider, now=rounds % _ASK_EVERY == 0)
+                )
             if self._directory is not None and rounds % _ASK_EVERY == 0:
                 await self._check("directory", self._directory.ping())
             rounds += 1

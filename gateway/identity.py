@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from gateway.config.schema import ClaimNames
-from gateway.errors import EmailNotVerified, SignInFailed
+from gateway.errors import EmailDomainForeign, EmailNotVerified, SignInFailed
 
 ASSERTION_LIFETIME: Final = timedelta(minutes=5)
 
@@ -125,6 +125,14 @@ def identity_from_claims(
         preferred_username=_text(names.preferred_username, claims.values.get(names.preferred_username)),
         user=None if user == claims.subject else user,
     )
+
+
+def validate_email_domain(identity: Identity, domains: Sequence[str]) -> Identity:
+    """The identity, if its provider may vouch for its address; no `domains`: for any. Raises EmailDomainForeign."""
+    # SECURITY: of two providers, one could otherwise name the other's people, and get their accounts (A-59).
+    if domains and identity.email is not None and identity.email.rpartition("@")[2] not in map(str.lower, domains):
+        raise EmailDomainForeign("email_domain", "the address is outside the provider's email_domains")
+    return identity
 
 
 def _verified(values: Mapping[str, Any], email: str | None, required: str) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.config.openid import DEFAULT_PROVIDER
+from gateway.config.providers import offered, providers_of
 from gateway.config.schema import App, Config
 from gateway.config.toggles import doors_closed
 from gateway.policy.break_glass import Glass
@@ -18,6 +20,7 @@ from gateway.policy.rules import RouteRules, Ruling
 from gateway.sessions.cookie import SessionCookie
 
 OWN_PREFIX: Final = "/oauth2"
+OWN_CALLBACK: Final = "/oauth2/callback"
 OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
 FORWARD_AUTH: Final = "/oauth2/auth"
 _MEMO_LIMIT: Final = 4096
@@ -38,10 +41,9 @@ class AppRoute:
     origin: str
     secure: bool
 
-    @property
-    def redirect_uri(self) -> str:
-        """The registered callback under this host."""
-        return self.origin + "/oauth2/callback"
+    def redirect_uri(self, provider: str = DEFAULT_PROVIDER) -> str:
+        """The registered callback under this host: one for each provider."""
+        return self.origin + callback_path(provider)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,7 +73,11 @@ class Site:
         self.route = route
         self.app = route.config
         self.enabled = config.openid.enabled
-        self.clock_skew = config.openid.clock_skew
+        self.providers = offered(config, route.config)
+        self.clock_skew = max(
+            (settings.clock_skew for name, settings in providers_of(config).items() if name in self.providers),
+            default=config.openid.clock_skew,
+        )
         self.rules = RouteRules(route.config)
         self.doors = PasswordDoors(route.config, closed=doors_closed(config.openid, route.config.surface))
         self.cookie = SessionCookie(route.secure)
@@ -121,6 +127,12 @@ class Site:
             form=form,
             bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
         )
+
+
+def callback_path(provider: str) -> str:
+    """Where a provider's answers come in."""
+    # SECURITY: an honest provider that was asked in another's name answers at its own address, and not at that one's (A-57).
+    return OWN_CALLBACK if provider == DEFAULT_PROVIDER else f"{OWN_CALLBACK}/{provider}"
 
 
 def is_own(target: Target) -> bool:

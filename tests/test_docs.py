@@ -122,7 +122,7 @@ def models_in(annotation: Any, step: str = "") -> Iterator[tuple[type[BaseModel]
 def given_keys(data: Any, path: str = "") -> Iterator[str]:
     if isinstance(data, dict):
         for name, value in data.items():
-            named = path in ("apps.",) or path.endswith(".headers.")
+            named = path in ("apps.", "providers.") or path.endswith(".headers.")
             here = f"{path}{'*' if named else name}"
             yield here
             yield from given_keys(value, f"{here}.")

@@ -41,9 +41,17 @@ def show_warnings(config: Config) -> None:
 
 def show_toggles(config: Config, console: Console) -> None:
     """What the settings come to, app by app."""
-    table = Table("app", "surface", "a person the directory does not know", "password routes", box=None, pad_edge=False)
+    table = Table(
+        "app",
+        "surface",
+        "signs in at",
+        "a person the directory does not know",
+        "password routes",
+        box=None,
+        pad_edge=False,
+    )
     for row in toggle_table(config):
-        table.add_row(row.app, row.surface, row.stranger, row.doors)
+        table.add_row(row.app, row.surface, " or ".join(row.providers), row.stranger, row.doors)
     console.print(table)
 
 

@@ -53,6 +53,8 @@ class App(Section):
     hosts: tuple[Annotated[str, AfterValidator(addresses.parse_host)], ...]
     # A lone URL becomes a tuple of one.
     upstream: Annotated[tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...], BeforeValidator(as_list)]
+    provider: Name | None = None
+    providers: tuple[Name, ...] = ()
     unauthenticated: Literal["sign_in", "pass"] = "sign_in"
     cors_preflight: Literal["pass", "refuse"] = "refuse"
     upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)

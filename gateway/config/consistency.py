@@ -3,16 +3,9 @@
 Pure. Each function looks at one section of a whole configuration and yields findings; nothing is raised, nothing is changed.
 """
 
-import json
 from collections.abc import Iterator
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from gateway.config import directory_rules
+from gateway.config import directory_rules, providers
 from gateway.config.addresses import canonical_host, parse_listen
 from gateway.config.hand_off_consistency import hand_off_findings
 from gateway.config.problems import Finding
@@ -27,7 +20,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _redis(config)
     yield from _keys(config)
     if config.openid.enabled:
-        yield from _openid(config)
+        yield from providers.findings(config)
     yield from directory_rules.findings(config)
     yield from _hosts(config)
     yield from hand_off_findings(config)
@@ -82,46 +75,6 @@ def _keys(config: Config) -> Iterator[Finding]:
     if not keys and config.openid.enabled:
         allowed = "allowed: at least one (`doorward keys new` makes it)"
         yield Finding(key="keys", what="is missing", allowed=allowed, reads=("openid.enabled",))
-
-
-def _openid(config: Config) -> Iterator[Finding]:
-    openid, reads = config.openid, ("openid.enabled", "openid.client_authentication")
-    for name, example in (("authority_url", "the provider's https URL"), ("client_id", "the id that it gave you")):
-        if not getattr(openid, name):
-            yield Finding(key=f"openid.{name}", what="is missing", allowed=f"allowed: {example}", reads=reads)
-    how = openid.client_authentication
-    if openid.client_secret is None and how in ("client_secret_basic", "client_secret_post"):
-        allowed = "allowed: the secret, as ${NAME} or file:PATH"
-        yield Finding(key="openid.client_secret", what=f"is missing for {how}", allowed=allowed, reads=reads)
-    if how == "private_key_jwt":
-        allowed = "allowed: file:PATH of a private key, RSA of 2048 bits or more, EC or Ed25519, as PEM or JWK"
-        key = openid.client_private_key
-        what = f"is missing for {how}" if key is None else _unusable_key(key.get_secret_value())
-        if what:
-            yield Finding(key="openid.client_private_key", what=what, allowed=allowed, reads=reads)
-    if "openid" not in openid.scopes:
-        yield Finding(key="openid.scopes", what="does not contain openid", allowed="allowed: [openid, email, profile]")
-    if len(set(openid.scopes)) != len(openid.scopes):
-        yield Finding(key="openid.scopes", what="names a scope twice", allowed="allowed: each once")
-
-
-def _unusable_key(text: str) -> str | None:
-    """Why this text is no private key; None: it is one."""
-    if text.lstrip().startswith("{"):
-        try:
-            jwk = json.loads(text)
-        except ValueError:
-            return "is not JSON"
-        return None if jwk.get("kty") in ("RSA", "EC", "OKP") and "d" in jwk else "is not a private JWK"
-    try:
-        key = load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return "is not a private key without a passphrase"
-    if isinstance(key, RSAPrivateKey):
-        return None if key.key_size >= 2048 else "is too short"
-    return (
-        None if isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey) else "is of a kind that is not used here"
-    )
 
 
 def _hosts(config: Config) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.config.packs import pack_names
 from gateway.config.problems import Finding
+from gateway.config.providers import key_of, providers_of
 from gateway.config.schema import Config
 
 _LOGOS: Final = frozenset({".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif"})
@@ -21,7 +22,8 @@ def findings(config: Config) -> Iterator[Finding]:
     """Everything that is not there, or not what it should be."""
     yield from _pair("tls", config.tls.certificate, config.tls.key)
     yield from _pair("redis.tls", config.redis.tls.certificate, config.redis.tls.key)
-    authorities = {"redis.tls.ca": config.redis.tls.ca, "openid.ca": config.openid.ca}
+    authorities = {"redis.tls.ca": config.redis.tls.ca}
+    authorities |= {f"{key_of(name)}.ca": provider.ca for name, provider in providers_of(config).items()}
     authorities |= {f"apps.{name}.upstream_tls.ca": app.upstream_tls.ca for name, app in config.apps.items()}
     if config.directory.kind != "none":
         authorities["directory.ca"] = config.directory.ca

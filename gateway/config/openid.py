@@ -1,12 +1,14 @@
 """The `openid` section: the provider, and the toggles of the "Integrating OpenID" page."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator
 
 from gateway.config import addresses, values
 from gateway.config.fields import File, Name, Secret, Section, Skew, Wait, checked
+
+DEFAULT_PROVIDER: Final = "openid"  # the name of the provider that this section describes
 
 
 class ClaimNames(Section):
@@ -20,6 +22,7 @@ class ClaimNames(Section):
 class ProviderKeys(Section):
     """What is said of one provider, and of us as its client."""
 
+    title: Annotated[str, AfterValidator(values.parse_title)] = ""
     log_out_url: Annotated[str, checked(addresses.parse_log_out_url)] | None = None
     authority_url: Annotated[str, AfterValidator(addresses.parse_authority)] = ""
     client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
@@ -33,6 +36,7 @@ class ProviderKeys(Section):
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"
     clock_skew: Skew = timedelta(seconds=30)
     ca: File | None = None
+    email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
     refresh: Literal["before_expiry", "never"] = "before_expiry"
     refresh_before: Wait = timedelta(minutes=1)
 

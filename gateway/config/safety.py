@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
 from gateway.config.consistency import requires
 from gateway.config.problems import Finding
+from gateway.config.providers import key_of, offered_by_app, providers_of
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config
 from gateway.config.toggles import doors_closed, refused_by_omission
@@ -31,11 +32,9 @@ def refusals(config: Config) -> Iterator[Finding]:
                 yield Finding(key="external_url_scheme", what=what, allowed=_BY_NAME, reads=reads)
                 break
     directory = None if config.directory.kind == "none" else config.directory.base_url
-    urls = {
-        "openid.authority_url": config.openid.authority_url,
-        "openid.log_out_url": config.openid.log_out_url,
-        "directory.base_url": directory,
-    }
+    urls = {"directory.base_url": directory}
+    for name, provider in providers_of(config).items():
+        urls |= {f"{key_of(name)}.{key}": getattr(provider, key) for key in ("authority_url", "log_out_url")}
     for key, url in urls.items():
         if url and is_insecure(url):
             what = "is http to another machine: what it says could be replaced on the way"
@@ -96,10 +95,7 @@ def _people(config: Config) -> Iterator[str]:
     if not openid.enabled:
         yield "openid.enabled: is off; nobody signs in, every request passes without identity"
         return
-    if openid.client_authentication == "none":
-        yield "openid.client_authentication: is none; the provider cannot tell this gateway from anybody else"
-    if openid.require_verified_email == "never":
-        yield "openid.require_verified_email: is never; whoever types an address at the provider is taken for its owner"
+    yield from _providers(config)
     if openid.create_users and config.directory.kind == "none":
         yield "openid.create_users: is on, but directory.kind is none; nobody is created, everyone counts as registered"
     directory = config.directory
@@ -112,6 +108,24 @@ def _people(config: Config) -> Iterator[str]:
             "openid.unregistered_when_sso_only: is left out while create_users and prevent_password_login are both on; "
             "unregistered people are refused, as the settings page says (create lets them in)"
         )
+
+
+def _providers(config: Config) -> Iterator[str]:
+    known = providers_of(config)
+    used = {name for names in offered_by_app(config).values() for name in names}
+    for name, provider in known.items():
+        key = key_of(name)
+        if provider.client_authentication == "none":
+            yield f"{key}.client_authentication: is none; the provider cannot tell this gateway from anybody else"
+        if provider.require_verified_email == "never":
+            yield f"{key}.require_verified_email: is never; whoever types an address at the provider is taken for its owner"
+        if len(known) > 1 and not provider.email_domains:
+            yield (
+                f"{key}.email_domains: is empty; this provider is believed about every address, also about those of people "
+                "who sign in at another one"
+            )
+        if name not in used:
+            yield f"{key}: is offered by no app; nobody signs in there"
 
 
 def _doors(config: Config) -> Iterator[str]:

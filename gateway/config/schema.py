@@ -7,7 +7,7 @@ Models are frozen and refuse unknown keys. What one value must be is in `fields`
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
@@ -132,6 +132,9 @@ class Config(Section):
     redis: Redis = Redis()
     keys: tuple[Key, ...] = ()
     openid: OpenID = OpenID()
+    providers: dict[Annotated[str, AfterValidator(values.parse_provider_name)], ProviderKeys] = Field(
+        default_factory=dict
+    )
     apps: dict[Annotated[str, AfterValidator(values.parse_app_name)], App]
     directory: Directory = NoDirectory()
     pages: Pages = Pages()

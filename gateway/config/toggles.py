@@ -7,6 +7,7 @@ Pure. Three questions, answered here only: `registration` (a person whom the pro
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.config.providers import offered
 from gateway.config.schema import App, Config, OpenID, Surface
 
 Registration = Literal["skip", "create", "refuse"]
@@ -18,6 +19,7 @@ class ToggleRow:
 
     app: str
     surface: Surface
+    providers: tuple[str, ...]
     registration: Registration
     stranger: str
     doors_closed: bool
@@ -62,6 +64,7 @@ def toggle_table(config: Config) -> list[ToggleRow]:
         ToggleRow(
             app=name,
             surface=app.surface,
+            providers=offered(config, app),
             registration=registration(config.openid, app.surface, config.directory.kind),
             stranger=_stranger(config, app.surface),
             doors_closed=doors_closed(config.openid, app.surface),

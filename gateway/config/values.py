@@ -281,6 +281,13 @@ def parse_app_name(text: str) -> str:
     return text
 
 
+def parse_provider_name(text: str) -> str:
+    """The name of a provider, as it stands in addresses, logs and metrics. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9](?:-?[a-z0-9]){0,62}", text) or text == "openid":
+        raise ValueError("is not a provider's name; allowed: lower-case letters, digits and single -, but not openid")
+    return text
+
+
 def parse_pack_name(text: str) -> str:
     """The name of a rule pack; whether there is one is asked where files are read. Raises ValueError."""
     if not re.fullmatch(r"[a-z0-9_-]{1,64}", text):

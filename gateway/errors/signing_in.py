@@ -63,6 +63,17 @@ class EmailNotVerified(SignInFailed):
     message = "The sign-in page says that your e-mail address is not verified. Verify it there, then try again."
 
 
+class EmailDomainForeign(SignInFailed):
+    """The provider vouches for an address that is not its to vouch for (`email_domains`)."""
+
+    status = 403
+    code = "email_domain_foreign"
+    title = "Your e-mail address does not belong to this sign-in page"
+    message = (
+        "You signed in, but at a sign-in page that is not the one for your e-mail address. Please choose another one."
+    )
+
+
 class SignInExpired(SignInFailed):
     """An answer from the provider that no sign-in of this browser waits for: the back button, a bookmark, a lost cookie. facts: cause."""
 

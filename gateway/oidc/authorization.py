@@ -18,6 +18,7 @@ from typing import Any, Final
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from gateway.config.openid import DEFAULT_PROVIDER, ProviderKeys
 from gateway.errors import SignInFailed
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.strict_json import parse_object
@@ -36,7 +37,7 @@ class LoginAttempt:
     """What one browser remembers between leaving for the provider and coming back.
 
     `max_age` (seconds) and `acr` were asked of the provider; `step_up_for` is the "METHOD /path" whose rule wanted that, where it
-    is not `return_to`.
+    is not `return_to`. `provider` names who was asked: nobody else's answer belongs to this attempt.
     """
 
     state: str = field(repr=False)
@@ -49,6 +50,7 @@ class LoginAttempt:
     max_age: int | None = None
     acr: tuple[str, ...] = ()
     step_up_for: str | None = None
+    provider: str = DEFAULT_PROVIDER
 
     @property
     def id(self) -> str:
@@ -75,6 +77,7 @@ def new_attempt(
     max_age: int | None = None,
     acr: Sequence[str] = (),
     step_up_for: str | None = None,
+    provider: str = DEFAULT_PROVIDER,
 ) -> LoginAttempt:
     """`random(n)` gives n random bytes: `secrets.token_bytes`."""
     state, nonce, verifier = (_text(random(32)) for _ in range(3))
@@ -89,23 +92,23 @@ def new_attempt(
         max_age=max_age,
         acr=tuple(acr),
         step_up_for=step_up_for,
+        provider=provider,
     )
 
 
 def authorization_url(
     metadata: ProviderMetadata,
-    client_id: str,
+    settings: ProviderKeys,
     redirect_uri: str,
-    scopes: Sequence[str],
     attempt: LoginAttempt,
     prompt: str | None = None,
     login_hint: str | None = None,
 ) -> str:
     parameters = [
         ("response_type", "code"),
-        ("client_id", client_id),
+        ("client_id", settings.client_id),
         ("redirect_uri", redirect_uri),
-        ("scope", " ".join(dict.fromkeys(("openid", *scopes)))),
+        ("scope", " ".join(dict.fromkeys(("openid", *settings.scopes)))),
         ("state", attempt.state),
         ("nonce", attempt.nonce),
         ("code_challenge", create_s256_code_challenge(attempt.verifier)),
@@ -177,6 +180,8 @@ def encode(attempt: LoginAttempt) -> bytes:
         values["m"] = attempt.max_age
     if attempt.acr:
         values["l"] = list(attempt.acr)
+    if attempt.provider != DEFAULT_PROVIDER:
+        values["p"] = attempt.provider
     if attempt.step_up_for is not None:
         values["f"] = attempt.step_up_for
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
@@ -185,7 +190,7 @@ def encode(attempt: LoginAttempt) -> bytes:
 def decode(raw: bytes) -> LoginAttempt:
     """The inverse of `encode`. Raises ValueError on anything else."""
     values = parse_object(raw)
-    texts = [values.get(name) for name in ("s", "n", "c", "a", "h", "r")]
+    texts = [values.get(name) for name in ("s", "n", "c", "a", "h", "r")] + [values.get("p", DEFAULT_PROVIDER)]
     started_at, max_age, acr, step_up_for = values.get("t"), values.get("m"), values.get("l", []), values.get("f")
     if (
         values.get("v") != _VERSION
@@ -197,7 +202,7 @@ def decode(raw: bytes) -> LoginAttempt:
         or not (isinstance(acr, list) and all(isinstance(value, str) for value in acr))
     ):
         raise ValueError("not a login attempt")
-    state, nonce, verifier, app, host, return_to = map(str, texts)
+    state, nonce, verifier, app, host, return_to, provider = map(str, texts)
     return LoginAttempt(
         state=state,
         nonce=nonce,
@@ -209,6 +214,7 @@ def decode(raw: bytes) -> LoginAttempt:
         max_age=max_age,
         acr=tuple(acr),
         step_up_for=step_up_for,
+        provider=provider,
     )
 
 

@@ -46,7 +46,7 @@ def parse_metadata(raw: bytes, authority_url: str, *, allow_insecure_http: bool 
     issuer = document.get("issuer")
     # SECURITY: a document that names another issuer could make its tokens ours.
     if not isinstance(issuer, str) or issuer.removesuffix("/") != authority_url.removesuffix("/"):
-        raise ValueError("its issuer is not openid.authority_url")
+        raise ValueError("its issuer is not the configured authority_url")
     methods = document.get("code_challenge_methods_supported")
     if isinstance(methods, list) and "S256" not in methods:
         raise ValueError("it lists PKCE methods, and S256 is not among them")

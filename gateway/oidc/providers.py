@@ -6,18 +6,20 @@ CA is trusted for its own provider alone) and client authentication.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import aiohttp
 
-from gateway.config.schema import ProviderKeys
+from gateway.config.providers import offered_by_app, providers_of
+from gateway.config.schema import Config, ProviderKeys
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.tokens import TokenClient
+from gateway.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,23 @@ def provider_client(
     return ProviderClient(name=name, settings=settings, provider=provider, tokens=tokens, refresh=refresh)
 
 
+def is_issuer(issuer: str, settings: ProviderKeys) -> bool:
+    """As metadata are judged: a slash at the end makes no difference."""
+    return issuer.removesuffix("/") == settings.authority_url.removesuffix("/")
+
+
 class Providers:
-    """By name, in the order of the configuration. To be made in a running loop."""
+    """By name, in the order of the configuration; `offered` says which of them each app offers. To be made in a running loop."""
 
     def __init__(
-        self, settings: Mapping[str, ProviderKeys], now: Callable[[], datetime], *, allow_insecure_http: bool = False
+        self,
+        settings: Mapping[str, ProviderKeys],
+        offered: Mapping[str, Sequence[str]],
+        now: Callable[[], datetime],
+        *,
+        allow_insecure_http: bool = False,
     ) -> None:
+        self._offered = offered
         self._connections: Final[list[aiohttp.ClientSession]] = []
         self._clients: Final[dict[str, ProviderClient]] = {}
         for name, keys in settings.items():
@@ -63,6 +76,31 @@ class Providers:
     def get(self, name: str) -> ProviderClient | None:
         return self._clients.get(name)
 
+    def of(self, session: Session) -> ProviderClient | None:
+        """The provider that a session began at; None when the configuration does not have it any more."""
+        return self._clients.get(session.provider)
+
+    def refreshing(self, session: Session) -> RefreshClient | None:
+        client = self.of(session)
+        return client.refresh if client is not None else None
+
+    def believe(self, session: Session) -> bool:
+        """Whether people may still sign in to the session's app as this session began."""
+        # SECURITY: who is believed is decided by the configuration of now: a provider that an app no longer offers, or that
+        # has become another one under the same name, vouches for nobody there (A-57).
+        client = self._clients.get(session.provider)
+        return (
+            client is not None
+            and session.provider in self._offered.get(session.app, ())
+            and is_issuer(session.identity.issuer, client.settings)
+        )
+
+    def issuing(self, issuer: str, audience: object) -> ProviderClient | None:
+        """Who could have issued a token that says this of itself; the token is yet to be verified."""
+        able = [client for client in self if is_issuer(issuer, client.settings)]
+        named = audience if isinstance(audience, list) else [audience]
+        return next((client for client in able if client.settings.client_id in named), able[0] if able else None)
+
     def start(self) -> None:
         for client in self:
             client.provider.start()
@@ -77,3 +115,9 @@ class Providers:
     async def close(self) -> None:
         await asyncio.gather(*(client.provider.close() for client in self))
         await asyncio.gather(*(http.close() for http in self._connections))
+
+
+def open_providers(config: Config, now: Callable[[], datetime]) -> Providers:
+    """Those of a configuration; none where nobody signs in."""
+    settings = providers_of(config) if config.openid.enabled else {}
+    return Providers(settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http)

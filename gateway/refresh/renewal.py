@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from gateway.errors import ProviderFault, ProviderUnavailable, RefreshRefused, Refusal, SignInFailed, StoreUnavailable
-from gateway.identity import Identity, identity_from_claims
+from gateway.identity import Identity, identity_from_claims, validate_email_domain
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.token_response import TokenResponse
 from gateway.refresh.schedule import access_times
@@ -60,8 +60,9 @@ class Renewal:
         try:
             stored = await self._keep(key, stored, tokens, lambda session: with_tokens(session, tokens))
             claims = await client.claims(before, tokens)
-            names, verified = client.settings.claims, client.settings.require_verified_email
-            identity = await self._rechecked(before, identity_from_claims(claims, names, verified))
+            settings = client.settings
+            identity = identity_from_claims(claims, settings.claims, settings.require_verified_email)
+            identity = await self._rechecked(before, validate_email_domain(identity, settings.email_domains))
 
             def renew(session: Session) -> Session:
                 times = access_times(tokens.expires_in, session.refresh_token, asked_at)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.identity import Identity
 
 VERSION: Final = 1
@@ -21,7 +22,7 @@ _FIELDS: Final = frozenset(
     {"v", "host", "app", "sid", "identity", "provider_sid", "auth_time", "acr"}
     | {"created_at", "idle", "lifetime", "id_token", "access_token", "refresh_token"}
 )
-_ADDED: Final = frozenset({"access_expires_at", "access_lifetime", "address"})
+_ADDED: Final = frozenset({"access_expires_at", "access_lifetime", "address", "provider"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Session:
     """`key_host` is the host that issued it, `sid` a random public handle, not derived from the cookie's value.
 
     `access_expires_at` and `access_lifetime` are the access token's; None: nobody said, or nobody needs to know.
-    `address` is the client's at the sign-in. Tokens stay out of `repr`, and so out of tracebacks (C-48).
+    `provider` names the provider in the configuration. `address` is the client's at the sign-in. Tokens stay out of `repr`,
+    and so out of tracebacks (C-48).
     """
 
     key_host: str
@@ -48,6 +50,7 @@ class Session:
     access_expires_at: datetime | None = None
     access_lifetime: timedelta | None = None
     address: str | None = None
+    provider: str = DEFAULT_PROVIDER
 
     @property
     def expires_at(self) -> datetime:
@@ -86,6 +89,8 @@ def encode(session: Session) -> bytes:
         document["access_expires_at"] = (session.access_expires_at - _EPOCH) // _MICROSECOND
     if session.access_lifetime is not None:
         document["access_lifetime"] = session.access_lifetime // _MICROSECOND
+    if session.provider != DEFAULT_PROVIDER:
+        document["provider"] = session.provider
     if session.address is not None:
         document["address"] = session.address
     encoded = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
@@ -126,6 +131,7 @@ def _session(document: dict[str, Any]) -> Session:
         access_expires_at=_maybe_time(document.get("access_expires_at")),
         access_lifetime=_microseconds(document["access_lifetime"]) if "access_lifetime" in document else None,
         address=_maybe_text(document.get("address")),
+        provider=_text(document.get("provider", DEFAULT_PROVIDER)),
     )
 
 

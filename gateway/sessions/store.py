@@ -63,7 +63,7 @@ class Stored:
 
 
 class SessionStore:
-    """`now` gives the wall clock, aware UTC."""
+    """`now` gives the wall clock, aware UTC; `believed` says of a stored session whether it still counts at all."""
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class SessionStore:
         ring: KeyRing,
         prefix: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        believed: Callable[[Session], bool] = _whichever,
     ) -> None:
         self.record_prefix: Final = f"{prefix}s:"
         self._redis = redis
@@ -78,6 +80,7 @@ class SessionStore:
         self._indexes = Indexes(ring, prefix)
         self._prefix = prefix
         self._now = now
+        self._believed = believed
         self._operations = Operations()
         self._ended = Ended()
 
@@ -158,7 +161,7 @@ class SessionStore:
         record, left = await self._read(self._name(key))
         session = self._records.open(key, record)
         # SECURITY: a session counts only under the host and app that issued it (C-09).
-        if session is None or session.key_host != host or session.app != app:
+        if session is None or session.key_host != host or session.app != app or not self._believed(session):
             return None
         remaining = session.remaining(self._now())
         # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.

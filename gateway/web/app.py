@@ -20,22 +20,22 @@ from gateway.directory.provisioner import Provisioner
 from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
 from gateway.identity import AssertionSigner
 from gateway.message import RequestHead, is_navigation
-from gateway.oidc.provider import Provider
-from gateway.oidc.tokens import TokenClient
+from gateway.oidc.providers import Providers
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.marks import Marks
 from gateway.sessions.places import Places
 from gateway.sessions.store import SessionStore
-from gateway.sites import OWN_JWKS, AppRoute, Site
+from gateway.sites import OWN_JWKS, AppRoute, Site, callback_path
 from gateway.web.asked import Asked, read_request
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
 from gateway.web.pages import Page, Pages
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
-from gateway.web.sign_in import SignIn, Start
+from gateway.web.sign_in import SignIn
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
+from gateway.web.start import Start
 from gateway.web.upstream_sign_out import UpstreamSignOut
 from gateway.web.userinfo import AssertionKeys, UserInfo
 
@@ -50,14 +50,12 @@ Handler = Callable[[Asked], Awaitable[Page]]
 class WebParts:
     """What the pages are made of. `sign_in` is shared with the data plane; `registration` answers for a surface."""
 
-    openid: schema.OpenID
+    providers: Providers
     sites: Mapping[str, Site]
     ring: KeyRing
     pages: Pages
     audit: Audit
     sign_in: SignIn
-    provider: Provider
-    tokens: TokenClient
     provisioner: Provisioner
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
@@ -85,12 +83,10 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     sessions = BrowserSessions(
         store=parts.store, places=parts.places, endings=parts.endings, cache=parts.cache, audit=parts.audit
     )
-    start = Start(parts.sign_in, parts.openid.authority_url)
+    start = Start(parts.sign_in)
     callback = Callback(
-        openid=parts.openid,
         registration=parts.registration,
-        provider=parts.provider,
-        tokens=parts.tokens,
+        providers=parts.providers,
         provisioner=parts.provisioner,
         store=parts.store,
         sessions=sessions,
@@ -100,9 +96,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         now=parts.now,
     )
     sign_out = SignOut(
-        openid=parts.openid,
-        provider=parts.provider,
-        tokens=parts.tokens,
+        providers=parts.providers,
         sessions=sessions,
         sign_in=parts.sign_in,
         ring=parts.ring,
@@ -114,7 +108,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
     return {
         "/oauth2/start": {"GET": start, "HEAD": start, "POST": start},
-        "/oauth2/callback": {"GET": callback},
+        **{callback_path(client.name): {"GET": callback} for client in parts.providers},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
         SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
         "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
@@ -126,15 +120,14 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
 def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:
     """Where the provider says that somebody signed out."""
     back = BackChannelLogout(
-        openid=parts.openid,
-        provider=parts.provider,
+        providers=parts.providers,
         store=parts.store,
         marks=parts.marks,
         endings=parts.endings,
         audit=parts.audit,
         now=parts.now,
     )
-    front = FrontChannelLogout(sessions=sessions, provider=parts.provider, audit=parts.audit)
+    front = FrontChannelLogout(sessions=sessions, providers=parts.providers, audit=parts.audit)
     return {"/oauth2/backchannel-logout": {"POST": back}, "/oauth2/frontchannel-logout": {"GET": front}}
 
 

@@ -17,14 +17,14 @@ from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import Refusal, SignInExpired, SignInFailed, StepUpUnmet
 from gateway.gate import account_of
-from gateway.identity import Identity, identity_from_claims
+from gateway.identity import Identity, identity_from_claims, validate_email_domain
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
-from gateway.oidc.provider import Provider
+from gateway.oidc.providers import ProviderClient, Providers
 from gateway.oidc.tokens import SignIn as SignedIn
-from gateway.oidc.tokens import TokenClient
 from gateway.refresh.schedule import access_times
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
+from gateway.sites import callback_path
 from gateway.web.asked import Asked
 from gateway.web.attempts import read_cookies
 from gateway.web.browser_session import BrowserSessions
@@ -43,10 +43,8 @@ class Callback:
     def __init__(
         self,
         *,
-        openid: schema.OpenID,
         registration: Callable[[schema.Surface], Registration],
-        provider: Provider,
-        tokens: TokenClient,
+        providers: Providers,
         provisioner: Provisioner,
         store: SessionStore,
         sessions: BrowserSessions,
@@ -55,10 +53,8 @@ class Callback:
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
-        self._openid = openid
         self._registration = registration
-        self._provider = provider
-        self._tokens = tokens
+        self._providers = providers
         self._provisioner = provisioner
         self._store = store
         self._sessions = sessions
@@ -79,7 +75,8 @@ class Callback:
             if "switch_url" not in refusal.facts:
                 # Who got an old or weak sign-in is asked to sign in anew: going round again would bring the same one.
                 prompt = "login" if isinstance(refusal, StepUpUnmet) else None
-                again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for)
+                provider = attempt.provider if len(asked.site.providers) > 1 else None
+                again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
                 refusal.facts.setdefault("retry_url", again)
             page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
             return page.plus(("Set-Cookie", self._attempts.drop(attempt, asked.route)))
@@ -93,15 +90,16 @@ class Callback:
         raise refusal
 
     async def _finish(self, asked: Asked, attempt: LoginAttempt) -> Page:
-        code = validate_authorization_response(asked.params, attempt, self._provider.metadata, self._now())
+        client = self._asked_of(asked, attempt)
+        code = validate_authorization_response(asked.params, attempt, client.provider.metadata, self._now())
         # SECURITY: used up before it is redeemed: of two requests with one state, one goes on (A-54).
         if not await self._store.consume(f"login:{attempt.id}", _REMEMBERED):
             if await self._sessions.live(asked) is not None:
                 return redirect(303, _landing(attempt))
             raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
-        signed_in = await self._tokens.redeem(code, asked.route.redirect_uri)
-        identity = await self._identify(asked, signed_in)
-        session = self._session(asked, signed_in, identity)
+        signed_in = await client.tokens.redeem(code, asked.route.redirect_uri(attempt.provider))
+        identity = await self._identify(asked, signed_in, client.settings)
+        session = self._session(asked, signed_in, identity, attempt.provider)
         token = await self._sessions.replace(asked, session, int(signed_in.claims.values["iat"]))
         self._audit.event(
             audit.LOGIN_SUCCEEDED,
@@ -109,6 +107,7 @@ class Callback:
             session=session.sid,
             request_id=asked.request_id,
             email=identity.email,
+            provider=attempt.provider,
         )
         return redirect(
             303,
@@ -117,8 +116,23 @@ class Callback:
             ("Set-Cookie", self._attempts.finish(attempt, asked.route)),
         )
 
-    async def _identify(self, asked: Asked, signed_in: SignedIn) -> Identity:
-        identity = identity_from_claims(signed_in.claims, self._openid.claims, self._openid.require_verified_email)
+    def _asked_of(self, asked: Asked, attempt: LoginAttempt) -> ProviderClient:
+        """The provider that the attempt went to, if this is the address for its answers. Raises SignInFailed."""
+        client = self._providers.get(attempt.provider)
+        # SECURITY: mix-up: a code that came in at one provider's address is never taken to another one's token endpoint (A-57).
+        if (
+            client is None
+            or attempt.provider not in asked.site.providers
+            or asked.path != callback_path(attempt.provider)
+        ):
+            raise SignInFailed(
+                "provider_mismatch", f"the attempt was for {attempt.provider}, the answer came to {asked.path}"
+            )
+        return client
+
+    async def _identify(self, asked: Asked, signed_in: SignedIn, settings: schema.ProviderKeys) -> Identity:
+        identity = identity_from_claims(signed_in.claims, settings.claims, settings.require_verified_email)
+        validate_email_domain(identity, settings.email_domains)
         try:
             return await self._provisioner.ensure(
                 identity,
@@ -132,7 +146,7 @@ class Callback:
                 refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
             raise
 
-    def _session(self, asked: Asked, signed_in: SignedIn, identity: Identity) -> Session:
+    def _session(self, asked: Asked, signed_in: SignedIn, identity: Identity, provider: str) -> Session:
         claims, limits = signed_in.claims, asked.route.config.session
         return Session(
             key_host=asked.route.host,
@@ -149,6 +163,7 @@ class Callback:
             access_token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
             address=asked.client,
+            provider=provider,
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 

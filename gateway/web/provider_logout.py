@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from gateway import audit
 from gateway.audit import Audit
-from gateway.config import schema
 from gateway.errors import LogoutTokenInvalid, Refusal
+from gateway.oidc.id_token import read_unverified
 from gateway.oidc.logout import LogoutClaims, receive_logout_token
-from gateway.oidc.provider import Provider
+from gateway.oidc.providers import ProviderClient, Providers
 from gateway.sessions.endings import Endings
 from gateway.sessions.marks import Marks
 from gateway.sessions.session import Session
@@ -36,16 +36,14 @@ class BackChannelLogout:
     def __init__(
         self,
         *,
-        openid: schema.OpenID,
-        provider: Provider,
+        providers: Providers,
         store: SessionStore,
         marks: Marks,
         endings: Endings,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
-        self._openid = openid
-        self._provider = provider
+        self._providers = providers
         self._store = store
         self._marks = marks
         self._endings = endings
@@ -54,8 +52,10 @@ class BackChannelLogout:
 
     async def __call__(self, asked: Asked) -> Page:
         try:
-            claims = await receive_logout_token(_logout_token(asked), self._provider, self._openid, self._now())
-            ended = await self._end_once(claims)
+            token = _logout_token(asked)
+            client = self._issuing(token)
+            claims = await receive_logout_token(token, client.provider, client.settings, self._now())
+            ended = await self._end_once(claims, client.settings.clock_skew)
         except LogoutTokenInvalid as refusal:
             log.warning("logout token refused: %s (%s) request %s", refusal.reason, refusal.detail, asked.request_id)
             return as_json(400, {"error": "invalid_request", "error_description": f"logout_token: {refusal.reason}"})
@@ -65,11 +65,21 @@ class BackChannelLogout:
         )
         return as_json(200, {})
 
-    async def _end_once(self, claims: LogoutClaims) -> list[Session]:
+    def _issuing(self, token: str) -> ProviderClient:
+        """Who is to be asked whether the token is theirs. Raises LogoutTokenInvalid."""
+        # SECURITY: the token only says whose keys to try: every check is that provider's, and its people alone are meant (A-57).
+        clients = list(self._providers)
+        said = read_unverified(token)
+        client = clients[0] if len(clients) == 1 else self._providers.issuing(str(said.get("iss")), said.get("aud"))
+        if client is None:
+            raise LogoutTokenInvalid("issuer")
+        return client
+
+    async def _end_once(self, claims: LogoutClaims, skew: timedelta) -> list[Session]:
         """Raises LogoutTokenInvalid for a token that did its work before; StoreUnavailable, and then the provider's repeat does it."""
         name = f"logout\n{claims.issuer}\n{claims.jti}"
         # SECURITY: a replayed logout token would end the sessions that the person began since (A-31).
-        keep = max(claims.exp - self._now() + 2 * self._openid.clock_skew, timedelta(minutes=2))
+        keep = max(claims.exp - self._now() + 2 * skew, timedelta(minutes=2))
         if not await self._marks.begin(name, keep):
             raise LogoutTokenInvalid("replayed")
         ended = await self._end(claims)
@@ -106,14 +116,13 @@ def _logout_token(asked: Asked) -> str:
 class FrontChannelLogout:
     """`GET /oauth2/frontchannel-logout?iss=&sid=`, in a frame of the provider's page. Says the same whatever happened."""
 
-    def __init__(self, *, sessions: BrowserSessions, provider: Provider, audit: Audit) -> None:
+    def __init__(self, *, sessions: BrowserSessions, providers: Providers, audit: Audit) -> None:
         self._sessions = sessions
-        self._provider = provider
+        self._providers = providers
         self._audit = audit
 
     async def __call__(self, asked: Asked) -> Page:
-        origin = urlsplit(self._provider.metadata.authorization_endpoint)
-        page = _framed_page(f"{origin.scheme}://{origin.netloc}")
+        page = _framed_page(self._framing(asked))
         live = await self._sessions.live(asked)
         if live is None or not _names(asked, live.session):
             return page
@@ -126,6 +135,15 @@ class FrontChannelLogout:
                 kind="frontchannel",
             )
         return page.plus(("Set-Cookie", asked.site.cookie.clear_header()))
+
+    def _framing(self, asked: Asked) -> str:
+        """The origin of the provider that this frame is of: the only one, or the one that it names. Raises ProviderUnavailable."""
+        clients = list(self._providers)
+        client = clients[0] if len(clients) == 1 else self._providers.issuing(asked.param("iss") or "", None)
+        if client is None:
+            return "'none'"
+        origin = urlsplit(client.provider.metadata.authorization_endpoint)
+        return f"{origin.scheme}://{origin.netloc}"
 
 
 def _names(asked: Asked, session: Session) -> bool:

@@ -13,13 +13,11 @@ from urllib.parse import quote, urlsplit
 
 from gateway import audit
 from gateway.audit import Audit
-from gateway.config import schema
 from gateway.errors import CrossSiteRequest, ProviderUnavailable
 from gateway.gate import account_of
 from gateway.oidc.logout import logout_url
 from gateway.oidc.metadata import ProviderMetadata
-from gateway.oidc.provider import Provider
-from gateway.oidc.tokens import TokenClient
+from gateway.oidc.providers import ProviderClient, Providers
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.web.asked import Asked, parse_form
@@ -40,9 +38,7 @@ class SignOut:
     def __init__(
         self,
         *,
-        openid: schema.OpenID,
-        provider: Provider,
-        tokens: TokenClient,
+        providers: Providers,
         sessions: BrowserSessions,
         sign_in: SignIn,
         ring: KeyRing,
@@ -50,9 +46,8 @@ class SignOut:
         audit: Audit,
         upstreams: UpstreamSignOut,
     ) -> None:
-        self._openid = openid
-        self._provider = provider
-        self._revoke_tokens = TokenRevocation(tokens, audit)
+        self._providers = providers
+        self._revoke_tokens = TokenRevocation(providers, audit)
         self._sessions = sessions
         self._attempts = sign_in.attempts
         self._guard = sign_in.guard
@@ -86,7 +81,7 @@ class SignOut:
             account=account_of(live.session.identity),
             form_action=action,
             form_label="Sign out",
-            form_targets=self._leads_to(there),
+            form_targets=_leads_to(self._providers.of(live.session), there),
             links=(Link(label="Stay signed in", href=HOME),),
         )
         return self._pages.show(content, request_id=asked.request_id)
@@ -113,30 +108,37 @@ class SignOut:
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
 
     def _provider_url(self, asked: Asked, session: Session, there: Destination | None) -> str | None:
+        client = self._providers.of(session)
+        if client is None:
+            return None
         return logout_url(
-            self._openid,
-            self._metadata(),
+            client.settings,
+            _metadata(client),
             id_token_hint=session.id_token,
-            client_id=self._openid.client_id,
+            client_id=client.settings.client_id,
             return_to=asked.route.origin + SIGNED_OUT,
             state=None if there is None else self._after.seal(there.url, asked.route.host),
         )
 
-    def _metadata(self) -> ProviderMetadata | None:
-        """Signing out here works while the provider is down."""
-        try:
-            return self._provider.metadata
-        except ProviderUnavailable:
-            return None
 
-    def _leads_to(self, there: Destination | None) -> tuple[str, ...]:
-        """Browsers apply form-action to the redirects after a form too: the provider, and where it passes people on to."""
-        metadata = self._metadata()
-        url = self._openid.log_out_url or (metadata.end_session_endpoint if metadata else None) or ""
-        parts = urlsplit(url.partition("{")[0])
-        plain = {f"http://{parts.netloc}"} if parts.scheme == "http" else set()
-        plain |= {there.origin} if there is not None and there.origin is not None else set()
-        return ("https:", *sorted(plain))
+def _metadata(client: ProviderClient) -> ProviderMetadata | None:
+    """Signing out here works while the provider is down."""
+    try:
+        return client.provider.metadata
+    except ProviderUnavailable:
+        return None
+
+
+def _leads_to(client: ProviderClient | None, there: Destination | None) -> tuple[str, ...]:
+    """Browsers apply form-action to the redirects after a form too: the provider, and where it passes people on to."""
+    url = ""
+    if client is not None:
+        metadata = _metadata(client)
+        url = client.settings.log_out_url or (metadata.end_session_endpoint if metadata else None) or ""
+    parts = urlsplit(url.partition("{")[0])
+    plain = {f"http://{parts.netloc}"} if parts.scheme == "http" else set()
+    plain |= {there.origin} if there is not None and there.origin is not None else set()
+    return ("https:", *sorted(plain))
 
 
 class SignedOut:

@@ -11,7 +11,7 @@ from typing import Final
 from gateway import audit
 from gateway.audit import Audit
 from gateway.errors import Refusal
-from gateway.oidc.tokens import TokenClient
+from gateway.oidc.providers import Providers
 from gateway.sessions.session import Session
 
 _SECONDS: Final = 2.0
@@ -23,8 +23,8 @@ _MOST: Final = (
 class TokenRevocation:
     """Raises nothing."""
 
-    def __init__(self, tokens: TokenClient, audit: Audit) -> None:
-        self._tokens = tokens
+    def __init__(self, providers: Providers, audit: Audit) -> None:
+        self._providers = providers
         self._audit = audit
 
     async def __call__(self, sessions: Sequence[Session], request_id: str) -> None:
@@ -50,7 +50,8 @@ class TokenRevocation:
     async def _revoke(self, session: Session) -> str | None:
         """Why not, as a stable word; None: done, or the provider has no such endpoint."""
         held = [(session.refresh_token, "refresh_token"), (session.access_token, "access_token")]
-        if not self._tokens.can_revoke:
+        client = self._providers.of(session)
+        if client is None or not client.tokens.can_revoke:
             return None
-        done = [await self._tokens.revoke(token, hint) for token, hint in held if token is not None]
+        done = [await client.tokens.revoke(token, hint) for token, hint in held if token is not None]
         return None if all(done) else "refused"

@@ -43,6 +43,7 @@ def describe(session: Session) -> dict[str, Any]:
         "session": {
             "sid": session.sid,
             "app": session.app,
+            "provider": session.provider,
             "created_at": session.created_at.isoformat(timespec="seconds"),
             "expires_at": session.expires_at.isoformat(timespec="seconds"),
             "idle_seconds": int(session.idle.total_seconds()),

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.app import Worker, utc_now
 from gateway.config.loader import build
+from gateway.config.providers import offered, providers_of
 from gateway.demo.provider import DemoClient
 from gateway.identity import Identity
 from gateway.sessions.keyring import new_key
@@ -30,14 +31,14 @@ def free_port() -> int:
         return port
 
 
-def _client(worker: Worker, secret: str | None) -> DemoClient:
+def _client(worker: Worker, secret: str | None, callback: str = "") -> DemoClient:
     """The house, as its provider knows it."""
     config = worker.config
     origins = [f"{config.external_url_scheme}://{host}" for app in config.apps.values() for host in app.hosts]
     return DemoClient(
         client_id=config.openid.client_id,
         client_secret=secret,
-        redirect_uris=tuple(f"{origin}/oauth2/callback" for origin in origins),
+        redirect_uris=tuple(f"{origin}/oauth2/callback{callback}" for origin in origins),
         post_logout_redirect_uris=tuple(f"{origin}/oauth2/signed_out" for origin in origins),
     )
 
@@ -62,11 +63,12 @@ class House:
         openid: Mapping[str, Any] | None = None,
         upstreams: Mapping[str, str] | None = None,
         provider: MisbehavingProvider | None = None,
+        others: Mapping[str, MisbehavingProvider] | None = None,
         **sections: Any,
     ) -> "House":
         """`apps` gives keys besides hosts and upstream; every app without an entry in `upstreams` gets a recorder.
 
-        A `provider` gets to know the house as a client, running or not.
+        A `provider` gets to know the house as a client, running or not; `others` stand in the section `providers`.
         """
         port = free_port()
         recorders: dict[str, RecordingUpstream] = {}
@@ -92,10 +94,15 @@ class House:
             "apps": described,
             **sections,
         }
+        for name, other in (others or {}).items():
+            keys = {"authority_url": other.issuer, "client_id": "doorward", "client_secret": "secret"}
+            data.setdefault("providers", {})[name] = {**keys, **data.get("providers", {}).get(name, {})}
         lines: list[bytes] = []
         worker = Worker(build(data), None, lines.append)
         if provider is not None:
             provider.register(_client(worker, data["openid"]["client_secret"]))
+        for name, other in (others or {}).items():
+            other.register(_client(worker, "secret", f"/{name}"))
         await worker.start()
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -104,7 +111,12 @@ class House:
         house = cls(worker, port, recorders, lines, provider)
         await eventually(lambda: worker.cache.trusted)
         if provider is not None and provider.running and worker.config.openid.enabled:
-            await eventually(lambda: worker.provider.ready or worker.provider.problem != "not asked yet")
+            await eventually(
+                lambda: (
+                    worker.providers["openid"].provider.ready
+                    or worker.providers["openid"].provider.problem != "not asked yet"
+                )
+            )
         return house
 
     async def close(self) -> None:
@@ -143,14 +155,16 @@ class House:
     ) -> str:
         """A session as the callback would issue it; returns the Cookie field's value."""
         limits = self.worker.config.apps[app].session
+        config = self.worker.config
+        provider = more.get("provider", next(iter(offered(config, config.apps[app])), "openid"))
         identity = Identity(
-            issuer="https://login.example.com", subject=more.pop("subject", "bob"), email=email, name=more.pop("name", "Bob"),
+            issuer=providers_of(config)[provider].authority_url, subject=more.pop("subject", "bob"), email=email, name=more.pop("name", "Bob"),
             groups=tuple(groups), preferred_username=None, directory={},
         )  # fmt: skip
         facts: dict[str, Any] = {
             "key_host": self.host(app), "app": app, "sid": SessionStore.new_sid(), "identity": identity, "provider_sid": None,
             "auth_time": utc_now(), "acr": None, "created_at": utc_now(), "idle": limits.idle, "lifetime": limits.lifetime,
-            "id_token": None, "access_token": None, "refresh_token": None,
+            "id_token": None, "access_token": None, "refresh_token": None, "provider": provider,
         }  # fmt: skip
         token = await self.worker.store.issue(Session(**{**facts, **more}))
         return f"doorward_session={token}"

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from gateway.audit import Audit
 from gateway.config import schema
+from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.toggles import Registration
 from gateway.demo.provider import DemoClient
 from gateway.directory.account_links import AccountLinks
@@ -24,9 +25,7 @@ from gateway.directory.notes import Notes
 from gateway.directory.provisioner import Habits, Provisioner
 from gateway.identity import AssertionSigner
 from gateway.leases import Leases
-from gateway.oidc.calls import open_session
-from gateway.oidc.provider import Provider
-from gateway.oidc.tokens import TokenClient
+from gateway.oidc.providers import Providers
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.client import OneSource
 from gateway.sessions.endings import Endings
@@ -96,12 +95,12 @@ class Office:
         self.cache = SessionCache(self.store, OneSource(Links(self._valkey)), time.monotonic)
         self.cache.start()
         self.audit = Audit(lambda line: self.lines.append(json.loads(line)), now=self.clock.now)
-        self._http = open_session()
-        self.known_provider = Provider(config.openid, self._http)
+        self.providers = Providers(providers_of(config), offered_by_app(config), self.clock.now)
+        self.known_provider = self.providers["openid"].provider
         self.sites: Mapping[str, Site] = made_sites(config)
         await self._serve(config)
         await eventually(lambda: self.cache.trusted)
-        self.known_provider.start()
+        self.providers.start()
         if provider_is_up:
             await eventually(lambda: self.known_provider.ready)
 
@@ -119,8 +118,8 @@ class Office:
     async def _serve(self, config: schema.Config) -> None:
         pages = Pages(config.pages)
         sign_in = SignIn(
-            openid=config.openid,
-            provider=self.known_provider,
+            providers=self.providers,
+            enabled=config.openid.enabled,
             sites=self.sites,
             ring=self.ring,
             pages=pages,
@@ -138,14 +137,12 @@ class Office:
             now=self.clock.now,
         )
         parts = WebParts(
-            openid=config.openid,
+            providers=self.providers,
             sites=self.sites,
             ring=self.ring,
             pages=pages,
             audit=self.audit,
             sign_in=sign_in,
-            provider=self.known_provider,
-            tokens=TokenClient(self.known_provider, config.openid, now=self.clock.now),
             provisioner=provisioner,
             upstreams=UpstreamSignOut({}, {}.__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
@@ -165,8 +162,7 @@ class Office:
     async def close(self) -> None:
         await self._runner.cleanup()
         await self.cache.close()
-        await self.known_provider.close()
-        await self._http.close()
+        await self.providers.close()
         await self.provider.close()
 
     # --- what tests do ---

@@ -132,7 +132,7 @@ async def test_everything_that_is_open_ends_with_the_session(
     keys = [new_key()]
     house = await open_house(provider=provider, keys=keys)
     other = await open_house(provider=provider, keys=keys)
-    await eventually(lambda: other.worker.provider.ready)
+    await eventually(lambda: other.worker.providers["openid"].provider.ready)
     times: dict[str, Any] = (
         {"idle": timedelta(seconds=2), "lifetime": timedelta(seconds=2)} if end is by_its_lifetime else {}
     )

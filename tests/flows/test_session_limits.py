@@ -131,7 +131,7 @@ async def test_the_limit_is_exact_when_logins_come_at_once_to_several_doors(
         await open_house(apps=apps, provider=provider, keys=keys[::-1], openid={"client_id": "doorward-2"}),
     ]
     for house in doors:
-        await eventually(lambda house=house: house.worker.provider.ready)
+        await eventually(lambda house=house: house.worker.providers["openid"].provider.ready)
 
     async def login(house: House) -> Answer:
         """As far as the callback's answer."""

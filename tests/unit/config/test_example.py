@@ -15,7 +15,10 @@ from tests.unit.config.made import KEY
 FOLDER = Path(__file__).resolve().parents[3] / "config"
 EXAMPLE = FOLDER / "gateway.example.yaml"
 DIRECTORIES = sorted(FOLDER.glob("directory-*.example.yaml"))
-SECRETS = ("OPENID_CLIENT_SECRET", "NEXUDUS_PASSWORD", "SCIM_TOKEN", "GITLAB_TOKEN", "DASHBOARD_API_KEY")
+SECRETS = (
+    *("OPENID_CLIENT_SECRET", "MEMBERS_CLIENT_SECRET", "NEXUDUS_PASSWORD"),
+    *("SCIM_TOKEN", "GITLAB_TOKEN", "DASHBOARD_API_KEY"),
+)
 ENVIRON = {"DOORWARD_KEY": KEY, **dict.fromkeys(SECRETS, "secret")}
 
 

@@ -56,9 +56,7 @@ class Trip:
             await self.provider.ping()
         now = datetime.now(UTC)
         attempt = new_attempt(secrets.token_bytes, app="portal", host="portal", return_to="/", now=now, **asked)
-        url = authorization_url(
-            self.provider.metadata, self.openid.client_id, REDIRECT_URI, ("openid", "email", "profile"), attempt
-        )
+        url = authorization_url(self.provider.metadata, self.openid, REDIRECT_URI, attempt)
         callback = await sign_in_at(self.browser, url)
         return validate_authorization_response(parameters_of(callback), attempt, self.provider.metadata, now)
 

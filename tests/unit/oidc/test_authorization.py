@@ -11,6 +11,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.schema import ProviderKeys
 from gateway.errors import SignInFailed
 from gateway.oidc.authorization import (
     ATTEMPT_LIFETIME,
@@ -52,7 +53,8 @@ def refused(*params: tuple[str, str], metadata: ProviderMetadata = METADATA, now
 def test_the_request_asks_for_a_code_with_state_nonce_and_pkce() -> None:
     """A-01."""
     asked = attempt(max_age=0, acr=["mfa", "phr"])
-    url = authorization_url(METADATA, "door ward", "https://p/oauth2/callback", ["email", "openid"], asked, "login")
+    settings = ProviderKeys(client_id="door ward", scopes=("email", "openid"))
+    url = authorization_url(METADATA, settings, "https://p/oauth2/callback", asked, "login")
     parts = urlsplit(url)
     assert (parts.scheme, parts.netloc, parts.path) == ("https", "login.example.com", "/authorize")
     assert parse_qs(parts.query) == {

@@ -1,0 +1,118 @@
+"""Which providers there are, which of them an app offers, and what must be so for that.
+
+Pure. `openid` is the provider of a house with one; beside it, or in its place, stands `providers`, by name.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from gateway.config.openid import DEFAULT_PROVIDER, ProviderKeys
+from gateway.config.problems import Finding
+from gateway.config.schema import App, Config
+
+
+def providers_of(config: Config) -> dict[str, ProviderKeys]:
+    """By name, in the order of the file. `openid` is one of them unless only `providers` say where people sign in."""
+    openid = config.openid
+    alone = not config.providers or openid.authority_url or openid.client_id or openid.client_secret
+    return ({DEFAULT_PROVIDER: openid} if alone else {}) | dict(config.providers)
+
+
+def offered(config: Config, app: App) -> tuple[str, ...]:
+    """The names of the providers that an app offers; nobody has to choose where there is one. Empty: the file does not say."""
+    if app.provider is not None or app.providers:
+        return app.providers or (app.provider or "",)
+    known = tuple(providers_of(config))
+    return (DEFAULT_PROVIDER,) if DEFAULT_PROVIDER in known else known if len(known) == 1 else ()
+
+
+def offered_by_app(config: Config) -> Mapping[str, tuple[str, ...]]:
+    return {name: offered(config, app) for name, app in config.apps.items()}
+
+
+def key_of(name: str) -> str:
+    """Where a provider stands in the file."""
+    return name if name == DEFAULT_PROVIDER else f"providers.{name}"
+
+
+def title_of(name: str, settings: ProviderKeys) -> str:
+    """What people choose by."""
+    return settings.title or name
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Everything that contradicts itself, of each provider and between providers and apps."""
+    known = providers_of(config)
+    for name, settings in known.items():
+        yield from _provider(key_of(name), settings)
+    for name, app in config.apps.items():
+        yield from _app(f"apps.{name}", config, app, known)
+
+
+def _provider(place: str, settings: ProviderKeys) -> Iterator[Finding]:
+    reads = ("openid.enabled", f"{place}.client_authentication")
+    for name, example in (("authority_url", "the provider's https URL"), ("client_id", "the id that it gave you")):
+        if not getattr(settings, name):
+            yield Finding(key=f"{place}.{name}", what="is missing", allowed=f"allowed: {example}", reads=reads)
+    how = settings.client_authentication
+    if settings.client_secret is None and how in (
+        "client_secret_basic",
+        "client_secret_basic_raw",
+        "client_secret_post",
+    ):
+        allowed = "allowed: the secret, as ${NAME} or file:PATH"
+        yield Finding(key=f"{place}.client_secret", what=f"is missing for {how}", allowed=allowed, reads=reads)
+    if how == "private_key_jwt":
+        allowed = "allowed: file:PATH of a private key, RSA of 2048 bits or more, EC or Ed25519, as PEM or JWK"
+        key = settings.client_private_key
+        what = f"is missing for {how}" if key is None else _unusable_key(key.get_secret_value())
+        if what:
+            yield Finding(key=f"{place}.client_private_key", what=what, allowed=allowed, reads=reads)
+    if "openid" not in settings.scopes:
+        allowed = "allowed: [openid, email, profile]"
+        yield Finding(key=f"{place}.scopes", what="does not contain openid", allowed=allowed)
+    if len(set(settings.scopes)) != len(settings.scopes):
+        yield Finding(key=f"{place}.scopes", what="names a scope twice", allowed="allowed: each once")
+
+
+def _app(place: str, config: Config, app: App, known: Mapping[str, ProviderKeys]) -> Iterator[Finding]:
+    names, reads = f"allowed: {', '.join(known)}", ("providers", "openid")
+    if app.provider is not None and app.providers:
+        what = "is given twice, here and in providers"
+        yield Finding(key=f"{place}.provider", what=what, allowed="allowed: provider, or providers")
+        return
+    asked = {f"{place}.provider": app.provider} if app.provider is not None else {}
+    asked |= {f"{place}.providers[{index}]": name for index, name in enumerate(app.providers)}
+    for key, name in asked.items():
+        if name not in known:
+            yield Finding(key=key, what="is no provider of this file", allowed=names, reads=reads)
+    if len(set(app.providers)) != len(app.providers):
+        yield Finding(key=f"{place}.providers", what="names a provider twice", allowed="allowed: each once")
+    if not offered(config, app):
+        # SECURITY: which of several providers vouches for people here is nobody's guess to make (C-21).
+        yield Finding(key=f"{place}.provider", what="is missing where there are several", allowed=names, reads=reads)
+
+
+def _unusable_key(text: str) -> str | None:
+    """Why this text is no private key; None: it is one."""
+    if text.lstrip().startswith("{"):
+        try:
+            jwk = json.loads(text)
+        except ValueError:
+            return "is not JSON"
+        return None if jwk.get("kty") in ("RSA", "EC", "OKP") and "d" in jwk else "is not a private JWK"
+    try:
+        key = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "is not a private key without a passphrase"
+    if isinstance(key, RSAPrivateKey):
+        return None if key.key_size >= 2048 else "is too short"
+    return (
+        None if isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey) else "is of a kind that is not used here"
+    )
