@@ -1,4 +1,4 @@
-"""Who is let in, created or refused at a login: the toggle table, and a directory that does not answer as it should."""
+"""Who is let in, created or refused at a login, and a directory that does not answer as it should."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -72,87 +72,6 @@ async def assert_nobody_came_in(house: House, browser: Browser, page: Answer) ->
     assert events(house, "login.succeeded") == 0
     assert events(house, "login.refused") == 1
     assert page.document.links
-
-
-# --- the table --------------------------------------------------------------------------------------------------------
-
-#: create_users, prevent_password_login, unregistered_when_sso_only: what becomes of a stranger at the portal.
-TABLE = [
-    (False, False, None, "refused"),
-    (True, False, None, "created"),
-    (False, True, None, "refused"),
-    (True, True, None, "refused"),
-    (True, True, "refuse", "refused"),
-    (True, True, "create", "created"),
-]
-
-
-def toggles(create: bool, prevent: bool, sso_only: str | None) -> dict[str, Any]:
-    openid: dict[str, Any] = {"create_users": create, "prevent_password_login": prevent}
-    return openid | ({} if sso_only is None else {"unregistered_when_sso_only": sso_only})
-
-
-@pytest.mark.parametrize("dashboard_doors", [False, True])
-@pytest.mark.parametrize(("create", "prevent", "sso_only", "outcome"), TABLE)
-async def test_each_row_of_the_toggle_table_holds_for_strangers_and_members_on_both_surfaces(
-    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub,
-    create: bool, prevent: bool, sso_only: str | None, outcome: str, dashboard_doors: bool,
-) -> None:  # fmt: skip
-    """interface.md "The toggles": on dashboards the directory is not asked and nothing is created."""
-    openid = {**toggles(create, prevent, sso_only), "prevent_dashboard_password_login": dashboard_doors}
-    house = await a_house(open_house, provider, stub, openid=openid)
-    visitor = house.browser()
-    assert (await house.sign_in(visitor, app="dashboard", at="/now")).text == "you asked for /now"
-    assert house.upstreams["dashboard"].requests[0].values("x-portal-customer") == []
-    assert customers(stub) == []
-
-    stranger = house.browser()
-    page = await house.sign_in(stranger, at="/bookings")
-    if outcome == "created":
-        assert page.text == "you asked for /bookings"
-        assert customers(stub) == [MIA["email"]]
-        (record,) = stub.coworkers
-        assert house.upstream.requests[0].values("x-portal-customer") == [str(record["Id"]).encode()]
-        assert events(house, "account.created") == 1
-    else:
-        await assert_refused_as_not_registered(house, stranger, page)
-        assert customers(stub) == []
-        stub.world.add_coworker(**MEMBER)
-
-    member = house.browser()
-    assert (await house.sign_in(member, at="/profile")).text == "you asked for /profile"
-    assert customers(stub) == [MIA["email"]]
-    assert events(house, "account.found") == 1
-    assert events(house, "account.found", "dashboard") == 0
-    assert stub.counters["coworkers.create"] == (outcome == "created")
-
-
-async def assert_refused_as_not_registered(house: House, browser: Browser, page: Answer) -> None:
-    assert page.status == 403
-    assert "You are not registered here" in page.text
-    assert "mia@example.com" in page.text
-    assert page.document.link("Use another account") == "/oauth2/start?prompt=select_account"
-    assert not has_session(browser)
-    assert house.upstream.requests == []
-    assert events(house, "account.refused") == 1
-    assert events(house, "login.refused") == 1
-
-
-async def test_with_openid_off_nobody_is_asked_and_requests_pass_without_identity(
-    open_house: OpenHouse, provider: MisbehavingProvider, stub: NexudusStub
-) -> None:
-    """The first row of the table."""
-    house = await a_house(open_house, provider, stub, openid={"enabled": False, "create_users": True})
-    browser = house.browser()
-    for app in ("portal", "dashboard"):
-        page = await browser.open(
-            house.origin(app) + "/x", headers={"X-Portal-Customer": "1", "X-Forwarded-User": "eve"}
-        )
-        assert page.text == "you asked for /x"
-        (request,) = house.upstreams[app].requests
-        assert request.values("x-portal-customer") == request.values("x-forwarded-user") == []
-    assert provider.seen == []
-    assert customers(stub) == []
 
 
 async def test_fifty_first_logins_of_one_person_at_once_make_one_account(
