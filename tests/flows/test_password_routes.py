@@ -444,3 +444,29 @@ async def test_open_doors_are_for_those_who_are_signed_in_unless_strangers_may_p
     assert response.status == 303
     assert street.logins == 1
     await knocker.close()
+
+
+async def test_surfaces_are_told_apart_by_a_header_only_where_a_rule_says_so_and_only_for_honest_clients(
+    open_house: OpenHouse,
+) -> None:
+    """C-15: opt-in, as the guide has it. Every value is judged, in every spelling of the name; leaving it out is a way around, and documented."""
+    when: dict[str, Any] = {"form": {"grant_type": "password"}}
+    rules = [
+        {"match": "* /api/token", "when": {**when, "header": {"client_id": "members-portal"}}},
+        {"match": "* /api/token", "when": {**when, "header": {"Origin": "https://portal.example.com"}}},
+    ]
+    api = {"surface": "shared", "unauthenticated": "pass", "password_routes": rules}
+    house = await open_house(openid={"prevent_password_login": True}, apps={"portal": api})
+    kind = "Content-Type: application/x-www-form-urlencoded\r\n"
+
+    async def ask(fields: str) -> int:
+        body = b"grant_type=password&username=a&password=b"
+        return (await house.ask("/api/token", method="POST", fields=kind + fields, body=body)).status
+
+    for said in (
+        "client_id: members-portal", "Client-Id: MEMBERS-PORTAL", "CLIENT.ID: members-portal ", "client_id: x\r\nclient_id: members-portal",
+        "Origin: https://portal.example.com", "origin: HTTPS://PORTAL.example.com",
+    ):  # fmt: skip
+        assert await ask(f"{said}\r\n") == 403, said
+    for said in ("client_id: dashboard", "Origin: https://dashboard.example.com", "X-Other: 1"):
+        assert await ask(f"{said}\r\n") == 200, said
