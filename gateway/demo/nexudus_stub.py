@@ -67,10 +67,10 @@ class NexudusStub:
     def outbox(self) -> list[Record]:
         return self.world.outbox
 
-    def redeem(self, token: str) -> str | None:
-        """Whose one-time token this is; it is used up by that."""
+    def redeem(self, token: str) -> tuple[str, int] | None:
+        """Whose one-time token this is, by address and number of the login; it is used up by that."""
         user = redeem(self.world, token)
-        return None if user is None else str(user["Email"])
+        return None if user is None else (user["Email"], user["Id"])
 
     def create_app(self) -> web.Application:
         app = web.Application()

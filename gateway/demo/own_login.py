@@ -29,6 +29,7 @@ _ONE_PERSON = pattern(r"/api/public/coworkers/[^/]+/impersonate$")
 
 Answer = Callable[[web.Request, Mapping[str, str]], Awaitable[web.StreamResponse]]
 Page = Callable[[web.Request, str, int], web.Response]
+Redeem = Callable[[str], tuple[str, int] | None]
 
 
 def fold(path: str) -> str:
@@ -42,19 +43,20 @@ def fold(path: str) -> str:
 class OwnLogin:
     """The password doors of one application. `page(request, problem, status)` draws its sign-in form.
 
-    `redeem` says whose a sign-in link's token is that the directory has made, if any: once.
+    `redeem` says whose a sign-in link's token is that the directory has made, by address and number, if any: once.
     """
 
     def __init__(
         self,
         page: Page,
         people: tuple[Person, ...] = PEOPLE,
-        redeem: Callable[[str], str | None] = lambda token: None,
+        redeem: Redeem = lambda token: None,
     ) -> None:
         self.logins = 0  # people who came in through one of these doors
         self.visits = 0  # requests that reached one of these doors
         self.handed_in = 0  # people who came in with a token of the directory's
         self._redeem = redeem
+        self._numbers: dict[str, int] = {}  # what the directory calls people, by address
         self._page = page
         self._people = {person.email.casefold(): person for person in people}
         self._sessions: OrderedDict[str, Person] = OrderedDict()
@@ -174,9 +176,10 @@ class OwnLogin:
 
     async def _link(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:
         token = fields.get("t") or fields.get("token", "")
-        email = self._redeem(token)
-        if email is not None:
+        redeemed = self._redeem(token)
+        if redeemed is not None:
             self.handed_in += 1
+            email, self._numbers[redeemed[0].casefold()] = redeemed
             person: Person | None = self._people.get(email.casefold()) or _stranger(email, "")
         else:
             person = self._links.pop(token, None)
@@ -212,7 +215,8 @@ class OwnLogin:
         person = self.person(request)
         if person is None:
             return web.json_response({"error": "unauthorized"}, status=401)
-        return web.json_response({"Email": person.email, "FullName": person.name})
+        number = self._numbers.get(person.email.casefold())
+        return web.json_response({"Id": number, "Email": person.email, "FullName": person.name})
 
     async def _exists(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:
         return web.json_response(fields.get("email", "").casefold() in self._people)

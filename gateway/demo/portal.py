@@ -12,7 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from gateway.demo.bookings import Bookings, local_now
 from gateway.demo.listener import Listener
-from gateway.demo.own_login import OwnLogin
+from gateway.demo.own_login import OwnLogin, Redeem
 from gateway.demo.pages import ASSETS, favicon, render
 from gateway.demo.portal_api import PortalApi
 from gateway.demo.portal_pages import PortalPages
@@ -31,7 +31,7 @@ class SamplePortal:
         clock: Callable[[], datetime] = local_now,
         *,
         keeps_sessions: bool = False,
-        redeem: Callable[[str], str | None] = lambda token: None,
+        redeem: Redeem = lambda token: None,
     ) -> None:
         self.bookings = Bookings(clock)
         self.guests = Guests()

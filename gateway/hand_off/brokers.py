@@ -30,7 +30,7 @@ def brokers_of(
     now: Callable[[], datetime],
 ) -> dict[str, Broker]:
     """By app. `http` is for the APIs that `token` names."""
-    records = HandOffRecords(redis, ring, config.redis.key_prefix)
+    records = HandOffRecords(redis, ring, config.redis.key_prefix, now)
     brokers = {}
     for name, app in config.apps.items():
         settings = app.hand_off

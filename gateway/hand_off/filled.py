@@ -55,6 +55,11 @@ def fill(template: str, facts: Mapping[str, str], encode: Callable[[str], str] =
     return _PLACEHOLDER.sub(value, template)
 
 
+def knows(template: str, facts: Mapping[str, str]) -> bool:
+    """Whether all of its placeholders are known."""
+    return all(name in facts for name in _PLACEHOLDER.findall(template))
+
+
 def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> Outgoing:
     """`target`: the template of its path or URL. Raises NoUpstreamLogin, HandOffFailed."""
     headers = {name: fill(secret.get_secret_value(), facts) for name, secret in call.headers.items()}

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from gateway.directory.account import fold_email
 from gateway.errors import HandOffFailed, HandOffMismatch
-from gateway.hand_off.filled import Outgoing, at_pointer, fill, outgoing
+from gateway.hand_off.filled import Outgoing, at_pointer, fill, knows, outgoing
 from gateway.hand_off.plan import Plan
 from gateway.hand_off.records import Bearer
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
@@ -115,9 +115,9 @@ async def ask_whose(plan: Plan, upstream: Upstream, credentials: Credentials, fa
 
     Raises HandOffMismatch for somebody else's, HandOffFailed where the upstream does not say.
     """
-    asked = plan.who_am_i
-    if asked is None:
+    if not plan.who_am_i:
         return True
+    asked = next((one for one in plan.who_am_i if knows(one.equals, facts)), plan.who_am_i[-1])
     path = fill(asked.path, facts)
     headers = (("Accept", "application/json"),)
     reply = await upstream.ask(Outgoing(method="GET", target=path, headers=headers), credentials)

@@ -15,14 +15,18 @@ from gateway.hand_off.whereto import LoginPages
 
 _LINK: Final = Redemption(path="/en/user/login?t={token}&redirectUrl={return_to}")
 _EXCHANGE: Final = Redemption(method="POST", path="/api/sys/users/exchange?token={token}&validForInMinutes=1440")
-_ME: Final = WhoAmI(path="/en/user/me", pointer="/Email")
+#: By its number where the directory told it: the address may have changed at the provider meanwhile.
+_ME: Final = (
+    WhoAmI(path="/en/user/me", pointer="/Id", equals="{directory.user_id}"),
+    WhoAmI(path="/en/user/me", pointer="/Email"),
+)
 _LOGIN_PAGES: Final = ("/login", "/login/index", "/signin", "/user/login", "/login/login")
 _LOG_OUT: Final = "/login/logout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`token` None: the directory gives it, where the redemption needs one."""
+    """`token` None: the directory gives it, where the redemption needs one. Of `who_am_i` the first counts whose facts are known."""
 
     via: Literal["server", "bearer", "browser"]
     needs_token: bool
@@ -32,7 +36,7 @@ class Plan:
     route: RedeemingRoute
     login_pages: LoginPages
     on_401: bool
-    who_am_i: WhoAmI | None
+    who_am_i: tuple[WhoAmI, ...]
     log_out: str | None
     most: int
     within: timedelta
@@ -56,7 +60,7 @@ def resolve(config: HandOff, own_hosts: tuple[str, ...] = ()) -> Plan:
         route=RedeemingRoute(redeem.path),
         login_pages=LoginPages(pages, own_hosts),
         on_401=config.on_401 or config.via == "bearer",
-        who_am_i=_ME if known and "who_am_i" not in given else config.who_am_i,
+        who_am_i=_ME if known and "who_am_i" not in given else (config.who_am_i,) if config.who_am_i else (),
         log_out=_LOG_OUT if known and "log_out" not in given else config.log_out,
         most=config.most,
         within=config.within,

@@ -1,12 +1,14 @@
 """What a session remembers of its hand-offs: when there were any, the bearer token, the link that its browser may pass once.
 
-Sealed like the session itself and bound to its key, host and app; it lives no longer than the session may. Read and written under the lease
-of `broker`, except to look at. Keys under the prefix: `handed:<session key>`.
+Sealed like the session itself and bound to its key, host and app; it lives no longer than the session may, and a day after the last hand-off
+is enough unless a bearer token is good for longer. What is forgotten costs one more hand-off. Read and written under the lease of `broker`,
+except to look at. Keys under the prefix: `handed:<session key>`.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from gateway.sessions.client import Operations
@@ -15,6 +17,7 @@ from gateway.sessions.live import LiveSession
 
 _LONGEST: Final = 64 * 1024
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_ENOUGH: Final = timedelta(days=1)
 
 
 class RedisCommands(Protocol):
@@ -59,8 +62,9 @@ class HandOffRecord:
 class HandOffRecords:
     """All methods raise StoreUnavailable. A record that is missing, foreign or does not open is an empty one."""
 
-    def __init__(self, redis: RedisCommands, ring: KeyRing, prefix: str) -> None:
+    def __init__(self, redis: RedisCommands, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
         self._redis = redis
+        self._now = now
         self._ring = ring.purpose("hand-off")
         self._prefix = f"{prefix}handed:"
         self._operations = Operations()
@@ -76,7 +80,11 @@ class HandOffRecords:
 
     async def write(self, live: LiveSession, record: HandOffRecord) -> None:
         sealed = self._ring.seal(_encode(record), self._context(live))
-        life = max(live.session.remaining(datetime.now(UTC)), _MILLISECOND)
+        now = self._now()
+        wanted = (
+            _ENOUGH if record.bearer is None else max(_ENOUGH, timedelta(seconds=record.bearer.until - now.timestamp()))
+        )
+        life = max(min(live.session.remaining(now), wanted), _MILLISECOND)
         await self._operations.run(self._redis.set(self._prefix + live.key, sealed, px=life // _MILLISECOND))
 
     async def forget(self, live: LiveSession) -> None:

@@ -48,9 +48,9 @@ class Handing:
 
     def must_check(self, live: LiveSession) -> bool:
         """Whether it is time to ask the upstream whose session it is."""
-        asked = self._plan.who_am_i
         last = self._checked.get(live.key)
-        return asked is not None and (last is None or self._door.clock() - last > asked.every.total_seconds())
+        every = (asked.every.total_seconds() for asked in self._plan.who_am_i[:1])
+        return any(last is None or self._door.clock() - last > seconds for seconds in every)
 
     # --- each of these answers the request, or sends it on ---
 

@@ -34,6 +34,8 @@ class StyleInserter:
         held = self._held = self._held + data
         if held[:2] in _MARKS_OF_WIDE:
             return self._release()
+        if held in (b"\xff", b"\xfe"):
+            return b""
         while True:
             begin = self._at
             place = self._step(held, begin)

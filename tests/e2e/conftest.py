@@ -24,7 +24,7 @@ CHROMIUM_FLAGS = [
 ]
 
 Snap = Callable[[Page, str], None]
-OpenDoor = Callable[[str, Mapping[str, Any]], Door]
+OpenDoor = Callable[..., Door]
 
 
 @pytest.fixture(scope="session")
@@ -84,14 +84,14 @@ def provider(door_port: int) -> Iterator[CertifiedProvider]:
 def open_door(
     door_port: int, provider: CertifiedProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OpenDoor]:
-    """`open_door(name, openid settings)` starts a door and closes the one before it."""
+    """`open_door(name, openid settings, **more of Door)` starts a door and closes the one before it."""
     standing: list[Door] = []
 
-    def open_door(name: str, openid: Mapping[str, Any]) -> Door:
+    def open_door(name: str, openid: Mapping[str, Any], **more: Any) -> Door:
         while standing:
             standing.pop().stop()
         folder: Path = tmp_path_factory.mktemp(name)
-        standing.append(Door(door_port, provider, openid, folder))
+        standing.append(Door(door_port, provider, openid, folder, **more))
         return standing[-1]
 
     yield open_door

@@ -64,13 +64,26 @@ def claims(person: Person) -> dict[str, Any]:
 
 
 class Behind:
-    """What stands behind the door, fresh for each one: the stub of the directory remembers whom it created."""
+    """What stands behind the door, fresh for each one: the stub of the directory remembers whom it created.
 
-    def __init__(self) -> None:
-        self.portal = SamplePortal()
-        self.dashboard = SampleDashboard(self.portal.bookings, self.portal.guests)
+    `keeps_sessions`: the portal believes no header, and takes the sign-in tokens that the directory makes.
+    """
+
+    def __init__(self, *, keeps_sessions: bool = False) -> None:
         registered = [{"email": person.email, "full_name": person.name} for person in PEOPLE if person.registered]
         self.directory = NexudusStub(coworkers=registered)
+        self.portal = SamplePortal(keeps_sessions=keeps_sessions, redeem=self.directory.redeem)
+        self.dashboard = SampleDashboard(self.portal.bookings, self.portal.guests)
+        if keeps_sessions:
+            self._give_logins()
+
+    def _give_logins(self) -> None:
+        world = self.directory.world
+        for account in self.directory.coworkers:
+            account["UserId"] = world.add_user(account["Email"], secrets.token_urlsafe(9))["Id"]
+        service = world.user_by_email(SERVICE[0])
+        assert service is not None
+        service["IsAdmin"] = True
 
     def accounts(self, email: str) -> int:
         """How many accounts the directory has for this address."""
@@ -86,9 +99,15 @@ class Behind:
 
 
 def settings(
-    port: int, admin_port: int, provider: CertifiedProvider, behind: Behind, openid: Mapping[str, Any]
+    port: int,
+    admin_port: int,
+    provider: CertifiedProvider,
+    behind: Behind,
+    openid: Mapping[str, Any],
+    apps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """A whole configuration. The app `open` is the portal again, for those who still may use a password."""
+    """A whole configuration; `apps` are further keys of apps. The app `open` is the portal again, for those who still may use a password."""
+    more = apps or {}
     portal = {
         "upstream": behind.portal.url,
         "surface": "portal",
@@ -113,8 +132,8 @@ def settings(
             **openid,
         },
         "apps": {
-            "portal": {**portal, "hosts": [f"portal.localhost:{port}"]},
-            "open": {**portal, "hosts": [f"open.localhost:{port}"], "unauthenticated": "pass"},
+            "portal": {**portal, "hosts": [f"portal.localhost:{port}"], **more.get("portal", {})},
+            "open": {**portal, "hosts": [f"open.localhost:{port}"], "unauthenticated": "pass", **more.get("open", {})},
             "dashboard": {
                 "surface": "dashboard",
                 "hosts": [f"dashboard.localhost:{port}"],
@@ -150,13 +169,23 @@ def start_gateway(config: Mapping[str, Any], folder: Path) -> Program:
 class Door:
     """The gateway with everything behind it, ready to be visited."""
 
-    def __init__(self, port: int, provider: CertifiedProvider, openid: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self,
+        port: int,
+        provider: CertifiedProvider,
+        openid: Mapping[str, Any],
+        folder: Path,
+        *,
+        apps: Mapping[str, Mapping[str, Any]] | None = None,
+        keeps_sessions: bool = False,
+    ) -> None:
         self.port = port
         self.provider = provider
-        self.behind = Behind()
+        self.behind = Behind(keeps_sessions=keeps_sessions)
         self._backstage = Backstage()
         self._backstage.run(self.behind.start())
-        self._program = start_gateway(settings(port, free_port(), provider, self.behind, openid), folder)
+        config = settings(port, free_port(), provider, self.behind, openid, apps)
+        self._program = start_gateway(config, folder)
 
     def origin(self, name: str) -> str:
         return origin(name, self.port)

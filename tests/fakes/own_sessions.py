@@ -34,7 +34,9 @@ class OwnSessions:
     closed: tuple[str, ...] = ()
     unauthorized: int = 302
     #: Asked about a ticket that was not made here: whose it is.
-    redeem: Callable[[str], str | None] = lambda ticket: None
+    redeem: Callable[[str], tuple[str, int] | None] = lambda ticket: None
+    #: What `/me` says of an address besides.
+    more: dict[str, dict[str, object]] = field(default_factory=dict)
     forms: int = 0
     logged_out: list[str] = field(default_factory=list)
     pages: list[tuple[str, str]] = field(default_factory=list)
@@ -44,6 +46,9 @@ class OwnSessions:
         ticket = f"ticket-{next(self._numbers)}-{email.partition('@')[0]}-0123456789abcdef"
         self.tickets[ticket] = email
         return ticket
+
+    def about(self, email: str) -> dict[str, object]:
+        return {"Email": email, **self.more.get(email, {})}
 
     def open_session(self, email: str) -> str:
         value = f"session-{next(self._numbers)}-0123456789abcdef"
@@ -74,7 +79,7 @@ class OwnSessions:
             return 302, ["Location: /login", f"Set-Cookie: {COOKIE}=; Max-Age=0; Path=/"], b""
         if path in ("/me", "/en/user/me"):
             status = 200 if who else 401
-            return status, ["Content-Type: application/json"], json.dumps({"Email": who} if who else {}).encode()
+            return status, ["Content-Type: application/json"], json.dumps(self.about(who) if who else {}).encode()
         if who is None or path in self.closed:
             if path == "/begin" and self.late:
                 return self._begun(request)
@@ -85,7 +90,7 @@ class OwnSessions:
         return 200, ["Content-Type: text/plain", *self._renewed(request, who)], f"{path} of {who}".encode()
 
     def _redeem(self, ticket: str) -> tuple[int, list[str], bytes]:
-        email = self.tickets.pop(ticket, None) or self.redeem(ticket)
+        email = self._whose(ticket)
         if email is None:
             return 302, ["Location: /login?used"], b""
         if self.late:
@@ -93,12 +98,20 @@ class OwnSessions:
             return 302, ["Location: /begin", "Set-Cookie: step=1; Path=/"], b""
         return 302, [f"Location: {self.lands_on}", *self._set(self.mixes_up_with or email)], b""
 
+    def _whose(self, ticket: str) -> str | None:
+        made_elsewhere = None if ticket in self.tickets else self.redeem(ticket)
+        if made_elsewhere is not None:
+            email, number = made_elsewhere
+            self.more.setdefault(email, {"Id": number})
+            return email
+        return self.tickets.pop(ticket, None)
+
     def _begun(self, request: Recorded) -> tuple[int, list[str], bytes]:
         assert b"step=1" in b"".join(request.values("Cookie"))
         return 302, ["Location: /", *self._set(self.tickets.pop("late"))], b""
 
     def _exchange(self, token: str) -> tuple[int, list[str], bytes]:
-        email = self.tickets.pop(token, None) or self.redeem(token)
+        email = self._whose(token)
         if email is None:
             return 400, [], b"no such token"
         bearer = f"bearer-{next(self._numbers)}-0123456789abcdef"

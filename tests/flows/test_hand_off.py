@@ -214,7 +214,13 @@ async def test_a_session_that_becomes_somebody_elses_is_ended_at_the_next_look(o
     await street.house.sign_in(browser, at="/bookings")
     (session,) = street.portal.sessions
     street.portal.sessions[session] = ADA_MAIL
-    page = await browser.open(street.house.origin() + "/profile")
+
+    async def looked() -> list[str]:
+        await browser.open(street.house.origin() + "/profile")
+        return street.portal.logged_out
+
+    await eventually(looked)
+    page = browser.page
     assert page.text == f"/profile of {MIA_MAIL}"
     assert street.portal.logged_out == [ADA_MAIL]
     assert street.hand_offs == 2

@@ -161,6 +161,18 @@ async def test_the_exchange_gives_a_bearer_token_that_only_the_upstream_sees(ope
     ]
 
 
+async def test_the_portals_session_is_known_by_its_number_where_the_directory_told_it(open_place: OpenPlace) -> None:
+    """A-59: the address changed at the provider, the login is the same; and the other way round."""
+    portal = OwnSessions()
+    place = await open_place(portal, session_cookies=[COOKIE])
+    login = place.stub.world.user_by_email(MIA_MAIL)
+    assert login is not None
+    portal.more[MIA_MAIL] = {"Id": login["Id"], "Email": "old@example.com"}
+    assert (await place.house.sign_in(place.house.browser(), at="/profile")).text == f"/profile of {MIA_MAIL}"
+    portal.more[MIA_MAIL] = {"Id": 7}
+    assert (await place.house.sign_in(place.house.browser(), at="/profile")).status == 403
+
+
 async def test_the_browser_may_be_sent_through_the_link(open_place: OpenPlace) -> None:
     place = await open_place(via="browser")
     browser = place.house.browser()

@@ -37,6 +37,7 @@ from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.session import decode, encode
 from gateway.web.return_to import is_local, parse_return_to
 from tests.fakes.strict import framing_of, read_fields
+from tests.fuzz.rewritten import REWRITTEN_SEEDS, REWRITTEN_TARGETS
 from tests.unit.sessions.made import a_session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -354,10 +355,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "forwarded": forwarded,
     "sessions": sessions,
     "config": config,
+    **REWRITTEN_TARGETS,
 }
 
 _TOKEN = b"A" * 43
 SEEDS: dict[str, list[bytes]] = {
+    **REWRITTEN_SEEDS,
     "requests": [
         b"\x03GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"\x07POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.0\r\nHost: a\r\n\r\n",

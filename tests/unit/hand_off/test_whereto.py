@@ -90,10 +90,10 @@ def test_nexudus_is_filled_in_where_the_file_says_nothing() -> None:
         "/login/logout",
         True,
     )
-    assert plan.who_am_i is not None
+    assert [one.pointer for one in plan.who_am_i] == ["/Id", "/Email"]
     assert plan.login_pages.hold(parse_target(b"/en/signin"))
     own = resolve(HandOff(kind="nexudus", via="bearer", who_am_i=None, log_out=None, login_pages=("/x",)))
-    assert (own.redeem.method, own.who_am_i, own.log_out, own.on_401) == ("POST", None, None, True)
+    assert (own.redeem.method, own.who_am_i, own.log_out, own.on_401) == ("POST", (), None, True)
     assert not own.login_pages.hold(parse_target(b"/signin"))
 
 
