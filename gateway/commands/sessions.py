@@ -18,6 +18,7 @@ from gateway import audit
 from gateway.audit import Audit
 from gateway.commands.printing import ConfigPath, err, loaded, out, show_steps
 from gateway.commands.session_lists import Form, Listing, facts_of, show_counts
+from gateway.commands.token_return import no_return, token_return
 from gateway.config import values
 from gateway.config.schema import Config
 from gateway.errors import StoreUnavailable
@@ -116,6 +117,7 @@ def revoke(
     everybody: Annotated[bool, typer.Option("--all", help="Every session there is.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would end.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Give their tokens back to the provider too.")] = False,
 ) -> None:
     """End every session that is meant, now, in every process. One event a session on standard output, the count on standard error."""
     valid = loaded(config)
@@ -133,7 +135,7 @@ def revoke(
         if not _confirmed(f"End {counted.total} session{'' if counted.total == 1 else 's'}?"):
             err.print("nothing was ended")
             raise typer.Exit(NOT_CONFIRMED)
-    ended = _run(_revoke(valid, chosen))
+    ended = _run(_revoke(valid, chosen, tokens=tokens))
     show_counts(err, ended, 0, " ended")
 
 
@@ -162,11 +164,12 @@ async def _find(config: Config, sid: str) -> Entry | None:
     return None
 
 
-async def _revoke(config: Config, chosen: Selection) -> Counter[str]:
+async def _revoke(config: Config, chosen: Selection, *, tokens: bool) -> Counter[str]:
     """How many ended, by app."""
     events = Audit(lambda line: _write(line.decode()), pii_full=config.log.pii == "full")
     now, ended = _now(), Counter[str]()
-    async with reached(config.redis) as redis:
+    returning = token_return(config, events) if tokens else no_return()
+    async with reached(config.redis) as redis, returning as give_back:
         store = SessionStore(redis, KeyRing(config.keys), config.redis.key_prefix)
         async for entries in _read(redis, config, chosen):
             keys = [
@@ -174,10 +177,12 @@ async def _revoke(config: Config, chosen: Selection) -> Counter[str]:
                 for entry in entries
                 if (chosen.everything if entry.session is None else chosen.holds(entry.session, now))
             ]
-            for session in await store.revoke_many(keys):
+            over = await store.revoke_many(keys)
+            for session in over:
                 email, by = session.identity.email, "operator"
                 events.event(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
                 ended[session.app] += 1
+            await give_back(over)
     return ended
 
 

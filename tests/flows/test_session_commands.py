@@ -18,6 +18,7 @@ from gateway.app import utc_now
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.store import SessionStore
 from tests.fakes.house import House
+from tests.fakes.provider import MisbehavingProvider, says
 from tests.fakes.waiting import eventually
 from tests.flows.conftest import OpenHouse
 from tests.flows.test_sign_out import is_alive
@@ -83,7 +84,7 @@ async def four(house: House) -> dict[str, str]:
 
 async def test_every_way_to_choose_finds_just_those(house: House, operator: Operator) -> None:
     await four(house)
-    issuer = ("--issuer", "https://login.example.com")
+    issuer = ("--issuer", str((await operator.listed())[0]["issuer"]))
     for arguments, wanted in (
         ((), ["ann", "bob", "bob", "eve"]),
         (("--email", "BOB@example.com"), ["bob", "bob"]),
@@ -192,6 +193,25 @@ async def test_nothing_ends_without_a_yes(house: House, operator: Operator) -> N
     assert done.exit_code == 0
     assert {row["sid"] for row in await operator.listed()} == {row["sid"] for row in rows[1:]}
     assert len(cookies) == 4
+
+
+async def test_tokens_are_given_back_to_the_provider_where_the_operator_asks_for_it(
+    open_house: OpenHouse, provider: MisbehavingProvider, tmp_path: Path
+) -> None:
+    scopes = ["openid", "email", "profile", "offline_access"]
+    house = await open_house(provider=provider, openid={"scopes": scopes})
+    known = {"authority_url": provider.issuer, "client_id": "doorward", "client_secret": "secret"}
+    operator = Operator(written(house, tmp_path / "gateway.yaml", openid=known))
+    for arguments, calls, failures in ((("--tokens",), 2, 0), ((), 0, 0), (("--tokens",), 2, 1)):
+        await house.sign_in(house.browser())
+        provider.seen.clear()
+        if failures:
+            provider.faults["revoke"] = says("no", status=503)
+        done = await operator("revoke", "--all", "--yes", *arguments)
+        assert done.exit_code == 0, done.output
+        assert provider.count("revoke") == calls
+        events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+        assert events == ["session.revoked"] + ["token.revocation_failed"] * failures
 
 
 async def test_what_no_key_opens_is_counted_and_goes_with_all(house: House, tmp_path: Path) -> None:

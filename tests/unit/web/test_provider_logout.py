@@ -327,3 +327,18 @@ async def test_the_page_may_be_framed_by_the_provider_only(office: Office) -> No
     assert f"frame-ancestors {office.provider.issuer}" in (answer.header("Content-Security-Policy") or "")
     assert answer.header("X-Frame-Options") is None
     assert answer.header("Cache-Control") == "no-store"
+
+
+async def test_a_provider_that_offers_session_management_is_not_disturbed(closed_office: Office) -> None:
+    """A-33: its `session_state` comes with the code and is nobody's business here; no page of ours polls its frame."""
+    office = closed_office
+    office.provider.told.metadata["check_session_iframe"] = office.provider.issuer + "/check"
+    office.provider.told.authorization["session_state"] = "b5c2.salt"
+    await office.open()
+    browser = await signed_in(office)
+    assert await is_alive(office, browser)
+    await browser.open(f"{PORTAL_ORIGIN}/oauth2/sign_out")
+    page = await browser.submit(follow=False)
+    assert "iframe" not in page.text
+    assert not await is_alive(office, browser)
+    assert office.provider.count("check") == 0
