@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway import audit
+from gateway.assertion import AssertionSigner
 from gateway.audit import Audit
 from gateway.config.addresses import canonical_host
 from gateway.config.schema import Config
@@ -28,7 +29,7 @@ from gateway.gate import Gate, SignIn
 from gateway.hand_off.broker import Broker
 from gateway.hand_off.brokers import brokers_of
 from gateway.health import Health
-from gateway.identity import AssertionSigner, normalise_name
+from gateway.identity import normalise_name
 from gateway.leases import Leases
 from gateway.message import is_navigation
 from gateway.oidc.calls import open_session
@@ -44,7 +45,7 @@ from gateway.refresh.attempts import Attempts
 from gateway.refresh.refresher import Refresher
 from gateway.refresh.renewal import Renewal
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.client import connect, push_sources
+from gateway.sessions.client import connect, push_sources, record_reader
 from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
@@ -98,8 +99,15 @@ class Worker:
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url)
         self.providers = open_providers(config, utc_now)
-        believed = self.providers.believe
-        self.store = SessionStore(self.redis, ring, config.redis.key_prefix, utc_now, believed=believed)
+        self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
+        self.store = SessionStore(
+            self.redis,
+            ring,
+            config.redis.key_prefix,
+            utc_now,
+            believed=self.providers.believe,
+            reader=self._reader,
+        )
         self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
         directory, prefix = config.directory, config.redis.key_prefix
         self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
@@ -182,6 +190,8 @@ class Worker:
         if self.directory is not None:
             await self.directory.close()
         await self.directory_http.close()
+        if self._reader is not None:
+            self._reader.close()
         await self.redis.aclose()
 
     def report(self) -> dict[str, Any]:

@@ -1,24 +1,19 @@
-"""What is believed about a person, and how an upstream is told: Claims, Identity, header lines, the signed assertion.
+"""What is believed about a person, and how an upstream is told: Claims, Identity, header lines.
 
 Pure. The invariant: no claim, whatever it holds, adds a header, splits one or forges a group. One rule for every
 mapped claim: it has its shape (text without control characters, bounded; groups: such texts) or the sign-in fails.
 One rule for every header value: UTF-8, percent-encoded where it is not printable ASCII, and for `%`; blanks at the
-ends too, and in groups the comma. The assertion is a JWT (RFC 7519) with ES256, its keys a JWK Set (RFC 7517).
+ends too, and in groups the comma.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Self
-
-from joserfc import jwt
-from joserfc.jwk import ECKey
 
 from gateway.config.schema import ClaimNames
 from gateway.errors import EmailDomainForeign, EmailNotVerified, SignInFailed
-
-ASSERTION_LIFETIME: Final = timedelta(minutes=5)
 
 _LONGEST_TEXT: Final = 512
 _LONGEST_EMAIL: Final = 254
@@ -42,6 +37,9 @@ _OURS: Final = frozenset(
     )
 )
 _OUR_PREFIXES: Final = (b"x-doorward-", b"x-auth-request-")
+_PLAIN: Final = re.compile(
+    r"[!-$&-~](?:[ -$&-~]*[!-$&-~])?"
+)  # what `_encode` leaves as it is: printable ASCII without %
 _ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0x2D for byte in range(256))
 
 
@@ -92,18 +90,24 @@ class Identity:
     @classmethod
     def from_json(cls, data: object) -> Self:
         """The inverse of `to_json`. Raises ValueError on anything else."""
-        if not isinstance(data, dict) or data.keys() - cls.__dataclass_fields__.keys():
+        if not isinstance(data, dict) or not data.keys() <= _IDENTITY_FIELDS:
             raise ValueError("not an identity")
-        texts = {name: data.get(name) for name in ("email", "name", "preferred_username", "user")}
         groups, directory = data.get("groups"), data.get("directory")
-        if (
-            not (isinstance(data.get("issuer"), str) and isinstance(data.get("subject"), str))
-            or not all(value is None or isinstance(value, str) for value in texts.values())
-            or not (isinstance(groups, list) and all(isinstance(group, str) for group in groups))
-            or not (isinstance(directory, dict) and all(isinstance(v, str) for pair in directory.items() for v in pair))
-        ):
+        if not isinstance(groups, list) or not isinstance(directory, dict):
             raise ValueError("not an identity")
-        return cls(issuer=data["issuer"], subject=data["subject"], groups=tuple(groups), directory=directory, **texts)
+        optional = {name: data[name] for name in _OPTIONAL if data.get(name) is not None}
+        texts = (data.get("issuer"), data.get("subject"), *groups, *directory, *directory.values(), *optional.values())
+        if set(map(type, texts)) != {str}:
+            raise ValueError("not an identity")
+        issuer, shared = (
+            sys.intern(data["issuer"]),
+            tuple(map(sys.intern, groups)),
+        )  # one in memory, for all that have them
+        return cls(issuer=issuer, subject=data["subject"], groups=shared, directory=directory, **optional)
+
+
+_OPTIONAL: Final = ("email", "name", "preferred_username", "user")
+_IDENTITY_FIELDS: Final = frozenset(Identity.__dataclass_fields__)
 
 
 def identity_from_claims(
@@ -223,14 +227,18 @@ def _facts(identity: Identity) -> dict[str, str | None]:
         "email": _encode(identity.email),
         "name": _encode(identity.name),
         "preferred_username": _encode(identity.preferred_username),
-        "groups": ",".join(filter(None, (_encode(group, b",") for group in identity.groups))) or None,
+        "groups": ",".join(filter(None, [_encode(group, b",") for group in identity.groups])) or None,
     }
-    return facts | {f"directory.{name}": _encode(value) for name, value in identity.directory.items()}
+    for name, value in identity.directory.items():
+        facts[f"directory.{name}"] = _encode(value)
+    return facts
 
 
 def _encode(value: str | None, also: bytes = b"") -> str | None:
     if not value:
         return None
+    if _PLAIN.fullmatch(value) and not (also and also.decode() in value):
+        return value
     raw = value.encode("utf-8", "surrogatepass")
     last = len(raw) - 1
     return "".join(
@@ -256,53 +264,3 @@ def _line(name: str, value: str) -> bytes:
     if not _FIELD_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
         raise ValueError(f"the header {name!r} would hold more than printable ASCII")
     return f"{name}: {value}\r\n".encode("ascii")
-
-
-# --- the signed assertion ---------------------------------------------------------------------------------------------
-
-
-class AssertionSigner:
-    """Signs who is there, for upstreams that want proof. A key pair a ring key, derived: all workers agree."""
-
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys`: the raw ring keys; the first signs, all are published."""
-        if not keys:
-            raise ValueError("no keys")
-        self._keys = tuple(_derive(key) for key in keys)
-        self._header = {"alg": "ES256", "kid": self._keys[0].kid}
-
-    @property
-    def kids(self) -> tuple[str, ...]:
-        """The ids of the keys, in the ring's order (RFC 7638 thumbprints): public."""
-        return tuple(str(key.kid) for key in self._keys)
-
-    def sign(self, identity: Identity, *, issuer: str, audience: str, sid: str, now: datetime) -> bytes:
-        """A compact JWT, good for five minutes. `issuer`: our origin; `audience`: the app; `sid`: the public handle."""
-        issued_at = int(now.timestamp())
-        facts = {
-            "sub": identity.subject,
-            "email": identity.email,
-            "name": identity.name,
-            "preferred_username": identity.preferred_username,
-            "groups": list(identity.groups),
-            "provider": identity.issuer,
-            "sid": sid,
-        }
-        claims = {
-            "iss": issuer,
-            "aud": audience,
-            "iat": issued_at,
-            "exp": issued_at + int(ASSERTION_LIFETIME.total_seconds()),
-        }
-        claims |= {name: value for name, value in facts.items() if value is not None}
-        return jwt.encode(self._header, claims, self._keys[0], algorithms=["ES256"]).encode("ascii")
-
-    def jwks(self) -> dict[str, Any]:
-        """The public keys, for `/.well-known/doorward/jwks.json`."""
-        return {"keys": [key.as_dict(private=False) for key in self._keys]}
-
-
-def _derive(ring_key: bytes) -> ECKey:
-    # No salt: the ring key is uniformly random already.
-    options = {"salt": None, "info": b"doorward assertion es256"}
-    return ECKey.derive_key(ring_key, "P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True, kdf_options=options)

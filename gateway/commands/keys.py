@@ -8,10 +8,10 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from gateway.assertion import AssertionSigner
 from gateway.commands.printing import ConfigPath, err, loaded, out
 from gateway.config.schema import Config
 from gateway.errors import StoreUnavailable
-from gateway.identity import AssertionSigner
 from gateway.sessions.census import Census
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.reaching import reached

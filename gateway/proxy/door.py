@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway import audit
+from gateway.assertion import AssertionSigner
 from gateway.audit import Audit
 from gateway.config.schema import Config
 from gateway.errors import Forbidden, MalformedRequest, Refusal, RouteBlocked
 from gateway.gate import Decision, Forward, Gate, NeedBody, Refuse, SignIn
-from gateway.identity import AssertionSigner
 from gateway.message import RequestHead
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.break_glass import BreakGlass, Inside

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
+from gateway.assertion import AssertionSigner
 from gateway.config.schema import Config, Network
 from gateway.errors import BadRequest
 from gateway.gate import Forward, Own
-from gateway.identity import AssertionSigner, render_identity_headers
+from gateway.identity import render_identity_headers
 from gateway.proxy.headers import Kind, forwarding_block, trusted_forwarding_block
 from gateway.proxy.heads import ParsedRequest
 from gateway.sessions.cache import LiveSession

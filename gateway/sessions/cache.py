@@ -232,6 +232,7 @@ class SessionCache:
                 live = None if stored is None else live_from(key, stored, now)
                 if live is not None:
                     self._attendant.schedule(live, now)
+                    live.session = live.session.without_tokens()
                 if not reading.spoiled:
                     break
             if self.trusted:

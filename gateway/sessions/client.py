@@ -21,6 +21,7 @@ from gateway.sessions.discovery import ClusterNodes, Sentinels
 from gateway.sessions.ears import Source, Sources
 from gateway.sessions.fleet import Fleet
 from gateway.sessions.links import Links
+from gateway.sessions.reader import RecordReader
 
 _log = logging.getLogger("doorward.sessions")
 _Result = TypeVar("_Result")
@@ -39,6 +40,11 @@ def connect(settings: schema.Redis, url: str | None = None, *, pool_size: int = 
     if links.url.kind == "cluster":
         return Fleet(links, ClusterNodes(links), pool_size)
     return links.client(None, pool_size)
+
+
+def record_reader(settings: schema.Redis, url: str | None, clock: Callable[[], float]) -> RecordReader | None:
+    """The short way to a record, where there is one. `clock` is monotonic."""
+    return Links(settings, url).reader(clock)
 
 
 def push_sources(redis: Redis, settings: schema.Redis, url: str | None = None) -> Sources:
@@ -96,7 +102,7 @@ class Operations:
 
     async def run(self, operation: Awaitable[_Result]) -> _Result:
         """The operation's result; cancelling the caller cancels only the waiting. Raises StoreUnavailable."""
-        task = asyncio.create_task(self._timed(operation))
+        task = asyncio.create_task(self.timed(_translated(operation)))
         self._running.add(task)
         task.add_done_callback(self._finished)
         # SECURITY: a caller cancelled between a command and its reply must never leave the reply on a connection
@@ -107,10 +113,11 @@ class Operations:
         self._running.discard(task)
         look_at(task)
 
-    async def _timed(self, operation: Awaitable[_Result]) -> _Result:
+    async def timed(self, operation: Awaitable[_Result]) -> _Result:
+        """The operation's result, its duration counted."""
         begun = time.perf_counter()
         try:
-            return await _translated(operation)
+            return await operation
         finally:
             self.durations.observe(time.perf_counter() - begun)
 

@@ -3,6 +3,9 @@
 Everything that talks to Redis gets its connections here, so what is said of one holds for all.
 """
 
+import asyncio
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +25,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.config import schema
 from gateway.config.redis_url import Endpoint, parse_redis_url
+from gateway.sessions.reader import Reading, RecordReader, command
 
 CONNECT_SECONDS: Final = 1.0
 COMMAND_SECONDS: Final = 2.0
@@ -118,6 +122,31 @@ class Links:
         kind = options.pop("connection_class")
         made: AbstractConnection = kind(protocol=3, parser_class=_PushParser, **options)
         return made
+
+    def reader(self, clock: Callable[[], float]) -> RecordReader | None:
+        """What reads records of the one server that there is; None for a fleet: there the library finds out who holds what."""
+        url = self.url
+        if url.kind not in ("server", "socket"):
+            return None
+        who = [] if url.username is None else [url.username.encode()]
+        greeting = [command(b"AUTH", *who, url.password.encode())] if url.password is not None else []
+        greeting += [command(b"SELECT", b"%d" % url.database), command(b"CLIENT", b"SETNAME", b"doorward")]
+        return RecordReader(self._open, greeting, clock, patience=COMMAND_SECONDS)
+
+    async def _open(self, factory: Callable[[], Reading]) -> Reading:
+        """Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self.url.kind == "socket":
+            return (await loop.create_unix_connection(factory, self.url.path))[1]
+        host, port = self.url.hosts[0]
+        return (await loop.create_connection(factory, host, port, ssl=self._tls() if self.url.tls else None))[1]
+
+    def _tls(self) -> ssl.SSLContext:
+        tls = self._settings.tls
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.certificate:
+            context.load_cert_chain(str(tls.certificate), str(tls.key) if tls.key else None)
+        return context
 
     def _pooled(self, size: int, **options: Any) -> Redis:
         # RESP2: nothing but replies ever comes down a connection that requests share.

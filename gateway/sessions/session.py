@@ -7,8 +7,10 @@ and left out where they say nothing, so that old records are read by new workers
 """
 
 import json
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.config.openid import DEFAULT_PROVIDER
@@ -51,6 +53,10 @@ class Session:
     access_lifetime: timedelta | None = None
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
+
+    def without_tokens(self) -> "Session":
+        """For memory: what nobody asks of a session but to end it or to refresh it, and then of the record."""
+        return replace(self, id_token=None, access_token=None, refresh_token=None)
 
     @property
     def expires_at(self) -> datetime:
@@ -115,16 +121,16 @@ def decode(encoded: bytes) -> Session:
 
 def _session(document: dict[str, Any]) -> Session:
     return Session(
-        key_host=_text(document["host"]),
-        app=_text(document["app"]),
+        key_host=sys.intern(_text(document["host"])),  # equal texts of many sessions are one in memory
+        app=sys.intern(_text(document["app"])),
         sid=_text(document["sid"]),
         identity=Identity.from_json(document["identity"]),
         provider_sid=_maybe_text(document["provider_sid"]),
         auth_time=_maybe_time(document["auth_time"]),
         acr=_maybe_text(document["acr"]),
         created_at=_EPOCH + _microseconds(document["created_at"]),
-        idle=_microseconds(document["idle"]),
-        lifetime=_microseconds(document["lifetime"]),
+        idle=_duration(document["idle"]),
+        lifetime=_duration(document["lifetime"]),
         id_token=_maybe_text(document["id_token"]),
         access_token=_maybe_text(document["access_token"]),
         refresh_token=_maybe_text(document["refresh_token"]),
@@ -147,6 +153,11 @@ def _maybe_text(value: object) -> str | None:
 
 def _maybe_time(value: object) -> datetime | None:
     return None if value is None else _EPOCH + _microseconds(value)
+
+
+@lru_cache(256)
+def _duration(value: object) -> timedelta:
+    return _microseconds(value)
 
 
 def _microseconds(value: object) -> timedelta:

@@ -13,12 +13,12 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.assertion import AssertionSigner
 from gateway.audit import Audit
 from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
-from gateway.identity import AssertionSigner
 from gateway.message import RequestHead, is_navigation
 from gateway.oidc.providers import Providers
 from gateway.sessions.cache import SessionCache

@@ -7,8 +7,8 @@ using the session.
 import json
 from typing import Any
 
+from gateway.assertion import AssertionSigner
 from gateway.errors import LoginRequired
-from gateway.identity import AssertionSigner
 from gateway.sessions.session import Session
 from gateway.web.asked import Asked
 from gateway.web.browser_session import BrowserSessions

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.app import app_routes
+from gateway.assertion import AssertionSigner
 from gateway.config.loader import build
 from gateway.errors import BadRequest, Refusal, UpstreamFault
 from gateway.gate import Forward, Gate, Own, Refuse, SignIn
-from gateway.identity import AssertionSigner, normalise_name
+from gateway.identity import normalise_name
 from gateway.message import RequestHead
 from gateway.proxy.fields import RequestFields
 from gateway.proxy.framing import LAST_CHUNK, ChunkedBody, FramingError, chunk

@@ -15,6 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from gateway.assertion import AssertionSigner
 from gateway.audit import Audit
 from gateway.config import schema
 from gateway.config.providers import offered_by_app, providers_of
@@ -23,7 +24,6 @@ from gateway.demo.provider import DemoClient
 from gateway.directory.account_links import AccountLinks
 from gateway.directory.notes import Notes
 from gateway.directory.provisioner import Habits, Provisioner
-from gateway.identity import AssertionSigner
 from gateway.leases import Leases
 from gateway.oidc.providers import Providers
 from gateway.sessions.cache import LiveSession, SessionCache

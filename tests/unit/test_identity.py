@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from gateway.assertion import AssertionSigner
 from gateway.config.schema import ClaimNames
 from gateway.errors import EmailNotVerified, SignInFailed
 from gateway.identity import (
-    AssertionSigner,
     Claims,
     Identity,
     identity_from_claims,
