@@ -183,6 +183,14 @@ class RecordReader:
             return None
         return replies[0], replies[1]
 
+    @property
+    def connected(self) -> bool:
+        return self._reading is not None
+
+    @property
+    def connecting(self) -> bool:
+        return self._connecting is not None
+
     def close(self) -> None:
         self._closed = True
         if self._timer is not None:
