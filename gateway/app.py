@@ -51,6 +51,7 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
 from gateway.sessions.openings import Openings
+from gateway.sessions.pending import PendingSignIns
 from gateway.sessions.places import Places
 from gateway.sessions.recheck import Recheck
 from gateway.sessions.store import SessionStore
@@ -226,6 +227,7 @@ class Worker:
             audit=self.audit,
             sign_in=sign_in,
             provisioner=self.provisioner,
+            pending=PendingSignIns(self.redis, prefix, ring),
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,

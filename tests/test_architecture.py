@@ -41,6 +41,7 @@ DOORS = {
         "gateway.sessions.client",
         "gateway.sessions.marks",
         "gateway.sessions.resealing",
+        "gateway.sessions.pending",
         "gateway.sessions.census",
         "gateway.sessions.reaching",
         "gateway.sessions.places",

@@ -25,6 +25,7 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.marks import Marks
+from gateway.sessions.pending import PendingSignIns
 from gateway.sessions.places import Places
 from gateway.sessions.store import SessionStore
 from gateway.sites import OWN_JWKS, AppRoute, Site, callback_path
@@ -33,6 +34,7 @@ from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
 from gateway.web.pages import Page, Pages
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
+from gateway.web.setting_up import WAIT, SettingUp
 from gateway.web.sign_in import SignIn
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
 from gateway.web.start import Start
@@ -57,6 +59,7 @@ class WebParts:
     audit: Audit
     sign_in: SignIn
     provisioner: Provisioner
+    pending: PendingSignIns
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
     cache: SessionCache
@@ -84,10 +87,19 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         store=parts.store, places=parts.places, endings=parts.endings, cache=parts.cache, audit=parts.audit
     )
     start = Start(parts.sign_in)
-    callback = Callback(
+    setting_up = SettingUp(
         registration=parts.registration,
-        providers=parts.providers,
         provisioner=parts.provisioner,
+        pending=parts.pending,
+        store=parts.store,
+        sessions=sessions,
+        pages=parts.pages,
+        audit=parts.audit,
+        now=parts.now,
+    )
+    callback = Callback(
+        providers=parts.providers,
+        setting_up=setting_up,
         store=parts.store,
         sessions=sessions,
         sign_in=parts.sign_in,
@@ -109,6 +121,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     return {
         "/oauth2/start": {"GET": start, "HEAD": start, "POST": start},
         **{callback_path(client.name): {"GET": callback} for client in parts.providers},
+        WAIT: {"GET": setting_up},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
         SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
         "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},

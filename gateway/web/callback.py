@@ -13,15 +13,13 @@ from typing import Final
 from gateway import audit
 from gateway.audit import Audit
 from gateway.config import schema
-from gateway.config.toggles import Registration
-from gateway.directory.provisioner import Provisioner
 from gateway.errors import Refusal, SignInExpired, SignInFailed, StepUpUnmet
-from gateway.gate import account_of
 from gateway.identity import Identity, identity_from_claims, validate_email_domain
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.oidc.tokens import SignIn as SignedIn
 from gateway.refresh.schedule import access_times
+from gateway.sessions.pending import PendingSignIn
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sites import callback_path
@@ -30,6 +28,7 @@ from gateway.web.attempts import read_cookies
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.pages import Page, Pages, redirect
 from gateway.web.return_to import HOME, is_local
+from gateway.web.setting_up import SettingUp
 from gateway.web.sign_in import SignIn, start_url
 
 log = logging.getLogger("doorward.web")
@@ -38,14 +37,13 @@ _REMEMBERED: Final = 2 * ATTEMPT_LIFETIME  # a used attempt, in Redis: longer th
 
 
 class Callback:
-    """`registration` says what happens to a person whom the directory does not know, by surface."""
+    """What a person becomes in the directory, and whether there is a session, is `setting_up`'s part."""
 
     def __init__(
         self,
         *,
-        registration: Callable[[schema.Surface], Registration],
         providers: Providers,
-        provisioner: Provisioner,
+        setting_up: SettingUp,
         store: SessionStore,
         sessions: BrowserSessions,
         sign_in: SignIn,
@@ -53,9 +51,8 @@ class Callback:
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
-        self._registration = registration
         self._providers = providers
-        self._provisioner = provisioner
+        self._setting_up = setting_up
         self._store = store
         self._sessions = sessions
         self._attempts = sign_in.attempts
@@ -98,23 +95,18 @@ class Callback:
                 return redirect(303, _landing(attempt))
             raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
         signed_in = await client.tokens.redeem(code, asked.route.redirect_uri(attempt.provider))
-        identity = await self._identify(asked, signed_in, client.settings)
-        session = self._session(asked, signed_in, identity, attempt.provider)
-        token = await self._sessions.replace(asked, session, int(signed_in.claims.values["iat"]))
-        self._audit.event(
-            audit.LOGIN_SUCCEEDED,
-            app=asked.route.name,
-            session=session.sid,
-            request_id=asked.request_id,
-            email=identity.email,
-            provider=attempt.provider,
+        identity = _identify(signed_in, client.settings)
+        page = await self._setting_up.arrive(
+            asked,
+            PendingSignIn(
+                session=self._session(asked, signed_in, identity, attempt.provider),
+                claims=signed_in.claims.values,
+                issued_at=int(signed_in.claims.values["iat"]),
+                return_to=_landing(attempt),
+                began=self._now(),
+            ),
         )
-        return redirect(
-            303,
-            _landing(attempt),
-            ("Set-Cookie", asked.site.cookie.set_header(token)),
-            ("Set-Cookie", self._attempts.finish(attempt, asked.route)),
-        )
+        return page.plus(("Set-Cookie", self._attempts.finish(attempt, asked.route)))
 
     def _asked_of(self, asked: Asked, attempt: LoginAttempt) -> ProviderClient:
         """The provider that the attempt went to, if this is the address for its answers. Raises SignInFailed."""
@@ -129,22 +121,6 @@ class Callback:
                 "provider_mismatch", f"the attempt was for {attempt.provider}, the answer came to {asked.path}"
             )
         return client
-
-    async def _identify(self, asked: Asked, signed_in: SignedIn, settings: schema.ProviderKeys) -> Identity:
-        identity = identity_from_claims(signed_in.claims, settings.claims, settings.require_verified_email)
-        validate_email_domain(identity, settings.email_domains)
-        try:
-            return await self._provisioner.ensure(
-                identity,
-                app=asked.route.name,
-                registration=self._registration(asked.route.config.surface),
-                request_id=asked.request_id,
-            )
-        except Refusal as refusal:
-            refusal.facts.setdefault("account", account_of(identity))
-            if refusal.status == 403:
-                refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
-            raise
 
     def _session(self, asked: Asked, signed_in: SignedIn, identity: Identity, provider: str) -> Session:
         claims, limits = signed_in.claims, asked.route.config.session
@@ -173,6 +149,13 @@ class Callback:
             "login refused on %s: %s (%s) request %s", asked.route.host, reason, refusal.detail, asked.request_id
         )
         self._audit.event(audit.LOGIN_REFUSED, app=asked.route.name, request_id=asked.request_id, reason=reason)
+
+
+def _identify(signed_in: SignedIn, settings: schema.ProviderKeys) -> Identity:
+    """Raises SignInFailed and its kinds."""
+    identity = identity_from_claims(signed_in.claims, settings.claims, settings.require_verified_email)
+    validate_email_domain(identity, settings.email_domains)
+    return identity
 
 
 def _landing(attempt: LoginAttempt) -> str:

@@ -65,7 +65,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """The words of one page. `form_targets`: origins besides ours where its form may end up."""
+    """The words of one page. `form_targets`: origins besides ours where its form may end up. `refresh`: as `2;url=/path`, by itself."""
 
     status: int = 200
     code: str
@@ -79,6 +79,7 @@ class Content:
     form_action: str = ""
     form_label: str = ""
     form_targets: tuple[str, ...] = ()
+    refresh: str = ""
 
 
 class Pages:

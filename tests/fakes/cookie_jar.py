@@ -68,6 +68,10 @@ class CookieJar:
         ]
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
 
+    def names(self, host: str) -> list[str]:
+        """Of the cookies that a host set, with values."""
+        return [cookie.name for cookie in self.cookies if cookie.host == host and cookie.value]
+
     def named(self, name: str, host: str | None = None) -> Cookie | None:
         return next((c for c in self.cookies if c.name == name and host in (None, c.host)), None)
 

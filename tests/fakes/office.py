@@ -32,6 +32,7 @@ from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.links import Links
 from gateway.sessions.marks import Marks
+from gateway.sessions.pending import PendingSignIns
 from gateway.sessions.places import Places
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
@@ -144,6 +145,7 @@ class Office:
             audit=self.audit,
             sign_in=sign_in,
             provisioner=provisioner,
+            pending=PendingSignIns(self.redis, self.prefix, self.ring),
             upstreams=UpstreamSignOut({}, {}.__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
