@@ -9,10 +9,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from gateway.sessions.client import unavailable
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.records import MAX_RECORD, Records
+
+_BATCH: Final = 100
 
 # SECURITY: a plain SET would bring back a session that was ended since it was read, or lengthen its life (C-44, C-46).
 _SWAP: Final = (
@@ -24,21 +27,38 @@ _SWAP: Final = (
 async def reseal(
     redis: Redis, prefix: str, records: Records, indexes: Indexes, keys: Sequence[str], now: datetime
 ) -> int:
-    """Seal these records with the first key where they are not; how many were. Raises StoreUnavailable."""
+    """Seal these records with the first key where they are not; how many were. Three round trips for many. Raises StoreUnavailable."""
     count = 0
-    for key in keys:
-        record: Any = await redis.getrange(prefix + key, 0, MAX_RECORD)
-        session = records.open(key, record)
-        if session is None or records.place_of_key(record) == 0:
-            continue
+    for start in range(0, len(keys), _BATCH):
+        some = keys[start : start + _BATCH]
+        pipe = redis.pipeline(transaction=False)
+        for key in some:
+            pipe.getrange(prefix + key, 0, MAX_RECORD)
+        read = zip(some, await _done(pipe), strict=True)
+        opened = [
+            (key, record, session)
+            for key, record in read
+            if (session := records.open(key, record)) is not None and records.place_of_key(record) != 0
+        ]
         # The index first: its old name is lost with the old key, and a session that no index knows cannot be ended from afar.
         pipe = redis.pipeline(transaction=False)
-        indexes.add(pipe, key, session, now)
-        for reply in await pipe.execute(raise_on_error=False):
-            if isinstance(reply, Exception):
-                raise unavailable(reply) from reply
-        count += await swap(redis, prefix + key, record, records.seal(key, session))
+        for key, _, session in opened:
+            indexes.add(pipe, key, session, now)
+        await _done(pipe)
+        pipe = redis.pipeline(transaction=False)
+        for key, record, session in opened:
+            pipe.eval(_SWAP, 1, prefix + key, record, records.seal(key, session), str(MAX_RECORD))
+        count += sum(await _done(pipe))
     return count
+
+
+async def _done(pipe: Pipeline) -> list[Any]:
+    """The replies. Raises StoreUnavailable when a command was refused."""
+    replies: list[Any] = await pipe.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise unavailable(reply) from reply
+    return replies
 
 
 async def swap(redis: Redis, name: str, before: bytes, record: bytes) -> bool:

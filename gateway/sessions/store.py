@@ -151,7 +151,7 @@ class SessionStore:
         return await self._operations.run(self._rewrite(key, before, record, session))
 
     async def _rewrite(self, key: str, before: Stored, record: bytes, session: Session) -> bool:
-        if session.provider_sid != before.session.provider_sid:
+        if session.provider_sid != before.session.provider_sid or before.old_key:
             pipe = self._redis.pipeline(transaction=False)
             self._indexes.add(pipe, key, session, self._now())
             _all_done(await pipe.execute(raise_on_error=False))

@@ -70,6 +70,24 @@ async def test_after_the_old_key_is_gone_the_person_and_the_provider_can_still_e
         assert await new.fetch(new.key_of(token), HOST, APP) is None
 
 
+async def test_a_record_that_is_rewritten_under_a_new_key_is_found_by_its_person_too(
+    old: SessionStore, both: SessionStore, new: SessionStore
+) -> None:
+    """A-23: a token refresh seals with the first key; the index must follow."""
+    session = a_session()
+    key = old.key_of(await old.issue(session))
+    before = await both.fetch(key, HOST, APP)
+    assert before is not None
+    assert await both.rewrite(key, before, session)
+    assert len(await new.revoke_provider_session(ISSUER, str(session.provider_sid))) == 1
+
+
+async def test_many_are_sealed_anew_in_few_steps(old: SessionStore, both: SessionStore, redis: Redis) -> None:
+    keys = [old.key_of(await old.issue(a_session(f"p{number}"))) for number in range(250)]
+    assert await both.reseal([*keys, "0" * 64]) == 250
+    assert await both.reseal(keys) == 0
+
+
 @pytest.mark.parametrize("meanwhile", ["ended", "changed"])
 async def test_what_ended_or_changed_while_it_was_sealed_anew_stays_as_it_is(
     valkey: str, redis: Redis, prefix: str, old: SessionStore, both: SessionStore, meanwhile: str
