@@ -51,11 +51,13 @@ class OwnLogin:
         page: Page,
         people: tuple[Person, ...] = PEOPLE,
         redeem: Redeem = lambda token: None,
+        same_site: str = "Lax",
     ) -> None:
         self.logins = 0  # people who came in through one of these doors
         self.visits = 0  # requests that reached one of these doors
         self.handed_in = 0  # people who came in with a token of the directory's
         self._redeem = redeem
+        self._same_site = same_site
         self._numbers: dict[str, int] = {}  # what the directory calls people, by address
         self._page = page
         self._people = {person.email.casefold(): person for person in people}
@@ -149,7 +151,7 @@ class OwnLogin:
     def _enter(self, person: Person, where: str) -> web.StreamResponse:
         local = where if where.startswith("/") and not where.startswith("//") else "/"
         response = _see_other(local)
-        response.set_cookie(COOKIE, self.open_session(person), httponly=True, samesite="Lax")
+        response.set_cookie(COOKIE, self.open_session(person), httponly=True, samesite=self._same_site)
         return response
 
     async def _show(self, request: web.Request, fields: Mapping[str, str]) -> web.StreamResponse:

@@ -35,7 +35,7 @@ class SamplePortal:
     ) -> None:
         self.bookings = Bookings(clock)
         self.guests = Guests()
-        self.own_login = OwnLogin(_login_page, redeem=redeem)
+        self.own_login = OwnLogin(_login_page, redeem=redeem, same_site="Strict" if keeps_sessions else "Lax")
         self._reception = Reception(
             self.own_login, self.guests, clock, return_field="ReturnUrl", keeps_sessions=keeps_sessions
         )

@@ -4,9 +4,6 @@ Pure. RFC 6265 section 5.2: the first pair is name and value, whatever follows a
 """
 
 from dataclasses import dataclass
-from typing import Final
-
-_LONGEST: Final = 3800  # with the seal a browser must still take it: 4096 bytes for name and value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +34,24 @@ class SetCookie:
         ]
 
     def kept_here(self, value: bytes, *, secure: bool) -> bytes:
-        """The field's value for this host alone: it is ours to keep, so no sibling gets it; Secure where we are."""
+        """The field's value for this host alone: it is ours to keep, so no sibling gets it; Secure where we are.
+
+        Strict becomes Lax: a browser that comes from the provider, or follows a link from elsewhere, would hold the cookie back, and be handed
+        off again each time; whoever navigates here is handed off anyway, so Strict keeps nobody out.
+        """
         kept = [one for one in self.attributes if one.partition(b"=")[0].strip().lower() not in (b"domain", b"")]
+        kept = [b"SameSite=Lax" if one.replace(b" ", b"").lower() == b"samesite=strict" else one for one in kept]
         if secure and not any(one.lower() == b"secure" for one in kept):
             kept.append(b"Secure")
         return b"; ".join((self.name + b"=" + value, *kept))
 
 
 def parse_set_cookie(value: bytes) -> SetCookie | None:
-    """None for what browsers ignore or read in several ways: a nameless one, or one that is too long."""
+    """None for a nameless one: browsers do not agree on what that is."""
     pair, *attributes = value.split(b";")
     name, mark, content = pair.partition(b"=")
     name, content = name.strip(b" \t"), content.strip(b" \t")
-    if not mark or not name or len(name) + len(content) > _LONGEST:
+    if not mark or not name:
         return None
     return SetCookie(name=name, value=content, attributes=tuple(one.strip(b" \t") for one in attributes))
 

@@ -88,6 +88,14 @@ class ReviewedExchange(Exchange):
         self._review = review
         self._filter: BodyFilter | None = None
 
+    def on_interim(self, response: ParsedResponse) -> None:
+        self._review(response, False)
+        super().on_interim(response)
+
+    def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
+        self._review(response, False)  # its cookies
+        super().on_tunnel(response, first)
+
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
         outcome = self._review(response, first is not None)
         if isinstance(outcome, Instead):

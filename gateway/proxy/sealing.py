@@ -33,9 +33,9 @@ class Sealing:
 
     def relayed(self, cookie: SetCookie, live: LiveSession, site: Site) -> bytes:
         """The Set-Cookie value of a cookie that the upstream set in a hand-off."""
-        value = cookie.value
-        if cookie.name in self._seals.names.exact and not cookie.deletes:
-            value = self._seals.seal(live.session.sid, cookie.name, value)
+        if cookie.name not in self._seals.names.exact:
+            return b"; ".join((cookie.name + b"=" + cookie.value, *filter(None, cookie.attributes)))
+        value = cookie.value if cookie.deletes else self._seals.seal(live.session.sid, cookie.name, cookie.value)
         return cookie.kept_here(value, secure=site.route.secure)
 
     def _line(self, line: bytes, live: LiveSession | None, site: Site) -> bytes:
@@ -44,7 +44,8 @@ class Sealing:
             return line
         cookie = parse_set_cookie(value)
         if cookie is None or cookie.name not in self._seals.names.exact:
-            return line if cookie is not None else b""
+            # SECURITY: a nameless cookie comes back as its bare value, which may read `SESSION=planted` (C-37).
+            return b"" if cookie is None and self._seals.names.resembles(value) else line
         # SECURITY: a session that the upstream opens for nobody must not take the place of a person's (C-36).
         return b"" if live is None else name + b": " + self.relayed(cookie, live, site)
 

@@ -187,6 +187,25 @@ async def test_a_session_that_the_upstream_opens_for_nobody_does_not_replace_a_p
     assert answer.values("Set-Cookie") == ["a=1"]
 
 
+@pytest.mark.parametrize("planted", [f"={COOKIE}=fixed", f" = {COOKIE}=fixed; Path=/"])
+async def test_a_nameless_cookie_that_reads_like_a_session_is_not_passed_on(
+    open_street: OpenStreet, planted: str
+) -> None:
+    """C-37: it would come back as its bare value."""
+    street = await open_street()
+    own = await signed_in(street)
+
+    async def sets(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            f"HTTP/1.1 200 OK\r\nSet-Cookie: {planted}\r\nSet-Cookie: =a\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+
+    street.house.upstream.answer = sets
+    answer = await street.house.ask("/open", cookie=own, fields="Accept: */*\r\n")
+    assert [value for value in answer.values("Set-Cookie") if "fixed" in value] == []
+    assert "=a" in answer.values("Set-Cookie")
+
+
 async def test_where_passwords_are_allowed_strangers_sign_in_as_ever(open_street: OpenStreet) -> None:
     street = await open_street(app={"unauthenticated": "pass"}, doors=False)
     session = street.portal.open_session(MIA_MAIL)

@@ -3,16 +3,19 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Callable
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.app import Worker
 from tests.fakes.house import BROWSER
 from tests.fakes.own_sessions import COOKIE
 from tests.fakes.provider import ADA
 from tests.fakes.street import ADA_MAIL, MIA_MAIL, SERVICE, Street
 from tests.fakes.waiting import eventually
+from tests.fakes.wire import exchange
 from tests.flows.conftest import OpenStreet
 
 # --- signing in -------------------------------------------------------------------------------------------------------
@@ -164,6 +167,28 @@ async def test_tabs_that_meet_an_ended_session_together_share_one_hand_off(open_
     ]
     assert street.hand_offs == 1
     assert sum(bool(answer.values("Set-Cookie")) for answer in answers) == 1
+
+
+async def test_two_workers_share_one_hand_off_of_a_session(open_street: OpenStreet) -> None:
+    """One at a time over the whole fleet."""
+    street = await open_street()
+    config = street.house.worker.config
+    second = Worker(config, None, street.house.lines.append)
+    await second.start()
+    sock = socket.create_server(("127.0.0.1", 0))
+    await second.listen(sock)
+    await eventually(lambda: second.cache.trusted)
+    cookie = await street.house.session(email=MIA_MAIL)
+    street.office.gate.clear()
+    head = f"GET / HTTP/1.1\r\nHost: {street.house.host()}\r\nCookie: {cookie}\r\n{BROWSER}\r\n".encode()
+    ports = (street.house.port, sock.getsockname()[1]) * 3
+    asked = [asyncio.create_task(exchange(port, head)) for port in ports]
+    await eventually(lambda: street.office_server.requests)
+    street.office.gate.set()
+    answers = await asyncio.gather(*asked)
+    await second.close(0.5)
+    assert [answer.status for answer in answers] == [302] * 6
+    assert street.hand_offs == 1
 
 
 # --- the loop breaker -------------------------------------------------------------------------------------------------

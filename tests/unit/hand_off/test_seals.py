@@ -42,6 +42,8 @@ def test_a_cookie_field_keeps_what_is_this_sessions_and_everybody_elses_business
     [
         (b"SESS=1; Path=/x; HttpOnly", False, b"SESS=1; Path=/x; HttpOnly"),
         (b"SESS=1; Domain=.example.com; path=/", True, b"SESS=1; path=/; Secure"),
+        (b"SESS=1; SameSite=Strict; Path=/", False, b"SESS=1; SameSite=Lax; Path=/"),
+        (b"SESS=1; samesite = STRICT", False, b"SESS=1; SameSite=Lax"),
         (b" SESS = 1 ;secure; DOMAIN=x;; SameSite=None", True, b"SESS=1; secure; SameSite=None"),
     ],
 )
@@ -51,7 +53,7 @@ def test_a_cookie_is_kept_for_this_host_alone(value: bytes, secure: bool, kept: 
     assert cookie.kept_here(cookie.value, secure=secure) == kept
 
 
-@pytest.mark.parametrize("value", [b"", b"novalue", b"=nameless", b"a=" + b"x" * 5000])
+@pytest.mark.parametrize("value", [b"", b"novalue", b"=nameless"])
 def test_what_browsers_do_not_agree_on_is_no_cookie(value: bytes) -> None:
     assert parse_set_cookie(value) is None
 
