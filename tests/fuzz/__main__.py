@@ -1,9 +1,10 @@
-"""Every target in turn, then broken streams and sound ones through a real house; non-zero when anything was found.
+"""Every target in turn, then broken streams, broken answers and sound requests through a real house; non-zero when anything was found.
 
 FUZZ_SECONDS: how long each (20). FUZZ_SEED: where the streams begin.
 """
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -19,12 +20,14 @@ from tests.fakes.house import House
 from tests.fakes.provider import MisbehavingProvider
 from tests.fakes.strict import StrictUpstream, Unclear
 from tests.fakes.valkey import running_valkey
+from tests.fuzz.answers import Answers, AnswerTrial, BrokenUpstream
 from tests.fuzz.streams import HOUSE, Streams, Trial, reply
 from tests.fuzz.targets import TARGETS
 
 FOLDER = Path("build/fuzz")
 AT_ONCE = 6
 CASES_AT_ONCE = 200
+ANSWERS_AT_ONCE = 200
 
 
 def guided(name: str, seconds: int) -> bool:
@@ -87,9 +90,27 @@ async def same_as_without(seconds: int, seed: int, valkey: str) -> bool:
     return held
 
 
+async def broken_answers(seconds: int, seed: int, valkey: str) -> bool:
+    """Whether clients see sound answers or broken ones, and nobody another's, for as long."""
+    upstream, until = BrokenUpstream(Answers(seed)), time.monotonic() + seconds
+    await upstream.start()
+    apps = {"portal": {"timeouts": {"idle": "1s", "response_headers": "1s"}}}
+    house = await House.open(valkey, f"fuzz-{seed}:", upstreams={"portal": upstream.url}, apps=apps)
+    trial = AnswerTrial(house, upstream, await house.session())
+    while time.monotonic() < until and not trial.problems:
+        await asyncio.gather(*(trial.one("HEAD" if number % 5 == 4 else "GET") for number in range(ANSWERS_AT_ONCE)))
+    print(*trial.problems[:5], sep="\n", file=sys.stderr)
+    await trial.settled()
+    await house.close()
+    await upstream.close()
+    print(f"{'answers':10} {trial.count:>9} answers, seed {seed}", flush=True)
+    return not trial.problems
+
+
 def main() -> int:
     seconds = int(os.environ.get("FUZZ_SECONDS", "20"))
-    whole = {"streams": broken_streams, "same": same_as_without}
+    logging.getLogger("doorward").setLevel(logging.ERROR)  # a broken message is no news here
+    whole = {"streams": broken_streams, "answers": broken_answers, "same": same_as_without}
     chosen = sys.argv[1:] or [*TARGETS, *whole]
     unknown = set(chosen) - {*TARGETS, *whole}
     if unknown:
