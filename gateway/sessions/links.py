@@ -49,6 +49,19 @@ class _PushParser(DefaultParser):  # type: ignore[misc, valid-type]
         return Invalidated(None if response[1] is None else tuple(response[1]))
 
 
+class _Pool(BlockingConnectionPool):
+    """A connection that broke speaks for those that lie idle: what forgot one (a firewall, an address that moved) forgot them all.
+
+    Otherwise each of them would cost somebody a timeout (C-42).
+    """
+
+    async def release(self, connection: AbstractConnection) -> None:
+        broke = not connection.is_connected
+        await super().release(connection)
+        if broke:
+            await self.disconnect(inuse_connections=False)
+
+
 class NotPrimary(RedisConnectionError):
     """The server follows another one: what it says of a session may be long untrue."""
 
@@ -150,9 +163,7 @@ class Links:
 
     def _pooled(self, size: int, **options: Any) -> Redis:
         # RESP2: nothing but replies ever comes down a connection that requests share.
-        return Redis.from_pool(
-            BlockingConnectionPool(protocol=2, max_connections=size, timeout=POOL_SECONDS, **options)
-        )
+        return Redis.from_pool(_Pool(protocol=2, max_connections=size, timeout=POOL_SECONDS, **options))
 
     def _of_server(self, endpoint: Endpoint | None) -> dict[str, Any]:
         url = self.url

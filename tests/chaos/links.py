@@ -4,6 +4,7 @@ delay       each piece waits for so many seconds, in both directions; order is k
 stall       nothing moves; what was sent arrives when the stall ends
 reset       all connections are reset, and so is every new one
 truncate    each answer ends after so many bytes, in the middle of whatever it was
+forget      what goes through connections of before is swallowed, new ones work: a firewall that lost its table
 blackhole   what is sent is swallowed, new connections open and stay silent; a connection that lost bytes never works again
 """
 
@@ -14,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal, cast
 
-Mode = Literal["", "delay", "stall", "reset", "truncate", "blackhole"]
+Mode = Literal["", "delay", "stall", "reset", "truncate", "forget", "blackhole"]
 _RESET: Final = struct.pack("ii", 1, 0)
 _HIGH: Final = 256 * 1024
 
@@ -106,6 +107,9 @@ class _Pair:
             self.left = int(link.amount)
         elif link.mode == "blackhole":
             if new:
+                self.swallow()
+        elif link.mode == "forget":
+            if not new:
                 self.swallow()
         else:
             self.left = -1

@@ -94,6 +94,19 @@ async def test_an_answer_is_cut_short_after_so_many_bytes(link: Link) -> None:
     assert link.counts["truncated"] == 1
 
 
+async def test_a_link_that_forgot_its_connections_takes_new_ones(link: Link) -> None:
+    old = await opened(link)
+    assert await said(old, b"a") == b"a"
+    link.misbehave("forget")
+    old[1].write(b"lost")
+    assert await is_silent(old)
+    assert await said(await opened(link), b"new") == b"new"
+    link.behave()
+    old[1].write(b"lost too")
+    assert await is_silent(old)
+    assert link.counts["swallowed connections"] == 1
+
+
 async def test_a_connection_that_lost_bytes_never_works_again(link: Link) -> None:
     old, idle = await opened(link), await opened(link)
     assert await said(old, b"a") == b"a"
