@@ -6,13 +6,24 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import uvloop
 
 from tests.bench.children import BenchFailed
-from tests.chaos import crowd, latency, link_faults, party_faults, process_faults, redis_faults, refresh, soak
+from tests.chaos import (
+    crowd,
+    fleet_faults,
+    latency,
+    link_faults,
+    party_faults,
+    process_faults,
+    redis_faults,
+    refresh,
+    soak,
+)
 from tests.chaos.judging import Figures, Row
 from tests.chaos.stage import ChaosFailed, Stage
 from tests.chaos.table import HEAD, lines
@@ -27,25 +38,57 @@ FAULTS: tuple[Fault, ...] = (
 
 Measure = Callable[..., Awaitable[Row | Figures]]
 
-MENU: Mapping[str, Measure] = {
-    **{fault.name: partial(run, fault=fault) for fault in FAULTS},
-    "rolling restart": process_faults.rolling_restart,
-    "revoke everywhere": latency.measure,
-    "refresh once": refresh.measure,
-    "crowd": crowd.measure,
-    "soak": soak.measure,
-}
+
+def _rows(faults: Sequence[Fault]) -> dict[str, Measure]:
+    return {fault.name: partial(run, fault=fault) for fault in faults}
 
 
-def chosen(words: Sequence[str]) -> list[str]:
-    """The rows whose names hold one of the words; all without words."""
-    return [name for name in MENU if not words or any(word in name for word in words)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Rows that share a stage."""
+
+    title: str
+    stage: Callable[[], Stage]
+    rows: Mapping[str, Measure]
 
 
-async def shown(stage: Stage, name: str, sizes: Mapping[str, Any]) -> int:
+PARTS: Sequence[Part] = (
+    Part(
+        title="one Valkey",
+        stage=Stage,
+        rows={
+            **_rows(FAULTS),
+            "rolling restart": process_faults.rolling_restart,
+            "revoke everywhere": latency.measure,
+            "refresh once": refresh.measure,
+            "crowd": crowd.measure,
+            "soak": soak.measure,
+        },
+    ),
+    Part(
+        title="one Valkey, redis.outage: serve_cached for 5m",
+        stage=partial(Stage, outage="serve_cached for 5m"),
+        rows=_rows(redis_faults.SERVED_FAULTS),
+    ),
+    Part(title="a Sentinel set of three", stage=partial(Stage, "sentinel"), rows=_rows(fleet_faults.SENTINEL_FAULTS)),
+    Part(
+        title="a cluster of three, each with a replica",
+        stage=partial(Stage, "cluster"),
+        rows=_rows(fleet_faults.CLUSTER_FAULTS),
+    ),
+)
+
+
+def chosen(words: Sequence[str]) -> list[tuple[Part, list[str]]]:
+    """The rows whose names hold one of the words, part by part; all without words."""
+    found = [(part, [name for name in part.rows if not words or any(word in name for word in words)]) for part in PARTS]
+    return [(part, names) for part, names in found if names]
+
+
+async def shown(stage: Stage, name: str, measure: Measure, sizes: Mapping[str, Any]) -> int:
     """Run a row and print it; how many musts it does not meet."""
     try:
-        result = await MENU[name](stage, **sizes)
+        result = await measure(stage, **sizes)
     except ChaosFailed as error:
         print(f"{name:34}not done: {error}", flush=True)
         return 1
@@ -57,12 +100,15 @@ async def shown(stage: Stage, name: str, sizes: Mapping[str, Any]) -> int:
     return len(result.unmet)
 
 
-async def show(names: Sequence[str], sizes: Mapping[str, Mapping[str, Any]]) -> int:
+async def show(parts: Sequence[tuple[Part, list[str]]], sizes: Mapping[str, Mapping[str, Any]]) -> int:
     began, unmet = time.monotonic(), 0
-    async with Stage() as stage:
-        print(f"two replicas with four workers each, up after {time.monotonic() - began:.0f} s\n\n{HEAD}", flush=True)
-        for name in names:
-            unmet += await shown(stage, name, sizes.get(name, {}))
+    for part, names in parts:
+        started = time.monotonic()
+        async with part.stage() as stage:
+            up = time.monotonic() - started
+            print(f"\n{part.title}; two replicas with four workers each, up after {up:.0f} s\n\n{HEAD}", flush=True)
+            for name in names:
+                unmet += await shown(stage, name, part.rows[name], sizes.get(name, {}))
     print(f"\n{time.monotonic() - began:.0f} s; {f'{unmet} musts are NOT MET' if unmet else 'every must is met'}")
     return 1 if unmet else 0
 
@@ -76,17 +122,17 @@ def main() -> int:
         "--soak", type=float, default=40.0, metavar="SECONDS", help="how long the row `soak` takes (40)"
     )
     given = parser.parse_args()
-    names = chosen(given.rows)
-    if not names:
-        parser.error(f"no such row; there are: {', '.join(MENU)}")
+    parts = chosen(given.rows)
+    if not parts:
+        parser.error(f"no such row; there are: {', '.join(name for part in PARTS for name in part.rows)}")
     if given.list:
-        print(*names, sep="\n")
+        print(*(name for _, names in parts for name in names), sep="\n")
         return 0
     sizes = {"crowd": {"count": given.sessions}, "soak": {"seconds": given.soak}}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(show(names, sizes))
+            return runner.run(show(parts, sizes))
     except (ChaosFailed, BenchFailed) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1

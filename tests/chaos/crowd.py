@@ -67,11 +67,15 @@ class Packed:
     async def send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Raises RuntimeError when a command was refused. Every reply is one line."""
         writer.write(bytes(self.data))
-        for _ in range(self.commands):
-            line = await reader.readuntil(b"\r\n")
-            if line.startswith(b"-"):
-                raise RuntimeError(line.decode())
-        self.commands = 0
+        said = b""
+        while self.commands > 0:
+            said += await reader.read(65536)
+            lines, _, said = said.rpartition(b"\r\n")
+            replies = lines.split(b"\r\n") if lines else []
+            self.commands -= len(replies)
+            refused = [line for line in replies if line.startswith(b"-")]
+            if refused or (not replies and reader.at_eof()):
+                raise RuntimeError(refused[0].decode() if refused else "the server is gone")
         self.data.clear()
 
 

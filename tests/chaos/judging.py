@@ -108,6 +108,7 @@ class Tally:
     examples: list[str] = field(default_factory=list)
     latest_error: float = float("-inf")
     latest_late: float = 0.0
+    calm: int = 0  # right answers since the last error
     forgiving: bool = False
 
     def add(self, judgement: Judgement, at: float, *, about: str = "") -> None:
@@ -115,12 +116,14 @@ class Tally:
         meaning = judgement.meaning
         self.meanings[meaning] += 1
         self.latest_late = max(self.latest_late, judgement.late)
+        if meaning is Meaning.RIGHT:
+            self.calm += 1
         if meaning is Meaning.ERROR:
             self.failed(f"{about}{judgement.kind}", at)
         elif meaning is Meaning.SIGNED_OUT and self.forgiving:
             return
         elif meaning in (Meaning.WRONG_USER, Meaning.SIGNED_OUT, Meaning.AFTER_REVOCATION):
-            self.latest_error = at
+            self.latest_error, self.calm = at, 0
             if len(self.examples) < 5:
                 self.examples.append(
                     f"{meaning.value}: {judgement.kind}" + (f" {judgement.late:.2f} s late" if judgement.late else "")
@@ -128,7 +131,7 @@ class Tally:
 
     def failed(self, kind: str, at: float) -> None:
         self.errors[kind] += 1
-        self.latest_error = max(self.latest_error, at)
+        self.latest_error, self.calm = max(self.latest_error, at), 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ WAYS: Final = (
     _Way(mode="stall", amount=0.0, counted="stalled pieces"),
     _Way(mode="reset", amount=0.0, counted="reset"),
     _Way(mode="truncate", amount=150.0, counted="truncated"),
+    _Way(mode="forget", amount=0.0, counted="swallowed connections"),
     _Way(mode="blackhole", amount=0.0, counted="swallowed connections"),
 )
 LINKS: Final = ("redis", "provider", "directory", "upstream", "client")
@@ -58,7 +59,7 @@ def _happening(links: tuple[str, ...], way: _Way) -> Happening:
 
 def _fault(link: str, way: _Way) -> Fault:
     links = ("client-a", "client-b") if link == "client" else (link,)
-    silent = link == "redis" and way.mode in ("stall", "blackhole")
+    silent = link == "redis" and way.mode in ("stall", "forget", "blackhole")
     return Fault(
         name=f"{link} link: {way.mode}",
         happening=_happening(links, way),

@@ -50,6 +50,7 @@ class Balanced(Browser):
 class Load:
     """`ports`: where it asks, one a replica. `bound`: see `judging.judge`.
 
+    `known_first`: each client begins with everybody once, so that its worker knows them all.
     `choose()`: where the next connection goes, instead of `ports`. As browsers do, a request on a kept connection that ended without a byte
     is sent again.
     """
@@ -66,6 +67,7 @@ class Load:
         sign_ins: int = 0,
         pause: float = _PAUSE,
         choose: Callable[[], int | None] | None = None,
+        known_first: bool = False,
     ) -> None:
         self.stage, self.people, self.ports = stage, list(people), list(ports)
         self.bound = bound
@@ -75,8 +77,9 @@ class Load:
         self.callbacks: list[str] = []
         self.signed_in: list[str] = []
         self.retried = 0
+        self.ready = 0  # clients that have begun to ask at random
         self._hot: list[Person] = []
-        self._choose = choose
+        self._choose, self._known_first = choose, known_first
         self._seconds, self._pause = seconds, pause
         self._clients, self._browsers = clients, sign_ins
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,6 +104,9 @@ class Load:
 
     async def _ask_on(self, port: int) -> None:
         client = Client(port, seconds=self._seconds)
+        for person in self.people if self._known_first else ():
+            await self.ask(client, person)
+        self.ready += 1
         while not self._ending:
             if not client.connected and self._choose is not None:
                 client.port = self._choose() or client.port
@@ -207,8 +213,11 @@ class Load:
         if page.url.startswith(ORIGIN):
             return Judgement(Meaning.ERROR, f"sign-in {page.status} before the provider")
         page = await browser.submit(0, person=name)
+        length = page.header("Content-Length")
+        if length is not None and int(length) > len(page.body):
+            return Judgement(Meaning.ERROR, "sign-in cut")
         headers = {field.lower(): value for field, value in page.headers}
         answer = Answer(status=page.status, headers=headers, body=page.body)
         judgement = judge(canary, answer, Person(name, "", "").standing, bound=self.bound)
         failed = judgement.meaning in (Meaning.ERROR, Meaning.SIGNED_OUT)
-        return Judgement(Meaning.ERROR, f"sign-in {page.status}") if failed else judgement
+        return Judgement(Meaning.ERROR, f"sign-in {page.status} {page.document.title}".strip()) if failed else judgement

@@ -166,10 +166,11 @@ FAULTS = (
     Fault(name="redis down", happening=down),
     Fault(name="redis read-only", happening=read_only),
     Fault(name="redis full", happening=full),
-    Fault(name="redis restarted, data kept", happening=restarted, seconds=2.0),
-    Fault(name="redis killed, data kept", happening=killed, seconds=2.0),
+    Fault(name="redis restarted, data kept", happening=restarted, at_once=True, seconds=2.0),
+    Fault(name="redis killed, data kept", happening=killed, at_once=True, seconds=2.0),
     Fault(name="redis connections killed", happening=connections_killed),
     Fault(name="redis paused", happening=paused, bound=BLIND_BOUND),
     Fault(name="redis frozen", happening=frozen, bound=BLIND_BOUND, seconds=6.0),
-    Fault(name="redis restarted empty", happening=emptied, keeps=False, seconds=2.0),
+    Fault(name="redis restarted empty", happening=emptied, at_once=True, keeps=False, seconds=2.0),
 )
+SERVED_FAULTS = (Fault(name="redis down, serve_cached", happening=down, serves=True),)

@@ -8,11 +8,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
@@ -32,6 +33,7 @@ from tests.chaos.people import Person
 from tests.chaos.replica import Replica
 from tests.chaos.upstream import Application
 from tests.fakes.provider import MisbehavingProvider
+from tests.fakes.redis_servers import SentinelSet, ValkeyCluster, running_cluster, running_sentinels
 
 HOST: Final = "portal.localhost"
 ORIGIN: Final = f"http://{HOST}"
@@ -45,19 +47,30 @@ class ChaosFailed(Exception):
     """The run itself could not be done."""
 
 
-class Stage:
-    """`async with Stage() as stage`. `redis` and `store` reach Valkey past the link: they are the run's own eyes."""
+Kind = Literal["one", "sentinel", "cluster"]
 
-    def __init__(self, **sections: Any) -> None:
-        self._sections = sections
+
+class Stage:
+    """`async with Stage() as stage`. `store`, `client` and `redis` reach the sessions past every link: they are the run's own eyes.
+
+    `kind`: what keeps the sessions: one Valkey (`valkey`, behind a link; `redis` is a plain client of it), a Sentinel set or a cluster
+    (`servers`, without a link: their servers say themselves where they are). `sections` are added to the configuration.
+    """
+
+    servers: SentinelSet | ValkeyCluster
+
+    def __init__(self, kind: Kind = "one", *, outage: str = "refuse") -> None:
+        self.kind = kind
+        self._outage = outage
+        self._open = ExitStack()
+        self.links: dict[str, Link] = {}
         self.replicas: list[Replica] = []
         self.provider_ahead = timedelta(0)
 
     async def __aenter__(self) -> "Stage":
         self.folder = Path(tempfile.mkdtemp(prefix="doorward-chaos-"))
-        self.valkey = EmbeddedValkey(self.folder / "store")
         try:
-            await asyncio.to_thread(self.valkey.start)
+            await asyncio.to_thread(self._start_store)
             await self._open_parties()
             await self._open_replicas()
         except BaseException:
@@ -65,17 +78,30 @@ class Stage:
             raise
         return self
 
+    def _start_store(self) -> None:
+        if self.kind == "one":
+            self.valkey = EmbeddedValkey(self.folder / "store")
+            self._open.callback(self.valkey.stop)
+            self.valkey.start()
+            self.store_url = self.valkey.url
+        else:
+            running: Any = running_sentinels() if self.kind == "sentinel" else running_cluster()
+            self.servers = self._open.enter_context(running)
+            self.store_url = self.servers.url
+
     async def _open_parties(self) -> None:
-        path = self.valkey.url.removeprefix("unix://")
-        self.redis: Redis = connect(schema.Redis(), self.valkey.url)
+        self.client: Redis = connect(schema.Redis(), self.store_url)
         self.key = new_key()
         self.ring = KeyRing([self.key])
-        self.store = SessionStore(self.redis, self.ring, PREFIX, utc_now)
+        self.store = SessionStore(self.client, self.ring, PREFIX, utc_now)
+        if self.kind == "one":
+            path = self.store_url.removeprefix("unix://")
+            self.redis = Redis(unix_socket_path=path)
+            self.links["redis"] = await Link.to_socket("redis", path).open()
         self.application = await Application().start()
         self.directory = await NexudusStub().start()
         provider_port = free_port()
-        self.links = {
-            "redis": await Link.to_socket("redis", path).open(),
+        self.links |= {
             "provider": await Link("provider", "127.0.0.1", provider_port).open(),
             "directory": await Link("directory", "127.0.0.1", int(self.directory.url.rpartition(":")[2])).open(),
             "upstream": await Link("upstream", "127.0.0.1", self.application.port).open(),
@@ -107,7 +133,7 @@ class Stage:
         return {
             "external_url_scheme": "http",
             "workers": WORKERS,
-            "redis": {"url": f"redis://127.0.0.1:{self.links['redis'].port}", "key_prefix": PREFIX},
+            "redis": {"url": self._redis_url(), "key_prefix": PREFIX, "outage": self._outage},
             "keys": [self.key],
             "openid": {
                 "authority_url": self.provider.issuer,
@@ -117,7 +143,13 @@ class Stage:
                 "create_users": True,
                 "unregistered_when_sso_only": "create",
             },
-            "apps": {"portal": {"hosts": [HOST], "upstream": f"http://127.0.0.1:{self.links['upstream'].port}"}},
+            "apps": {
+                "portal": {
+                    "hosts": [HOST],
+                    "upstream": f"http://127.0.0.1:{self.links['upstream'].port}",
+                    "timeouts": {"connect": "2s", "response_headers": "4s"},
+                }
+            },
             "directory": {
                 "kind": "nexudus",
                 "base_url": f"http://127.0.0.1:{self.links['directory'].port}",
@@ -127,24 +159,30 @@ class Stage:
                 "country_id": 1113,
                 "time_zone_id": 2029,
                 "timeout": "3s",
+                "budget": dict.fromkeys(
+                    ("per_second", "per_minute", "per_hour", "per_day", "writes_per_minute", "writes_per_day"), 0
+                ),
             },
             "log": {"access": False},
             "shutdown": {"notice": "1500ms", "drain": "4s"},
-            **self._sections,
         }
+
+    def _redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self.links['redis'].port}" if self.kind == "one" else self.store_url
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.gather(*(asyncio.to_thread(one.stop) for one in self.replicas if hasattr(one, "_child")))
-        for link in getattr(self, "links", {}).values():
+        for link in self.links.values():
             await link.close()
         for party in ("provider", "directory", "application"):
             if hasattr(self, party):
                 await getattr(self, party).close()
-        if hasattr(self, "redis"):
-            await self.redis.aclose()
-        await asyncio.to_thread(self.valkey.stop)
+        for client in ("redis", "client"):
+            if hasattr(self, client):
+                await getattr(self, client).aclose()
+        await asyncio.to_thread(self._open.close)
         if os.environ.get("CHAOS_KEEPS") is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -21,7 +21,9 @@ BLIND_BOUND: Final = (
     3.5  # a worker whose line to Redis went silent trusts its cache for three pings, and a little to notice
 )
 _PEOPLE: Final = 40
-_QUIET: Final = 1.5
+_CLIENTS: Final = 12
+_QUIET: Final = 1.2
+_CALM: Final = 40  # right answers
 _GIVES_UP: Final = 30.0
 now = time.monotonic
 
@@ -54,6 +56,8 @@ class Fault:
     through_link: bool = False
     patience: float = 10.0
     untouched: bool = False  # people who are signed in notice nothing
+    serves: bool = False  # most of those who are signed in are served meanwhile
+    at_once: bool = False  # it happens at its beginning: recovery counts from there
     after: Callable[[Stage, Load, Proof], Any] | None = None
 
 
@@ -63,7 +67,16 @@ async def run(stage: Stage, fault: Fault) -> Row:
     ports = [one.port for one in stage.replicas]
     if fault.through_link:
         ports = [stage.links[f"client-{one.name}"].port for one in stage.replicas]
-    load = Load(stage, people, ports, bound=fault.bound, seconds=fault.patience, sign_ins=fault.sign_ins)
+    load = Load(
+        stage,
+        people,
+        ports,
+        clients=_CLIENTS,
+        bound=fault.bound,
+        seconds=fault.patience,
+        sign_ins=fault.sign_ins,
+        known_first=fault.serves,
+    )
     load.tally.forgiving = not fault.keeps
     leavers = iter(people[::4])
     load.start()
@@ -71,16 +84,21 @@ async def run(stage: Stage, fault: Fault) -> Row:
     for _ in range(2):
         await load.sign_out(next(leavers), stage.replicas[0].port)
     before = load.tally.errors.copy()
-    proof = Proof()
+    proof, began = Proof(), now()
+    asked, served = load.tally.sent, load.tally.meanings[Meaning.RIGHT]
     async with fault.happening(stage, proof):
         outs = [
             asyncio.create_task(_sign_out_in(load, next(leavers), fault.seconds * part)) for part in (0.2, 0.5, 0.8)
         ]
         await asyncio.sleep(fault.seconds)
+        asked, served = load.tally.sent - asked, load.tally.meanings[Meaning.RIGHT] - served
     ended = now()
+    proof.remarks.append(f"during the fault {served} of {asked} answers were right")
+    if fault.serves and served * 2 < asked:
+        proof.broken.append("most of those who are signed in were not served")
     await asyncio.gather(*outs)
     await load.sign_out(next(leavers))
-    recovery = await _recovered(load, ended)
+    recovery = await _recovered(load, ended, began if fault.at_once else ended)
     await load.stop()
     if fault.after is not None:
         await fault.after(stage, load, proof)
@@ -107,17 +125,19 @@ async def _well(stage: Stage, load: Load) -> None:
     began = now()
 
     async def well() -> bool:
-        return load.tally.sent > 60 and load.tally.latest_error < max(now() - 1.0, began)
+        return load.tally.sent > 60 and load.ready >= _CLIENTS and load.tally.latest_error < max(now() - 1.0, began)
 
     await stage.until(well, f"before the fault: {dict(load.tally.errors)} {load.tally.examples}", 40)
 
 
-async def _recovered(load: Load, ended: float) -> float | None:
-    """Seconds from the fault's end to the last error, once it has been quiet for long enough. None: it does not become quiet."""
+async def _recovered(load: Load, ended: float, since: float) -> float | None:
+    """Seconds from `since` to the last error, once it has been quiet after the fault. None: it does not become quiet."""
+    asked = load.tally.calm
     while True:
+        asked = min(asked, load.tally.calm)
         quiet_since = max(load.tally.latest_error, ended)
-        if now() - quiet_since > _QUIET:
-            return max(load.tally.latest_error - ended, 0.0)
+        if now() - quiet_since > _QUIET and load.tally.calm >= asked + _CALM:
+            return max(load.tally.latest_error - since, 0.0)
         if now() - ended > _GIVES_UP:
             return None
         await asyncio.sleep(0.05)

@@ -57,6 +57,8 @@ class _Connection(asyncio.Protocol):
             self._application.streams -= 1
 
     def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
         if self._kind == "socket":
             self._echo(data)
             return

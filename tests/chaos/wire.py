@@ -47,7 +47,7 @@ class Client:
 
     async def ask(self, request: bytes) -> Answer:
         """Send the request, read its answer. Raises Failed."""
-        if self._writer is None:
+        if self._writer is None or self._writer.transport.is_closing():
             await self.connect()
         assert self._writer is not None
         reused, started = self._served > 0, False
@@ -65,9 +65,10 @@ class Client:
             self.drop()
             started = started or bool(error.partial)
             raise Failed("cut" if started else "ended", reused=reused, started=started) from error
-        except (OSError, ValueError, asyncio.LimitOverrunError) as error:
+        # A transport of uvloop that has ended meanwhile says so with a RuntimeError.
+        except (OSError, RuntimeError, ValueError, asyncio.LimitOverrunError) as error:
             self.drop()
-            kind = "reset" if isinstance(error, OSError) else "unreadable"
+            kind = "reset" if isinstance(error, OSError | RuntimeError) else "unreadable"
             raise Failed(kind, reused=reused, started=started) from error
         self._served += 1
         if closing:

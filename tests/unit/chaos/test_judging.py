@@ -136,3 +136,13 @@ def test_being_signed_out_is_no_error_where_the_store_lost_its_data() -> None:
     tally.add(Judgement(Meaning.SIGNED_OUT, "401"), at=9.0)
     assert tally.latest_error == float("-inf")
     assert tally.meanings[Meaning.SIGNED_OUT] == 1
+
+
+def test_calm_is_counted_anew_after_each_error() -> None:
+    tally = Tally()
+    right, error = Judgement(Meaning.RIGHT), Judgement(Meaning.ERROR, "503")
+    for judgement in (right, right, error, right):
+        tally.add(judgement, at=1.0)
+    assert tally.calm == 1
+    tally.add(Judgement(Meaning.WRONG_USER), at=2.0)
+    assert tally.calm == 0
