@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.commands import break_glass, explaining, keys, probing, serving, sessions
+from gateway.commands import break_glass, explaining, keys, people, probing, serving, sessions
 from gateway.commands.printing import out
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -24,6 +24,9 @@ app.command()(serving.check)
 app.command()(explaining.explain)
 app.command()(probing.probe)
 app.command()(serving.demo)
+app.command()(people.provision)
+app.command()(people.unlink)
+app.command()(people.reconcile)
 app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")

@@ -12,6 +12,7 @@ budget       what all workers together may ask of an API · breaker: when one wo
 account_links  which account belongs to which person, and when they were seen
 creation     one account a person: the lock, the notes for the next holder
 provisioner  find or create, once; the link, suspension, fields kept up to date; the events
+planning     what would be done for one person; who is registered and does not come
 rechecking   what a token refresh asks
 opening      how these are put together for a configuration
 """

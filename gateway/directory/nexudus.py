@@ -94,7 +94,7 @@ class NexudusDirectory:
             raise DirectoryUnavailable("rejected", "creation needs business_ids")
         home = await self._where(deadline)
         fields = all_fields(config, person)
-        if config.link_field is not None:
+        if config.link_field is not None and person.link:
             fields[config.link_field] = person.link
         record = new_record(
             person.identity,
@@ -110,7 +110,7 @@ class NexudusDirectory:
 
     def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
         wanted, field = own_fields(self._config.fields, person), self._config.link_field
-        if field is not None and not account.record.get(field):
+        if field is not None and person.link and not account.record.get(field):
             wanted[field] = person.link
         return tuple(
             Change(name=name, before=account.record.get(name), after=after)

@@ -56,7 +56,9 @@ class Person:
 
 
 def link_of(identity: Identity) -> str:
-    """Issuer and subject in one text, as directories keep it. An issuer is a URL and holds no `|`."""
+    """Issuer and subject in one text, as directories keep it; empty without a subject. An issuer is a URL and holds no `|`."""
+    if not identity.subject:
+        return ""
     return f"{identity.issuer}|{identity.subject}"
 
 

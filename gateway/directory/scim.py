@@ -86,7 +86,11 @@ class ScimDirectory:
         return self._the_one(answer.json(), account_id)
 
     async def create(self, person: Person) -> str:
-        user = new_user(person, all_fields(self._config, person), keeps_link=self._config.link_field is not None)
+        user = new_user(
+            person,
+            all_fields(self._config, person),
+            keeps_link=self._config.link_field is not None and bool(person.link),
+        )
         deadline = self._deadline().share(_CREATION_SHARE)
         answer = await self._call("POST", "/Users", deadline, body=user, write=True)
         if is_uniqueness(answer.status, answer.body):
@@ -102,7 +106,7 @@ class ScimDirectory:
 
     def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
         wanted = own_fields(self._config.fields, person)
-        if self._config.link_field is not None and not account.link:
+        if self._config.link_field is not None and person.link and not account.link:
             wanted["externalId"] = person.link
         pairs = ((name, value_at(account.record, name), after) for name, after in wanted.items())
         return tuple(Change(name=name, before=before, after=after) for name, before, after in pairs if before != after)

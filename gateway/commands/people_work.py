@@ -1,0 +1,158 @@
+"""What the commands of `people` do and print."""
+
+import asyncio
+import csv
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.table import Table
+
+from gateway.commands.printing import out, show_steps
+from gateway.config.schema import Config, RemoteDirectory
+from gateway.directory.account import Account, Directory
+from gateway.directory.account_links import AccountLinks
+from gateway.directory.calls import Planned
+from gateway.directory.creation import Creation
+from gateway.directory.notes import Notes
+from gateway.directory.opening import open_directory, open_links
+from gateway.directory.person import Person
+from gateway.directory.planning import Plan, Stray, known_account, plan, strays
+from gateway.errors import DirectoryUnavailable
+from gateway.leases import Leases
+from gateway.oidc.calls import open_session
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.reaching import reached
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    config: Config
+    settings: RemoteDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A plan, and the calls that finding it out took."""
+
+    what: str
+    plan: Plan
+    calls: tuple[Planned, ...]
+
+
+async def planned(settings: RemoteDirectory, person: Person, *, suspend: bool) -> Shown:
+    """Asks the directory and writes nothing."""
+    calls: list[Planned] = []
+    async with open_session(settings.ca) as http:
+        directory = open_directory(settings, http, hold_writes=True, watch=calls.append)
+        assert directory is not None
+        found = await plan(directory, person, suspend=suspend)
+    asked = tuple(call for call in calls if call is not found.call)
+    return Shown(what=found.what, plan=found, calls=asked)
+
+
+def show(shown: Shown, settings: RemoteDirectory, person: Person, *, emails: bool) -> None:
+    found, account = shown.plan, shown.plan.account
+    steps = [("directory", f"{settings.kind} {settings.base_url}, mode {settings.mode}")]
+    steps += [("asked", f"{call.method} {call.url}") for call in shown.calls]
+    steps.append(("account", "none" if account is None else _said_of(account)))
+    if account is not None and account.link is not None:
+        steps.append(("linked to", account.link))
+    if not person.link:
+        steps.append(("link", "none: the claims have no sub"))
+    show_steps(steps)
+    if found.changes:
+        table = Table("field", "now", "would be", box=None, pad_edge=False)
+        for change in found.changes:
+            table.add_row(change.name, _value(change.before), _value(change.after))
+        out.print(table)
+    if found.call is None:
+        out.print("nothing to do")
+        return
+    out.print(f"would {found.what}:")
+    out.print(f"  {found.call.method} {found.call.url}")
+    for name, value in found.call.headers:
+        out.print(f"  {name}: {value}")
+    out.print(f"  {found.call.body}")
+
+
+def _said_of(account: Account) -> str:
+    return f"{account.id}, {'active' if account.active else 'not active'}"
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+async def carried_out(at: At, shown: Shown, person: Person) -> str:
+    """Does it, with the same guards as a sign-in: the lock, the second look, the note."""
+    async with _live(at) as (directory, links, redis):
+        account = shown.plan.account
+        if account is None:
+            prefix = at.config.redis.key_prefix
+            leases = Leases(redis, prefix, time.monotonic)
+            made: list[str] = []
+            creation = Creation(directory, leases, Notes(redis, prefix), person, person.email or "", made.append)
+            async with asyncio.timeout(at.settings.timeout.total_seconds() * 2):
+                account = await creation.once()
+            if person.link:
+                await links.claim(person.link, account.id, shared=False)
+            return f"account {account.id} {'created' if made else 'was there already'}"
+        if shown.what == "suspend":
+            await directory.suspend(account)
+            return f"account {account.id} suspended"
+        await directory.update(account, shown.plan.changes)
+        return f"account {account.id} updated"
+
+
+async def unlinked(at: At, person: Person) -> str:
+    async with _live(at) as (directory, links, _):
+        account = await known_account(directory, person)
+        if account is None:
+            raise DirectoryUnavailable("rejected", "no account has this address")
+        had = await links.release(account.id)
+        kept = f"; the directory itself keeps {account.link!r}: clear that there" if account.link else ""
+        return f"account {account.id} {'is nobody' if had else 'was nobody'}'s now{kept}"
+
+
+async def reconciled(at: At, days: int, *, as_csv: bool, emails: bool) -> None:
+    since = datetime.now(UTC) - timedelta(days=days)
+    writer = csv.writer(sys.stdout)
+    names = ["why", "account", "active", "last seen", *(["email"] if emails else [])]
+    table = Table(*names, box=None, pad_edge=False)
+    if as_csv:
+        writer.writerow(names)
+    number = 0
+    async with _live(at) as (directory, links, _):
+        seen = {entry.account_id: entry.at async for entry in links.seen()}
+        async for stray in strays(directory, seen, since):
+            number += 1
+            row = _row(stray, emails=emails)
+            writer.writerow(row) if as_csv else table.add_row(*row)
+    if not as_csv:
+        out.print(table)
+        out.print(f"{number} of them; a person counts as seen in the last {days} days")
+
+
+def _row(stray: Stray, *, emails: bool) -> list[str]:
+    account = stray.account
+    active = "-" if account is None else "yes" if account.active else "no"
+    at = "never" if stray.seen_at is None else stray.seen_at.isoformat(timespec="seconds")
+    # A cell that begins like a formula would be one in a spreadsheet.
+    email = "" if account is None else account.email
+    shown = [f"'{email}" if email[:1] in ("=", "+", "-", "@") else email] if emails else []
+    return [stray.why, stray.account_id, active, at, *shown]
+
+
+@asynccontextmanager
+async def _live(at: At) -> AsyncIterator[tuple[Directory, AccountLinks, Any]]:
+    settings, prefix = at.settings, at.config.redis.key_prefix
+    async with reached(at.config.redis) as redis, open_session(settings.ca) as http:
+        directory = open_directory(settings, http, redis, prefix)
+        assert directory is not None
+        yield directory, open_links(settings, redis, prefix, KeyRing(at.config.keys)), redis

@@ -1,0 +1,85 @@
+"""What would be done for one person, found out without doing it; and the difference between who is registered and who comes.
+
+Both ask a real directory. A plan's writes are held (`calls.WriteHeld`), so that it tells the very call that would be sent.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from gateway.directory.account import Account, Change, Directory
+from gateway.directory.calls import Planned, WriteHeld
+from gateway.directory.person import Person
+
+What = Literal["nothing", "create", "update", "suspend"]
+Why = Literal["never seen", "not seen", "gone"]
+
+_MOST: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """`call` is the write that `what` comes to; None: nothing is to be written."""
+
+    what: What
+    account: Account | None
+    changes: tuple[Change, ...] = ()
+    call: Planned | None = None
+
+
+async def plan(directory: Directory, person: Person, *, suspend: bool = False) -> Plan:
+    """`directory` must hold its writes. Raises DirectoryUnavailable, AccountAmbiguous."""
+    account = await known_account(directory, person)
+    try:
+        if account is None:
+            if not suspend:
+                await directory.create(person)
+            return Plan(what="nothing", account=None)
+        if suspend:
+            if account.active:
+                await directory.suspend(account)
+            return Plan(what="nothing", account=account)
+        changes = directory.changes(account, person)
+        if changes:
+            await directory.update(account, changes)
+        return Plan(what="nothing", account=account, changes=changes)
+    except WriteHeld as held:
+        what: What = "create" if account is None else "suspend" if suspend else "update"
+        changes = directory.changes(account, person) if account is not None and what == "update" else ()
+        return Plan(what=what, account=account, changes=changes, call=held.planned)
+
+
+async def known_account(directory: Directory, person: Person) -> Account | None:
+    """By the link that the directory keeps, else by address."""
+    if person.link and directory.can("link"):
+        account = await directory.find_linked(person.link)
+        if account is not None:
+            return account
+    return await directory.find(person.email or "", person)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """An account whose person does not come, or a person whose account is gone (`account` None)."""
+
+    why: Why
+    account_id: str
+    account: Account | None
+    seen_at: datetime | None
+
+
+async def strays(directory: Directory, seen: Mapping[str, datetime], since: datetime) -> AsyncIterator[Stray]:
+    """`seen`: account to the last time that its person was here. Raises DirectoryUnavailable."""
+    there: set[str] = set()
+    async for account in directory.accounts():
+        there.add(account.id)
+        at = seen.get(account.id)
+        if at is None or at < since:
+            why: Why = "never seen" if at is None else "not seen"
+            yield Stray(why=why, account_id=account.id, account=account, seen_at=at)
+        if len(there) >= _MOST:
+            return
+    for account_id, at in seen.items():
+        if account_id not in there:
+            yield Stray(why="gone", account_id=account_id, account=None, seen_at=at)
