@@ -7,7 +7,8 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -73,6 +74,8 @@ def list_(
     """Every session that is meant: all kinds given must match. The counts go to standard error with --json and --csv."""
     valid = loaded(config)
     chosen = _chosen((), email, issuer, subject, app_, address, provider_sid, older_than, newer_than)
+    if as_json and as_csv:
+        _wrong("--json or --csv, not both")
     form: Form = "json" if as_json else "csv" if as_csv else "table"
     shown = emails or bool(email) or valid.log.pii == "full"
     listing = Listing(form, sys.stdout, _now(), emails=shown, limit=limit)
@@ -145,19 +148,21 @@ def revoke(
 async def _list(config: Config, chosen: Selection, listing: Listing) -> int:
     """The number of records that nobody opens."""
     unreadable, now = 0, _now()
-    async with reached(config.redis) as redis:
-        async for entries in _read(redis, config, chosen):
+    async with reached(config.redis) as redis, aclosing(_read(redis, config, chosen)) as batches:
+        async for entries in batches:
             for entry in entries:
                 if entry.session is None:
                     unreadable += 1
                 elif chosen.holds(entry.session, now):
                     listing.add(entry, entry.session)
+            if _all_found(chosen, listing.total):
+                break
     return unreadable
 
 
 async def _find(config: Config, sid: str) -> Entry | None:
-    async with reached(config.redis) as redis:
-        async for entries in _read(redis, config, Selection()):
+    async with reached(config.redis) as redis, aclosing(_read(redis, config, Selection())) as batches:
+        async for entries in batches:
             for entry in entries:
                 if entry.session is not None and entry.session.sid == sid:
                     return entry
@@ -171,22 +176,34 @@ async def _revoke(config: Config, chosen: Selection, *, tokens: bool) -> Counter
     returning = token_return(config, events) if tokens else no_return()
     async with reached(config.redis) as redis, returning as give_back:
         store = SessionStore(redis, KeyRing(config.keys), config.redis.key_prefix)
-        async for entries in _read(redis, config, chosen):
-            keys = [
-                entry.key
-                for entry in entries
-                if (chosen.everything if entry.session is None else chosen.holds(entry.session, now))
-            ]
-            over = await store.revoke_many(keys)
-            for session in over:
-                email, by = session.identity.email, "operator"
-                events.event(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
-                ended[session.app] += 1
-            await give_back(over)
+        async with aclosing(_read(redis, config, chosen)) as batches:
+            async for entries in batches:
+                over = await store.revoke_many(_meant(entries, chosen, now))
+                for session in over:
+                    email, by = session.identity.email, "operator"
+                    events.event(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
+                    ended[session.app] += 1
+                await give_back(over)
+                if _all_found(chosen, ended.total()):
+                    break
     return ended
 
 
-async def _read(redis: Any, config: Config, chosen: Selection) -> AsyncIterator[list[Entry]]:
+def _meant(entries: list[Entry], chosen: Selection, now: datetime) -> list[str]:
+    """What no key opens goes only with everything else."""
+    return [
+        entry.key
+        for entry in entries
+        if (chosen.everything if entry.session is None else chosen.holds(entry.session, now))
+    ]
+
+
+def _all_found(chosen: Selection, found: int) -> bool:
+    """Whether there is no need to look on: handles are never given twice."""
+    return 0 < len(chosen.sids) <= found
+
+
+async def _read(redis: Any, config: Config, chosen: Selection) -> AsyncGenerator[list[Entry], None]:
     """Batches, with a line on the terminal that counts them."""
     census = Census(redis, KeyRing(config.keys), config.redis.key_prefix)
     looks = TextColumn("{task.completed:,.0f} of about {task.total:,.0f} keys")
