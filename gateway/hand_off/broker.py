@@ -6,7 +6,6 @@ worker was handed off gets no second one: the browser has what it needs by then.
 
 import asyncio
 import hashlib
-import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -118,7 +117,7 @@ class Broker:
             facts["token"] = await self._tokens.token(identity, facts)
         if plan.via == "browser":
             link = outgoing(plan.redeem, plan.redeem.path, facts).target
-            return Handed(link=link), replace(record, link=link_hash(facts.get("token", link)))
+            return Handed(link=link), record.with_link(link_hash(facts.get("token", link)))
         if plan.via == "bearer":
             bearer = await open_with_bearer(plan, upstream, facts, self._now())
             await self._must_be_theirs(live, upstream, Credentials(bearer=bearer.token))
@@ -162,10 +161,11 @@ class Broker:
         try:
             async with self._leases.hold(f"hand-off:{live.key}", wait=self.plan.timeout):
                 record = await self._records.read(live)
+                left = record.without_link(link_hash(token))
                 # SECURITY: a link that was mailed, leaked or copied stays as shut as any password door (C-12).
-                if record.link is None or not hmac.compare_digest(record.link, link_hash(token)):
+                if left is record:
                     return False
-                await self._records.write(live, replace(record, link=None))
+                await self._records.write(live, left)
                 return True
         except LeaseBusy:
             return False

@@ -17,6 +17,7 @@ from gateway.sessions.live import LiveSession
 
 _LONGEST: Final = 64 * 1024
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_MOST_LINKS: Final = 8
 _ENOUGH: Final = timedelta(days=1)
 
 
@@ -40,7 +41,7 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOffRecord:
-    """`began` and `ended` are seconds since 1970; `link` is the hash of the token in a link that may still be passed.
+    """`began` and `ended` are seconds since 1970; `links` are the hashes of tokens in links that may still be passed: each tab has its own.
 
     `paths` tells where the session cookies that were relayed live, name to path: to take them away at sign-out.
     """
@@ -48,12 +49,19 @@ class HandOffRecord:
     began: tuple[float, ...] = ()
     ended: float = 0.0
     bearer: Bearer | None = None
-    link: str | None = None
+    links: tuple[str, ...] = ()
     paths: dict[str, str] = field(default_factory=dict)
 
     def recent(self, now: datetime, within: timedelta) -> tuple[float, ...]:
         since = (now - within).timestamp()
         return tuple(time for time in self.began if time > since)
+
+    def with_link(self, link: str) -> "HandOffRecord":
+        return replace(self, links=(*self.links, link)[-_MOST_LINKS:])
+
+    def without_link(self, link: str) -> "HandOffRecord":
+        """The same record when there is no such link."""
+        return replace(self, links=tuple(one for one in self.links if one != link)) if link in self.links else self
 
     def with_start(self, now: datetime, within: timedelta) -> "HandOffRecord":
         return replace(self, began=(*self.recent(now, within), now.timestamp()))
@@ -101,7 +109,7 @@ def _encode(record: HandOffRecord) -> bytes:
         "began": record.began,
         "ended": record.ended,
         "bearer": None if bearer is None else [bearer.token, bearer.until],
-        "link": record.link,
+        "links": record.links,
         "paths": record.paths,
     }
     return json.dumps(document, separators=(",", ":")).encode()
@@ -114,6 +122,6 @@ def _decode(data: bytes) -> HandOffRecord:
         began=tuple(float(time) for time in document["began"]),
         ended=float(document["ended"]),
         bearer=None if bearer is None else Bearer(token=str(bearer[0]), until=float(bearer[1])),
-        link=document["link"],
+        links=tuple(str(link) for link in document["links"]),
         paths=dict(document["paths"]),
     )

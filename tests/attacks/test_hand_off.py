@@ -98,6 +98,19 @@ async def test_a_browser_passes_the_link_that_it_was_sent_through_once(open_stre
     assert ticket in street.portal.tickets
 
 
+async def test_two_tabs_have_a_link_each(open_street: OpenStreet) -> None:
+    street = await open_street(**BROWSER_LINK)
+    cookie = await street.house.session(email=MIA_MAIL)
+    sent = [
+        urlsplit(str((await street.house.ask(f"/{n}", cookie=cookie, fields=BROWSER)).value("Location")))
+        for n in (1, 2)
+    ]
+    for link in sent:
+        assert (await street.house.ask(f"{link.path}?{link.query}", cookie=cookie, fields=BROWSER)).values("Set-Cookie")
+    for link in sent:
+        assert (await street.house.ask(f"{link.path}?{link.query}", cookie=cookie, fields=BROWSER)).status == 403
+
+
 async def test_the_link_of_one_person_is_nothing_in_another_ones_browser(open_street: OpenStreet) -> None:
     """C-12: mailed, copied from a history, or read from a log of somebody's proxy."""
     street = await open_street(**BROWSER_LINK)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import socket
 from collections.abc import Callable
 
@@ -354,20 +353,27 @@ async def test_a_person_without_the_fact_that_the_login_needs_reads_why(open_str
     assert "You have no login" in page.document.title + page.document.words
 
 
+@pytest.mark.parametrize("via", ["server", "bearer", "browser"])
 async def test_no_secret_of_a_hand_off_is_written_down(
-    open_street: OpenStreet, redis: Redis, prefix: str, caplog: pytest.LogCaptureFixture
+    open_street: OpenStreet, redis: Redis, prefix: str, caplog: pytest.LogCaptureFixture, via: str
 ) -> None:
     """C-48: not the token, not the upstream's session, not the service's secret; not in logs, events, pages or Redis."""
     caplog.set_level("DEBUG")
-    street = await open_street()
+    redeem = (
+        {"method": "POST", "path": "/api/exchange?token={token}"}
+        if via == "bearer"
+        else {"path": "/sso?ticket={token}"}
+    )
+    street = await open_street(via=via, redeem=redeem)
     browser = street.house.browser()
     await street.house.sign_in(browser, at="/bookings")
+    opened = [*street.portal.sessions]
     street.portal.mixes_up_with = ADA_MAIL
     street.portal.sessions.clear()
     await browser.open(street.house.origin() + "/bookings")
     street.office.status = 500
     await browser.open(street.house.origin() + "/bookings")
-    secrets = [*street.office.made, *re.findall(r"session-\d+-\w+", " ".join(street.portal.sessions)), SERVICE]
+    secrets = [*street.office.made, *opened, *street.portal.sessions, *street.portal.bearers, SERVICE]
     assert len(secrets) >= 3
     stored = [key + (await redis.get(key) or b"") async for key in redis.scan_iter(match=prefix + "handed:*")]
     assert stored

@@ -239,6 +239,26 @@ async def test_a_rival_cookie_is_neither_set_nor_sent_back(open_house: OpenHouse
     assert answer.body == b"ok"
 
 
+async def test_a_rival_cookie_does_not_come_with_an_upgrade_or_an_early_hint(open_house: OpenHouse) -> None:
+    house = await a_house(open_house, drop_cookies=["rival"])
+    key, accept = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+    async def answer(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        cookies = "Set-Cookie: rival=1\r\nSet-Cookie: kept=1\r\n"
+        writer.write(f"HTTP/1.1 103 Early Hints\r\n{cookies}\r\nHTTP/1.1 101 Switching Protocols\r\n{cookies}".encode())
+        writer.write(f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+
+    house.upstream.answer = answer
+    wire = await Wire.open(house.port)
+    upgrade = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+    origin = f"Origin: {house.origin()}\r\n"
+    await wire.send(f"GET /live HTTP/1.1\r\nHost: {house.host()}\r\n{upgrade}{origin}\r\n".encode())
+    for status in (103, 101):
+        response = await wire.response()
+        assert (response.status, response.values("Set-Cookie")) == (status, ["kept=1"])
+    await wire.close()
+
+
 async def test_a_request_of_rival_cookies_alone_has_no_cookie_field(open_house: OpenHouse) -> None:
     house = await a_house(open_house, drop_cookies=["rival"])
     await page_of(house, Scripted(b"ok"), fields="Cookie: rival=9\r\n")
