@@ -18,6 +18,7 @@ from gateway.proxy.responses import ParsedResponse
 from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import UpstreamConnection
 
+_SMALL: Final = 16 * 1024
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
 
 
@@ -80,8 +81,6 @@ class Exchange:
         self._pace: Pace | None = None
         self._stopped = False  # the client takes no more for now
         self.started = self.draining = self._chunk_out = self._retried = self._finished = False
-
-    # --- from the client ---
 
     def start(self) -> None:
         connection = self.pool.take(repeatable=self.request_done and self.request.method in _REPEATABLE)
@@ -160,8 +159,6 @@ class Exchange:
             return False
         return self._pace.too_slow(now, moved, limits.minimum_rate, limits.rate_window.total_seconds())
 
-    # --- towards the upstream ---
-
     async def _connect(self) -> None:
         try:
             connection = await self.pool.connect()
@@ -198,8 +195,6 @@ class Exchange:
             if connection.paused and not self.request_done:
                 self.client.stop_reading()  # whoever let the client go on meanwhile did not know
 
-    # --- Listener: from the upstream ---
-
     def pause_body(self) -> None:
         if not self.request_done:
             self.client.stop_reading()
@@ -231,12 +226,18 @@ class Exchange:
             self.keep_alive = False  # HTTP/1.0: the closing ends the body
         if not self.keep_alive:
             parts.append(b"Connection: close")
-        if first:
-            self.size = len(first)
-            parts += (b"", chunk(first) if self._chunk_out else first)
+        parts.append(b"\r\n")
+        body = b"" if not first else chunk(first) if self._chunk_out else first
+        self.size = len(first or b"")
+        self._write(b"\r\n".join(parts), body)
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        """A small body goes on in one piece with its head; a large one is not copied for that."""
+        if len(body) <= _SMALL:
+            self.client.write(head + body)
         else:
-            parts.append(b"\r\n")
-        self.client.write(b"\r\n".join(parts))
+            self.client.write(head)
+            self.client.write(body)
 
     def on_whole(self, response: ParsedResponse, body: bytes) -> None:
         """A response with a length that came all at once, on a connection that stays open."""
@@ -249,7 +250,7 @@ class Exchange:
         self.started = self._finished = True
         self.status, self.size = response.status, len(body)
         self._connection = None
-        self.client.write(response.whole() + body)
+        self._write(response.whole(), body)
         if self._stopped:
             connection.transport.resume_reading()  # its next exchange is somebody else's
         self.pool.give_back(connection)
