@@ -28,22 +28,22 @@ class Endings:
         self._operations = Operations()
 
     async def note(self, issuer: str, *, sid: str | None, sub: str | None, issued_at: datetime) -> None:
-        """Sign-ins of this `sid`, or of `sub` without one, are over if their ID Token is not younger than the logout token."""
-        names = self._names(issuer, sid=sid, sub=None if sid is not None else sub)
-        for name in names:
+        """Sign-ins that a logout token names are over if their ID Token is not younger: of its `sid`; with `sub` alone, of that person;
+        with both, also the person's that have no `sid`."""
+        about = [] if sid is None else [("sid", sid)]
+        about += [] if sub is None else [("sub" if sid is None else "bare", sub)]
+        for name in self._names(issuer, about):
             await self._operations.run(self._redis.set(name, str(int(issued_at.timestamp())), px=KEPT))
 
     async def cover(self, session: Session, issued_at: int) -> bool:
         """Whether this session's sign-in is over; `issued_at` is the ID Token's `iat`."""
-        who = session.identity
-        names = self._names(who.issuer, sid=session.provider_sid, sub=who.subject)
-        notes = [await self._operations.run(self._read(name)) for name in names]
+        who, sid = session.identity, session.provider_sid
+        about = [("sub", who.subject), ("bare", who.subject) if sid is None else ("sid", sid)]
+        notes = [await self._operations.run(self._read(name)) for name in self._names(who.issuer, about)]
         return any(note is not None and issued_at <= note for note in notes)
 
-    def _names(self, issuer: str, *, sid: str | None, sub: str | None) -> Sequence[str]:
-        by_sid = self._indexes.names("ended", issuer, "sid", sid) if sid is not None else []
-        by_sub = self._indexes.names("ended", issuer, "sub", sub) if sub is not None else []
-        return [*by_sid, *by_sub]
+    def _names(self, issuer: str, about: Sequence[tuple[str, str]]) -> list[str]:
+        return [name for kind, value in about for name in self._indexes.names("ended", issuer, kind, value)]
 
     async def _read(self, name: str) -> int | None:
         found: Any = await self._redis.get(name)

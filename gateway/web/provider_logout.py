@@ -126,11 +126,12 @@ class FrontChannelLogout:
         live = await self._sessions.live(asked)
         if live is None or not _names(asked, live.session):
             return page
-        for session in (await self._sessions.end(asked, by="frontchannel"))[:1]:
+        ended = await self._sessions.end(asked, by="frontchannel")
+        if ended:
             self._audit.event(
                 audit.LOGOUT,
                 app=asked.route.name,
-                session=session.sid,
+                session=ended[0].sid,
                 request_id=asked.request_id,
                 kind="frontchannel",
             )

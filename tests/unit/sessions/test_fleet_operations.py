@@ -71,3 +71,8 @@ async def test_notes_and_marks_are_found_again(fleet: Fleet, prefix: str) -> Non
         assert await endings.cover(session, int(now.timestamp()))
         assert not await endings.cover(session, int(now.timestamp()) + 1)
         assert not await endings.cover(a_session(provider_sid="another"), 0)
+    bare, told = a_session("ana", provider_sid=None), a_session("ana", provider_sid="told")
+    await endings.note(ISSUER, sid="other", sub="ana", issued_at=now)
+    assert [await endings.cover(session, 0) for session in (bare, told)] == [True, False]
+    await endings.note(ISSUER, sid=None, sub="ana", issued_at=now)
+    assert [await endings.cover(session, 0) for session in (bare, told)] == [True, True]
