@@ -105,16 +105,15 @@ class Gate:
             return Own(verdict.path, wire)
         if not site.enabled:
             glass = None
-        shut = site.enabled and site.doors.closed and glass is None and not past_doors
-        if shut and (verdict.doors or head.authorization):
+        watched = site.enabled and site.doors.closed and bool(verdict.doors or head.authorization)
+        if watched and glass is None and not past_doors:
             decision = _door(site, verdict, head, wire, key, live, body, known)
             if decision is not None:
                 return decision
 
         def settle(ruling: Ruling) -> Decision:
-            if glass is not None:
-                return _by_break_glass(site, ruling, head, wire, key, live, now, known, glass)
-            return _settled(site, verdict, head, ruling, wire, query, key, live, now, known)
+            settled = _settled(site, verdict, head, ruling, wire, query, key, live, now, known)
+            return settled if glass is None else _with_break_glass(settled, ruling, wire, glass, watched=watched)
 
         if verdict.form and (unseen or has_body(head, body)):
             return _by_form(site, verdict, head, wire, body, settle)
@@ -189,32 +188,21 @@ def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
     return Forward(wire, None, ruling.rule)
 
 
-def _by_break_glass(
-    site: Site,
-    ruling: Ruling,
-    head: RequestHead,
-    wire: bytes,
-    key: str | None,
-    live: LiveSession | None,
-    now: datetime,
-    known: bool,
-    glass: Glass,
-) -> Decision:
-    """Somebody in the range, while it is open: no door is shut, and nobody needs a session, but no identity is lent to anybody.
+def _with_break_glass(decision: Decision, ruling: Ruling, wire: bytes, glass: Glass, *, watched: bool) -> Decision:
+    """For somebody in the range, while it is open: nobody needs a session, but no identity is lent to anybody.
 
-    A rule that restricts by itself goes on doing so: it is narrower than the app's `require`, which the application's own login stands
-    in for, and the application may not know it.
+    `decision` is what would become of them where no door is shut; `watched`: a door stands here. A rule that restricts by itself goes on
+    doing so: it is narrower than the app's `require`, which the application's own login stands in for, and the application may not know it.
     """
-    if ruling.public:
-        return Forward(wire, None, ruling.rule)
-    if live is None and key is not None and not known:
-        return NeedSession(key)
-    refused = None if live is None else _unmet(site, head, ruling, wire, live.session, now)
-    if live is not None and refused is None:
-        return Forward(wire, live, ruling.rule)
+    if type(decision) is Forward:
+        by_themselves = (decision.live is not None or ruling.public) and not watched
+        return decision if by_themselves else Forward(wire, decision.live, rule_of(glass.opening))
     # SECURITY: `/admin` asks for its group whatever is open: without a session, nobody there has it (C-20).
-    if any(each.rule != APP_WIDE for each in ruling.requirements) or ruling.max_age is not None or ruling.acr:
-        return refused or _strangers(site, head, ruling, wire)
+    narrow = (
+        any(each.rule != APP_WIDE for each in ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
+    )
+    if narrow or not isinstance(decision, SignIn | Refuse):
+        return decision
     return Forward(wire, None, rule_of(glass.opening))
 
 

@@ -111,6 +111,32 @@ async def test_nobody_gets_an_identity_by_it(house: House) -> None:
     assert (await house.ask("/", app="dashboard", cookie=guest, fields=OUTSIDE)).status == 403
 
 
+async def test_who_passes_a_door_by_it_is_counted_where_strangers_pass_anyway(open_house: OpenHouse) -> None:
+    """An API host: the doors are all that break-glass opens there. A session that comes through keeps its identity."""
+    keys = {"password_routes": "nexudus", "unauthenticated": "pass", "surface": "shared", "cors_preflight": "pass"}
+    house = await open_house(openid=CLOSED, apps={"portal": keys}, **PROXY)
+    await opened(house, app="portal")
+    assert (await login(house, OUTSIDE, app="portal")).status == 403
+    assert (await login(house, INSIDE, app="portal")).status == 200
+    assert house.worker.report()["break_glass_uses"] == {"portal": 1}
+    fields = INSIDE + FORM + f"Cookie: {await house.session()}\r\n"
+    assert (await house.ask("/login", method="POST", fields=fields, body=LOGIN)).status == 200
+    assert house.upstream.requests[-1].values("X-Forwarded-User") == [b"bob"]
+    assert house.worker.report()["break_glass_uses"] == {"portal": 2}
+    preflight = "Origin: https://portal.example.com\r\nAccess-Control-Request-Method: POST\r\n"
+    assert (await house.ask("/api/token", method="OPTIONS", fields=INSIDE + preflight)).status == 200
+
+
+async def test_a_form_that_asks_for_another_method_gets_no_further_by_it(open_house: OpenHouse) -> None:
+    """B-35: the rule for DELETE goes on asking, also of a POST whose form becomes one."""
+    rules = [{"match": ["DELETE /rooms/**"], "require": {"groups": ["staff"]}}]
+    house = await open_house(openid=CLOSED, apps={"portal": {"rules": rules}}, **PROXY)
+    await opened(house, app="portal")
+    for body, status in ((b"name=x", 200), (b"name=x&_method=DELETE", 401)):
+        assert (await house.ask("/rooms/1", method="POST", fields=FORM + INSIDE, body=body)).status == status
+    assert [request.body for request in house.upstream.requests] == [b"name=x"]
+
+
 @pytest.mark.parametrize("path", ["/admin", "/admin/users", "/ADMIN;x/users", "/money/out"])
 async def test_a_rule_that_asks_for_a_person_by_itself_goes_on_asking(house: House, path: str) -> None:
     """C-20: the app's own login stands in for the app's `require`, and for nothing narrower."""
