@@ -219,8 +219,7 @@ class ApiCalls:
             raise NotSent("timeout", f"no time left for {said}")
         # SECURITY: a redirect would carry the service account's token to wherever it points (A-65).
         limits: dict[str, Any] = {"allow_redirects": False, "timeout": aiohttp.ClientTimeout(total=left)}
-        if request.write:
-            limits["middlewares"] = (_Once(),)
+        limits["middlewares"] = (_Once(),)
         headers = {"Accept-Encoding": "identity", **request.headers}
         body = request.body or None
         try:
@@ -238,7 +237,10 @@ class ApiCalls:
 
 
 class _Once:
-    """Stops the client library from sending a write again by itself: it does so for PUT and DELETE when the connection breaks."""
+    """Stops the client library from sending a request again by itself, as it does for GET, PUT and DELETE when a connection breaks.
+
+    What may be repeated is said by whoever asks (`Outgoing.repeatable`).
+    """
 
     def __init__(self) -> None:
         self._sent = False
@@ -248,7 +250,7 @@ class _Once:
     ) -> aiohttp.ClientResponse:
         # SECURITY: a creation that was sent may have taken effect: sent twice, it may make two accounts (A-65).
         if self._sent:
-            raise aiohttp.ClientConnectionError("the connection broke after a write was sent")
+            raise aiohttp.ClientConnectionError("the connection broke")
         self._sent = True
         return await handler(request)
 

@@ -27,7 +27,7 @@ class GitLab(PeopleApi):
         return described | own | changes
 
     def add(self, email: str, name: str, *, active: bool = True, link: str | None = None) -> str:
-        number = 1 + len(self.users)
+        number = next(self.numbers)
         identities = [] if link is None else [{"provider": "openid_connect", "extern_uid": link.partition("|")[2]}]
         self.users[number] = {
             "id": number, "username": email.partition("@")[0], "name": name, "email": email,

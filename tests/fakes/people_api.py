@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, Self
 
 from aiohttp import web
@@ -19,6 +20,7 @@ class PeopleApi:
     FIND = CREATE = FETCH = ""
 
     def __init__(self) -> None:
+        self.numbers = count(1)  # never given twice
         self.faults = Faults()
         self.counters: Counter[str] = Counter()
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []

@@ -64,7 +64,7 @@ class RowingClub(PeopleApi):
         return described | changes
 
     def add(self, email: str, name: str, *, active: bool = True, link: str | None = None, boat: str = "") -> str:
-        number = 17 + len(self.members)
+        number = 16 + next(self.numbers)
         standing = "afloat" if active else "ashore"
         member = {"no": number, "mails": [email], "names": {"full": name}, "standing": standing, "boat": boat}
         self.members[number] = member | ({} if link is None else {"badge": link})
