@@ -312,7 +312,7 @@ async def test_a_logout_token_ends_the_sessions_of_its_sid_within_a_second(
 ) -> None:
     """A-23: on both surfaces, with an unknown claim in it; open connections too."""
     browser = await signed_in(house, "portal", "dashboard")
-    phone = await house.session(subject=str(MIA["sub"]))
+    phone = await house.session(subject=str(MIA["sub"]), provider_sid="on-the-phone")
     house.upstream.answer = echo_socket
     socket = await open_socket(house, cookie_of(browser))
     answer = await tell(house, logout_token(provider, sid=await provider_sid(house, browser), unknown_claim={"x": 1}))
