@@ -5,7 +5,7 @@ import asyncio
 from tests.flows.conftest import OpenHouse
 from tests.fuzz.answers import Answers, AnswerTrial, BrokenUpstream
 
-COUNT = 1200
+COUNT = 960
 AT_ONCE = 240
 SEED = 11
 

@@ -6,6 +6,7 @@ B-42 to B-47, B-54, D-03. The answers begin valid, in every framing, and are the
 
 import asyncio
 import random
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,8 +20,15 @@ _PIECES: Final = (
     b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", b"Connection: close\r\n", b"Connection: x-a\r\n", b"Set-Cookie: doorward_session=x\r\n",
     b"X-A: 1\r\n", b" folded\r\n", b"HTTP/2 200\r\n", b"204", b"304", b"a" * 3000, b"FFFFFFFFFFFFFFFFF\r\n", b"1;x=y\r\n",
 )  # fmt: skip
+_FIELDS: Final = (
+    b"Content-Length: 3", b"Content-Length: 18", b"Content-Length: 0018", b"Content-Length: 18, 18", b"Content-Length: -1", b"Content-Length:", b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: identity", b"Transfer-Encoding: gzip, chunked", b"transfer-encoding:  CHUNKED ", b"Connection: close", b"Connection: keep-alive, x-a", b"Upgrade: h2c",
+    b"Set-Cookie: doorward_session=x", b"Trailer: X-T", b"X-A: caf\xe9", b"X-A : 1", b" folded", b"X-A", b": 1", b"X-A: \x01", b"Keep-Alive: timeout=1", b"Date: now",
+)  # fmt: skip
 #: What the gateway answers in the upstream's place.
 _OWN: Final = frozenset((502, 504))
+#: The one thing that is forgiven, since many servers do it: a status line without the blank behind the status.
+_BARE = re.compile(rb"(HTTP/1\.[01] [1-9][0-9][0-9])\r\n")
 _BODY: Final = b"what was asked for"
 
 
@@ -54,7 +62,7 @@ class Answers:
 
     def _broken(self, answer: bytes) -> bytes:
         at, length = self.random.randrange(len(answer) + 1), self.random.choice((1, 1, 2, 8, 40))
-        kind = self.random.randrange(6)
+        kind = self.random.randrange(9)
         if kind == 0 and at < len(answer):
             return answer[:at] + bytes((answer[at] ^ (1 << self.random.randrange(8)),)) + answer[at + 1 :]
         if kind == 1:
@@ -67,7 +75,11 @@ class Answers:
             return answer[:at] + answer[at + length :]
         if kind == 4:
             return answer[:at] + answer[at : at + length] + answer[at:]
-        return answer[:at] or answer
+        if kind == 5:
+            return answer[:at] or answer
+        first, *lines = answer.split(b"\r\n")  # a field more, in the head
+        lines.insert(self.random.randrange(lines.index(b"") + 1) if b"" in lines else 0, self.random.choice(_FIELDS))
+        return b"\r\n".join((first, *lines))
 
 
 class BrokenUpstream:
@@ -164,7 +176,7 @@ class AnswerTrial:
         """What was passed on as whole is whole, and the same, to somebody who forgives nothing."""
         said, close = self.upstream.said[f"/broken/{number}"]
         reader = asyncio.StreamReader()
-        reader.feed_data(said)
+        reader.feed_data(_BARE.sub(rb"\1 \r\n", said))
         reader.feed_eof()
         try:
             alone = await StrictClient(reader, None).answer(method)  # type: ignore[arg-type]
