@@ -24,7 +24,7 @@ class AssertionSigner:
     """Signs who is there, for upstreams that want proof. A key pair a ring key, derived: all workers agree."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys`: the raw ring keys; the first signs, all are published."""
+        """`keys`: the raw ring keys; the first signs, all are published. `header` is what every assertion begins with, up to its dot."""
         if not keys:
             raise ValueError("no keys")
         self._keys = tuple(_derive(key) for key in keys)
@@ -32,7 +32,7 @@ class AssertionSigner:
         assert private_key is not None
         self._private_key = private_key
         header = {"typ": "JWT", "alg": "ES256", "kid": self._keys[0].kid}
-        self._header = _base64url(json.dumps(header, separators=(",", ":")).encode())
+        self.header = _base64url(json.dumps(header, separators=(",", ":")).encode())
 
     @property
     def kids(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class AssertionSigner:
         }
         claims |= {name: value for name, value in facts.items() if value is not None}
         # RFC 7515 section 5.1 by hand: it is the dearest part of a request whose session is new to the worker.
-        signed = b"%b.%b" % (self._header, _base64url(json.dumps(claims, separators=(",", ":")).encode()))
+        signed = b"%b.%b" % (self.header, _base64url(json.dumps(claims, separators=(",", ":")).encode()))
         r, s = decode_dss_signature(self._private_key.sign(signed, _ECDSA))
         return b"%b.%b" % (signed, _base64url(r.to_bytes(32, "big") + s.to_bytes(32, "big")))  # RFC 7518 section 3.4
 

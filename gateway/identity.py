@@ -103,8 +103,11 @@ class Identity:
             sys.intern(data["issuer"]),
             tuple(map(sys.intern, groups)),
         )  # one in memory, for all that have them
-        return cls(issuer=issuer, subject=data["subject"], groups=shared, directory=directory, **optional)
+        told = directory or _NOTHING
+        return cls(issuer=issuer, subject=data["subject"], groups=shared, directory=told, **optional)
 
+
+_NOTHING: Final[dict[str, str]] = {}  # never changed: an Identity is frozen
 
 _OPTIONAL: Final = ("email", "name", "preferred_username", "user")
 _IDENTITY_FIELDS: Final = frozenset(Identity.__dataclass_fields__)

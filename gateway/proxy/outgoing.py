@@ -75,6 +75,9 @@ class HeadWriter:
         self._scheme = config.external_url_scheme
         self._networks: Sequence[Network] = config.trusted_proxies
         self._signer = signer
+        self._proof = (
+            b"X-Doorward-Jwt-Assertion: %b." % signer.header
+        )  # what all assertions begin with; sessions keep the rest
         self._clock = clock
         self._now = now
         self._saw_forwarding = saw_forwarding
@@ -82,8 +85,10 @@ class HeadWriter:
 
     def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Verdict, request_id: str) -> bytes:
         """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
-        identity = live.assertion if live.assertion_until > self._clock() else self.identity(site, live)
-        return b"%b%b%bX-Request-Id: %b\r\n\r\n" % (verdict.start, fields, identity, request_id.encode())
+        if live.assertion_until <= self._clock():
+            self.identity(site, live)
+        said = (verdict.start, fields, self._proof, live.assertion, request_id.encode())
+        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % said
 
     def upstream(
         self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward, fields: bytes | None = None
@@ -138,16 +143,15 @@ class HeadWriter:
     def identity(self, site: Site, live: LiveSession) -> bytes:
         """The identity lines of a session for this app, its signed assertion included; kept with the session."""
         clock = self._clock()
-        if live.assertion_until > clock:
-            return live.assertion
-        session = live.session
-        assertion = self._signer.sign(
-            session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=self._now()
-        )  # fmt: skip
-        plain = render_identity_headers(session.identity, site.app.headers)
-        live.assertion = b"%bX-Doorward-Jwt-Assertion: %b\r\n" % (plain, assertion)
-        live.assertion_until = clock + _RESIGN_SECONDS
-        return live.assertion
+        if live.assertion_until <= clock:
+            session = live.session
+            assertion = self._signer.sign(
+                session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=self._now()
+            )  # fmt: skip
+            plain = render_identity_headers(session.identity, site.app.headers)
+            live.assertion = b"%b\r\n%b" % (assertion[len(self._signer.header) + 1 :], plain)
+            live.assertion_until = clock + _RESIGN_SECONDS
+        return self._proof + live.assertion
 
     def forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
         """The X-Forwarded-* and X-Real-IP lines of a request, without the last line's end."""

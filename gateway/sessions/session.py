@@ -136,8 +136,8 @@ def _session(document: dict[str, Any]) -> Session:
         refresh_token=_maybe_text(document["refresh_token"]),
         access_expires_at=_maybe_time(document.get("access_expires_at")),
         access_lifetime=_microseconds(document["access_lifetime"]) if "access_lifetime" in document else None,
-        address=_maybe_text(document.get("address")),
-        provider=_text(document.get("provider", DEFAULT_PROVIDER)),
+        address=None if document.get("address") is None else sys.intern(_text(document["address"])),
+        provider=sys.intern(_text(document.get("provider", DEFAULT_PROVIDER))),
     )
 
 

@@ -5,7 +5,6 @@ session, and early enough that the record does not end before the message. The m
 request, so waiting loses nothing. A record that an old key sealed is sealed anew on this occasion.
 """
 
-import heapq
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
@@ -23,7 +22,7 @@ class Touches:
 
     def __init__(self) -> None:
         self._waiting: dict[str, LiveSession] = {}
-        self._due: list[tuple[float, str]] = []
+        self._due: dict[int, list[str]] = {}  # by the quarter of a second, in which many are due together
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -34,15 +33,14 @@ class Touches:
         wait = min(_LONGEST_WAIT, live.idle / 4, left / 2)
         live.touch_due = now + _LONGEST_WAIT
         if live.key not in self._waiting:
-            heapq.heappush(self._due, (now + wait, live.key))
+            self._put(live.key, now + wait)
         self._waiting[live.key] = live  # after a reload the newer object speaks for the record
 
     async def flush(self, store: SessionStore, now: float, *, everything: bool = False) -> None:
         """Send what is due; what cannot be sent is tried again. Raises StoreUnavailable."""
         due: dict[str, LiveSession] = {}
-        while self._due and (everything or self._due[0][0] <= now):
-            key = heapq.heappop(self._due)[1]
-            due[key] = self._waiting.pop(key)
+        for quarter in [quarter for quarter in self._due if everything or quarter <= now * 4]:
+            due.update((key, self._waiting.pop(key)) for key in self._due.pop(quarter))
         if not due:
             return
         deadlines = {key: live.idle_deadline for key, live in due.items()}
@@ -54,13 +52,16 @@ class Touches:
             for key, live in due.items():
                 if key not in self._waiting:
                     self._waiting[key] = live
-                    heapq.heappush(self._due, (now + _AGAIN, key))
+                    self._put(key, now + _AGAIN)
             raise
         for key, live in due.items():
             live.stored_deadline = max(live.stored_deadline, deadlines[key])
         old = [key for key, live in due.items() if live.old_key]
         if old:
             await store.reseal(old)
+
+    def _put(self, key: str, due: float) -> None:
+        self._due.setdefault(int(due * 4), []).append(key)
 
 
 def _ttls(deadlines: Mapping[str, float], now: float) -> dict[str, timedelta]:
