@@ -20,6 +20,7 @@ from gateway.identity import Identity
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
+from tests.fakes.house import NOBODY
 from tests.fakes.recorder import RecordingUpstream
 from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
@@ -62,7 +63,7 @@ class Fleet:
         """As a gateway with these keys would issue it."""
         session = Session(
             key_host=HOST, app="portal", sid=SessionStore.new_sid(), provider_sid=None, acr=None,
-            identity=Identity(issuer="https://login.example.com", subject="bob"), auth_time=None,
+            identity=Identity(issuer=NOBODY, subject="bob"), auth_time=None,
             created_at=datetime.now(UTC), idle=timedelta(minutes=30), lifetime=timedelta(hours=1),
         )  # fmt: skip
         return await self.store(*keys).issue(session)
