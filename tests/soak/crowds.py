@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tests.soak.place import Place, SoakFailed, Streams, say_ok, status_of, wait_closed
+from tests.soak.place import Place, SoakFailed, Streams, answer_of, say_ok, status_of, wait_closed
 from tests.soak.told import Told
 
 MB: Final = 1_000_000
@@ -74,7 +74,7 @@ async def _dawdle(place: Place, kind: str, reader: asyncio.StreamReader, writer:
     else:
         while True:
             writer.write(place.head("GET /ranges", _RANGES))
-            await status_of(reader)
+            await answer_of(reader)
             await asyncio.sleep(2)
 
 
@@ -137,9 +137,7 @@ async def leavers(place: Place, count: int) -> Told:
 
     async def stay(number: int) -> int:
         reader, writer = await place.asked(f"GET /canary/{number}")
-        status, head = await status_of(reader)
-        size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-        body = await reader.readexactly(size)
+        status, body = await answer_of(reader)
         writer.close()
         return int(status == 200 and body == f"/canary/{number}".encode() * 200)
 
@@ -179,8 +177,7 @@ async def steady(place: Place, seconds: float) -> Told:
         for number in range(10_000_000):
             began = time.monotonic()
             writer.write(place.head(f"GET /steady/{number % 10_000}", f"X-Number: {number}"))
-            status, head = await status_of(reader)
-            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+            status, _ = await answer_of(reader)
             times.append(time.monotonic() - began)
             if status != 200:
                 wrong.append(str(status))

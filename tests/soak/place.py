@@ -116,6 +116,12 @@ async def status_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]), head
 
 
+async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """The status and body of the next answer, which has a length. Raises IncompleteReadError."""
+    status, head = await status_of(reader)
+    return status, await reader.readexactly(int(head.lower().partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0]))
+
+
 def wait_closed(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError, RuntimeError):
         writer.transport.abort()
