@@ -6,6 +6,7 @@ The embedded server is asked on its socket while a gateway runs it, and started 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -26,20 +27,31 @@ async def reached(settings: schema.Redis) -> AsyncIterator[Redis]:
         raise StoreUnavailable(
             "redis.url is embedded without redis.data_dir, so only the gateway itself reaches its sessions; allowed: a data_dir"
         )
-    if not (settings.data_dir / "valkey").is_dir():
-        raise StoreUnavailable(f"redis.data_dir holds no sessions: no gateway has run with {settings.data_dir}")
-    valkey = EmbeddedValkey(settings.data_dir)
-    started = not await asyncio.to_thread(lambda: valkey.answers)
+    valkey, started = await asyncio.to_thread(_embedded, settings.data_dir)
     try:
-        if started:
-            await asyncio.to_thread(valkey.start)
         async with _client(settings, valkey.url) as client:
             yield client
-    except RuntimeError as error:
-        raise StoreUnavailable(str(error)) from error
     finally:
         if started:
             await asyncio.to_thread(valkey.stop)
+
+
+def _embedded(data_dir: Path) -> tuple[EmbeddedValkey, bool]:
+    """The server of this folder, and whether it was started for us. Raises StoreUnavailable."""
+    try:
+        if not (data_dir / "valkey").is_dir():
+            raise StoreUnavailable(f"redis.data_dir holds no sessions: no gateway has run with {data_dir}")
+        valkey = EmbeddedValkey(data_dir)
+        if valkey.answers:
+            return valkey, False
+        valkey.start()
+    except (RuntimeError, ValueError) as error:
+        raise StoreUnavailable(str(error)) from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f"redis.data_dir: {error.strerror}: run this as the user that the gateway runs as"
+        ) from error
+    return valkey, True
 
 
 @asynccontextmanager
