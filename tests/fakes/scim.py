@@ -35,7 +35,7 @@ class ScimServer(PeopleApi):
     def section(self, **changes: Any) -> dict[str, Any]:
         return {"kind": "scim", "base_url": f"{self.url}/scim/v2", "token": TOKEN, "timeout": "5s", **changes}
 
-    def add(self, email: str, name: str, *, active: bool = True, link: str | None = None, **more: Any) -> str:
+    def add(self, email: str, name: str, /, *, active: bool = True, link: str | None = None, **more: Any) -> str:
         number = f"2819c223-{next(self.numbers):04}"
         user: Person = {
             "schemas": [CORE], "id": number, "userName": email, "active": active, "displayName": name,

@@ -1,0 +1,107 @@
+"""The `directory` section: one model a kind, every mistake with its key, what is allowed, and nothing that is read and ignored."""
+
+from typing import Any
+
+import pytest
+
+from gateway.config import schema
+from tests.unit.config.made import NEXUDUS, config_with, problems_with
+
+SCIM: dict[str, Any] = {
+    "kind": "scim",
+    "base_url": "https://people.example.com/scim/v2",
+    "token": "a secret of the tests",
+}
+HTTP: dict[str, Any] = {
+    "kind": "http",
+    "base_url": "https://api.example.com",
+    "headers": {"X-Key": "a secret of the tests"},
+    "requests": {"find": {"path": "/users"}, "fetch": {"path": "/users/{id}"}},
+    "answer": {"id": "/id", "email": "/email"},
+}
+
+
+def said(directory: dict[str, Any], **openid: Any) -> list[str]:
+    changes = {"directory": directory} | {f"openid.{name}": value for name, value in openid.items()}
+    return [str(problem) for problem in problems_with(changes)]
+
+
+def test_each_kind_is_a_model_of_its_own() -> None:
+    kinds = [schema.Nexudus, schema.Scim, schema.HttpApi, schema.NoDirectory]
+    given: list[dict[str, Any]] = [NEXUDUS, SCIM, HTTP, {"kind": "none"}]
+    assert [type(config_with({"directory": directory}).directory) for directory in given] == kinds
+    assert isinstance(config_with({}).directory, schema.NoDirectory)
+
+
+@pytest.mark.parametrize(
+    ("directory", "expected"),
+    [
+        ({"kind": "ldap"}, "directory.kind: 'ldap' is not one of the choices; allowed: nexudus, scim, http, none"),
+        ({"kind": 5, "base_url": 7}, "directory.kind: 5 is not one of the choices; allowed: nexudus, scim, http, none"),
+        ({"base_url": "https://x"}, "directory.base_url: is not a known key; allowed: with kind nexudus or scim or http"),
+        ({"kind": "none", "timeout": "3s"}, "directory.timeout: is not a known key; allowed: with kind nexudus or scim or http"),
+        (SCIM | {"business_ids": [1]}, "directory.business_ids: is not a known key; allowed: with kind nexudus"),
+        (SCIM | {"tokn": "x"}, "directory.tokn: is not a known key; nearest: token"),
+        ({"kind": "scim", "base_url": "https://x"}, "directory.token: is missing; allowed: the bearer token"),
+        (SCIM | {"match": "active"}, "directory.match: 'active' is an attribute that may not be set"),
+        (SCIM | {"fields": {"roles.value": "x"}}, "directory.fields.roles.value"),
+        (SCIM | {"fields": {"displayName": "{nam}"}}, "directory.fields.displayName: '{nam}' has an unknown placeholder; allowed: "),
+        (SCIM | {"fields": {"displayName": ["x"]}}, "directory.fields.displayName: is not a value; allowed: a text"),
+        (SCIM | {"update": "at_login"}, "directory.update: is at_login, but no fields are named; allowed: "),
+        (SCIM | {"mode": "dry"}, "directory.mode: 'dry' is not one of the choices; allowed: live, shadow"),
+        (SCIM | {"defaults": {"apps": ["x"]}}, "directory.defaults[0].apps: names the app 'x', which is not there; allowed: portal"),
+        (SCIM | {"budget": {"per_minute": -1}}, "directory.budget.per_minute: -1 is out of bounds; allowed: 0 to"),
+        (NEXUDUS | {"link_field": "Email"}, "directory.link_field: 'Email' cannot keep it; allowed: ReferenceNumber, or Custom1"),
+        (NEXUDUS | {"fields": {"Active": True}}, "directory.fields.Active"),
+        (NEXUDUS | {"link_field": "Custom1", "fields": {"Custom1": "x"}}, "directory.link_field: is the same property as one of fields"),
+        (HTTP | {"answer": {"id": "id", "email": "/email"}}, "directory.answer.id: 'id' is not a JSON Pointer; allowed: as /user/id"),
+        (HTTP | {"answer": {"id": "/id"}}, "directory.answer.email: is missing; allowed: a JSON Pointer"),
+        (HTTP | {"headers": {"Host": "x"}}, "directory.headers"),
+        (HTTP | {"username": "me"}, "directory: needs both username and password; allowed: both, or neither"),
+        (HTTP | {"statuses": {"success": [99]}}, "directory.statuses.success"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_key_and_what_is_allowed(directory: dict[str, Any], expected: str) -> None:
+    (problem,) = said(directory)
+    assert problem.startswith(expected)
+    assert "a secret of the tests" not in problem
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        ({"find": {"path": "users"}}, "directory.requests.find.path: 'users' is not a path; allowed: "),
+        ({"find": {"path": "/../users"}}, "directory.requests.find.path: '/../users' is not a path"),
+        ({"find": {"path": "/users?x=1"}}, "directory.requests.find.path: '/users?x=1' is not a path"),
+        ({"find": {"path": "/users/{id}"}}, "directory.requests.find[0]: names {id}, which is not known at this request"),
+        ({"find": {"path": "/users", "json": {}}}, "directory.requests.find[0]: is a GET with a body; allowed: query"),
+        ({"find": []}, "directory.requests.find: is empty; allowed: at least one request"),
+        ({"fetch": {"path": "/u/{page}"}}, "directory.requests.fetch: names {page}, which is not known at this request; allowed: {id}"),
+        ({"fetch": {"path": "/u", "method": "HEAD"}}, "directory.requests.fetch.method: 'HEAD' is not one of the choices"),
+        ({"create": {"path": "/u", "method": "POST", "json": {}, "form": {}}}, "directory.requests.create: has both json and form"),
+        ({"create": {"path": "/u", "method": "POST", "json": {"a": ["{b"]}}}, "directory.requests.create.json"),
+        ({"create": {"path": "/u", "method": "POST", "json": {"a": "{fields.x}"}}}, "directory.requests.create: names {fields.x}, but there is no such field"),
+        ({"find_linked": {"path": "/u"}}, "directory.answer.link: is missing for requests.find_linked"),
+        ({"craete": {"path": "/u"}}, "directory.requests.craete: is not a known key; nearest: create"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_request_is_told_where_it_stands(requests: dict[str, Any], expected: str) -> None:
+    (problem,) = said(HTTP | {"requests": HTTP["requests"] | requests})
+    assert problem.startswith(expected)
+
+
+def test_what_the_toggles_and_settings_need_of_an_api_must_be_described() -> None:
+    assert [text.partition(";")[0] for text in said(HTTP, create_users=True)] == [
+        "directory.requests.create: is missing, but openid.create_users is on"
+    ]
+    updating = HTTP | {"update": "at_login", "fields": {"name": "{name}"}}
+    assert {text.partition(":")[0] for text in said(updating)} == {
+        "directory.requests.update",
+        "directory.answer.fields",
+    }
+
+
+def test_no_secret_of_a_directory_is_printed() -> None:
+    """C-48."""
+    for directory in (NEXUDUS, SCIM, HTTP, HTTP | {"username": "me", "password": "a secret of the tests"}):
+        assert "secret of the tests" not in repr(config_with({"directory": directory}))
