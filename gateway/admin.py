@@ -3,7 +3,7 @@
 The parent process owns it. Workers keep plain integers; a scrape asks all of them and a custom collector renders the sum.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway.histogram import BUCKETS
+from gateway.readiness import Report, readiness, worst
 
-Report = Mapping[str, Any]  # one worker's numbers and health, as `app.Worker.report` says
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -44,6 +44,14 @@ class WorkerCollector:
         yield self._events()
         yield from self._break_glass()
         yield self._dependencies()
+        serving = [
+            report
+            for report in self._reports
+            if report["dependencies"].get("redis", {}).get("state") == "serving_cached"
+        ]
+        yield GaugeMetricFamily(
+            "doorward_workers_serving_cached", "Workers that outlast Redis from memory", value=len(serving)
+        )
         yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=self._alive)
 
     def _sum(self, name: str) -> float:
@@ -78,8 +86,8 @@ class WorkerCollector:
 
     def _dependencies(self) -> Metric:
         family = GaugeMetricFamily("doorward_dependency_up", "Whether a dependency answers", labels=["dependency"])
-        for name, state in _worst(self._reports).items():
-            family.add_metric([name], 1.0 if state == "ok" else 0.0)
+        for name, one in worst(self._reports[: self._alive]).items():
+            family.add_metric([name], float(one["state"] == "ok"))
         return family
 
     def _upstreams(self) -> Metric:
@@ -135,35 +143,6 @@ def with_counts(sums: Report | None, report: Report) -> Report:
     for name in ("seconds", "redis_seconds", "break_glass_uses"):
         added[name] = _added(item for source in (sums, report) for item in source[name].items())
     return added
-
-
-def _worst(reports: Sequence[Report]) -> dict[str, str]:
-    """Each dependency, as the worker that is worst off sees it."""
-    dependencies: dict[str, str] = {}
-    for report in reports:
-        for name, state in report["dependencies"].items():
-            if dependencies.get(name, "ok") == "ok":
-                dependencies[name] = state
-    return dependencies
-
-
-def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
-    """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is leaving.
-
-    A provider that is down only degrades.
-    """
-    dependencies = _worst(reports)
-    alive = len(reports) > 0
-    ready = alive and not stopping and dependencies.get("redis", "ok") == "ok"
-    degraded = not ready or len(reports) < wanted or any(state != "ok" for state in dependencies.values())
-    status = "ready" if ready and not degraded else "degraded" if ready else "stopping" if stopping else "unavailable"
-    openings = {opening["id"]: opening for report in reports for opening in report["break_glass"]}
-    return (200 if ready else 503), {
-        "status": status,
-        "workers": {"alive": len(reports), "wanted": wanted},
-        "dependencies": dependencies,
-        "break_glass": list(openings.values()),
-    }
 
 
 def build_admin(

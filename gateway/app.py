@@ -115,7 +115,7 @@ class Worker:
         self.directory = open_directory(directory, self.directory_http, self.redis, prefix)
         self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
         self.refresher = self._refresher(recheck_of(config, self.provisioner))
-        sources = push_sources(self.redis, config.redis, self._redis_url)
+        sources = push_sources(self.redis, config.redis, self._redis_url, self._reader)
         self.cache = SessionCache(
             self.store, sources, time.monotonic, outage=config.redis.outage.total_seconds(),
             expired=self._session_expired, attendant=self.refresher,
@@ -142,7 +142,7 @@ class Worker:
         self.cache.start()
         self.glass.start()
         self.providers.start()
-        self.health = Health(self.store, self.providers, self.directory)
+        self.health = Health(self.store, self.cache, self.providers, self.directory, self.door, self.audit, utc_now)
         self._tasks = [asyncio.create_task(self.health.watch())]
 
     def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
@@ -211,7 +211,7 @@ class Worker:
             "upstreams": upstreams,
             "redis_durations": {"session": list(self.store.durations.counts)},
             "redis_seconds": {"session": self.store.durations.seconds},
-            "dependencies": self.health.states,
+            "dependencies": self.health.report(),
         }
 
     # --- composition ---

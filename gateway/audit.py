@@ -31,6 +31,8 @@ BREAK_GLASS_EXPIRED: Final = "break_glass.expired"
 TOKEN_REFRESHED: Final = "token.refreshed"  # noqa: S105 - an event's name
 TOKEN_REFRESH_FAILED: Final = "token.refresh_failed"  # noqa: S105 - an event's name
 TOKEN_REVOCATION_FAILED: Final = "token.revocation_failed"  # noqa: S105 - an event's name
+STORE_UNAVAILABLE: Final = "store.unavailable"
+STORE_RECOVERED: Final = "store.recovered"
 HAND_OFF_SUCCEEDED: Final = "hand_off.succeeded"
 HAND_OFF_FAILED: Final = "hand_off.failed"
 HAND_OFF_ENDED: Final = "hand_off.ended"
@@ -41,6 +43,7 @@ EVENTS: Final = frozenset(
         ACCOUNT_UPDATED, ACCOUNT_PLANNED,
         SESSION_REVOKED, SESSION_EXPIRED, LOGOUT, ROUTE_BLOCKED, ACCESS_DENIED, TOKEN_REFRESHED, TOKEN_REFRESH_FAILED,
         TOKEN_REVOCATION_FAILED,
+        STORE_UNAVAILABLE, STORE_RECOVERED,
         HAND_OFF_SUCCEEDED, HAND_OFF_FAILED, HAND_OFF_ENDED,
         BREAK_GLASS_OPENED, BREAK_GLASS_USED, BREAK_GLASS_CLOSED, BREAK_GLASS_EXPIRED,
     }

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.admin import Report
+from gateway.readiness import Report
 
 _READY_SECONDS: Final = 60.0  # a cold machine compiles everything first
 _INSIST_SECONDS: Final = 5.0

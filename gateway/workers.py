@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.admin import Report, build_admin, only_counted, with_counts
+from gateway.admin import build_admin, only_counted, with_counts
 from gateway.config.addresses import parse_listen
 from gateway.config.loader import ConfigInvalid, load
 from gateway.config.rotation import rotation_warnings
 from gateway.config.schema import Config
 from gateway.listening import close_listening, open_listening
 from gateway.log import configure_logging
+from gateway.readiness import Report
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.worker_process import WorkerFailed, WorkerProcess
 

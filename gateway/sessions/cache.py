@@ -1,10 +1,9 @@
 """The sessions this worker knows, kept true by push: `peek` answers without waiting, `load` asks Redis.
 
-The invariant: a session that was deleted does not stay cached. An announcement can overtake the reply to the GET that
-it concerns, so a key is marked before its GET, and what was announced meanwhile is read again, not kept. When Redis
-cannot be heard (`Ears`), nothing is served from here, unless the operator said that sessions outlast an outage
-(`outage`): then those that were known when trust ended, while the server that has their record does not answer at all, and
-no longer than that. Only sessions that exist are kept: strangers' cookies cannot fill it.
+The invariant: a session that was deleted does not stay cached. What is announced while its record is read (`Readings`) is read
+again, not kept. When Redis cannot be heard (`Ears`), nothing is served from here, unless the operator said that sessions outlast
+an outage (`outage`): then those that were known when trust ended, while the server that has their record does not answer at
+all. Only sessions that exist are kept: strangers' cookies cannot fill it.
 """
 
 import asyncio
@@ -24,7 +23,6 @@ from gateway.sessions.streams import Closer, Streams
 from gateway.sessions.touches import Touches
 
 __all__ = ["SESSION_ENDED", "SESSION_EXPIRED", "LiveSession", "SessionCache"]
-
 SESSION_ENDED: Final = "session ended"
 SESSION_EXPIRED: Final = "session expired"
 
@@ -40,7 +38,6 @@ class SessionCache:
     """`sources` announce changes, `clock` is monotonic, `limit` bounds the number of sessions kept.
 
     `outage` is how long, in seconds, sessions that are known outlast a Redis that does not answer; none: they do not.
-
     `tick` is how often, in seconds, expired streams are looked for and idle timeouts sent; `ping_every` as in Tracking.
     `expired(live, why)` is told of each session that this worker saw end by itself; why is "idle" or "lifetime".
     `attendant` is asked when a session's `attention_due` is past.
@@ -94,6 +91,11 @@ class SessionCache:
         return self._clock() < self._ears.trusted_until
 
     @property
+    def silent(self) -> bool:
+        """Whether a server that announces changes does not answer at all."""
+        return self._ears.outage
+
+    @property
     def outlasting(self) -> bool:
         """Whether an outage is being outlasted: `peek` answers with what was known before it."""
         return self._ears.outage and self._clock() < self._ears.lost_at + self._outage
@@ -131,7 +133,7 @@ class SessionCache:
         return live
 
     def _outlasts(self, key: str, now: float) -> bool:
-        """Whether a session may be served that cannot be confirmed: for as long as the operator allowed, counted from the end of trust."""
+        """Whether a session may be served that cannot be confirmed, for as long as the operator allowed."""
         # SECURITY: only while its server is silent: what answers is asked, and a sign-out there counts at once (C-44).
         return now < self._ears.lost_at + self._outage and self._ears.unreachable(key)
 
@@ -209,7 +211,7 @@ class SessionCache:
         self._doubt_all()
 
     def _lost(self) -> None:
-        """Changes are not heard: what is known counts no more, or only as long as an outage may be outlasted."""
+        """Changes are not heard: what is known counts no more, or for the length of an outage."""
         if not self._outage:
             self._entries.clear()
         self._doubt_all()
@@ -235,10 +237,9 @@ class SessionCache:
                     live.session = live.session.without_tokens()
                 if not reading.spoiled:
                     break
-            if self.trusted:
-                if live is not None and not reading.spoiled:
-                    self._keep(live)
-            elif self._outage:
+            if live is not None and not reading.spoiled and self.trusted:
+                self._keep(live)
+            elif self._outage and not self.trusted:
                 self._note(key, host, live)
             return live
         finally:
@@ -248,7 +249,7 @@ class SessionCache:
         """What is known for an outage; trust begins by forgetting it."""
         if live is not None:
             self._keep(live)
-        elif key in self._entries and self._entries[key].host == host:
+        elif (known := self._entries.get(key)) is not None and known.host == host:
             del self._entries[key]
 
     def _keep(self, live: LiveSession) -> None:

@@ -47,16 +47,21 @@ def record_reader(settings: schema.Redis, url: str | None, clock: Callable[[], f
     return Links(settings, url).reader(clock)
 
 
-def push_sources(redis: Redis, settings: schema.Redis, url: str | None = None) -> Sources:
-    """Who announces changes of what `redis`, made by `connect` of the same settings, reads."""
-    return FleetSources(redis) if isinstance(redis, Fleet) else OneSource(Links(settings, url))
+def push_sources(
+    redis: Redis, settings: schema.Redis, url: str | None = None, reader: RecordReader | None = None
+) -> Sources:
+    """Who announces changes of what `redis` and `reader`, made for the same settings, read."""
+    return FleetSources(redis) if isinstance(redis, Fleet) else OneSource(Links(settings, url), redis, reader)
 
 
 class OneSource:
-    """The one server that there is."""
+    """The one server that there is; `redis` and `reader` read it."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, redis: Redis, reader: RecordReader | None = None) -> None:
         self._links = links
+        self._redis = redis
+        self._reader = reader
+        self._operations = Operations()
 
     async def who(self) -> Sequence[Source]:
         return (None,)
@@ -66,6 +71,12 @@ class OneSource:
 
     def connect(self, source: Source) -> AbstractConnection:
         return self._links.pushes()
+
+    async def hang_up(self) -> None:
+        """The next connection may find another server under the same name. Raises StoreUnavailable."""
+        if self._reader is not None:
+            self._reader.hang_up()
+        await self._operations.run(self._redis.connection_pool.disconnect())
 
     def on_change(self, hear: Callable[[], None]) -> None:
         """It never does."""
@@ -88,6 +99,10 @@ class FleetSources:
 
     def connect(self, source: Source) -> AbstractConnection:
         return self._fleet.links.pushes(source)
+
+    async def hang_up(self) -> None:
+        """Raises StoreUnavailable."""
+        await self._operations.run(self._fleet.hang_up())
 
     def on_change(self, hear: Callable[[], None]) -> None:
         self._fleet.on_change(hear)

@@ -32,6 +32,9 @@ class Sources(Protocol):
 
     def connect(self, source: Source) -> PushConnection: ...
 
+    async def hang_up(self) -> None:
+        """A server turned out to be a replica: no connection that is open may be read any more."""
+
     def on_change(self, hear: Callable[[], None]) -> None:
         """Have `hear()` called when other servers than before answer for keys, before any of them is read."""
 
@@ -70,6 +73,7 @@ class Ears:
         self._leaving: set[asyncio.Task[None]] = set()
         self._whole = False
         self._turn = 0
+        self._demoted = False
         self._known_until = _NEVER
         self._news = asyncio.Event()
         sources.on_change(self.lost)
@@ -125,11 +129,19 @@ class Ears:
             self.trusted_until = _NEVER
         self._tell_lost()
 
+    def demoted(self) -> None:
+        self._demoted = True
+        self._news.set()
+
     # --- in the background --------------------------------------------------------------------------------------------
 
     async def _look_around(self) -> None:
         asked_at = self._clock()
         try:
+            if self._demoted:
+                # SECURITY: what was connected to a primary goes on reading it as a replica, which lags (C-43, C-44).
+                await self._sources.hang_up()
+                self._demoted = False
             self._arrange(await self._sources.who())
             await self._end_leaving()
             self._known_until = asked_at + 3 * self._ping_every

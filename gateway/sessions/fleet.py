@@ -95,6 +95,12 @@ class Fleet(Redis):
             self._looking.add_done_callback(self._looked)
         return await asyncio.shield(self._looking)
 
+    async def hang_up(self) -> None:
+        """Close all connections and ask anew who is primary. Raises RedisError."""
+        for client in self._nodes.values():
+            await client.connection_pool.disconnect()
+        self._doubtful = True
+
     async def nodes(self) -> list[Redis]:
         """A client of each primary: for what is asked of all of them, as SCAN. Raises RedisError."""
         return [self._node(endpoint) for endpoint in (await self.topology()).primaries]
@@ -115,8 +121,12 @@ class Fleet(Redis):
 
     async def ping(self, **_: Any) -> bool:
         """All primaries answer. Raises RedisError."""
-        for node in await self.nodes():
-            await node.ping()
+        try:
+            for node in await self.nodes():
+                await node.ping()
+        except RedisError:
+            self._doubtful = True
+            raise
         return True
 
     async def scan_iter(  # type: ignore[override]

@@ -191,6 +191,11 @@ class RecordReader:
     def connecting(self) -> bool:
         return self._connecting is not None
 
+    def hang_up(self) -> None:
+        """Ask the server anew who it is before anything more is read."""
+        if self._reading is not None:
+            self._reading.transport.abort()
+
     def close(self) -> None:
         self._closed = True
         if self._timer is not None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from gateway.sessions.links import Invalidated, is_unreachable, refuse_replica
+from gateway.sessions.links import Invalidated, NotPrimary, is_unreachable, refuse_replica
 
 _log = logging.getLogger("doorward.sessions")
 _SLOWEST_RETRY: Final = 2.0
@@ -36,6 +36,7 @@ class Listener(Protocol):
     def began(self) -> None: ...
     def answered(self) -> None: ...
     def lost(self) -> None: ...
+    def demoted(self) -> None: ...
 
 
 class Tracking:
@@ -78,6 +79,8 @@ class Tracking:
                         "changes of sessions are not heard, every request asks Redis: %s", type(error).__name__
                     )
                 failures += 1
+                if isinstance(error, NotPrimary):
+                    self._listener.demoted()
                 # A connection that breaks may be made again at once; one that cannot be made, or is silent, tells of an outage.
                 self.unreachable = isinstance(error, TimeoutError) if listening else is_unreachable(error)
             finally:

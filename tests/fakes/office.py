@@ -27,10 +27,9 @@ from gateway.directory.provisioner import Habits, Provisioner
 from gateway.leases import Leases
 from gateway.oidc.providers import Providers
 from gateway.sessions.cache import LiveSession, SessionCache
-from gateway.sessions.client import OneSource
+from gateway.sessions.client import push_sources
 from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.links import Links
 from gateway.sessions.marks import Marks
 from gateway.sessions.pending import PendingSignIns
 from gateway.sessions.places import Places
@@ -93,7 +92,7 @@ class Office:
         config = made_config(openid=openid, **scheme, **extra)
         self.ring = KeyRing(config.keys)
         self.store = SessionStore(self.redis, self.ring, self.prefix, self.clock.now)
-        self.cache = SessionCache(self.store, OneSource(Links(self._valkey)), time.monotonic)
+        self.cache = SessionCache(self.store, push_sources(self.redis, self._valkey), time.monotonic)
         self.cache.start()
         self.audit = Audit(lambda line: self.lines.append(json.loads(line)), now=self.clock.now)
         self.providers = Providers(providers_of(config), offered_by_app(config), self.clock.now)

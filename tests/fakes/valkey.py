@@ -126,5 +126,5 @@ class FlakyLink:
                 await self._flowing.wait()
                 writer.write(piece)
                 await writer.drain()
-            if writer.can_write_eof():
+            if writer.can_write_eof() and not writer.is_closing():
                 writer.write_eof()

@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from gateway.config import schema
+from gateway.readiness import readiness
+from gateway.sessions.client import connect
+from gateway.sessions.embedded import EmbeddedValkey
 from tests.fakes.house import BROWSER, House, free_port
 from tests.fakes.provider import MisbehavingProvider
 from tests.fakes.recorder import Recorded, RecordingUpstream
@@ -105,6 +110,90 @@ async def test_signing_out_without_redis_is_503_and_the_session_lives(house: Hou
     link.restore()
     await eventually(lambda: house.worker.cache.trusted)
     assert (await browser.open(house.origin() + "/x")).status == 200
+
+
+async def test_with_serve_cached_people_who_are_here_go_on_and_everybody_else_is_told_the_truth(
+    open_house: OpenHouse, link: FlakyLink, prefix: str, provider: MisbehavingProvider
+) -> None:
+    """C-43, C-44: pages are served from memory; signing in, signing out and strangers get 503; an operator sees it everywhere."""
+    redis = {"url": link.url, "key_prefix": prefix, "outage": "serve_cached for 5m"}
+    house = await open_house(apps=APPS, provider=provider, redis=redis)
+    browser = house.browser()
+    await house.sign_in(browser, at="/before")
+    token = browser.jar.named("doorward_session")
+    assert token is not None
+    cookie = f"doorward_session={token.value}"
+    link.refuse()
+    await eventually(lambda: house.worker.cache.outlasting, within=10)
+    assert (await house.ask("/x", cookie=cookie)).status == 200
+    assert is_store_refusal(await house.ask("/x", cookie=f"doorward_session={'A' * 43}"))
+    page = await browser.post_from(house.origin() + "/", house.origin() + "/oauth2/sign_out")
+    assert page.status == 503
+    assert (await house.sign_in(house.browser(), at="/deep")).status == 503
+    assert (await house.ask("/x", cookie=cookie)).status == 200
+    status, ready = await eventually(lambda: _ready(house, "serving_cached"), within=10)
+    assert status == 200
+    assert ready["status"] == "degraded"
+    redis_now = ready["dependencies"]["redis"]
+    assert redis_now["last_error"] == "session_store_unavailable"
+    assert redis_now["last_error_at"] >= redis_now["since"]
+    assert not redis_now["unready"]
+    link.restore()
+    await eventually(lambda: _ready(house, "ok"), within=10)
+    told = [
+        event
+        for event in map(json.loads, b"".join(house.lines).splitlines())
+        if str(event.get("event")).startswith("store.")
+    ]
+    assert [line["event"] for line in told] == ["store.unavailable", "store.recovered"]
+    assert told[0]["policy"] == "serve_cached"
+    assert (await browser.post_from(house.origin() + "/", house.origin() + "/oauth2/sign_out")).status in (302, 303)
+    assert (await house.ask("/x", cookie=cookie)).status == 401
+
+
+async def test_without_it_a_worker_is_unready_while_redis_is_away(house: House, link: FlakyLink) -> None:
+    """C-43: a load balancer asks another replica, whose Redis may be reached."""
+    await eventually(lambda: _ready(house, "ok"), within=10)
+    link.refuse()
+    status, ready = await eventually(lambda: _ready(house, "failing"), within=10)
+    assert status == 503
+    assert ready["status"] == "unavailable"
+    assert ready["dependencies"]["redis"]["unready"]
+    assert ready["dependencies"]["redis"]["workers"] == 1
+    link.restore()
+    status, ready = await eventually(lambda: _ready(house, "ok"), within=10)
+    assert status == 200
+    assert ready["dependencies"]["redis"]["last_error"] == "session_store_unavailable"
+
+
+def _ready(house: House, redis: str) -> tuple[int, dict[str, Any]] | None:
+    """What /ready says, once Redis is in the given state."""
+    answer = readiness([house.worker.report()], 1)
+    known = answer[1]["dependencies"].get("redis")
+    return answer if known is not None and known["state"] == redis else None
+
+
+async def test_a_redis_that_turns_into_a_replica_is_read_no_more(
+    open_house: OpenHouse, own_valkey: EmbeddedValkey, provider: MisbehavingProvider
+) -> None:
+    """C-43: READONLY, as after a failover behind one address; open connections are given up too, and nobody is signed out."""
+    house = await open_house(apps=APPS, provider=provider, redis={"url": own_valkey.url})
+    cookie = await house.session()
+    assert (await house.ask("/x", cookie=cookie)).status == 200
+    async with connect(schema.Redis(url=SecretStr(own_valkey.url))) as admin:
+        await admin.ping()
+        await admin.replicaof("127.0.0.1", "1")
+        await eventually(lambda: not house.worker.cache.trusted, within=10)
+        await eventually(lambda: _refused(house, cookie), within=10)
+        await admin.replicaof("NO", "ONE")
+    await eventually(lambda: house.worker.cache.trusted, within=10)
+    assert (await house.ask("/x", cookie=cookie)).status == 200
+
+
+async def _refused(house: House, cookie: str) -> bool:
+    answer = await house.ask("/x", cookie=cookie)
+    assert answer.status in (200, 503)
+    return is_store_refusal(answer) if answer.status == 503 else False
 
 
 async def test_a_connection_that_redis_dropped_is_replaced_without_a_word(house: House, link: FlakyLink) -> None:

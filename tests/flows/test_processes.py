@@ -42,7 +42,11 @@ async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door:
     ready = await door.ready()
     assert ready["workers"] == {"alive": 2, "wanted": 2}
     assert ready["status"] == "degraded"
-    assert ready["dependencies"]["provider"] == "provider_unavailable"
+    provider = ready["dependencies"]["provider"]
+    assert provider["state"] == "failing"
+    assert provider["last_error"] == "provider_unavailable"
+    assert not provider["unready"]
+    assert ready["dependencies"]["upstream:portal"]["state"] == "ok"
     for _ in range(20):
         assert (await door.ask("/open/x")).status == 200
     assert (await door.ask("/closed")).status == 401
@@ -55,6 +59,8 @@ async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door:
         "doorward_sessions_cached",
         "doorward_upstream_connections",
         "doorward_redis_duration_seconds_count",
+        'doorward_dependency_up{dependency="redis"} 1.0',
+        'doorward_dependency_up{dependency="provider"} 0.0',
     ):
         assert name in metrics
     assert (await door.ask("/metrics")).status == 401
@@ -62,8 +68,8 @@ async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door:
 
 
 async def _is(door: Running, name: str, state: str) -> bool:
-    dependencies: dict[str, str] = (await door.ready())["dependencies"]
-    return dependencies.get(name) == state
+    dependencies: dict[str, dict[str, object]] = (await door.ready())["dependencies"]
+    return name in dependencies and dependencies[name]["state"] == state
 
 
 async def test_a_worker_that_dies_is_replaced_and_nobody_is_reset(door: Running) -> None:

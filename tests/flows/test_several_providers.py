@@ -364,8 +364,9 @@ async def test_a_provider_that_is_down_is_named_and_stops_nobody_else(
 ) -> None:
     await members.close()
     house = await open_house(apps=APPS, provider=provider, others={"members": members})
-    await eventually(lambda: house.worker.health.states.get("provider") == "ok")
-    assert house.worker.health.states["provider:members"] == "provider_unavailable"
+    await eventually(lambda: house.worker.health.report().get("provider", {}).get("state") == "ok")
+    await eventually(lambda: "provider:members" in house.worker.health.report())
+    assert house.worker.health.report()["provider:members"]["last_error"] == "provider_unavailable"
     browser = await signed_in(house, "openid")
     assert await is_alive(house, cookie_of(browser))
     page = await choosing(house, house.browser(), "members")

@@ -70,4 +70,4 @@ def a_fleet(url: str) -> Fleet:
 
 def push_connections(url: str) -> Sources:
     """Who announces changes, for caches of stores that use other clients of the same server."""
-    return OneSource(Links(settings(url)))
+    return OneSource(Links(settings(url)), a_client(url))
