@@ -2,12 +2,13 @@
 
 wrk has no rate, so this stands in for it. Each request has a moment at which it is due, and its time runs from that moment, not from
 the moment that a connection was free for it: a server that stops for a while cannot hide it. The Cookie field comes on standard
-input. Prints one line of JSON; times in milliseconds.
+input. Prints one line of JSON; times in milliseconds, infinite where the rate was not kept.
 """
 
 import ctypes
 import gc
 import json
+import math
 import select
 import socket
 import sys
@@ -88,7 +89,11 @@ def main() -> None:
     gc.disable()
     head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n" + (f"Cookie: {cookie}\r\n" if cookie else "") + "\r\n"
     paced = Paced(int(port), head.encode(), int(connections))
-    paced.run(float(rate), float(seconds))
+    try:
+        paced.run(float(rate), float(seconds))
+    except TimeoutError:
+        print(json.dumps({"count": len(paced.times), "p50": math.inf, "p99": math.inf}))
+        return
     counted = sorted(paced.times[int(len(paced.times) * _WARM_UP) :])
     told = {f"p{share}": counted[min(len(counted) - 1, len(counted) * share // 100)] * 1e3 for share in (50, 99)}
     print(json.dumps({"count": len(counted), **told}))

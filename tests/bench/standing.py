@@ -1,6 +1,7 @@
 """The rows of latency and of memory: what a server adds to the time of a request, and what it holds while nothing happens."""
 
 import json
+import math
 import resource
 import socket
 import subprocess
@@ -39,11 +40,17 @@ def measure_latency(stage: Stage, plan: Plan) -> Result:
     samples = interleaved(plan, targets, put)
     p50 = {name: middle(taken, lambda one: one.outcome.p50) for name, taken in samples.items()}
     p99 = {name: middle(taken, lambda one: one.outcome.p99) for name, taken in samples.items()}
+    behind = [LABELS[name] for name in samples if math.isinf(p99[name])]
+    if any(math.isinf(p99[name]) for name in ("direct", "nginx", "door")):
+        raise BenchFailed(f"{rate:.0f} requests a second are too many for {', '.join(behind)}")
     lines = [
         f"{rate:.0f} requests a second, half of the {most:.0f} that one worker reached with wrk just now",
         f"{'':26}{'p50 ms':>9}{'added':>9}{'p99 ms':>9}{'added':>9}",
     ]
+    lines += [f"{label} does not keep up with this rate" for label in behind]
     for name in samples:
+        if math.isinf(p99[name]):
+            continue
         added = (p50[name] - p50["direct"], p99[name] - p99["direct"])
         lines.append(f"{LABELS[name]:26}{p50[name]:9.3f}{added[0]:9.3f}{p99[name]:9.3f}{added[1]:9.3f}")
     least = 0.001  # a microsecond: what nginx adds can vanish in the noise
