@@ -286,3 +286,18 @@ async def test_bytes_behind_a_response_spoil_its_connection_even_when_its_head_i
         assert (await wire.response()).body == b"ok"
     assert [asked.connection for asked in house.upstream.requests] == [1, 1, 1, 2]
     await wire.close()
+
+
+async def test_what_a_person_may_do_on_a_path_says_nothing_of_what_its_form_asks_for(open_house: OpenHouse) -> None:
+    """B-35, C-09: an allowed POST stands before one whose form asks to be taken for a DELETE."""
+    rules = [{"match": ["DELETE /things/**"], "require": {"groups": ["staff"]}}]
+    house = await open_house(apps={"portal": {"require": {"groups": ["members"]}, "rules": rules}})
+    cookie = await steady(house, ("members",))
+    form = "Content-Type: application/x-www-form-urlencoded"
+    wire = await Wire.open(house.port)
+    for body, status in ((b"", 200), (b"name=x", 200), (b"name=x&_method=DELETE", 403)):
+        fields = (f"Host: {house.host()}", f"Cookie: {cookie}", form, f"Content-Length: {len(body)}")
+        await wire.send(head("POST /things/1 HTTP/1.1", *fields) + body)
+        assert (await wire.response()).status == status
+    await wire.close()
+    assert len(house.upstream.requests) == 2
