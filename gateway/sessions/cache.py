@@ -126,8 +126,8 @@ class SessionCache:
         # SECURITY: trust ends by the clock: a worker that was stopped for an hour must not serve what it knew (C-44).
         if now >= live.idle_deadline or live.host != host:
             return None
-        if now >= self._ears.trusted_until and not self._outlasts(key, now):
-            return None
+        if now >= self._ears.trusted_until:
+            return live if self._outlasts(key, now) else None  # nobody could write down what an attendant brought
         if now >= live.attention_due and self._attendant.attend(live, now) is not None:
             return None
         return live

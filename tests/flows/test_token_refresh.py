@@ -20,6 +20,7 @@ from tests.fakes.provider import (
     earlier_sign_in,
     says,
 )
+from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import WireResponse
 from tests.flows.conftest import OpenHouse
@@ -334,3 +335,27 @@ async def test_an_attempt_whose_answer_was_lost_is_repeated_once_and_ends_in_a_s
     assert sent_to_sign_in(await house.ask("/", cookie=cookie, fields=BROWSER), provider)
     assert [event["reason"] for event in events(house, "token.refresh_failed")] == ["answer_lost"]
     assert refreshes(provider) == 1
+
+
+async def test_while_people_are_served_from_memory_nobody_waits_for_a_refresh_that_cannot_be_stored(
+    open_house: OpenHouse, provider: MisbehavingProvider, valkey: str, prefix: str
+) -> None:
+    """A-71, C-43: `redis.outage: serve_cached`, and an access token that ends meanwhile."""
+    async with FlakyLink(valkey) as link:
+        redis = {"url": link.url, "key_prefix": prefix, "outage": "serve_cached for 5m"}
+        house = await open_house(provider=provider, openid={**OFFLINE, "refresh_before": "1ms"}, redis=redis)
+        ends = utc_now() + timedelta(seconds=2)
+        cookie = await arrived(house, provider, access_expires_at=ends)
+        assert (await house.ask("/", cookie=cookie)).status == 200
+        link.refuse()
+        await eventually(lambda: house.worker.cache.outlasting and utc_now() > ends, within=20)
+        assert (await house.ask("/", cookie=cookie)).status == 200
+        assert refreshes(provider) == 0, "a token that was spent now could not be replaced"
+        link.restore()
+        await eventually(lambda: house.worker.cache.trusted, within=20)
+
+        async def renewed() -> bool:
+            assert (await house.ask("/", cookie=cookie)).status == 200
+            return refreshes(provider) == 1
+
+        await eventually(renewed, within=20)

@@ -32,6 +32,7 @@ from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
 from tests.fakes.provider import MIA, MisbehavingProvider, earlier_sign_in, says
+from tests.fakes.redis_servers import running_cluster
 from tests.fakes.waiting import eventually
 from tests.unit.oidc.conftest import SECRET
 from tests.unit.sessions.made import APP, HOST, a_client, a_session
@@ -238,6 +239,23 @@ async def test_new_tokens_are_written_again_and_again_while_redis_is_away(
     assert after.refresh_token not in (None, before.refresh_token)
     assert provider.tokens.refresh(after.refresh_token or "", "doorward"), "the family is alive"
     await redis.aclose()
+
+
+async def test_it_is_the_same_in_a_cluster(
+    provider: MisbehavingProvider, clock: SettableClock, client: ProviderClient
+) -> None:
+    """A-71: lease, note and record lie in different slots; no command names two of them."""
+    with running_cluster(replicas=False) as servers:
+        redis = a_client(servers.url)
+        fleet = Fleet(redis, "doorward:", clock, client, new_key())
+        keys = [await fleet.issue(provider) for _ in range(6)]
+        await asyncio.gather(*(fleet.look_after(fleet.worker(), key) for key in keys for _ in range(3)))
+        assert refreshes(provider) == len(keys)
+        for key in keys:
+            session = await fleet.session(key)
+            assert session is not None
+            assert session.access_expires_at == clock.now() + HOUR
+        await redis.aclose()
 
 
 async def test_a_session_that_ends_meanwhile_stays_ended_and_its_new_tokens_are_revoked(
