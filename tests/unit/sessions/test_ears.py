@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -19,6 +19,7 @@ from gateway.sessions.topology import slot_of
 from tests.fakes.redis_servers import RedisServer, SentinelSet, ValkeyCluster, replicas_of, running_cluster, until
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, a_client, a_fleet, a_session, a_store, push_connections
+from tests.unit.sessions.test_glass_watch import Watched, opening
 
 
 @asynccontextmanager
@@ -247,3 +248,26 @@ async def test_no_touch_brings_an_ended_session_back_or_lengthens_a_life(fleet: 
             # The longest of all, whoever was last; and never more than the session's own idle timeout, whatever Redis keeps.
             assert await fleet.pttl(f"{prefix}s:{key}") > 29_000_000
             assert found.ttl <= found.session.idle
+
+
+async def test_break_glass_reaches_every_worker_wherever_its_record_is(fleet: Fleet, prefix: str) -> None:
+    """C-43: each app's record may be at another primary; all of them are listened to."""
+    url = "redis+" + fleet.links.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.links.url.hosts)
+    url += f"/{fleet.links.url.name}"
+    workers = [Watched(url.rstrip("/"), prefix) for _ in range(2)]
+    for app in ("portal", "dashboard"):
+        await workers[0].write(opening(app, id=app))
+    await eventually(
+        lambda: all(worker.is_open(app) for worker in workers for app in ("portal", "dashboard")), within=15
+    )
+    workers[0].watch.saw_forwarding("203.0.113.9")
+    assert await workers[1].openings.close("portal")
+    await eventually(lambda: not any(worker.is_open("portal") for worker in workers), within=15)
+    assert all(worker.is_open("dashboard") for worker in workers)
+
+    async def remembered() -> bool:
+        return await workers[1].openings.forwarders(datetime.now(UTC)) == ["203.0.113.9"]
+
+    await eventually(remembered, within=15)
+    for worker in workers:
+        await worker.close()
