@@ -1,11 +1,13 @@
 """`doorward check --online`: each thing that the door depends on, asked once."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from redis.asyncio import Redis
 
 from gateway.config.providers import providers_of
 from gateway.config.schema import Config, ProviderKeys
@@ -15,10 +17,9 @@ from gateway.health import dependency_of
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.proxy.pool import Pool
-from gateway.sessions.client import connect
+from gateway.sessions.client import connect, push_sources
 from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.keyring import KeyRing
-from gateway.sessions.store import SessionStore
+from gateway.sessions.examination import advice, examine
 
 Answer = tuple[str, str | None]
 
@@ -59,13 +60,29 @@ async def _ask(name: str, question: Coroutine[Any, Any, None]) -> list[Answer]:
 
 
 async def _redis(config: Config) -> None:
+    async with _reached(config) as (redis, url):
+        await examine(redis, push_sources(redis, config.redis, url), config.redis.key_prefix)
+
+
+async def advise(config: Config) -> list[str]:
+    """What works and will not always: settings of the Redis server."""
+    if config.redis.url.get_secret_value() == "embedded":
+        return []
+    async with _reached(config) as (redis, _):
+        return [line async for line in advice(redis)]
+
+
+@asynccontextmanager
+async def _reached(config: Config) -> AsyncIterator[tuple[Redis, str | None]]:
+    """A client, and the URL of the embedded server, which is started for it."""
     valkey = None
     if config.redis.url.get_secret_value() == "embedded":
         valkey = EmbeddedValkey(None)
         await asyncio.to_thread(valkey.start)
-    redis = connect(config.redis, valkey.url if valkey is not None else None)
+    url = valkey.url if valkey is not None else None
+    redis = connect(config.redis, url)
     try:
-        await SessionStore(redis, KeyRing(config.keys), config.redis.key_prefix).ping()
+        yield redis, url
     finally:
         await redis.aclose()
         if valkey is not None:

@@ -49,6 +49,8 @@ DOORS = {
         "gateway.sessions.links",
         "gateway.sessions.discovery",
         "gateway.sessions.fleet",
+        "gateway.sessions.examination",
+        "gateway.checkup",
         "gateway.sessions.openings",
         "gateway.leases",
         "gateway.directory.budget",

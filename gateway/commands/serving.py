@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import workers
-from gateway.checkup import ask_everything
+from gateway.checkup import advise, ask_everything
 from gateway.commands.printing import ConfigPath, err, loaded, out, show_toggles, show_warnings
 from gateway.demo import run as demo_run
 
@@ -35,6 +35,8 @@ def check(
         for name, problem in asyncio.run(ask_everything(valid)):
             failed = failed or problem is not None
             out.print(f"{name}: {'ok' if problem is None else problem}")
+        for line in asyncio.run(advise(valid)):
+            err.print(f"warning: {line}")
     out.print(f"{config}: {'something does not answer' if failed else 'no problems'}")
     raise typer.Exit(1 if failed else 0)
 

@@ -30,6 +30,7 @@
     selection  which sessions an operator means
     census     all sessions, in batches, for the operator's commands
     reaching   Redis, for a command
+    examination  what `check --online` asks of Redis
 
 Redis is the only truth. A cached session is served only while Redis can be heard; what cannot be confirmed is asked
 for again.
