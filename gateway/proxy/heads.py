@@ -26,6 +26,7 @@ from gateway.proxy.headers import Kind
 _HOST = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_OPENING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?: |\Z)|\r?\Z")
 _VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?")
 _METHODS: Final = {
     name.encode(): name
@@ -231,6 +232,9 @@ def judge_partial(data: bytes, end: int, limit: int) -> None:
     if end > 0 or len(data) > limit + 3:
         line_end = data.find(b"\r\n")
         raise TargetTooLong("request line") if line_end < 0 or line_end > limit else HeadTooLarge("head")
+    # A browser that speaks TLS to a plain port, or whatever else is no HTTP, need not wait for its end.
+    if _OPENING.match(data) is None:
+        raise MalformedRequest("no HTTP")
     # SECURITY: a bare LF ends a line for some servers and not for others; there is no need to wait for more (B-13).
     if data.count(b"\n") != data.count(b"\r\n"):
         raise MalformedRequest("bare LF")

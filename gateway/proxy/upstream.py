@@ -236,8 +236,10 @@ class UpstreamConnection(asyncio.Protocol):
             self.idle_since = -1.0  # not to be pooled
         if listener.request.method == "HEAD" or response.status in (204, 304):
             listener.on_response(response, None)
-            # SECURITY: a 204 that speaks of a body may be followed by one, which would be read as the next person's answer (B-44).
-            odd = response.status == 204 and (response.chunked or bool(response.length))
+            # SECURITY: a 204 that speaks of a body, or a chunked 304, may be followed by one: the next person's answer (B-44).
+            odd = response.status in (204, 304) and (
+                response.chunked or (response.status == 204 and bool(response.length))
+            )
             if self.listener is listener:
                 self._finish(listener, keep=not (rest or odd))
             return

@@ -159,3 +159,25 @@ async def test_the_limit_of_a_head_is_exact_however_it_arrives(open_house: OpenH
         await wire.close()
     (request,) = house.upstream.requests
     assert request.values("cookie")[0].count(b"crumb") == head.count("crumb")
+
+
+@pytest.mark.parametrize(
+    "opening", [b"\x16\x03\x01\x02\x00\x01\x00", b"SSH-2.0-x;", b"\x00", b"{", b"GET\t/", b"\rG", b"a" * 65]
+)
+async def test_what_is_no_http_is_refused_before_its_end(house: House, opening: bytes) -> None:
+    """C-14: a browser that speaks TLS to a plain port is not left waiting."""
+    response = await house.raw(opening)
+    assert response.status == 400
+    assert response.value("connection") == "close"
+
+
+async def test_the_beginning_of_a_request_is_waited_on(house: House) -> None:
+    """B-50: every cut of a sound request is one."""
+    data = f"\r\nGET /cut HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n".encode()
+    for place in range(1, 30):
+        wire = await Wire.open(house.port)
+        await wire.send(data[:place])
+        await asyncio.sleep(0)
+        await wire.send(data[place:])
+        assert (await wire.response()).body == b"you asked for /cut"
+        await wire.close()
