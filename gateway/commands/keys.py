@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from gateway.assertion import AssertionSigner
-from gateway.commands.printing import ConfigPath, err, loaded, out
+from gateway.commands.printing import ConfigPath, err, loaded, out, show_table
 from gateway.config.schema import Config
 from gateway.errors import StoreUnavailable
 from gateway.sessions.census import Census
@@ -52,7 +52,7 @@ def status(
     table = Table("key", "kid of its assertions", "sessions", "", box=None, pad_edge=False)
     for place, kid in enumerate(kids):
         table.add_row(str(place + 1), kid, str(counts[place]), _meaning(place, counts[place]))
-    out.print(table)
+    show_table(table, out)
     if counts[None]:
         out.print(f"{counts[None]} records of other keys: nobody is signed in by them")
 

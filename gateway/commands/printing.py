@@ -18,6 +18,8 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configur
 out: Final = Console(highlight=False, markup=False, soft_wrap=True)
 err: Final = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
+_UNFOLDED: Final = 1000  # columns
+
 
 def loaded(path: Path) -> Config:
     """The configuration. With problems: all of them on standard error, and exit status 1."""
@@ -53,6 +55,14 @@ def show_toggles(config: Config, console: Console) -> None:
     for row in toggle_table(config):
         table.add_row(row.app, row.surface, " or ".join(row.providers), row.stranger, row.doors)
     console.print(table)
+
+
+def show_table(table: Table, console: Console) -> None:
+    """Folded to the terminal; as wide as it is where nobody says how many columns there are: in a file, in a pipe."""
+    wide = (
+        console if console.is_terminal else Console(file=console.file, width=_UNFOLDED, highlight=False, markup=False)
+    )
+    wide.print(table)
 
 
 def show_steps(steps: list[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@ from typing import IO, Any, Final, Literal
 from rich.console import Console
 from rich.table import Table
 
+from gateway.commands.printing import show_table
 from gateway.sessions.census import Entry
 from gateway.sessions.session import Session
 
@@ -19,7 +20,6 @@ Form = Literal["table", "json", "csv"]
 Facts = dict[str, str | int | bool | None]
 
 _COLUMNS: Final = ("sid", "app", "person", "address", "signed in", "idle ends in", "lifetime ends in")
-_UNFOLDED: Final = 1000  # columns, where no terminal says how many there are: a file, a pipe
 
 
 def facts_of(session: Session, idle_left: timedelta, now: datetime, *, emails: bool) -> Facts:
@@ -75,7 +75,7 @@ class Listing:
             if entry.session is not None:
                 table.add_row(*self._cells(entry.session, entry.idle_left))
         table.columns[0].no_wrap = True  # a handle is to be copied
-        (console if console.is_terminal else Console(file=console.file, width=_UNFOLDED, markup=False)).print(table)
+        show_table(table, console)
         if self.total > len(self._newest):
             console.print(f"... the newest {len(self._newest)} of them; --json and --csv write all")
 

@@ -101,8 +101,8 @@ class SessionStore:
 
     @staticmethod
     def new_sid() -> str:
-        """A session's public handle, for logs, assertions and commands."""
-        return secrets.token_urlsafe(12)
+        """A session's public handle, for logs, assertions and commands: never taken for an option there."""
+        return secrets.token_urlsafe(12).replace("-", "_")
 
     @staticmethod
     def is_token(value: bytes) -> bool:

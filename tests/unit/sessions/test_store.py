@@ -312,3 +312,10 @@ async def test_a_dump_of_redis_holds_no_token_no_address_and_no_cookie(
     for guess in ("sub-7f3a", ISSUER + "sub-7f3a", "provider-sid-1"):
         assert hashlib.sha256(guess.encode()).hexdigest().encode() not in dump
     assert store.key_of(token).encode() in dump
+
+
+def test_a_handle_is_never_taken_for_an_option() -> None:
+    """On a command line, what begins with a dash is one."""
+    handles = [SessionStore.new_sid() for _ in range(500)]
+    assert len(set(handles)) == 500
+    assert not any("-" in handle for handle in handles)
