@@ -25,6 +25,7 @@ _TOLD_ONCE: Final = timedelta(hours=12)
 _NEARLY: Final = 1.0  # seconds: what vanishes so close to its end has ended by itself
 _MOST_ENDED: Final = 256
 _MOST_FORWARDERS: Final = 256
+_REMIND_EVERY: Final = 86_400.0  # seconds: Redis forgets after a month, and a peer is noticed once a process
 
 
 class GlassWatch:
@@ -63,6 +64,7 @@ class GlassWatch:
         self._dirty = asyncio.Event()
         self._forwarders: set[str] = set()
         self._forwarders_told: set[str] = set()
+        self._forwarders_told_at = clock()
         self._tasks: list[asyncio.Task[None]] = []
         self._ears = Ears(
             sources, openings.prefix, changed=self._changed, reset=self._reset, lost=self._reset, before_trust=_nothing,
@@ -134,10 +136,10 @@ class GlassWatch:
             self._dirty.clear()
             for app in self._apps:
                 await self._refresh(app)
-        new = self._forwarders - self._forwarders_told
-        if new:
-            await self._openings.saw_forwarding(new, self._now())
-            self._forwarders_told = set(self._forwarders)
+        day = self._clock() - self._forwarders_told_at >= _REMIND_EVERY
+        if self._forwarders - self._forwarders_told or (day and self._forwarders):
+            await self._openings.saw_forwarding(self._forwarders, self._now())
+            self._forwarders_told, self._forwarders_told_at = set(self._forwarders), self._clock()
 
     def _end_what_is_over(self) -> None:
         for app, glass in list(self._known.items()):

@@ -207,3 +207,7 @@ async def test_peers_that_forward_are_remembered_for_the_fleet(watching: Watchin
 
     await eventually(both)
     assert sorted(found) == ["2001:db8::9", "203.0.113.9"]
+    # A process that runs for months says it again: what Redis forgets after a month is still there.
+    await first.redis.delete(first.openings.prefix.removesuffix("glass:") + "forwarders")
+    first.ahead = second.ahead = 86_401
+    await eventually(both)
