@@ -46,6 +46,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, settings: Mapping[str, str], *, sentinel: bool = False, binary: str | None = None):
         self.port = int(settings["port"])
+        self.tls_port = int(settings.get("tls-port", "0"))
         self.folder = folder
         self.folder.mkdir(parents=True)
         self._sentinel = sentinel
@@ -101,9 +102,10 @@ class RedisServer:
 class ValkeyCluster:
     """`primaries` nodes that share the slots, and one replica for each where `replicas` says so."""
 
-    def __init__(self, folder: Path, binary: str | None = None) -> None:
+    def __init__(self, folder: Path, binary: str | None = None, tls: Path | None = None) -> None:
         self._folder = folder
         self._binary = binary
+        self._tls = tls  # certificate, key and authority in one file
         self.nodes: list[RedisServer] = []
 
     def start(self, primaries: int, replicas: bool) -> None:
@@ -132,6 +134,9 @@ class ValkeyCluster:
         port, bus = free_port(), free_port()
         settings = _QUICK | {"port": str(port), "cluster-port": str(bus), "cluster-enabled": "yes"}
         settings |= {"cluster-node-timeout": "1500", "cluster-config-file": "nodes.conf"}
+        if self._tls is not None:
+            files = dict.fromkeys(("tls-cert-file", "tls-key-file", "tls-ca-cert-file"), str(self._tls))
+            settings |= {**files, "tls-port": str(free_port()), "tls-cluster": "yes", "tls-auth-clients": "yes"}
         node = RedisServer(self._folder / f"node-{port}", settings, binary=self._binary)
         node.bus = bus  # type: ignore[attr-defined]
         self.nodes.append(node)
@@ -144,7 +149,7 @@ class ValkeyCluster:
     def _join(self, nodes: list[RedisServer]) -> None:
         first = nodes[0]
         for node in nodes[1:]:
-            first.command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)  # type: ignore[attr-defined]
+            first.command("CLUSTER", "MEET", "127.0.0.1", node.tls_port or node.port, node.bus)  # type: ignore[attr-defined]
 
     @staticmethod
     def _wait_known(node: RedisServer, other: RedisServer) -> None:
@@ -280,9 +285,11 @@ def info(server: RedisServer, command: str, name: str) -> str:
 
 
 @contextmanager
-def running_cluster(primaries: int = 3, *, replicas: bool = True, binary: str | None = None) -> Iterator[ValkeyCluster]:
+def running_cluster(
+    primaries: int = 3, *, replicas: bool = True, binary: str | None = None, tls: Path | None = None
+) -> Iterator[ValkeyCluster]:
     folder = Path(tempfile.mkdtemp(prefix="doorward-cluster-"))
-    cluster = ValkeyCluster(folder, binary)
+    cluster = ValkeyCluster(folder, binary, tls)
     try:
         cluster.start(primaries, replicas)
         yield cluster
