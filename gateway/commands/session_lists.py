@@ -84,7 +84,7 @@ class Listing:
         person = who.email if self._emails and who.email else who.subject
         yield session.sid
         yield session.app
-        yield "".join(letter if letter.isprintable() else "?" for letter in person)
+        yield plain(person)
         yield session.address or "-"
         yield session.created_at.strftime("%Y-%m-%d %H:%M:%S")
         yield in_words(min(idle_left, remaining))
@@ -103,6 +103,11 @@ def show_counts(console: Console, apps: Counter[str], unreadable: int, what: str
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def plain(text: str) -> str:
+    """Text from outside, for a terminal: what is said about a person must not move its cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def in_words(span: timedelta) -> str:

@@ -18,7 +18,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from gateway import audit
 from gateway.audit import Audit
 from gateway.commands.printing import ConfigPath, err, loaded, out, show_steps
-from gateway.commands.session_lists import Form, Listing, facts_of, show_counts
+from gateway.commands.session_lists import Form, Listing, facts_of, plain, show_counts
 from gateway.commands.token_return import no_return, token_return
 from gateway.config import values
 from gateway.config.schema import Config
@@ -102,7 +102,7 @@ def show(
     if as_json:
         out.print(json.dumps(facts))
     else:
-        show_steps([(name, "-" if value is None else str(value)) for name, value in facts.items()])
+        show_steps([(name, "-" if value is None else plain(str(value))) for name, value in facts.items()])
 
 
 @app.command()

@@ -249,6 +249,16 @@ async def test_without_redis_there_is_a_plain_word_and_a_status(house: House, tm
     assert (await nobody("show", "x")).exit_code == 3
 
 
+async def test_what_a_provider_says_of_a_person_cannot_steer_the_terminal(house: House, operator: Operator) -> None:
+    """C-33: escape sequences in a subject or an acr."""
+    await house.session(subject="a\x1b]0;b\x07\x1b[2J", acr="c\x1b[31m")
+    (row,) = await operator.listed()
+    for done in (await operator("list"), await operator("show", row["sid"]), await operator("list", "--json")):
+        assert done.exit_code == 0
+        assert "\x1b" not in done.output
+        assert "\x07" not in done.output
+
+
 async def test_a_handle_that_nobody_has_is_not_found(operator: Operator) -> None:
     done = await operator("show", "nobody")
     assert (done.exit_code, done.stdout) == (1, "")
