@@ -29,6 +29,7 @@ def facts_of(session: Session, idle_left: timedelta, now: datetime, *, emails: b
         "sid": session.sid,
         "app": session.app,
         "host": session.key_host,
+        "provider": session.provider,
         "issuer": who.issuer,
         "subject": who.subject,
         **({"email": who.email} if emails else {}),

@@ -84,7 +84,9 @@ async def four(house: House) -> dict[str, str]:
 
 async def test_every_way_to_choose_finds_just_those(house: House, operator: Operator) -> None:
     await four(house)
-    issuer = ("--issuer", str((await operator.listed())[0]["issuer"]))
+    one = (await operator.listed())[0]
+    assert one["provider"] == "openid"
+    issuer = ("--issuer", str(one["issuer"]))
     for arguments, wanted in (
         ((), ["ann", "bob", "bob", "eve"]),
         (("--email", "BOB@example.com"), ["bob", "bob"]),
