@@ -148,7 +148,7 @@ class Worker:
     def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
         return brokers_of(
             self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
-            http=self.directory_http, audit=self.audit, now=utc_now,
+            known=self.provisioner.known, http=self.directory_http, audit=self.audit, now=utc_now,
         )  # fmt: skip
 
     def _refresher(self, recheck: Recheck) -> Refresher:

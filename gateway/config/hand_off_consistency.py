@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from gateway.config.addresses import is_insecure
 from gateway.config.hand_off import Call, HandOff, Redemption
 from gateway.config.problems import Finding
-from gateway.config.schema import App, Config
+from gateway.config.schema import App, Config, Directory, HttpApi, Nexudus
 
 
 def hand_off_findings(config: Config) -> Iterator[Finding]:
@@ -64,8 +64,10 @@ def _requests(place: str, given: HandOff) -> Iterator[Finding]:
 def _token(place: str, config: Config, given: HandOff) -> Iterator[Finding]:
     if given.token is None:
         wanted = given.kind == "nexudus" or (given.redeem is not None and _mentions_token(given.redeem))
-        if wanted and config.directory.kind == "none":
-            what, allowed = "is missing, and directory.kind is none", "allowed: the request that gets a one-time token"
+        if wanted and not _gives_tokens(config.directory):
+            what = f"is missing, and directory.kind {config.directory.kind} gives no one-time tokens"
+            what = what if config.directory.kind != "none" else "is missing, and directory.kind is none"
+            allowed = "allowed: the request that gets a one-time token"
             yield Finding(key=f"{place}.token", what=what, allowed=allowed, reads=("directory.kind",))
     elif is_insecure(given.token.url) and not config.allow_insecure_http:
         what = "is http to another machine: whoever reads it can sign in as anybody"
@@ -76,3 +78,9 @@ def _token(place: str, config: Config, given: HandOff) -> Iterator[Finding]:
 def _mentions_token(call: Redemption) -> bool:
     headers = "".join(value.get_secret_value() for value in call.headers.values())
     return "{token}" in f"{call.path} {headers} {call.form} {call.json_}"
+
+
+def _gives_tokens(directory: Directory) -> bool:
+    if isinstance(directory, HttpApi):
+        return directory.requests.sign_in_token is not None
+    return isinstance(directory, Nexudus)

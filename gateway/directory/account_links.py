@@ -63,6 +63,11 @@ class AccountLinks:
             await self._operations.run(self._redis.pexpire(owner, LIFE))
         return True
 
+    async def allows(self, link: str, account_id: str) -> bool:
+        """Whether the account is nobody's yet, or this person's."""
+        owner = await self._operations.run(self._redis.get(f"{self._prefix}owner:{_hashed(account_id)}"))
+        return owner is None or owner == _hashed(link).encode()
+
     async def see(self, account_id: str, now: datetime) -> None:
         """This account's person is here."""
         key = self._prefix + "seen"

@@ -7,6 +7,7 @@ address where the configuration points is one too.
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from gateway.config import schema
@@ -58,7 +59,7 @@ class HttpDirectory:
             if len(own) > 1:
                 raise AccountAmbiguous(f"{len(own)} accounts have one address")
             if own:
-                return account_of(self._answer, own[0], email)
+                return self._account(own[0], email)
         return None
 
     async def find_linked(self, link: str) -> Account | None:
@@ -69,7 +70,7 @@ class HttpDirectory:
         known = _about(None, {"link": link, "issuer": issuer, "subject": subject})
         kept = fill(self._answer.link_value, known)
         rows = await self._rows(request, known, self._deadline())
-        own = [account for row in rows if (account := account_of(self._answer, row)).link == kept]
+        own = [account for row in rows if (account := self._account(row)).link == kept]
         if len(own) > 1:
             raise AccountAmbiguous(f"{len(own)} accounts have one link")
         return own[0] if own else None
@@ -79,7 +80,7 @@ class HttpDirectory:
         if answer is None:
             return None
         place = _at(self._requests.fetch, self._answer.record)
-        account = account_of(self._answer, pointed(answer.json(), place))
+        account = self._account(pointed(answer.json(), place))
         if account.id != account_id:
             raise DirectoryUnavailable("incomplete", "the account that was asked for is not the one that came")
         return account
@@ -135,7 +136,7 @@ class HttpDirectory:
         seen: set[str] = set()
         for page in range(1, _MOST_PAGES + 1):
             rows = await self._rows(request, _about(None, {"page": page}), self._deadline())
-            new = [account for row in rows if (account := account_of(self._answer, row)).id not in seen]
+            new = [account for row in rows if (account := self._account(row)).id not in seen]
             for account in new:
                 seen.add(account.id)
                 yield account
@@ -152,6 +153,13 @@ class HttpDirectory:
 
     def _deadline(self) -> Deadline:
         return self._calls.deadline(self._config.timeout.total_seconds())
+
+    def _account(self, record: Any, email: str | None = None) -> Account:
+        """Where one-time tokens are given and nothing says which login is the account's, the account is the login."""
+        account = account_of(self._answer, record, email)
+        if self._requests.sign_in_token is None or self._answer.user_id is not None:
+            return account
+        return replace(account, user_id=account.id, facts={"user_id": account.id, **account.facts})
 
     async def _rows(self, request: schema.HttpRequest, known: Known, deadline: Deadline) -> list[Mapping[str, Any]]:
         answer = await self._call(request, known, deadline)

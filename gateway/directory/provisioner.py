@@ -135,6 +135,24 @@ class Provisioner:
         self._refuse_suspended(account, told)
         return with_account(identity, account)
 
+    async def known(self, identity: Identity) -> Account | None:
+        """The account that a sign-in would find, without creating or linking anything; None where it is somebody else's.
+
+        Raises AccountAmbiguous, DirectoryUnavailable, StoreUnavailable.
+        """
+        if self._directory is None:
+            return None
+        person = Person(identity=identity)
+        account = await self._linked(self._directory, person)
+        if account is not None or person.email is None:
+            return account
+        account = await self._directory.find(person.email, person)
+        return account if account is not None and await self._may_have(account, person) else None
+
+    async def _may_have(self, account: Account, person: Person) -> bool:
+        theirs = is_link(account.link) and account.link != person.link
+        return self._habits.shared or (not theirs and await self._links.allows(person.link, account.id))
+
     async def _meet(
         self, directory: Directory, person: Person, registration: Registration, told: "_Told"
     ) -> Account | None:

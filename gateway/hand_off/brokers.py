@@ -1,6 +1,6 @@
 """The brokers of a worker: one for each app with a `hand_off`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import aiohttp
@@ -8,12 +8,13 @@ import aiohttp
 from gateway.audit import Audit
 from gateway.config.hand_off import HandOff
 from gateway.config.schema import Config
-from gateway.directory.account import Directory
+from gateway.directory.account import Account, Directory
 from gateway.hand_off.broker import Broker
 from gateway.hand_off.plan import Plan, resolve, upstream_hosts
 from gateway.hand_off.records import HandOffRecords, RedisCommands
 from gateway.hand_off.seals import Seals
 from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
+from gateway.identity import Identity
 from gateway.leases import Leases
 from gateway.sessions.keyring import KeyRing
 
@@ -25,11 +26,12 @@ def brokers_of(
     redis: RedisCommands,
     leases: Leases,
     directory: Directory | None,
+    known: Callable[[Identity], Awaitable[Account | None]],
     http: aiohttp.ClientSession,
     audit: Audit,
     now: Callable[[], datetime],
 ) -> dict[str, Broker]:
-    """By app. `http` is for the APIs that `token` names."""
+    """By app. `known` finds the account of somebody whose session does not say it; `http` is for the APIs that `token` names."""
     records = HandOffRecords(redis, ring, config.redis.key_prefix, now)
     brokers = {}
     for name, app in config.apps.items():
@@ -41,7 +43,7 @@ def brokers_of(
             name,
             plan,
             Seals(ring, name, plan.session_cookies),
-            tokens=_tokens(settings, plan, directory, http),
+            tokens=_tokens(settings, plan, directory, known, http),
             records=records,
             leases=leases,
             audit=audit,
@@ -51,8 +53,12 @@ def brokers_of(
 
 
 def _tokens(
-    settings: HandOff, plan: Plan, directory: Directory | None, http: aiohttp.ClientSession
+    settings: HandOff,
+    plan: Plan,
+    directory: Directory | None,
+    known: Callable[[Identity], Awaitable[Account | None]],
+    http: aiohttp.ClientSession,
 ) -> TokenSource | None:
     if settings.token is not None:
         return CalledTokens(settings.token, http)
-    return DirectoryTokens(directory) if directory is not None and plan.needs_token else None
+    return DirectoryTokens(directory, known) if directory is not None and plan.needs_token else None

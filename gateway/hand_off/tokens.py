@@ -4,7 +4,7 @@ The invariant: nothing of a token, a URL or a foreign answer's text stands in an
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import aiohttp
@@ -29,8 +29,9 @@ class TokenSource(Protocol):
 class DirectoryTokens:
     """Asks the directory, with its service account."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, known: Callable[[Identity], Awaitable[Account | None]]) -> None:
         self._directory = directory
+        self._known = known
 
     async def token(self, identity: Identity, facts: Mapping[str, str]) -> str:
         return usable(await self._directory.sign_in_token(await self._account(identity)))
@@ -40,7 +41,8 @@ class DirectoryTokens:
         told, email = identity.directory, identity.email or ""
         if "id" in told and "user_id" in told:
             return Account(id=told["id"], email=email, user_id=told["user_id"], facts=dict(told))
-        account = await self._directory.find(email) if email else None
+        # SECURITY: by the link, and only then by an address that is nobody else's account: addresses change hands (A-59).
+        account = await self._known(identity)
         if account is None or not account.active or account.user_id is None:
             raise NoUpstreamLogin("the directory knows no login of this person")
         return account

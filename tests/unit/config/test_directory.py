@@ -105,3 +105,18 @@ def test_no_secret_of_a_directory_is_printed() -> None:
     """C-48."""
     for directory in (NEXUDUS, SCIM, HTTP, HTTP | {"username": "me", "password": "a secret of the tests"}):
         assert "secret of the tests" not in repr(config_with({"directory": directory}))
+
+
+def test_a_hand_off_needs_a_directory_that_gives_tokens() -> None:
+    for directory, gives in ((NEXUDUS, True), (SCIM, False), (HTTP, False)):
+        found = [
+            str(problem)
+            for problem in problems_with({"directory": directory, "apps.portal.hand_off": {"kind": "nexudus"}})
+        ]
+        said_so = [text for text in found if "gives no one-time tokens" in text]
+        assert (said_so == []) == gives
+    giving = HTTP | {"requests": HTTP["requests"] | {"sign_in_token": {"method": "POST", "path": "/users/{id}/token"}}}
+    found = [
+        str(problem) for problem in problems_with({"directory": giving, "apps.portal.hand_off": {"kind": "nexudus"}})
+    ]
+    assert not [text for text in found if "gives no one-time tokens" in text]

@@ -102,6 +102,26 @@ async def test_the_address_finds_the_account_once_and_nobody_else_gets_it_by_the
 
 
 @every_kind
+async def test_whose_account_it_is_can_be_asked_without_linking_or_making_anything(
+    redis: Redis, prefix: str, kind: str
+) -> None:
+    """A-59: for a hand-off of somebody whom no sign-in has looked up."""
+    async with desk(kind, redis, prefix) as at:
+        assert await at.provisioner.known(ANA) is None
+        at.api.add(EMAIL, "Ana")
+        for identity in (ANA, NAMESAKE):
+            found = await at.provisioner.known(identity)
+            assert found is not None
+            assert found.id == at.api.ids[0]
+        await at.ensure()
+        assert await at.provisioner.known(NAMESAKE) is None
+        moved = await at.provisioner.known(MOVED)
+        assert moved is not None
+        assert moved.id == at.api.ids[0]
+        assert created(at.api) == 0
+
+
+@every_kind
 async def test_where_accounts_may_be_shared_both_come_in(redis: Redis, prefix: str, kind: str) -> None:
     async with desk(kind, redis, prefix, linked_elsewhere="allow") as at:
         first = await at.ensure()

@@ -337,3 +337,17 @@ async def test_neither_password_nor_token_shows_in_log_or_error(caplog: pytest.L
             with pytest.raises(DirectoryUnavailable):
                 await at.directory.find(EMAIL)
     assert "wrong-secret-word" not in caplog.text + str(caught.value) + caught.value.detail
+
+
+async def test_a_list_that_ignores_the_link_gives_nobody_somebody_elses_record() -> None:
+    """A-59: nor are those records even read."""
+    people = [{"email": f"p{number}@tenant.example", "full_name": "P", "ReferenceNumber": "x"} for number in range(3)]
+    async with bench(
+        coworkers=people, switches=Switches(deaf_filters=True), settings={"link_field": "ReferenceNumber"}
+    ) as at:
+        assert await at.directory.find_linked(PERSON.link) is None
+        assert at.stub.counters["coworkers.read"] == 0
+        at.stub.world.add_coworker("old@tenant.example", "Ana", Id=7, ReferenceNumber=PERSON.link)
+        found = await at.directory.find_linked(PERSON.link)
+        assert found is not None
+        assert found.id == "7"
