@@ -107,6 +107,19 @@ async def test_a_group_that_was_taken_away_counts_no_more(house: House, provider
     assert groups(house) == [b"members"]
 
 
+async def test_forward_auth_tells_of_renewed_claims_too(open_house: OpenHouse, provider: MisbehavingProvider) -> None:
+    """A-74."""
+    house = await open_house(provider=provider, openid=OFFLINE, trusted_proxies=["127.0.0.1/32"])
+    cookie = await arrived(house, provider)
+    provider.people[str(MIA["sub"])]["groups"] = ["staff"]
+    said = "X-Forwarded-Uri: /x\r\nX-Forwarded-Method: GET\r\n"
+    answer = await house.ask("/oauth2/auth", cookie=cookie, fields=said)
+    assert (answer.status, answer.values("X-Forwarded-Groups")) == (202, ["staff"])
+    provider.faults["token"] = says('{"error": "invalid_grant"}', status=400)
+    gone = await house.ask("/oauth2/auth", cookie=await arrived(house, provider), fields=said)
+    assert gone.status == 401
+
+
 async def test_while_the_access_token_is_good_nobody_waits_for_its_successor(
     house: House, provider: MisbehavingProvider
 ) -> None:
@@ -295,6 +308,24 @@ async def test_a_provider_that_fails_costs_nobody_the_session_and_is_left_alone_
     assert refreshes(provider) == 1
     (told,) = events(house, "token.refresh_failed")
     assert (told["reason"], told["failures"], told["ended"]) == (reason, 1, False)
+
+
+async def test_a_provider_that_hangs_holds_nobody_for_long(house: House, provider: MisbehavingProvider) -> None:
+    """A-73: the request goes on with what there is, while the provider still has not answered."""
+    cookie = await arrived(house, provider)
+    go_on = asyncio.Event()
+
+    async def hanging(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return web.Response(status=503)
+
+    provider.faults["token"] = hanging
+    assert (await house.ask("/", cookie=cookie)).status == 200
+    assert not go_on.is_set()
+    assert events(house, "token.refresh_failed") == []
+    assert refreshes(provider) == 1
+    go_on.set()
+    await eventually(lambda: events(house, "token.refresh_failed"))
 
 
 async def test_a_provider_that_is_down_costs_nobody_the_session(house: House, provider: MisbehavingProvider) -> None:
