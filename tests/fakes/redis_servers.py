@@ -181,20 +181,25 @@ class ValkeyCluster:
                     return node
         raise AssertionError(f"no replica of {name}")
 
-    def move_slot(self, slot: int, target: RedisServer, between: Callable[[], None] = lambda: None) -> None:
-        """As `--cluster reshard` does it: key by key. `between` runs while the slot is on its way."""
+    def begin_move(self, slot: int, target: RedisServer) -> None:
+        """As `--cluster reshard` begins it: the keys are with the target, the slot is still on its way."""
         source = self.primary_of(slot)
-        if source is target:
-            return
-        source_id, target_id = source.command("CLUSTER", "MYID"), target.command("CLUSTER", "MYID")
-        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.command("CLUSTER", "MYID"))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.command("CLUSTER", "MYID"))
         while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
             source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
-            between()
-        for node in [target, source, *self.running]:
+
+    def end_move(self, slot: int, target: RedisServer) -> None:
+        name = target.command("CLUSTER", "MYID")
+        for node in [target, self.primary_of(slot), *self.running]:
             if node.command("ROLE")[0] == "master":
-                node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+                node.command("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+    def move_slot(self, slot: int, target: RedisServer) -> None:
+        """Key by key."""
+        if self.primary_of(slot) is not target:
+            self.begin_move(slot, target)
+            self.end_move(slot, target)
 
     def move_slot_whole(self, slot: int, target: RedisServer) -> None:
         """As Valkey 9 does it by itself, all keys at once."""

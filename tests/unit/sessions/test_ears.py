@@ -110,13 +110,9 @@ async def test_what_a_node_without_slots_takes_over_is_heard_from_it_or_not_kept
             key = (await sign_in(store, 1))[0]
             await cached(other, key)
             slot = slot_of(f"{prefix}s:{key}".encode())
-            (source,) = cluster.nodes
             guest = await asyncio.to_thread(cluster.add_node)
             await asyncio.to_thread(cluster.join, guest)
-            guest.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.command("CLUSTER", "MYID"))
-            source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", guest.command("CLUSTER", "MYID"))
-            keys = source.command("CLUSTER", "GETKEYSINSLOT", slot, 10)
-            source.command("MIGRATE", "127.0.0.1", guest.port, "", 0, 5000, "KEYS", *keys)
+            await asyncio.to_thread(cluster.begin_move, slot, guest)
             await eventually(lambda: other.peek(key, HOST) is None)
             await cached(other, key)  # read by way of ASK, and kept once the guest is listened to
             await store.revoke(key)
