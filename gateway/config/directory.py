@@ -63,6 +63,17 @@ class Budget(Section):
     writes_per_day: Tally = 0
 
 
+class NexudusBudget(Budget):
+    """The vendor's limits."""
+
+    per_second: Tally = 10
+    per_minute: Tally = 120
+    per_hour: Tally = 5000
+    per_day: Tally = 200_000
+    writes_per_minute: Tally = 60
+    writes_per_day: Tally = 5000
+
+
 class Remote(Section):
     base_url: Annotated[str, AfterValidator(addresses.parse_web_url)]
     ca: File | None = None
@@ -87,9 +98,7 @@ class Nexudus(Remote):
     link_field: NexudusLink | None = None
     fields: dict[NexudusField, FieldValue] = Field(default_factory=dict)
     defaults: Annotated[tuple[NexudusDefault, ...], BeforeValidator(as_list)] = ()
-    budget: Budget = Budget(
-        per_second=10, per_minute=120, per_hour=5000, per_day=200_000, writes_per_minute=60, writes_per_day=5000
-    )
+    budget: NexudusBudget = NexudusBudget()
 
 
 class Scim(Remote):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.config.schema import Budget
+
 KEY_VARIABLE = "DOORWARD_KEY"
 CLIENT_SECRET_VARIABLE = "OPENID_CLIENT_SECRET"
 DIRECTORY_PASSWORD_VARIABLE = "NEXUDUS_PASSWORD"
@@ -118,4 +120,5 @@ def _directory(upstreams: Upstreams) -> dict[str, Any]:
         "business_ids": [501],
         "country_id": 1113,
         "time_zone_id": 2029,
+        "budget": dict.fromkeys(Budget.model_fields, 0),  # the sample directory has no limits
     }

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
 
 import aiohttp
 from redis.asyncio import Redis
@@ -22,8 +21,6 @@ from gateway.directory.provisioner import Habits, Provisioner
 from gateway.directory.scim import ScimDirectory
 from gateway.leases import Leases
 from gateway.sessions.keyring import KeyRing
-
-_NO_LIMITS: Final = schema.Budget(**dict.fromkeys(schema.Budget.model_fields, 0))
 
 
 def backend(settings: schema.RemoteDirectory, means: Means) -> Directory:
@@ -48,7 +45,7 @@ def open_directory(
     if isinstance(settings, schema.NoDirectory):
         return None
     budget = None
-    if redis is not None and settings.budget != _NO_LIMITS:
+    if redis is not None and any(settings.budget.model_dump().values()):
         budget = Budget(redis, prefix, _realm(settings), settings.budget)
     held = hold_writes or settings.mode == "shadow"
     breaker = Breaker(time.monotonic)

@@ -18,6 +18,7 @@ from gateway.demo.portal import SamplePortal
 from tests.e2e.backstage import Backstage
 from tests.e2e.http_client import Answer, ask
 from tests.e2e.processes import Program, free_port
+from tests.fakes.directories import UNLIMITED
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parents[1] / "build" / "e2e"
@@ -144,6 +145,7 @@ def settings(
         },
         "directory": {
             "kind": "nexudus",
+            "budget": UNLIMITED,
             "base_url": behind.directory.url,
             "username": SERVICE[0],
             "password": SERVICE[1],

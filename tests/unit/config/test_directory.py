@@ -120,3 +120,13 @@ def test_a_hand_off_needs_a_directory_that_gives_tokens() -> None:
         str(problem) for problem in problems_with({"directory": giving, "apps.portal.hand_off": {"kind": "nexudus"}})
     ]
     assert not [text for text in found if "gives no one-time tokens" in text]
+
+
+def test_who_changes_one_limit_of_nexudus_keeps_the_vendors_others() -> None:
+    directory = config_with({"directory": NEXUDUS | {"budget": {"per_minute": 30}}}).directory
+    assert isinstance(directory, schema.Nexudus)
+    assert (directory.budget.per_minute, directory.budget.per_second, directory.budget.writes_per_minute) == (
+        30,
+        10,
+        60,
+    )

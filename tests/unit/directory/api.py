@@ -25,6 +25,7 @@ from gateway.identity import Identity
 from gateway.leases import Leases
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.clock import SettableClock
+from tests.fakes.directories import UNLIMITED
 
 EMAIL = "ana@tenant.example"
 ANA = Identity(issuer="https://login.example.com/", subject="sub-1", email=EMAIL, name="Ana Ruiz")
@@ -47,7 +48,7 @@ def section(url: str, timeout: float = 5.0, **fields: Any) -> schema.Nexudus:
             "time_zone_id": 2029,
             "create_login": False,
             "timeout": timedelta(seconds=timeout),
-            "budget": schema.Budget(),
+            "budget": UNLIMITED,
         }
         | fields
     )
