@@ -119,6 +119,7 @@ async def test_an_answer_that_is_lost_and_a_look_up_that_shows_nothing_lead_to_n
             "gitlab": "[]",
         }[kind]
         api.faults.add(Fault(kind="answer", match=api.FIND, status=200, body=nothing, times=None))
+        api.faults.add(Fault(kind="answer", match="GET /v7/badges/*", status=410, body="{}", times=None))
         outcome = await fifty(processes, api, valkey, prefix, "2s")
         assert asked_to_create(api) == created(api) == 1
         assert outcome[events.DIRECTORY_FAILED] == 50
