@@ -5,21 +5,26 @@ Every page request is a canary. Sign-outs go through the product (`POST /oauth2/
 
 import asyncio
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from html import unescape
 from itertools import count
 from typing import Final
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urljoin
 
 from tests.chaos.judging import Answer, Canary, Judgement, Meaning, Tally, judge
 from tests.chaos.people import Person
 from tests.chaos.stage import HOST, ORIGIN, Stage
 from tests.chaos.wire import Client, Failed
+from tests.fakes.browser import Answer as Page
 from tests.fakes.browser import Browser, FormActionRefused
 
 _PAUSE: Final = 0.04
 _NUMBERS: Final = count(1)
+_SET_UP_SECONDS: Final = 20.0
+_REFRESH: Final = re.compile(r'<meta http-equiv="refresh" content="([0-9.]+)(?:; ?url=([^"]*))?"', re.I)
 now = time.monotonic
 
 
@@ -45,6 +50,15 @@ class Balanced(Browser):
         if self._choose is not None:
             self.resolve[ORIGIN] = self._choose() or self.resolve[ORIGIN]
         return super()._port(where)
+
+
+async def _waited(browser: Browser, page: Page) -> Page:
+    """Past the page that says that the account is being set up and goes on by itself."""
+    end = now() + _SET_UP_SECONDS
+    while page.status == 200 and (found := _REFRESH.search(page.text)) and now() < end:
+        await asyncio.sleep(float(found[1]))
+        page = await browser.open(urljoin(page.url, unescape(found[2])) if found[2] else page.url)
+    return page
 
 
 class Load:
@@ -212,7 +226,7 @@ class Load:
         page = await browser.open(f"{ORIGIN}/page?number={canary.number}")
         if page.url.startswith(ORIGIN):
             return Judgement(Meaning.ERROR, f"sign-in {page.status} before the provider")
-        page = await browser.submit(0, person=name)
+        page = await _waited(browser, await browser.submit(0, person=name))
         length = page.header("Content-Length")
         if length is not None and int(length) > len(page.body):
             return Judgement(Meaning.ERROR, "sign-in cut")

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _EVERYWHERE = set(range(os.cpu_count() or 1))
 class Replica:
     """`port` is the door, `admin` the operators' listener. `config` is rendered with both."""
 
-    def __init__(self, name: str, folder: Path, sections: dict[str, Any]) -> None:
+    def __init__(self, name: str, folder: Path, sections: dict[str, Any], environ: Mapping[str, str]) -> None:
         self.name = name
         self.port, self.admin = free_port(), free_port()
         self._folder = folder
@@ -31,6 +32,7 @@ class Replica:
         self._file.write_text(yaml.safe_dump(data))
         self._file.chmod(0o600)
         self._starts = 0
+        self._environ = [f"{name}={value}" for name, value in environ.items()]
         self.wanted = int(sections["workers"])
 
     @property
@@ -40,7 +42,7 @@ class Replica:
     def begin(self) -> None:
         """Start the process; it is not ready yet."""
         self._starts += 1
-        words = [sys.executable, "-m", "gateway.cli", "run", self._file]
+        words = ["env", *self._environ, sys.executable, "-m", "gateway.cli", "run", self._file]
         self._child = Child(f"{self.name}-{self._starts}", words, self._folder, _EVERYWHERE)
 
     async def wait_started(self) -> "Replica":

@@ -7,7 +7,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -54,14 +54,20 @@ class Stage:
     """`async with Stage() as stage`. `store`, `client` and `redis` reach the sessions past every link: they are the run's own eyes.
 
     `kind`: what keeps the sessions: one Valkey (`valkey`, behind a link; `redis` is a plain client of it), a Sentinel set or a cluster
-    (`servers`, without a link: their servers say themselves where they are). `sections` are added to the configuration.
+    (`servers`, without a link: their servers say themselves where they are). `environ(folder)`: what the replicas find in their environment.
     """
 
     servers: SentinelSet | ValkeyCluster
 
-    def __init__(self, kind: Kind = "one", *, outage: str = "refuse") -> None:
+    def __init__(
+        self,
+        kind: Kind = "one",
+        *,
+        outage: str = "refuse",
+        environ: Callable[[Path], Mapping[str, str]] = lambda folder: {},
+    ) -> None:
         self.kind = kind
-        self._outage = outage
+        self._outage, self._environ = outage, environ
         self._open = ExitStack()
         self.links: dict[str, Link] = {}
         self.replicas: list[Replica] = []
@@ -121,7 +127,8 @@ class Stage:
         self.provider_port = provider_port
 
     async def _open_replicas(self) -> None:
-        self.replicas = [Replica(name, self.folder, self._settings()) for name in ("a", "b")]
+        environ = await asyncio.to_thread(self._environ, self.folder)
+        self.replicas = [Replica(name, self.folder, self._settings(), environ) for name in ("a", "b")]
         for one in self.replicas:
             one.begin()
         await asyncio.gather(*(one.wait_started() for one in self.replicas))
