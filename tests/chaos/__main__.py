@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 import time
@@ -93,20 +94,21 @@ def chosen(words: Sequence[str]) -> list[tuple[Part, list[str]]]:
 
 async def shown(stage: Stage, name: str, measure: Measure, sizes: Mapping[str, Any]) -> int:
     """Run a row and print it; how many musts it does not meet."""
+    began = time.monotonic()
     try:
         result = await measure(stage, **sizes)
     except ChaosFailed as error:
         print(f"{name:34}not done: {error}", flush=True)
         return 1
     if isinstance(result, Row):
-        print(*lines(result), sep="\n", flush=True)
+        print(*lines(result), f"    took {time.monotonic() - began:.0f} s", sep="\n", flush=True)
     else:
         unmet = [f"NOT MET: {must}" for must in result.unmet]
         print(f"\n{result.name}", *(f"    {line}" for line in (*result.lines, *unmet)), sep="\n", flush=True)
     return len(result.unmet)
 
 
-async def show(parts: Sequence[tuple[Part, list[str]]], sizes: Mapping[str, Mapping[str, Any]]) -> int:
+async def show(parts: Sequence[tuple[Part, list[str]]], sizes: Mapping[str, Mapping[str, Any]], minutes: float) -> int:
     began, unmet = time.monotonic(), 0
     for part, names in parts:
         started = time.monotonic()
@@ -115,6 +117,10 @@ async def show(parts: Sequence[tuple[Part, list[str]]], sizes: Mapping[str, Mapp
                 up = time.monotonic() - started
                 print(f"\n{part.title}; two replicas with four workers each, up after {up:.0f} s\n\n{HEAD}", flush=True)
                 for name in names:
+                    if time.monotonic() - began > minutes * 60:
+                        print(f"{name:34}not done: the time of the run is over", flush=True)
+                        unmet += 1
+                        continue
                     unmet += await shown(stage, name, part.rows[name], sizes.get(name, {}))
         except ChaosFailed as error:
             print(f"\n{part.title}: not done: {error}", flush=True)
@@ -131,6 +137,7 @@ def main() -> int:
     parser.add_argument(
         "--soak", type=float, default=40.0, metavar="SECONDS", help="how long the row `soak` takes (40)"
     )
+    parser.add_argument("--minutes", type=float, default=9.5, help="no row begins later than this (9.5)")
     given = parser.parse_args()
     parts = chosen(given.rows)
     if not parts:
@@ -139,10 +146,11 @@ def main() -> int:
         print(*(name for _, names in parts for name in names), sep="\n")
         return 0
     sizes = {"crowd": {"count": given.sessions}, "soak": {"seconds": given.soak}}
+    logging.basicConfig(level=logging.CRITICAL)  # the parties that are broken on purpose complain
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(show(parts, sizes))
+            return runner.run(show(parts, sizes, given.minutes))
     except (ChaosFailed, BenchFailed) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1

@@ -31,7 +31,7 @@ WAYS: Final = (
     _Way(mode="blackhole", amount=0.0, counted="swallowed connections"),
 )
 LINKS: Final = ("redis", "provider", "directory", "upstream", "client")
-_SECONDS: Final = 2.5
+_SECONDS: Final = 2.0
 
 
 def _happening(links: tuple[str, ...], way: _Way) -> Happening:

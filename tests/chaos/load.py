@@ -55,7 +55,7 @@ class Balanced(Browser):
 async def _waited(browser: Browser, page: Page) -> Page:
     """Past the page that says that the account is being set up and goes on by itself."""
     end = now() + _SET_UP_SECONDS
-    while page.status == 200 and (found := _REFRESH.search(page.text)) and now() < end:
+    while page.status in (200, 202) and (found := _REFRESH.search(page.text)) and now() < end:
         await asyncio.sleep(float(found[1]))
         page = await browser.open(urljoin(page.url, unescape(found[2])) if found[2] else page.url)
     return page

@@ -51,6 +51,26 @@ async def workers_killed(stage: Stage, proof: Proof) -> AsyncIterator[None]:
     await stage.until(stage.all_ready, "the workers do not come back", 90)
 
 
+@asynccontextmanager
+async def reloaded(stage: Stage, proof: Proof) -> AsyncIterator[None]:
+    """SIGHUP: other workers on the same sockets; nobody may notice."""
+    before = {pid for replica in stage.replicas for pid in replica.workers()}
+    for replica in stage.replicas:
+        os.kill(replica.pid, signal.SIGHUP)
+
+    async def replaced() -> bool:
+        return not before & {pid for replica in stage.replicas for pid in replica.workers()}
+
+    yield
+    await stage.until(replaced, "the old workers do not leave", 60)
+    proof.text = f"SIGHUP: all {len(before)} workers were replaced"
+
+
+async def nobody_noticed(stage: Stage, load: Load, proof: Proof) -> None:
+    proof.broken += [f"seen: {dict(load.tally.errors)}"] if load.tally.errors else []
+    proof.remarks.append(f"{load.retried} requests sent again, because a kept connection had ended")
+
+
 async def nothing_halfway(stage: Stage, load: Load, proof: Proof) -> None:
     """No half-sessions, nothing used twice, nobody created twice."""
     proof.broken += await half_sessions(stage)
@@ -207,4 +227,7 @@ def _row(load: Load, proof: Proof, recovery: float | None) -> Row:
     )  # fmt: skip
 
 
-FAULTS = (Fault(name="workers killed", happening=workers_killed, seconds=10.0, sign_ins=4, after=nothing_halfway),)
+FAULTS = (
+    Fault(name="reload (SIGHUP)", happening=reloaded, at_once=True, seconds=6.0, after=nobody_noticed),
+    Fault(name="workers killed", happening=workers_killed, seconds=10.0, sign_ins=4, after=nothing_halfway),
+)

@@ -140,11 +140,11 @@ async def connections_killed(stage: Stage, proof: Proof) -> AsyncIterator[None]:
 @asynccontextmanager
 async def paused(stage: Stage, proof: Proof) -> AsyncIterator[None]:
     before = (await _info(stage, "stats"))["total_commands_processed"]
-    await stage.redis.execute_command("CLIENT", "PAUSE", "4000", "ALL")
+    await stage.redis.execute_command("CLIENT", "PAUSE", "3000", "ALL")
     yield
     await asyncio.sleep(0.2)
     stats = await _info(stage, "stats")
-    proof.text = f"CLIENT PAUSE for 4 s; {stats['total_commands_processed'] - before} commands since"
+    proof.text = f"CLIENT PAUSE for 3 s; {stats['total_commands_processed'] - before} commands since"
 
 
 @asynccontextmanager
@@ -170,7 +170,7 @@ FAULTS = (
     Fault(name="redis killed, data kept", happening=killed, at_once=True, seconds=2.0),
     Fault(name="redis connections killed", happening=connections_killed),
     Fault(name="redis paused", happening=paused, bound=BLIND_BOUND),
-    Fault(name="redis frozen", happening=frozen, bound=BLIND_BOUND, seconds=6.0),
+    Fault(name="redis frozen", happening=frozen, bound=BLIND_BOUND, seconds=5.0),
     Fault(name="redis restarted empty", happening=emptied, at_once=True, keeps=False, seconds=2.0),
 )
-SERVED_FAULTS = (Fault(name="redis down, serve_cached", happening=down, serves=True),)
+SERVED_FAULTS = (Fault(name="redis down, serve_cached", happening=down, serves=True, bound=BLIND_BOUND),)

@@ -22,7 +22,7 @@ BLIND_BOUND: Final = (
 )
 _PEOPLE: Final = 40
 _CLIENTS: Final = 12
-_QUIET: Final = 1.2
+_QUIET: Final = 1.0
 _CALM: Final = 40  # right answers
 _GIVES_UP: Final = 30.0
 now = time.monotonic
@@ -49,7 +49,7 @@ class Fault:
 
     name: str
     happening: Happening
-    seconds: float = 4.0
+    seconds: float = 3.0
     keeps: bool = True
     bound: float = PUSH_BOUND
     sign_ins: int = 1
@@ -125,7 +125,7 @@ async def _well(stage: Stage, load: Load) -> None:
     began = now()
 
     async def well() -> bool:
-        return load.tally.sent > 60 and load.ready >= _CLIENTS and load.tally.latest_error < max(now() - 1.0, began)
+        return load.tally.sent > 60 and load.ready >= _CLIENTS and load.tally.latest_error < max(now() - 0.7, began)
 
     await stage.until(well, f"before the fault: {dict(load.tally.errors)} {load.tally.examples}", 40)
 
@@ -146,13 +146,16 @@ async def _recovered(load: Load, ended: float, since: float) -> float | None:
 async def _count_lost(stage: Stage, load: Load, people: Sequence[Person]) -> int:
     """How many of those who never signed out are not themselves any more; asked at each replica. Whoever signed out is asked for too."""
     lost = {person.name for person in people if person.lost}
-    for replica in stage.replicas:
-        client = Client(replica.port)
-        for person in people:
+
+    async def ask(port: int, some: Sequence[Person]) -> None:
+        client = Client(port)
+        for person in some:
             judgement = await load.ask(client, person)
             if person.live and (judgement is None or judgement.meaning is not Meaning.RIGHT):
                 lost.add(person.name)
         client.drop()
+
+    await asyncio.gather(*(ask(one.port, people[part::4]) for one in stage.replicas for part in range(4)))
     return len(lost)
 
 
