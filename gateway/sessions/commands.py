@@ -9,7 +9,7 @@ from typing import Any, Final
 Command = tuple[tuple[Any, ...], Mapping[str, Any]]  # arguments, and the options that redis-py reads replies with
 
 _READS: Final = frozenset(
-    {"GET", "GETRANGE", "STRLEN", "PTTL", "TTL", "PEXPIRETIME", "TYPE", "DUMP", "EXISTS", "OBJECT FREQ", "MEMORY USAGE"}
+    {"GET", "GETRANGE", "STRLEN", "PTTL", "TTL", "PEXPIRETIME", "TYPE", "DUMP", "EXISTS", "MEMORY USAGE"}
     | {"ZRANGE", "ZCARD", "ZSCORE", "ZCOUNT", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "SMEMBERS", "SISMEMBER", "SCARD"}
     | {"HGET", "HGETALL", "HMGET", "HLEN", "HEXISTS"}
 )
