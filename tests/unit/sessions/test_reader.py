@@ -98,7 +98,7 @@ async def test_a_foreign_value_is_left_to_the_library(own_valkey: EmbeddedValkey
 async def test_nobody_gets_anothers_session_when_half_of_the_readers_go_away(own_valkey: EmbeddedValkey) -> None:
     """C-41."""
     async with FlakyLink(own_valkey.url) as link, a_client(link.url) as client, reading(link.url) as reader:
-        link.delay = 0.03
+        link.delay = 0.01
         store = SessionStore(client, KeyRing([KEY]), "doorward:", reader=reader)
         right, cancelled, refused = await canaries(store, 1000)
     assert refused == 0
