@@ -27,6 +27,11 @@ Snap = Callable[[Page, str], None]
 OpenDoor = Callable[..., Door]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser comes last: its driver keeps an event loop running, under which no other test can have one."""
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     chromium = program("chromium")

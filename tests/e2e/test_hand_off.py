@@ -16,11 +16,9 @@ from tests.e2e.backstage import Backstage
 from tests.e2e.conftest import OpenDoor, Snap
 from tests.e2e.stack import Door
 from tests.e2e.steps import PROVIDER_PAGE, choose_person, confirm_sign_out, shows, visit_as
-from tests.fakes.directories import UNLIMITED
 
 HAND_OFF: dict[str, Any] = {
     "kind": "nexudus",
-    "budget": UNLIMITED,
     "session_cookies": [COOKIE],
 }
 
