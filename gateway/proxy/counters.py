@@ -1,9 +1,10 @@
 """What is counted: plain integers, published to the parent, which renders them."""
 
+from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
-from gateway.histogram import Histogram
+from gateway.histogram import BUCKETS, Histogram
 
 
 class Counters:
@@ -21,7 +22,8 @@ class Counters:
         histogram = self.durations.get(app)
         if histogram is None:
             histogram = self.durations[app] = Histogram()
-        histogram.observe(seconds)
+        histogram.counts[bisect_left(BUCKETS, seconds)] += 1  # `observe`, without the call
+        histogram.seconds += seconds
 
     def snapshot(self) -> dict[str, Any]:
         """A JSON-able copy."""

@@ -234,8 +234,9 @@ class Downstream(asyncio.Protocol):
 
     def answered(self, status: int, size: int, *, keep_alive: bool) -> None:
         """An exchange ended with a complete response."""
-        self.visit.answered()
-        self._next(status, size, keep_alive=keep_alive and not self.door.draining)
+        self.request = None
+        self.visit.answered(status, size)
+        (self._go_on if keep_alive and not self.door.draining else self._linger)()
 
     def cut(self, status: int, size: int) -> None:
         """An exchange broke off inside its response: the client must see that (B-45)."""
@@ -263,10 +264,7 @@ class Downstream(asyncio.Protocol):
     def _next(self, status: int, size: int, *, keep_alive: bool) -> None:
         """The request is answered; the connection waits for the next one, or ends."""
         self._tell(status, size)
-        if keep_alive:
-            self._go_on()
-        else:
-            self._linger()
+        (self._go_on if keep_alive else self._linger)()
 
     def _tell(self, status: int, size: int) -> None:
         if self.request is not None:

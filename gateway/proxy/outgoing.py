@@ -87,8 +87,8 @@ class HeadWriter:
         """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
         if live.assertion_until <= self._clock():
             self.identity(site, live)
-        said = (verdict.start, fields, self._proof, live.assertion, request_id.encode())
-        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % said
+        said = (verdict.start, fields, self._proof, live.assertion, b"X-Request-Id: ", request_id.encode(), b"\r\n\r\n")
+        return b"".join(said)
 
     def upstream(
         self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward, fields: bytes | None = None

@@ -99,11 +99,13 @@ class Visit:
             self.site = self.said.site
             self.request_id = self.said.request_id or self.door.new_request_id()
 
-    def answered(self) -> None:
+    def answered(self, status: int, size: int) -> None:
         """The exchange ended well: nothing of it is under way, so the next request may have it."""
-        exchange = self.exchange
+        exchange, self.exchange = self.exchange, None
         if exchange is not None and exchange.plain and exchange.request_done:
             self._spare = exchange
+        self.door.counters.in_flight -= 1
+        self.door.told(self, status, size)
 
     def finished(self, status: int, size: int) -> None:
         """The request is over."""
