@@ -60,7 +60,7 @@ def measure_latency(stage: Stage, plan: Plan) -> Result:
 
 def measure_memory(stage: Stage, plan: Plan) -> Result:
     """One worker, alone: no other Doorward and no provider runs, so nearly no page of it is shared (but in a quick run)."""
-    count = 1_000 if plan.quick else 20_000
+    count = 1_000 if plan.quick else 50_000
     connections = min(_IDLE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
     file, cookie = stage.tokens(count + _KNOWN), stage.signed_in()
     some = stage.folder / "tokens-known"
