@@ -38,6 +38,8 @@ def _happening(links: tuple[str, ...], way: _Way) -> Happening:
     @asynccontextmanager
     async def happening(stage: Stage, proof: Proof) -> AsyncIterator[None]:
         meant = [stage.links[name] for name in links]
+        for link in meant:
+            link.bury()
         before = [link.counts.copy() for link in meant]
         for link in meant:
             link.misbehave(way.mode, way.amount)

@@ -63,6 +63,11 @@ class Link:
             pair.abort()
         await asyncio.gather(*self.dialling, return_exceptions=True)
 
+    def bury(self) -> None:
+        """End what an earlier fault left dead: it would swallow bytes for another reason than the next one's."""
+        for pair in [pair for pair in self.pairs if pair.dead]:
+            pair.reset()
+
     def misbehave(self, mode: Mode, amount: float = 0.0) -> None:
         """From now on. `amount`: seconds of a delay, bytes until a truncation."""
         self.mode, self.amount = mode, amount
