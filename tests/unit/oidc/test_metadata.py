@@ -168,3 +168,9 @@ def test_loopback_names(host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost.example.com", "notlocalhost", "10.0.0.1", "0.0.0.0", "localhost.evil", ""])
 def test_other_names_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)
+
+
+def test_aliases_for_mutual_tls_change_no_endpoint() -> None:
+    """A-43: nobody configured a client certificate for the provider."""
+    aliases = {"token_endpoint": "https://mtls.example.com/token", "userinfo_endpoint": "https://mtls.example.com/me"}
+    assert parse(mtls_endpoint_aliases=aliases) == parse()
