@@ -18,7 +18,8 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _REMEMBERED: Final = 8192
 _LONGEST: Final = 256
-_SECRET: Final = (Kind.COOKIE, Kind.AUTHORIZATION)
+_NEVER_AGAIN: Final = (Kind.COOKIE, Kind.AUTHORIZATION, Kind.WEBSOCKET)  # secrets, and keys that no handshake repeats
+_NONE: Final[frozenset[bytes]] = frozenset()
 _ENDS_HERE: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 
 
@@ -39,8 +40,7 @@ class Field:
         self.value = value
         self.line = name + b": " + value
         self.length = 0
-        self.options: frozenset[bytes] = frozenset()
-        self.named: frozenset[bytes] = frozenset()
+        self.options = self.named = _NONE
         if kind is Kind.CONTENT_LENGTH:
             if not _LENGTH.fullmatch(value):
                 raise BadField("Content-Length")
@@ -62,7 +62,7 @@ class RequestFields:
         """Raises BadField."""
         name, value = split_line(line)
         field = Field(self._kinds.of(name), name, value)
-        if len(line) <= _LONGEST and field.kind not in _SECRET:
+        if len(line) <= _LONGEST and field.kind not in _NEVER_AGAIN:
             remember(self._known, line, field)
         return field
 

@@ -136,10 +136,15 @@ class Pool:
             (await self._open(replica)).abort()
 
     def silent(self, connection: UpstreamConnection, since: float) -> None:
-        """An answer did not come in time: the address is left out if nobody else got one either `since` then."""
+        """An answer did not come in time: the address is left out if nobody else got one either `since` then.
+
+        What has been idle since before may lead nowhere too, as when a firewall forgot its table: nobody else waits on that.
+        """
         for replica in self.replicas:
-            if replica is connection.home and replica.answered < since:
-                self._failed(replica, "no answer in time")
+            if replica is connection.home:
+                replica.drop(since)
+                if replica.answered < since:
+                    self._failed(replica, "no answer in time")
 
     def sweep(self) -> None:
         """Close what has been idle for long: upstreams do so too, and theirs would race with a request. Ask for those that are out."""

@@ -327,3 +327,22 @@ async def test_a_unix_socket_is_an_address_like_any_other(opened: Callable[..., 
     assert pool.take(repeatable=True) is connection
     connection.abort()
     server.close()
+
+
+async def test_one_dead_connection_speaks_for_those_that_have_waited_as_long(
+    opened: Callable[..., Pool], clock: SettableClock
+) -> None:
+    """D-05: a firewall forgot its table; the next person does not wait for another of its connections."""
+    async with listening() as server:
+        pool = opened(server.url)
+        old = [await pool.connect() for _ in range(3)]
+        for connection in old:
+            pool.give_back(connection)
+        clock.advance(5)
+        taken, asked = pool.take(repeatable=True), clock.monotonic()
+        young = await pool.connect()
+        clock.advance(60)
+        pool.give_back(young)
+        assert taken is not None
+        pool.silent(taken, asked)
+        assert pool.idle == [young]
