@@ -402,3 +402,22 @@ async def test_a_whole_fleet_hears_of_it_and_says_so(tmp_path: Path, valkey: str
         assert sum('"break_glass.opened"' in line for line in told) == 1
         assert sum('"break_glass.closed"' in line for line in told) == 1
     await upstream.close()
+
+
+async def test_what_it_lets_by_on_a_connection_leaves_the_apps_own_care_in_force(open_house: OpenHouse) -> None:
+    """C-36, B-54: one page past a door by break-glass, and the next of the same connection is looked after as ever."""
+    keys = {"password_routes": "nexudus", "responses": {"drop_cookies": ["rival"]}}
+    house = await open_house(openid=CLOSED, apps={"portal": keys}, **PROXY)
+
+    async def rival(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: rival=1\r\nContent-Length: 2\r\n\r\nok")
+
+    house.upstream.answer = rival
+    await opened(house, app="portal")
+    fields = f"Host: {house.host()}\r\n{INSIDE}Cookie: {await house.session()}\r\n\r\n"
+    wire, kept = await Wire.open(house.port), []
+    for path in ("/a", "/a", "/login", "/a", "/a"):
+        await wire.send(f"GET {path} HTTP/1.1\r\n{fields}".encode())
+        kept.append((await wire.response()).values("set-cookie"))
+    await wire.close()
+    assert [kept[place] for place in (0, 1, 3, 4)] == [[], [], [], []]
