@@ -54,6 +54,7 @@ from gateway.sessions.openings import Openings
 from gateway.sessions.pending import PendingSignIns
 from gateway.sessions.places import Places
 from gateway.sessions.recheck import Recheck
+from gateway.sessions.shared_lines import SharedLines
 from gateway.sessions.store import SessionStore
 from gateway.sites import AppRoute, Site
 from gateway.tls import server_tls, watch_certificate
@@ -136,7 +137,7 @@ class Worker:
         pages_of_ours.middlewares.append(self._told)
         self._runner = runner_of(pages_of_ours, config.limits)
         await self._runner.setup()
-        self.door = Door(self._parts(gate, pages, sign_in, signer))
+        self.door = Door(self._parts(ring, gate, pages, sign_in, signer))
         self.door.cares.update(cares_of(config, self.door, self.brokers))
         self.server = Server(self.door)
         self.cache.start()
@@ -239,7 +240,7 @@ class Worker:
             now=utc_now,
         )
 
-    def _parts(self, gate: Gate, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> Parts:
+    def _parts(self, ring: KeyRing, gate: Gate, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> Parts:
         config = self.config
 
         def render(refusal: Refusal, request: ParsedRequest | None, request_id: str, site: Site | None) -> Page:
@@ -262,6 +263,7 @@ class Worker:
             cache=self.cache,
             key_of=self.store.key_of,
             signer=signer,
+            shared=SharedLines(ring, self.config.redis.key_prefix, self._reader),
             audit=self.audit,
             access_log=self._access_log,
             glass=self.glass,

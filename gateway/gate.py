@@ -71,6 +71,22 @@ class Gate:
         """
         return live.met & verdict.bit != 0 and not head.authorization
 
+    @staticmethod
+    def meets(verdict: Verdict, head: RequestHead, live: LiveSession) -> bool:
+        """The same for a session that may not have met the ruling yet; from here on it has. False says nothing: ask `admit`."""
+        if not verdict.bit or head.authorization:
+            return False
+        identity = live.session.identity
+        if any(requirement.unmet(identity) is not None for requirement in verdict.ruling.requirements):
+            return False
+        live.met |= verdict.bit
+        return True
+
+    @staticmethod
+    def asks_for_session(verdict: Verdict, head: RequestHead) -> bool:
+        """Whether `admit` would say NeedSession to whoever has a key, before the session is at hand. False says nothing: ask `admit`."""
+        return verdict.bit != 0 and not head.authorization
+
     def admit(
         self,
         site: Site,

@@ -7,10 +7,12 @@ ends too, and in groups the comma.
 """
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.config.schema import ClaimNames
 from gateway.errors import EmailDomainForeign, EmailNotVerified, SignInFailed
@@ -55,8 +57,7 @@ class Claims:
     acr: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A person: `(issuer, subject)` names them, never the e-mail address (RFC 9700 section 4.15).
 
     `user` is what X-Forwarded-User says where the configuration maps another claim than `sub`; None: the subject.
@@ -70,47 +71,10 @@ class Identity:
     groups: tuple[str, ...] = ()
     preferred_username: str | None = None
     user: str | None = None
-    directory: dict[str, str] = field(default_factory=dict)
+    directory: dict[str, str] = {}  # each has its own: the library copies an empty one
 
     def with_directory(self, facts: Mapping[str, str]) -> Self:
         return replace(self, directory=dict(facts))
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "issuer": self.issuer,
-            "subject": self.subject,
-            "email": self.email,
-            "name": self.name,
-            "groups": list(self.groups),
-            "preferred_username": self.preferred_username,
-            "user": self.user,
-            "directory": dict(self.directory),
-        }
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """The inverse of `to_json`. Raises ValueError on anything else."""
-        if not isinstance(data, dict) or not data.keys() <= _IDENTITY_FIELDS:
-            raise ValueError("not an identity")
-        groups, directory = data.get("groups"), data.get("directory")
-        if not isinstance(groups, list) or not isinstance(directory, dict):
-            raise ValueError("not an identity")
-        optional = {name: data[name] for name in _OPTIONAL if data.get(name) is not None}
-        texts = (data.get("issuer"), data.get("subject"), *groups, *directory, *directory.values(), *optional.values())
-        if set(map(type, texts)) != {str}:
-            raise ValueError("not an identity")
-        issuer, shared = (
-            sys.intern(data["issuer"]),
-            tuple(map(sys.intern, groups)),
-        )  # one in memory, for all that have them
-        told = directory or _NOTHING
-        return cls(issuer=issuer, subject=data["subject"], groups=shared, directory=told, **optional)
-
-
-_NOTHING: Final[dict[str, str]] = {}  # never changed: an Identity is frozen
-
-_OPTIONAL: Final = ("email", "name", "preferred_username", "user")
-_IDENTITY_FIELDS: Final = frozenset(Identity.__dataclass_fields__)
 
 
 def identity_from_claims(

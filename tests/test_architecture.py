@@ -38,6 +38,7 @@ NOW = frozenset({"now", "utcnow", "today", "open"})
 DOORS = {
     "redis": (
         "gateway.sessions.store",
+        "gateway.sessions.fetching",
         "gateway.sessions.client",
         "gateway.sessions.marks",
         "gateway.sessions.resealing",

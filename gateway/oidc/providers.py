@@ -59,6 +59,7 @@ class Providers:
         allow_insecure_http: bool = False,
     ) -> None:
         self._offered = offered
+        self._believed: dict[tuple[str, str, str], bool] = {}
         self._connections: Final[list[aiohttp.ClientSession]] = []
         self._clients: Final[dict[str, ProviderClient]] = {}
         for name, keys in settings.items():
@@ -88,12 +89,15 @@ class Providers:
         """Whether people may still sign in to the session's app as this session began."""
         # SECURITY: who is believed is decided by the configuration of now: a provider that an app no longer offers, or that
         # has become another one under the same name, vouches for nobody there (A-57).
-        client = self._clients.get(session.provider)
-        return (
-            client is not None
-            and session.provider in self._offered.get(session.app, ())
-            and is_issuer(session.identity.issuer, client.settings)
-        )
+        facts = (session.app, session.provider, session.identity.issuer)
+        believed = self._believed.get(facts)
+        if believed is None:
+            client = self._clients.get(session.provider)
+            offered = client is not None and session.provider in self._offered.get(session.app, ())
+            believed = offered and client is not None and is_issuer(session.identity.issuer, client.settings)
+            if believed:
+                self._believed[facts] = True  # few: what the configuration names
+        return believed
 
     def issuing(self, issuer: str, audience: object) -> ProviderClient | None:
         """Who could have issued a token that says this of itself; the token is yet to be verified."""

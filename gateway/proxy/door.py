@@ -14,11 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from gateway import audit
 from gateway.assertion import AssertionSigner
 from gateway.audit import Audit
 from gateway.config.schema import Config
-from gateway.errors import Forbidden, MalformedRequest, Refusal, RouteBlocked
+from gateway.errors import MalformedRequest, Refusal
 from gateway.gate import Decision, Forward, Gate, NeedBody, Refuse, SignIn
 from gateway.message import RequestHead
 from gateway.proxy.access_log import AccessLog
@@ -32,7 +31,9 @@ from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
 from gateway.proxy.pool import Pool
 from gateway.proxy.refusals import Page
+from gateway.proxy.telling import tell_refusal
 from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.sessions.shared_lines import SharedLines
 from gateway.sites import FORWARD_AUTH, AppRoute, Site
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Parts:
     cache: SessionCache
     key_of: Callable[[str], str]
     signer: AssertionSigner
+    shared: SharedLines | None
     audit: Audit
     access_log: AccessLog | None
     glass: BreakGlass
@@ -112,9 +114,15 @@ class Door:
         self.draining = False
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
-        self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now, parts.glass.saw_forwarding)
+        self.heads = HeadWriter(
+            parts.config, parts.signer, self.clock, parts.now, parts.glass.saw_forwarding, parts.shared
+        )
         self.glass = parts.glass
-        self.passes = parts.gate.passes
+        self.passes, self.meets, self.asks_for_session = (
+            parts.gate.passes,
+            parts.gate.meets,
+            parts.gate.asks_for_session,
+        )
         self.own_head = self.heads.own
         self.cares: dict[str, Care] = {}  # of the apps that need one
         self._hosts: dict[bytes, Site] = {}
@@ -249,7 +257,8 @@ class Door:
         decision = ask() if site.glass is None else self.glass.admit(ask, site, request, visit.connection, None)
         refused = decision.unread if isinstance(decision, NeedBody) else decision
         if isinstance(refused, Refuse):
-            self._told_refusal(visit, refused, site, live)
+            # `site` and `live` of the request that was judged: this one asks about another than it is.
+            tell_refusal(self._parts.audit, visit.request_id, refused, site, live)
         identity = b""
         if isinstance(decision, Forward) and decision.live is not None:
             self.cache.touch(decision.live)
@@ -265,34 +274,7 @@ class Door:
 
     def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
         """The events of interface.md for what the gate refused."""
-        self._told_refusal(visit, Refuse(refusal, visit.rule), visit.site, visit.live)
-
-    def _told_refusal(self, visit: Visited, refused: Refuse, site: Site | None, live: LiveSession | None) -> None:
-        """`site` and `live` are those of the request that was judged; forward-auth asks about another one than it is."""
-        refusal = refused.refusal
-        app = site.route.name if site is not None else "-"
-        session = live.session.sid if live is not None else None
-        email = live.session.identity.email if live is not None else None
-        if isinstance(refusal, RouteBlocked):
-            kind = refusal.facts.get("kind", "password")
-            self._parts.audit.event(
-                audit.ROUTE_BLOCKED,
-                app=app,
-                session=session,
-                request_id=visit.request_id,
-                email=email,
-                kind=kind,
-                rule=refused.rule,
-            )
-        elif isinstance(refusal, Forbidden):
-            self._parts.audit.event(
-                audit.ACCESS_DENIED,
-                app=app,
-                session=session,
-                request_id=visit.request_id,
-                email=email,
-                rule=refused.rule,
-            )
+        tell_refusal(self._parts.audit, visit.request_id, Refuse(refusal, visit.rule), visit.site, visit.live)
 
     def told(self, visit: Visited, status: int, size: int) -> None:
         """A request is over: count it, and write its line."""

@@ -24,7 +24,7 @@ class Errand:
 
     def __init__(self, pool: Pool, connection: UpstreamConnection, method: str) -> None:
         self.plain = False
-        self.request = ParsedRequest(method, b"/", "1.1")
+        self.request = ParsedRequest(b"", method, b"/", "1.1")
         self._pool = pool
         self._connection = connection
         self._head: ParsedResponse | None = None

@@ -40,13 +40,18 @@ _END_TO_END: Final = frozenset((b"cookie", b"authorization", b"host", b"content-
 
 
 class ParsedRequest(RequestHead):
-    """A request head, judged sound. `lines` are the fields that travel, `special` the others."""
+    """A request head, judged sound. `line` is the request line as it came, `lines` are the fields that travel, `special` the others.
+
+    `repeatable`: its fields say the same under any other request line: nothing of them is about a body or a change of protocol.
+    """
 
     __slots__ = (
-        "chunked", "cookies", "entries", "expects_continue", "keep_alive", "length", "lines", "sized", "special", "upgrade",
+        "chunked", "cookies", "entries", "expects_continue", "keep_alive", "length", "line", "lines", "repeatable", "sized", "special",
+        "upgrade",
     )  # fmt: skip
 
-    def __init__(self, method: str, target: bytes, version: str) -> None:
+    def __init__(self, line: bytes, method: str, target: bytes, version: str) -> None:
+        self.line = line
         self.method = method
         self.target = target
         self.version = version
@@ -62,6 +67,7 @@ class ParsedRequest(RequestHead):
         self.sized = False  # Content-Length was there, be it 0
         self.chunked = False
         self.upgrade: bytes | None = None
+        self.repeatable = False
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
@@ -70,12 +76,6 @@ class ParsedRequest(RequestHead):
     @property
     def has_body(self) -> bool:
         return self.chunked or self.length > 0
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether its fields say the same under any other request line: nothing of them is about a body or a change of protocol."""
-        plain = not (self.has_body or self.expects_continue or self.upgrade is not None)
-        return plain and self.keep_alive and self.version == "1.1"
 
 
 class RequestReader:
@@ -103,6 +103,8 @@ class RequestReader:
             else:
                 forward.append(entry.line)
         _judge(request, special)
+        if not (request.chunked or request.sized or request.expects_continue) and request.upgrade is None:
+            request.repeatable = request.keep_alive and request.version == "1.1"
         return request
 
     def _read_field(self, line: bytes) -> Field:
@@ -121,18 +123,18 @@ def read_again(line: bytes, before: ParsedRequest) -> ParsedRequest:
     request.lines = before.lines
     request.special = before.special
     request.cookies = before.cookies
-    request.sized = before.sized
+    request.repeatable = True
     return request
 
 
 def _request_line(line: bytes) -> ParsedRequest:
     parts = line.split(b" ")
     if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in _METHODS and _TARGET.fullmatch(parts[1]):
-        return ParsedRequest(_METHODS[parts[0]], parts[1], "1.1")
-    return _unusual(parts)
+        return ParsedRequest(line, _METHODS[parts[0]], parts[1], "1.1")
+    return _unusual(line, parts)
 
 
-def _unusual(parts: list[bytes]) -> ParsedRequest:
+def _unusual(line: bytes, parts: list[bytes]) -> ParsedRequest:
     """A request line that is not the usual one: HTTP/1.0, or a refusal that says what is wrong with it."""
     # SECURITY: two blanks, a tab or a missing version split a line differently in other servers (C-14).
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
@@ -145,7 +147,7 @@ def _unusual(parts: list[bytes]) -> ParsedRequest:
         raise MethodNotAllowed(method.decode())
     if method not in _METHODS:
         raise CodingNotImplemented("unknown method")
-    return ParsedRequest(_METHODS[method], target, version[5:].decode())
+    return ParsedRequest(line, _METHODS[method], target, version[5:].decode())
 
 
 def _judge(request: ParsedRequest, special: list[Field]) -> None:

@@ -13,14 +13,14 @@ from gateway.assertion import AssertionSigner
 from gateway.config.schema import Config, Network
 from gateway.errors import BadRequest
 from gateway.gate import Forward, Own
-from gateway.identity import render_identity_headers
 from gateway.proxy.headers import Kind, forwarding_block, trusted_forwarding_block
 from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.identity_lines import IdentityLines
 from gateway.sessions.cache import LiveSession
+from gateway.sessions.shared_lines import SharedLines
 from gateway.sites import Site, Verdict
 
 _log = logging.getLogger("doorward.proxy")
-_RESIGN_SECONDS: Final = 240.0  # an assertion is good for five minutes; the upstream always gets one with a minute left
 _READ_BY_PAGES: Final = frozenset(
     (
         b"accept",
@@ -61,7 +61,7 @@ class Visitor(Protocol):
 class HeadWriter:
     """Writes request heads. `clock` is monotonic seconds, `now` aware wall time.
 
-    `saw_forwarding(peer)` hears of untrusted peers that forward.
+    `saw_forwarding(peer)` hears of untrusted peers that forward; `shared` is where other workers find what this one signed.
     """
 
     def __init__(
@@ -71,22 +71,20 @@ class HeadWriter:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         saw_forwarding: Callable[[str], None] = lambda peer: None,
+        shared: SharedLines | None = None,
     ) -> None:
         self._scheme = config.external_url_scheme
         self._networks: Sequence[Network] = config.trusted_proxies
-        self._signer = signer
-        self._proof = (
-            b"X-Doorward-Jwt-Assertion: %b." % signer.header
-        )  # what all assertions begin with; sessions keep the rest
+        self._lines = IdentityLines(signer, clock, now, shared)
+        self._proof = self._lines.proof
         self._clock = clock
-        self._now = now
         self._saw_forwarding = saw_forwarding
         self._blocks: dict[tuple[str, str], bytes] = {}
 
     def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Verdict, request_id: str) -> bytes:
         """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
         if live.assertion_until <= self._clock():
-            self.identity(site, live)
+            self._lines.renew(live, site)
         said = (verdict.start, fields, self._proof, live.assertion, b"X-Request-Id: ", request_id.encode(), b"\r\n\r\n")
         return b"".join(said)
 
@@ -142,15 +140,8 @@ class HeadWriter:
 
     def identity(self, site: Site, live: LiveSession) -> bytes:
         """The identity lines of a session for this app, its signed assertion included; kept with the session."""
-        clock = self._clock()
-        if live.assertion_until <= clock:
-            session = live.session
-            assertion = self._signer.sign(
-                session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=self._now()
-            )  # fmt: skip
-            plain = render_identity_headers(session.identity, site.app.headers)
-            live.assertion = b"%b\r\n%b" % (assertion[len(self._signer.header) + 1 :], plain)
-            live.assertion_until = clock + _RESIGN_SECONDS
+        if live.assertion_until <= self._clock():
+            self._lines.renew(live, site)
         return self._proof + live.assertion
 
     def forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:

@@ -63,7 +63,7 @@ class Said:
             return None
         verdict = self.verdict_of_line(line)
         if verdict is not None:
-            request.method, request.target = verdict.method, verdict.target
+            request.line, request.method, request.target = line, verdict.method, verdict.target
         elif b"\n" in line or not line.endswith(b" HTTP/1.1"):
             return None
         else:

@@ -5,33 +5,31 @@ session not in the cache, a body that a door reads, forward-auth) goes on in a T
 One `Visit` serves one connection, request after request.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
+from gateway.errors import Refusal
 from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
 from gateway.proxy.access_log import path_as_logged
 from gateway.proxy.collecting import Visiting, collect
 from gateway.proxy.door import Door
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.handed_over import HandedOver
 from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.own_pages import serve
 from gateway.proxy.refusals import ABOUT_THE_SERVER
 from gateway.proxy.said import Said
 from gateway.proxy.tunnel import honoured
+from gateway.proxy.waiting import Waiting, answer_failure
 from gateway.sessions.cache import LiveSession
 from gateway.sites import Site, Verdict
-
-_log = logging.getLogger("doorward.proxy")
 
 
 class Visit:
     """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
 
     __slots__ = (
-        "__weakref__", "_attached", "_body", "_known", "_live", "_spare", "_task", "clean", "connection", "door", "exchange", "key",
+        "__weakref__", "_attached", "_body", "_known", "_live", "_spare", "_turn", "_waiting", "clean", "connection", "door", "exchange", "key",
         "method", "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tunnelled",
     )  # fmt: skip
 
@@ -55,13 +53,15 @@ class Visit:
         self._known = False
         self._body: bytes | None = None
         self._attached: LiveSession | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._waiting = Waiting(connection)
+        self._turn = 0  # which request this is: an answer to an earlier one's question is nobody's
 
     # --- the request's life ---
 
     def arrived(self, now: float) -> None:
         """A head is there, not parsed yet."""
         self.started = now
+        self._turn += 1
         self.method, self.path, self.rule, self.request_id = "-", "-", "", ""
         self.clean = False
         self._live, self._known, self._body = None, False, None
@@ -85,12 +85,23 @@ class Visit:
         self.key = key
         if key is not None:
             live = self._live = door.cache.peek(key, site.route.host)
-            if verdict is not None and live is not None and door.passes(verdict, request, live):
-                self.path, self.rule = verdict.path, verdict.ruling.rule
-                head = door.heads.again(said.fields, site, live, verdict, self.request_id)
-                self._send(site, request, live, self._exchange(site, request, head))
-                return
+            if verdict is None:
+                verdict = self._judged_before(site, request)
+            if verdict is not None:
+                if live is None:
+                    if door.asks_for_session(verdict, request):
+                        self._ask(site, key, verdict)
+                        return
+                elif door.passes(verdict, request, live) or door.meets(verdict, request, live):
+                    self._pass(site, request, live, verdict)
+                    return
         self.decide()
+
+    def _judged_before(self, site: Site, request: ParsedRequest) -> Verdict | None:
+        """What was judged of the line of a request that needs nothing else of the gate, nor an app's `Care`."""
+        if request.repeatable and site.glass is None and site.route.name not in self.door.cares:
+            return site.verdict_of_line(request.line)
+        return None
 
     def _read_fields(self, request: ParsedRequest) -> None:
         try:
@@ -124,7 +135,8 @@ class Visit:
         exchange = self.exchange
         if exchange is not None:
             exchange.end()
-        self._cancel()
+        self._turn += 1
+        self._waiting.cancel()
         self.detach()
         self.finished(499, exchange.size if exchange is not None else 0)
 
@@ -166,7 +178,7 @@ class Visit:
         if type(decision) is Forward:
             self._forward(site, request, decision)
         elif type(decision) is NeedSession:
-            self.later(self._load(decision.key))
+            self._ask(site, decision.key, None)
         elif type(decision) is Refuse:
             self.rule, self.path = decision.rule, path_as_logged(request.target)
             care = self.door.cares.get(site.route.name)
@@ -178,10 +190,10 @@ class Visit:
             self.rule, self.path = decision.rule, path_as_logged(request.target)
             self.connection.respond(self.door.begin_sign_in(site, request, decision, self.request_id))
         elif type(decision) is NeedBody:
-            self._collect(self._judge_body, decision.unread.refusal)
+            self.with_body(self._judge_body, decision.unread.refusal)
         elif type(decision) is Own:
             self.path = decision.path
-            self._own(request, decision)
+            serve(self, request, decision)
 
     def _forward(self, site: Site, request: ParsedRequest, decision: Forward) -> None:
         door, said = self.door, self.said
@@ -202,6 +214,15 @@ class Visit:
             head = door.heads.upstream(self, site, request, decision, said.fields)
             exchange = self._exchange(site, request, head)
         self._send(site, request, decision.live, exchange)
+
+    def _pass(self, site: Site, request: ParsedRequest, live: LiveSession, verdict: Verdict) -> None:
+        """Forward what `_judged_before` found, for a session that meets the ruling."""
+        said, heads = self.said, self.door.heads
+        self.path, self.rule = verdict.path, verdict.ruling.rule
+        if not said.fields:
+            said.fields, said.verdict_of_line = heads.fields(self, site, request), site.verdict_of_line
+        head = heads.again(said.fields, site, live, verdict, self.request_id)
+        self._send(site, request, live, self._exchange(site, request, head))
 
     def _exchange(self, site: Site, request: ParsedRequest, head: bytes) -> Exchange:
         pool, timeouts = self.door.pools[site.route.name], site.app.timeouts
@@ -245,39 +266,32 @@ class Visit:
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Go on in a Task. Refusals that it raises become answers."""
-        self.connection.stop_reading()
-        self._task = asyncio.get_running_loop().create_task(self._run(work))
+        self._waiting.later(work)
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Refusals become answers here; whatever the outcome, reading goes on."""
+    def _ask(self, site: Site, key: str, verdict: Verdict | None) -> None:
+        """The slow path's one wait: the session is read from Redis. Bytes that come meanwhile are held, bounded."""
+        self.door.cache.ask(key, site.route.host, site.route.name, partial(self._heard, self._turn, verdict))
+
+    def _heard(self, turn: int, verdict: Verdict | None, live: LiveSession | None, error: Refusal | None) -> None:
+        """The session was read: the gate is asked again."""
+        if turn != self._turn:
+            return  # the client is gone
         try:
-            await work
-        except Refusal as refusal:
-            self.connection.refuse(refusal)
-        except Exception:
-            _log.exception("a request could not be judged")
-            self.connection.refuse(Refusal("defect"))
-        finally:
-            if self._task is asyncio.current_task():  # or it goes on in another one
-                self._task = None
-                self.connection.go_on_reading()
-
-    def _cancel(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
-    async def _load(self, key: str) -> None:
-        """The slow path's one wait: the session is read from Redis, then the gate is asked again."""
-        site, _ = self.at_hand()
-        self._live = await self.door.cache.load(key, site.route.host, site.route.name)
-        self._known = True
-        self.decide()
+            if error is not None:
+                raise error
+            self._live, self._known = live, True
+            site, request = self.at_hand()
+            if verdict is not None and live is not None and self.door.meets(verdict, request, live):
+                self._pass(site, request, live, verdict)
+            else:
+                self.decide()
+        except Exception as failure:
+            answer_failure(self.connection, failure)
 
     # --- bodies that we read ourselves ---
 
-    def _collect(self, then: Callable[[bytes], None], too_large: Refusal) -> None:
-        """Raises `too_large`."""
+    def with_body(self, then: Callable[[bytes], None], too_large: Refusal) -> None:
+        """Go on with the whole body. Raises `too_large`."""
         _, request = self.at_hand()
         if self._body is not None or not self.connection.body_open:
             then(self._body or b"")
@@ -291,30 +305,3 @@ class Visit:
             site, _ = self.at_hand()
             self._live, self._known = self.door.cache.peek(self.key, site.route.host), False
         self.decide()
-
-    # --- pages of ours ---
-
-    def _own(self, request: ParsedRequest, own: Own) -> None:
-        if request.upgrade is not None:
-            raise MalformedRequest("an upgrade of a page of ours")
-        if own.path != self.door.forward_auth_path:
-            self._collect(
-                lambda body: self._hand_over(request, own, body), PayloadTooLarge("the body of a page of ours")
-            )
-        elif self.connection.body_open:
-            raise BadRequest("a forward-auth request has no body")
-        else:
-            self.later(self._forward_auth(request))
-
-    async def _forward_auth(self, request: ParsedRequest) -> None:
-        self.connection.respond(await self.door.forward_auth(self, request))
-
-    def _hand_over(self, request: ParsedRequest, own: Own, body: bytes) -> None:
-        """aiohttp gets the connection, with the head re-serialised from what was parsed and judged."""
-        site, _ = self.at_hand()
-        connection, door = self.connection, self.door
-        data = door.own_head(self, site, request, own, len(body)) + body
-        door.counters.in_flight -= 1
-        self.detach()
-        connection.go_on_reading()
-        HandedOver(door, connection, door.web_handler()).begin(data)

@@ -21,9 +21,10 @@ from gateway.oidc.refresh import RefreshClient
 from gateway.refresh.attempts import Attempts, Past
 from gateway.refresh.renewal import Overtaken, Renewal, SessionOver, ends_the_session, failure_of
 from gateway.refresh.schedule import pause_after, time_left
+from gateway.sessions.fetching import Stored
 from gateway.sessions.live import LiveSession
 from gateway.sessions.session import Session
-from gateway.sessions.store import SessionStore, Stored
+from gateway.sessions.store import SessionStore
 
 _log = logging.getLogger("doorward.refresh")
 
@@ -88,6 +89,8 @@ class Refresher:
     # --- Attendant ----------------------------------------------------------------------------------------------------
 
     def schedule(self, live: LiveSession, now: float) -> None:
+        if live.session.access_expires_at is None:
+            return
         client = self._client_of(live.session)
         left = time_left(live.session, client.settings, self._now()) if client is not None else None
         if left is None:

@@ -7,18 +7,21 @@ asked for, and only they make the session fresh. OpenID Connect Core 1.0 section
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.errors import ProviderFault, ProviderUnavailable, RefreshRefused, Refusal, SignInFailed, StoreUnavailable
 from gateway.identity import Identity, identity_from_claims, validate_email_domain
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.token_response import TokenResponse
 from gateway.refresh.schedule import access_times
+from gateway.sessions.fetching import Stored
 from gateway.sessions.recheck import Recheck
 from gateway.sessions.session import Session
-from gateway.sessions.store import SessionStore, Stored
+from gateway.sessions.store import SessionStore
 
 _log = logging.getLogger("doorward.refresh")
 

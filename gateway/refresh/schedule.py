@@ -32,7 +32,7 @@ def access_times(expires_in: int | None, refresh_token: str | None, now: datetim
 def time_left(session: Session, settings: ProviderKeys, now: datetime) -> tuple[timedelta, timedelta] | None:
     """Until a refresh is due, and until the access token ends; None: this session is never refreshed."""
     ends = session.access_expires_at
-    if session.refresh_token is None or ends is None or settings.refresh == "never":
+    if ends is None or settings.refresh == "never":
         return None
     lifetime = session.access_lifetime or UNSAID
     # A clock that was set back must not put the next refresh off for longer than a token lives.

@@ -1,6 +1,6 @@
 """The sessions this worker knows, kept true by push: `peek` answers without waiting, `load` asks Redis.
 
-The invariant: a session that was deleted does not stay cached. What is announced while its record is read (`Readings`) is read
+The invariant: a session that was deleted does not stay cached. What is announced while its record is read (`Loading`) is read
 again, not kept. When Redis cannot be heard (`Ears`), nothing is served from here, unless the operator said that sessions outlast
 an outage (`outage`): then those that were known when trust ended, while the server that has their record does not answer at
 all. Only sessions that exist are kept: strangers' cookies cannot fill it.
@@ -10,14 +10,16 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
 from gateway.errors import StoreUnavailable
 from gateway.sessions.attention import Attendant, Unattended
-from gateway.sessions.client import look_at
 from gateway.sessions.ears import Ears, Sources, end_task
-from gateway.sessions.live import LiveSession, live_from
-from gateway.sessions.readings import Reading, Readings
+from gateway.sessions.fetching import Which
+from gateway.sessions.live import LiveSession
+from gateway.sessions.loading import Loading
+from gateway.sessions.readings import Hear
 from gateway.sessions.store import SessionStore
 from gateway.sessions.streams import Closer, Streams
 from gateway.sessions.touches import Touches
@@ -27,10 +29,8 @@ SESSION_ENDED: Final = "session ended"
 SESSION_EXPIRED: Final = "session expired"
 
 _log = logging.getLogger("doorward.sessions")
-_ATTEMPTS: Final = 3
 _SECOND_CHANCES: Final = 8
 _RECHECKS_AT_ONCE: Final = 16
-_PATIENCE: Final = 5.0  # seconds that a request waits for the attendant
 _CLOCKS_DIFFER: Final = 0.1  # seconds: Redis measures the same time a little differently
 
 
@@ -64,7 +64,7 @@ class SessionCache:
         self._expired = expired
         self._attendant: Attendant = attendant or Unattended()
         self._entries: OrderedDict[str, LiveSession] = OrderedDict()
-        self._readings = Readings()
+        self._loading = Loading(store, self._attendant, clock, self._is_trusted, self._arrived)
         self._touches = Touches()
         self._streams = Streams()
         self._doubtful: set[str] = set()  # keys with streams whose record may be gone
@@ -88,6 +88,9 @@ class SessionCache:
     @property
     def trusted(self) -> bool:
         """Whether changes are heard, and so whether `peek` answers."""
+        return self._is_trusted()
+
+    def _is_trusted(self) -> bool:
         return self._clock() < self._ears.trusted_until
 
     @property
@@ -148,33 +151,16 @@ class SessionCache:
         if now >= live.touch_due:
             self._touches.add(live, now)
 
-    async def load(self, key: str, host: str, app: str) -> LiveSession | None:
-        """The session as Redis has it now; None when there is none for this host and app. Raises StoreUnavailable.
+    def ask(self, key: str, host: str, app: str, hear: Hear) -> None:
+        """Have the session as Redis has it now told to `hear`, later; None when there is none for this host and app.
 
         Where the attendant has begun something worth waiting for, as it is afterwards.
         """
-        live = await self._load(key, host, app)
-        now = self._clock()
-        if live is None or now < live.attention_due:
-            return live
-        begun = self._attendant.attend(live, now)
-        if begun is None:
-            return live
-        await asyncio.wait((begun,), timeout=_PATIENCE)
-        return await self._load(key, host, app)
+        self._loading.ask((key, host, app), hear)
 
-    async def _load(self, key: str, host: str, app: str) -> LiveSession | None:
-        which = (key, host, app)
-        if not self.trusted:
-            # SECURITY: unheard changes spoil no reading, so nobody may share one that began before a sign-out (C-44).
-            return await self._read(Reading(which))
-        reading = self._readings.shared(which)
-        if reading is None or reading.task is None:
-            reading = Reading(which)
-            self._readings.share(reading)
-            reading.task = asyncio.create_task(self._read(reading))
-            reading.task.add_done_callback(look_at)
-        return await asyncio.shield(reading.task)
+    async def load(self, key: str, host: str, app: str) -> LiveSession | None:
+        """The same, waited for. Raises StoreUnavailable."""
+        return await _heard(partial(self.ask, key, host, app))
 
     def attach(self, live: LiveSession, closer: Closer) -> None:
         """Have `closer(reason)` called when the session ends; every attach needs its detach."""
@@ -193,7 +179,7 @@ class SessionCache:
         live = self._entries.pop(key, None)
         if live is not None:
             self._tell_expiry(live)
-        self._readings.spoil(key)
+        self._loading.spoil(key)
         if self._streams.live(key) is not None:
             self._question([key])
 
@@ -217,33 +203,17 @@ class SessionCache:
         self._doubt_all()
 
     def _doubt_all(self) -> None:
-        self._readings.spoil_all()
+        self._loading.spoil_all()
         self._question(self._streams.keys())
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def _read(self, reading: Reading) -> LiveSession | None:
-        key, host, app = reading.which
-        # SECURITY: the mark comes before the GET: an announcement may overtake its reply (C-44).
-        self._readings.mark(reading)
-        try:
-            for _ in range(_ATTEMPTS):
-                reading.spoiled = False
-                now = self._clock()
-                stored = await self._store.fetch(key, host, app)
-                live = None if stored is None else live_from(key, stored, now)
-                if live is not None:
-                    self._attendant.schedule(live, now)
-                    live.session = live.session.without_tokens()
-                if not reading.spoiled:
-                    break
-            if live is not None and not reading.spoiled and self.trusted:
+    def _arrived(self, which: Which, live: LiveSession | None, spoiled: bool) -> None:
+        if self._is_trusted():
+            if live is not None and not spoiled:
                 self._keep(live)
-            elif self._outage and not self.trusted:
-                self._note(key, host, live)
-            return live
-        finally:
-            self._readings.over(reading)
+        elif self._outage:
+            self._note(*which[:2], live)
 
     def _note(self, key: str, host: str, live: LiveSession | None) -> None:
         """What is known for an outage; trust begins by forgetting it."""
@@ -299,7 +269,7 @@ class SessionCache:
         live = self._streams.live(key)
         if live is None:
             return
-        found = await self._load(key, live.host, live.session.app)
+        found = await _heard(partial(self._loading.ask, (key, live.host, live.session.app), attended=False))
         if found is None:
             self._streams.end(key, SESSION_ENDED)
         else:
@@ -318,3 +288,19 @@ class SessionCache:
             await self._touches.flush(self._store, now)
         except StoreUnavailable:
             _log.debug("idle timeouts wait for Redis")
+
+
+async def _heard(ask: Callable[[Hear], None]) -> LiveSession | None:
+    """What is told of a session. Raises StoreUnavailable."""
+    future: asyncio.Future[LiveSession | None] = asyncio.get_running_loop().create_future()
+
+    def hear(live: LiveSession | None, error: StoreUnavailable | None) -> None:
+        if future.done():
+            return  # nobody waits any more
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(live)
+
+    ask(hear)
+    return await future

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from gateway.sessions.client import unavailable
+from gateway.sessions.client import checked, unavailable
 from gateway.sessions.fleet import Fleet
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
@@ -59,7 +59,7 @@ class Census:
             pipe = self._redis.pipeline(transaction=False)
             for key in keys:
                 pipe.getrange(self._prefix + key, 0, HEAD)
-            replies = _checked(await _asked(pipe.execute(raise_on_error=False)))
+            replies = checked(await _asked(pipe.execute(raise_on_error=False)))
             yield Counter(self._records.place_of_key(reply) for reply in replies if reply != b"")
 
     async def _read(self, keys: Sequence[str]) -> list[Entry]:
@@ -67,7 +67,7 @@ class Census:
         for key in keys:
             pipe.getrange(self._prefix + key, 0, MAX_RECORD)
             pipe.pttl(self._prefix + key)
-        replies = _checked(await _asked(pipe.execute(raise_on_error=False)))
+        replies = checked(await _asked(pipe.execute(raise_on_error=False)))
         found = zip(keys, replies[::2], replies[1::2], strict=True)
         return [
             Entry(key=key, session=self._records.open(key, record), idle_left=timedelta(milliseconds=left or 0))
@@ -105,16 +105,6 @@ async def _asked(question: Awaitable[_Result]) -> _Result:
         return await question
     except Exception as error:
         raise unavailable(error) from error
-
-
-def _checked(replies: list[Any]) -> list[Any]:
-    """A key of a foreign type is a record that nobody opens. Raises StoreUnavailable for all other errors."""
-    for place, reply in enumerate(replies):
-        if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
-            replies[place] = None
-        elif isinstance(reply, Exception):
-            raise unavailable(reply) from reply
-    return replies
 
 
 def _literal(prefix: str) -> str:

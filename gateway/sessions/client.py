@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
@@ -159,3 +159,20 @@ def unavailable(error: Exception) -> StoreUnavailable:
     if not isinstance(error, RedisError | OSError):
         _log.warning("Redis gave an answer that cannot be read: %s", kind)
     return StoreUnavailable(kind)
+
+
+def checked(replies: list[Any]) -> list[Any]:
+    """A pipeline's replies; a key of a foreign type reads as None. Raises StoreUnavailable for all other errors."""
+    for place, reply in enumerate(replies):
+        if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+            replies[place] = None
+        elif isinstance(reply, Exception):
+            raise unavailable(reply) from reply
+    return replies
+
+
+def all_done(replies: list[Any]) -> None:
+    """Raises StoreUnavailable when a command of the pipeline was refused."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise unavailable(reply) from reply

@@ -22,6 +22,7 @@ KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
+SEAL_BYTES: Final = _ID_BYTES + _NONCE_BYTES  # how what is sealed begins: no two things begin alike
 
 
 class KeyRing:
@@ -39,22 +40,33 @@ class KeyRing:
 
     def seal(self, plain: bytes, context: tuple[str, ...]) -> bytes:
         """Key id, nonce and ciphertext; `context` must be given again to open it."""
+        return self.seal_in(plain, joined(context))
+
+    def seal_in(self, plain: bytes, context: bytes) -> bytes:
+        """The same, the context `joined` already."""
         key_id, cipher = self._ciphers[0]
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return key_id + nonce + cipher.encrypt(nonce, plain, joined(context))
+        return key_id + nonce + cipher.encrypt(nonce, plain, context)
 
     def open(self, sealed: bytes, context: tuple[str, ...]) -> bytes:
         """Raises ValueError for whatever no key of this ring sealed in this context."""
-        start = _ID_BYTES + _NONCE_BYTES
-        if len(sealed) < start + _TAG_BYTES:
+        return self.open_in(sealed, joined(context))
+
+    def open_in(self, sealed: bytes, context: bytes) -> bytes:
+        """The same, the context `joined` already."""
+        if len(sealed) < SEAL_BYTES + _TAG_BYTES:
             raise ValueError("too short to have been sealed")
         for key_id, cipher in self._ciphers:
-            if sealed[:_ID_BYTES] == key_id:
+            if sealed.startswith(key_id):
                 try:
-                    return cipher.decrypt(sealed[_ID_BYTES:start], sealed[start:], joined(context))
+                    return cipher.decrypt(sealed[_ID_BYTES:SEAL_BYTES], sealed[SEAL_BYTES:], context)
                 except InvalidTag:
                     continue
         raise ValueError("no key opens it")
+
+    def is_first(self, sealed: bytes) -> bool:
+        """Whether the first key sealed it, by what it says of itself."""
+        return sealed.startswith(self._ciphers[0][0])
 
     def place_of(self, sealed: bytes) -> int | None:
         """The place in the ring of the key that sealed it, 0 for the first; None when it is none of them."""

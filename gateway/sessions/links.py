@@ -25,7 +25,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.config import schema
 from gateway.config.redis_url import Endpoint, parse_redis_url
-from gateway.sessions.reader import Reading, RecordReader, command
+from gateway.sessions.reader import RecordConnection, RecordReader
+from gateway.sessions.resp import command
 
 CONNECT_SECONDS: Final = 1.0
 COMMAND_SECONDS: Final = 2.0
@@ -146,7 +147,7 @@ class Links:
         greeting += [command(b"SELECT", b"%d" % url.database), command(b"CLIENT", b"SETNAME", b"doorward")]
         return RecordReader(self._open, greeting, clock, patience=COMMAND_SECONDS)
 
-    async def _open(self, factory: Callable[[], Reading]) -> Reading:
+    async def _open(self, factory: Callable[[], RecordConnection]) -> RecordConnection:
         """Raises OSError."""
         loop = asyncio.get_running_loop()
         if self.url.kind == "socket":

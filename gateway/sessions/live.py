@@ -4,17 +4,17 @@ Deadlines are on the worker's monotonic clock, so setting the wall clock neither
 lives as long as the record in Redis stays as it was; when that changes, a new object takes its place.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
+from gateway.sessions.fetching import Stored
 from gateway.sessions.session import Session
-from gateway.sessions.store import Stored
 
 NEVER: Final = float("inf")
 
 
-@dataclass(slots=True, eq=False)
-class LiveSession:
+class LiveSession(Struct, eq=False, gc=False):
     """`idle_deadline` never lies behind `expires_deadline`.
 
     `met`, `assertion` and `assertion_until` are the gate's and the proxy's memory, dropped with the object: the rulings that
@@ -35,6 +35,8 @@ class LiveSession:
     tokens_end: float = NEVER  # the provider's access token
     assertion: bytes = b""
     assertion_until: float = 0.0
+    record_id: bytes = b""  # of the record it was read from
+    shared: bytes = b""  # what another worker left beside that record, until it is looked at
 
 
 def live_from(key: str, stored: Stored, now: float) -> LiveSession:
@@ -50,4 +52,6 @@ def live_from(key: str, stored: Stored, now: float) -> LiveSession:
         stored_deadline=deadline,
         touch_due=now,
         old_key=stored.old_key,
+        record_id=stored.record_id,
+        shared=stored.shared,
     )

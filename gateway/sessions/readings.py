@@ -4,63 +4,75 @@ The invariant: a key is marked before its GET, so an announcement that overtakes
 announcement shares no reading from before it. All of it is synchronous.
 """
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from gateway.errors import StoreUnavailable
+from gateway.sessions.fetching import Which
 from gateway.sessions.live import LiveSession
 
-Which = tuple[str, str, str]  # key, host, app
+#: Hears of a session, None where there is none; or of the reason why nobody can say. Must not raise.
+Hear = Callable[[LiveSession | None, StoreUnavailable | None], None]
 
 
 class Reading:
-    """One reading of a record. `spoiled`: the record was announced as changed since the reading began."""
+    """One reading of a record. `hearers` are told of it: each with whether the attendant is to be asked first.
 
-    __slots__ = ("spoiled", "task", "which")
+    `shared`: whoever asks now may wait for it. `spoiled`: the record was announced as changed since the reading began. `begun` on the worker's
+    monotonic clock, `attempts` how often Redis was asked.
+    """
 
-    def __init__(self, which: Which) -> None:
+    __slots__ = ("attempts", "begun", "hearers", "shared", "spoiled", "which")
+
+    def __init__(self, which: Which, hear: Hear, *, attended: bool, shared: bool) -> None:
         self.which = which
+        self.hearers = [(hear, attended)]
+        self.shared = shared
         self.spoiled = False
-        self.task: asyncio.Task[LiveSession | None] | None = None
+        self.begun = 0.0
+        self.attempts = 0
 
 
 class Readings:
+    """Those under way, by key."""
+
     def __init__(self) -> None:
-        self._shared: dict[Which, Reading] = {}
-        self._marked: dict[str, set[Reading]] = {}
+        self._under_way: dict[str, list[Reading]] = {}
 
     def shared(self, which: Which) -> Reading | None:
         """The reading that whoever asks now may wait for."""
-        return self._shared.get(which)
-
-    def share(self, reading: Reading) -> None:
-        self._shared[reading.which] = reading
+        for reading in self._under_way.get(which[0], ()):
+            if reading.shared and reading.which == which:
+                return reading
+        return None
 
     def mark(self, reading: Reading) -> None:
         """It begins."""
-        self._marked.setdefault(reading.which[0], set()).add(reading)
+        key = reading.which[0]
+        others = self._under_way.get(key)
+        if others is None:
+            self._under_way[key] = [reading]
+        else:
+            others.append(reading)
 
     def over(self, reading: Reading) -> None:
-        marked = self._marked[reading.which[0]]
-        marked.discard(reading)
-        if not marked:
-            del self._marked[reading.which[0]]
-        self._land(reading)
+        key = reading.which[0]
+        readings = self._under_way[key]
+        readings.remove(reading)
+        if not readings:
+            del self._under_way[key]
 
     def spoil(self, key: str) -> None:
         """A record changed."""
-        self._spoil(self._marked.get(key, ()))
+        _spoil(self._under_way.get(key, ()))
 
     def spoil_all(self) -> None:
         """Any record may have changed."""
-        for readings in self._marked.values():
-            self._spoil(readings)
+        for readings in self._under_way.values():
+            _spoil(readings)
 
-    def _spoil(self, readings: Iterable[Reading]) -> None:
-        for reading in readings:
-            reading.spoiled = True
-            self._land(reading)
 
-    def _land(self, reading: Reading) -> None:
-        """Whoever asks from here on starts a reading of their own."""
-        if self._shared.get(reading.which) is reading:
-            del self._shared[reading.which]
+def _spoil(readings: Iterable[Reading]) -> None:
+    """Whoever asks from here on starts a reading of their own."""
+    for reading in readings:
+        reading.spoiled = True
+        reading.shared = False

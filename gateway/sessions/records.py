@@ -3,14 +3,24 @@
 No I/O. The invariant: what opens was sealed by a key of this ring, for this very key in Redis, host, app and format.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from gateway.sessions.keyring import KeyRing
+from gateway.sessions.keyring import SEAL_BYTES, KeyRing, joined
 from gateway.sessions.session import MAX_ENCODED, VERSION, Session, decode, encode
 
 MAX_RECORD: Final = MAX_ENCODED + 4096
+MAX_SHARED: Final = 8 * 1024  # bytes of what lies beside a record
 HEAD: Final = 1024  # bytes that surely hold all that is in the open
 _MAGIC: Final = b"DW%d" % VERSION
+_VERSION: Final = joined((str(VERSION),))  # how every context begins
+
+
+class Opened(NamedTuple):
+    """`old_key`: another key than the ring's first one sealed it. `record_id` is another one for everything that is ever sealed."""
+
+    session: Session
+    old_key: bool
+    record_id: bytes
 
 
 class Records:
@@ -19,12 +29,12 @@ class Records:
     def __init__(self, ring: KeyRing, prefix: str) -> None:
         self._ring = ring.purpose("session")
         self._prefix = prefix
+        self._places: dict[tuple[str, str], tuple[bytes, bytes]] = {}  # by host and app, of which there are a few
 
     def seal(self, key: str, session: Session) -> bytes:
         """With the ring's first key. Raises ValueError when it is too large."""
         sealed = self._ring.seal(encode(session), self._context(key, session.key_host, session.app))
-        host, app = session.key_host.encode(), session.app.encode()
-        return b"".join((_MAGIC, len(host).to_bytes(2, "big"), host, len(app).to_bytes(2, "big"), app, sealed))
+        return _beginning(session.key_host, session.app) + sealed
 
     def open(self, key: str, record: object) -> Session | None:
         """The session in a record; None for whatever was not sealed here, for this key."""
@@ -33,6 +43,23 @@ class Records:
         try:
             host, app, sealed = _parts(record)
             return decode(self._ring.open(sealed, self._context(key, host, app)))
+        except ValueError:
+            return None
+
+    def open_for(self, key: str, host: str, app: str, record: object, *, tokens: bool = True) -> Opened | None:
+        """The session in a record of this host and app; None as `open`. Not `tokens`: without them."""
+        place = self._places.get((host, app))
+        if place is None:
+            place = self._places[host, app] = (_beginning(host, app), joined((host, app)))
+        beginning, end_of_context = place
+        if not isinstance(record, bytes) or not record.startswith(beginning) or len(record) > MAX_RECORD:
+            return None
+        sealed = record[len(beginning) :]
+        name = (self._prefix + key).encode()
+        context = b"%b%b%b%b" % (_VERSION, len(name).to_bytes(4, "big"), name, end_of_context)
+        try:
+            plain = self._ring.open_in(sealed, context)
+            return Opened(decode(plain, tokens=tokens), not self._ring.is_first(sealed), sealed[:SEAL_BYTES])
         except ValueError:
             return None
 
@@ -48,6 +75,11 @@ class Records:
     def _context(self, key: str, host: str, app: str) -> tuple[str, ...]:
         # SECURITY: a record copied under another key, host, app or format does not open (C-08, C-43).
         return (str(VERSION), self._prefix + key, host, app)
+
+
+def _beginning(host: str, app: str) -> bytes:
+    """What a record says in the open."""
+    return b"".join((_MAGIC, *(len(text).to_bytes(2, "big") + text for text in (host.encode(), app.encode()))))
 
 
 def _parts(record: bytes) -> tuple[str, str, bytes]:

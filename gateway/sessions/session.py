@@ -6,32 +6,28 @@ Stored as JSON of exactly the known fields; anything else is not a session (C-51
 and left out where they say nothing, so that old records are read by new workers.
 """
 
-import json
 import sys
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.identity import Identity
 
-VERSION: Final = 1
+VERSION: Final[Literal[1]] = 1
 MAX_ENCODED: Final = 256 * 1024  # three tokens and 500 groups fit many times over
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_FIELDS: Final = frozenset(
-    {"v", "host", "app", "sid", "identity", "provider_sid", "auth_time", "acr"}
-    | {"created_at", "idle", "lifetime", "id_token", "access_token", "refresh_token"}
-)
-_ADDED: Final = frozenset({"access_expires_at", "access_lifetime", "address", "provider"})
+_Microseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_000_000)]  # up to the year 9999
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True, gc=False):
     """`key_host` is the host that issued it, `sid` a random public handle, not derived from the cookie's value.
 
-    `access_expires_at` and `access_lifetime` are the access token's; None: nobody said, or nobody needs to know.
+    `access_expires_at` and `access_lifetime` are the access token's, for whoever refreshes it; None: there is no refresh token.
     `provider` names the provider in the configuration. `address` is the client's at the sign-in. Tokens stay out of `repr`,
     and so out of tracebacks (C-48).
     """
@@ -46,17 +42,16 @@ class Session:
     created_at: datetime
     idle: timedelta
     lifetime: timedelta
-    id_token: str | None = field(default=None, repr=False)
-    access_token: str | None = field(default=None, repr=False)
-    refresh_token: str | None = field(default=None, repr=False)
+    id_token: str | None = None
+    access_token: str | None = None
+    refresh_token: str | None = None
     access_expires_at: datetime | None = None
     access_lifetime: timedelta | None = None
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
 
-    def without_tokens(self) -> "Session":
-        """For memory: what nobody asks of a session but to end it or to refresh it, and then of the record."""
-        return replace(self, id_token=None, access_token=None, refresh_token=None)
+    def __repr__(self) -> str:
+        return f"Session({self.sid!r}, {self.app!r}, {self.identity!r})"
 
     @property
     def expires_at(self) -> datetime:
@@ -73,94 +68,112 @@ class Session:
         return min(self.idle, self.remaining(now))
 
 
+class _Stored(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """The stored form. Moments and durations are whole microseconds, moments since 1970."""
+
+    v: Literal[1]
+    host: str
+    app: str
+    sid: str
+    identity: Identity
+    provider_sid: str | None
+    auth_time: _Microseconds | None
+    acr: str | None
+    created_at: _Microseconds
+    idle: _Microseconds
+    lifetime: _Microseconds
+    id_token: str | None
+    access_token: str | None
+    refresh_token: str | None
+    access_expires_at: _Microseconds | None = None
+    access_lifetime: _Microseconds | None = None
+    address: str | None = None
+    provider: str = DEFAULT_PROVIDER
+
+
+# SECURITY: only JSON of this very shape: never pickle, no unknown version or field, no number that is no integer (C-51).
+_read: Final = msgspec.json.Decoder(_Stored).decode
+
+
 def encode(session: Session) -> bytes:
     """Raises ValueError when it is larger than MAX_ENCODED."""
-    document = {
-        "v": VERSION,
-        "host": session.key_host,
-        "app": session.app,
-        "sid": session.sid,
-        "identity": session.identity.to_json(),
-        "provider_sid": session.provider_sid,
-        "auth_time": None if session.auth_time is None else (session.auth_time - _EPOCH) // _MICROSECOND,
-        "acr": session.acr,
-        "created_at": (session.created_at - _EPOCH) // _MICROSECOND,
-        "idle": session.idle // _MICROSECOND,
-        "lifetime": session.lifetime // _MICROSECOND,
-        "id_token": session.id_token,
-        "access_token": session.access_token,
-        "refresh_token": session.refresh_token,
-    }
-    if session.access_expires_at is not None:
-        document["access_expires_at"] = (session.access_expires_at - _EPOCH) // _MICROSECOND
-    if session.access_lifetime is not None:
-        document["access_lifetime"] = session.access_lifetime // _MICROSECOND
-    if session.provider != DEFAULT_PROVIDER:
-        document["provider"] = session.provider
-    if session.address is not None:
-        document["address"] = session.address
-    encoded = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    stored = _Stored(
+        v=VERSION,
+        host=session.key_host,
+        app=session.app,
+        sid=session.sid,
+        identity=session.identity,
+        provider_sid=session.provider_sid,
+        auth_time=None if session.auth_time is None else (session.auth_time - _EPOCH) // _MICROSECOND,
+        acr=session.acr,
+        created_at=(session.created_at - _EPOCH) // _MICROSECOND,
+        idle=session.idle // _MICROSECOND,
+        lifetime=session.lifetime // _MICROSECOND,
+        id_token=session.id_token,
+        access_token=session.access_token,
+        refresh_token=session.refresh_token,
+        access_expires_at=None
+        if session.access_expires_at is None
+        else (session.access_expires_at - _EPOCH) // _MICROSECOND,
+        access_lifetime=None if session.access_lifetime is None else session.access_lifetime // _MICROSECOND,
+        address=session.address,
+        provider=session.provider,
+    )
+    encoded = msgspec.json.encode(stored)
     if len(encoded) > MAX_ENCODED:
         raise ValueError("the session is too large to be stored")
     return encoded
 
 
-def decode(encoded: bytes) -> Session:
-    """Raises ValueError for whatever `encode` of this version did not write."""
-    # SECURITY: only JSON of this very shape: never pickle, no unknown version or field, no number that is no integer (C-51).
+def decode(encoded: bytes, *, tokens: bool = True) -> Session:
+    """Raises ValueError for whatever `encode` of this version did not write.
+
+    Not `tokens`: without them, for memory: nobody asks for them but to end a session or to refresh it, and then of the record.
+    """
     if len(encoded) > MAX_ENCODED:
         raise ValueError("too large")
-    try:
-        document = json.loads(encoded)
-        if not isinstance(document, dict) or document.keys() - _ADDED != _FIELDS or document["v"] is not VERSION:
-            raise ValueError("not a session of this version")
-        return _session(document)
-    except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError("not a session") from error
-
-
-def _session(document: dict[str, Any]) -> Session:
+    stored = _read(encoded)
+    expires_at, lifetime = stored.access_expires_at, stored.access_lifetime
+    if stored.refresh_token is None:
+        expires_at = lifetime = None
     return Session(
-        key_host=sys.intern(_text(document["host"])),  # equal texts of many sessions are one in memory
-        app=sys.intern(_text(document["app"])),
-        sid=_text(document["sid"]),
-        identity=Identity.from_json(document["identity"]),
-        provider_sid=_maybe_text(document["provider_sid"]),
-        auth_time=_maybe_time(document["auth_time"]),
-        acr=_maybe_text(document["acr"]),
-        created_at=_EPOCH + _microseconds(document["created_at"]),
-        idle=_duration(document["idle"]),
-        lifetime=_duration(document["lifetime"]),
-        id_token=_maybe_text(document["id_token"]),
-        access_token=_maybe_text(document["access_token"]),
-        refresh_token=_maybe_text(document["refresh_token"]),
-        access_expires_at=_maybe_time(document.get("access_expires_at")),
-        access_lifetime=_microseconds(document["access_lifetime"]) if "access_lifetime" in document else None,
-        address=None if document.get("address") is None else sys.intern(_text(document["address"])),
-        provider=sys.intern(_text(document.get("provider", DEFAULT_PROVIDER))),
+        key_host=sys.intern(stored.host),  # equal texts of many sessions are one in memory
+        app=sys.intern(stored.app),
+        sid=stored.sid,
+        identity=_shared(stored.identity),
+        provider_sid=stored.provider_sid,
+        auth_time=None if stored.auth_time is None else _EPOCH + timedelta(microseconds=stored.auth_time),
+        acr=stored.acr,
+        created_at=_EPOCH + timedelta(microseconds=stored.created_at),
+        idle=_duration(stored.idle),
+        lifetime=_duration(stored.lifetime),
+        id_token=stored.id_token if tokens else None,
+        access_token=stored.access_token if tokens else None,
+        refresh_token=stored.refresh_token if tokens else None,
+        access_expires_at=None if expires_at is None else _EPOCH + timedelta(microseconds=expires_at),
+        access_lifetime=None if lifetime is None else _duration(lifetime),
+        address=None if stored.address is None else sys.intern(stored.address),
+        provider=sys.intern(stored.provider),
     )
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("not a text")
-    return value
+def _shared(person: Identity) -> Identity:
+    """The same person, what they have in common with others being one in memory."""
+    return Identity(
+        issuer=sys.intern(person.issuer),
+        subject=person.subject,
+        email=person.email,
+        name=person.name,
+        groups=tuple(map(sys.intern, person.groups)),
+        preferred_username=person.preferred_username,
+        user=person.user,
+        directory=person.directory or _NOTHING,
+    )
 
 
-def _maybe_text(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _maybe_time(value: object) -> datetime | None:
-    return None if value is None else _EPOCH + _microseconds(value)
+_NOTHING: Final[dict[str, str]] = {}  # never changed: an Identity is frozen
 
 
 @lru_cache(256)
-def _duration(value: object) -> timedelta:
-    return _microseconds(value)
-
-
-def _microseconds(value: object) -> timedelta:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("not a time")
-    return timedelta(microseconds=value)
+def _duration(microseconds: int) -> timedelta:
+    return timedelta(microseconds=microseconds)

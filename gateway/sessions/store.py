@@ -6,7 +6,7 @@ session (C-43, C-51).
 
 Keys under the prefix: `s:<hash of token>` the record, its TTL the idle timeout; `sub:<mark>` and `psid:<mark>` the
 record keys of a person and of a session at the provider, scored by when they end; `used:<hash>` login attempts that
-were consumed. Needs Redis 7 or any Valkey (PEXPIRE GT).
+were consumed; `a:<hash of token>` what `shared_lines` leaves for other workers. Needs Redis 7 or any Valkey (PEXPIRE GT).
 
 On a cluster each key is somewhere else: no command names two of them, and a pipeline whose keys differ has no order and
 may be done in part. So whatever must happen first (a session's index before the session, its record's end before that of its
@@ -17,23 +17,23 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from gateway.errors import SignInFailed
 from gateway.histogram import Histogram
-from gateway.sessions.client import Operations, unavailable
+from gateway.sessions.client import Operations, all_done, checked
 from gateway.sessions.ended import Ended
+from gateway.sessions.fetching import Fetching, Stored
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.reader import RecordReader
 from gateway.sessions.records import MAX_RECORD, Records
 from gateway.sessions.resealing import reseal, swap
 from gateway.sessions.session import Session
+from gateway.sessions.shared_lines import shared_prefix
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 _KEY: Final = re.compile(rb"[0-9a-f]{64}")
@@ -47,20 +47,6 @@ def _whichever(session: Session) -> bool:
 
 def _has_no_sid(session: Session) -> bool:
     return session.provider_sid is None
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case.
-
-    `old_key`: another key than the ring's first one sealed it. `record` is what it was read from, for `rewrite`.
-    """
-
-    session: Session
-    ttl: timedelta
-    remaining: timedelta
-    old_key: bool = False
-    record: bytes = field(default=b"", repr=False)
 
 
 class SessionStore:
@@ -84,9 +70,11 @@ class SessionStore:
         self._indexes = Indexes(ring, prefix)
         self._prefix = prefix
         self._now = now
-        self._believed = believed
-        self._reader = reader
         self._operations = Operations()
+        self._fetching = Fetching(
+            redis, self._records, self.record_prefix, shared_prefix(prefix), self._operations, now, believed, reader
+        )
+        self.ask = self._fetching.ask
         self._ended = Ended()
 
     @property
@@ -132,13 +120,13 @@ class SessionStore:
         # The index first: a session that an interruption left behind can still be found and ended.
         pipe = self._redis.pipeline(transaction=False)
         self._indexes.add(pipe, key, session, self._now())
-        _all_done(await pipe.execute(raise_on_error=False))
+        all_done(await pipe.execute(raise_on_error=False))
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(self._name(key), record, px=max(life, _MILLISECOND))
         if replaces is not None:
             # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
             pipe.delete(self._name(replaces))
-        _all_done(await pipe.execute(raise_on_error=False))
+        all_done(await pipe.execute(raise_on_error=False))
         if replaces is not None:
             self._ended.add((replaces,))
 
@@ -154,38 +142,13 @@ class SessionStore:
         if session.provider_sid != before.session.provider_sid or before.old_key:
             pipe = self._redis.pipeline(transaction=False)
             self._indexes.add(pipe, key, session, self._now())
-            _all_done(await pipe.execute(raise_on_error=False))
+            all_done(await pipe.execute(raise_on_error=False))
         # SECURITY: what was ended meanwhile stays ended, and of two writers none undoes the other's work (C-44).
         return await swap(self._redis, self._name(key), before.record, record)
 
     async def fetch(self, key: str, host: str, app: str) -> Stored | None:
         """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
-        name = self._name(key)
-        read = await self._operations.timed(self._reader.read(name.encode())) if self._reader is not None else None
-        record, left = read if read is not None else await self._operations.run(self._read(name))
-        return self._opened(key, host, app, record, left)
-
-    def _opened(self, key: str, host: str, app: str, record: object, left: int) -> Stored | None:
-        session = self._records.open(key, record)
-        # SECURITY: a session counts only under the host and app that issued it (C-09).
-        if session is None or session.key_host != host or session.app != app or not self._believed(session):
-            return None
-        remaining = session.remaining(self._now())
-        # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.
-        ttl = min(left * _MILLISECOND, session.idle, remaining)
-        old_key = self._records.place_of_key(record) != 0
-        # A session was opened from it: `record` is bytes.
-        if ttl <= timedelta(0) or not isinstance(record, bytes):
-            return None
-        return Stored(session, ttl, remaining, old_key, record)
-
-    async def _read(self, name: str) -> tuple[object, int]:
-        """A record and its TTL in milliseconds, as the library reads them: what goes wrong, it names."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.getrange(name, 0, MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
-        pipe.pttl(name)
-        record, left = _checked(await pipe.execute(raise_on_error=False))
-        return record, left
+        return await self._fetching.fetch(key, host, app)
 
     async def touch(self, ttls: Mapping[str, timedelta]) -> None:
         """Let these records live `ttl` from now where they exist and would end sooner. Raises StoreUnavailable."""
@@ -198,7 +161,7 @@ class SessionStore:
                 # Only an existing key has a TTL to push: what was ended stays ended. And only ahead (GT): another
                 # worker may have seen a later request.
                 pipe.pexpire(self._name(key), max(ttl, _MILLISECOND), gt=True)
-            _checked(await pipe.execute(raise_on_error=False))
+            checked(await pipe.execute(raise_on_error=False))
 
     async def reseal(self, keys: Sequence[str]) -> int:
         """Seal these with the ring's first key where another one sealed them; how many. Raises StoreUnavailable."""
@@ -259,19 +222,19 @@ class SessionStore:
             pipe = self._redis.pipeline(transaction=False)
             for key in batch:
                 pipe.getrange(self._name(key), 0, MAX_RECORD)
-            records = _checked(await pipe.execute(raise_on_error=False))
+            records = checked(await pipe.execute(raise_on_error=False))
             opened = [(key, self._records.open(key, record)) for key, record in zip(batch, records, strict=True)]
             sessions = [(key, session) for key, session in opened if session is not None and meant(session)]
             pipe = self._redis.pipeline(transaction=False)
             for key in [key for key, _ in sessions] + [key for key, session in opened if session is None]:
                 pipe.delete(self._name(key))
-            _checked(await pipe.execute(raise_on_error=False))
+            checked(await pipe.execute(raise_on_error=False))
             self._ended.add(key for key, _ in sessions)
             # The indexes last: what could not be ended can still be found.
             pipe = self._redis.pipeline(transaction=False)
             for key, session in sessions:
                 self._indexes.remove(pipe, key, session)
-            _checked(await pipe.execute(raise_on_error=False))
+            checked(await pipe.execute(raise_on_error=False))
             ended += [session for _, session in sessions]
         return ended
 
@@ -286,24 +249,7 @@ class SessionStore:
             pipe = self._redis.pipeline(transaction=False)
             for key in keys[start : start + _BATCH]:
                 pipe.delete(self._name(key))
-            _all_done(await pipe.execute(raise_on_error=False))
+            all_done(await pipe.execute(raise_on_error=False))
 
     def _name(self, key: str) -> str:
         return self.record_prefix + key
-
-
-def _checked(replies: list[Any]) -> list[Any]:
-    """A pipeline's replies; a key of a foreign type reads as None. Raises StoreUnavailable for all other errors."""
-    for place, reply in enumerate(replies):
-        if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
-            replies[place] = None
-        elif isinstance(reply, Exception):
-            raise unavailable(reply) from reply
-    return replies
-
-
-def _all_done(replies: list[Any]) -> None:
-    """Raises StoreUnavailable when a command of the pipeline was refused."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise unavailable(reply) from reply

@@ -10,9 +10,10 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway import audit
 from gateway.audit import Audit

@@ -56,7 +56,9 @@ async def tried(house: House, wire: Wire, data: bytes) -> tuple[int, bytes, tupl
 
 
 async def test_what_came_before_on_a_connection_changes_nothing(open_house: OpenHouse) -> None:
-    """B-54, C-09: generated requests, each on a connection that carried others before and on a new one, arrive alike and are answered alike."""
+    """B-54, C-09: generated requests arrive alike and are answered alike: on a connection that carried others before, on a new one, and from
+    somebody whose session the worker has to read first.
+    """
     house = await open_house(apps=APP, openid=CLOSED)
     cookies = [
         await steady(house, ("members",)),
@@ -120,6 +122,11 @@ async def test_what_came_before_on_a_connection_changes_nothing(open_house: Open
         here = await tried(house, fresh, data)
         await fresh.close()
         assert there == here, data
+        for cookie in cookies:
+            house.worker.cache.forget(house.worker.store.key_of(cookie.partition("=")[2]))
+        cold = await Wire.open(house.port)
+        assert there == await tried(house, cold, data), data
+        await cold.close()
         if used.reader.at_eof() or there[0] >= 400:  # some refusals close
             await used.close()
             used = await Wire.open(house.port)
@@ -128,6 +135,26 @@ async def test_what_came_before_on_a_connection_changes_nothing(open_house: Open
                 used = await Wire.open(house.port)
     await used.close()
     assert repeated > ROUNDS / 3
+
+
+async def test_a_password_in_authorization_meets_its_door_however_often_the_path_was_passed(
+    open_house: OpenHouse,
+) -> None:
+    """B-54, C-18: on the same connection, on a new one, and from somebody whose session the worker has to read first."""
+    house = await open_house(apps=APP, openid=CLOSED)
+    cookie = await steady(house, ("members",))
+    fields = (f"Host: {house.host()}", f"Cookie: {cookie}")
+    wire = await Wire.open(house.port)
+    assert [(await tried(house, wire, head("GET /a HTTP/1.1", *fields)))[0] for _ in range(3)] == [200] * 3
+    basic = head("GET /a HTTP/1.1", *fields, "Authorization: Basic YTpi")
+    assert (await tried(house, wire, basic))[0] == 403
+    await wire.close()
+    for cold in (False, True):
+        if cold:
+            house.worker.cache.forget(house.worker.store.key_of(cookie.partition("=")[2]))
+        wire = await Wire.open(house.port)
+        assert await tried(house, wire, basic) == (403, b"", None)
+        await wire.close()
 
 
 async def test_fields_of_a_request_before_never_travel_with_other_fields(open_house: OpenHouse) -> None:

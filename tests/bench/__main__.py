@@ -18,7 +18,7 @@ from tests.bench.children import BenchFailed
 from tests.bench.load import Load
 from tests.bench.measuring import Plan
 from tests.bench.profiling import profile
-from tests.bench.rows import ROWS, measure_misses, measure_sockets, measure_workers
+from tests.bench.rows import ROWS, measure_first_requests, measure_misses, measure_sockets, measure_workers
 from tests.bench.stage import Stage
 from tests.bench.standing import measure_latency, measure_memory
 from tests.bench.table import Result, Verdict
@@ -31,12 +31,20 @@ _PUT = {row.name: (row.title, row.measure) for row in ROWS}
 MENU: Mapping[str, tuple[str, Measure]] = {
     "memory": ("PSS of a worker at start, of idle connections, of further cached sessions", measure_memory),
     **{name: _PUT[name] for name in ("page", "log", "file")},
-    "miss": ("1 KiB, a session that is not in the worker's cache", measure_misses),
+    "miss": (
+        "1 KiB, a session that is not in the worker's cache, and that another worker served lately",
+        measure_misses,
+    ),
+    "first": (
+        "1 KiB, a session that no worker served within four minutes: read, and signed anew",
+        measure_first_requests,
+    ),
     "latency": ("p50 and p99 at half of the maximum rate", measure_latency),
     "workers": ("two workers on two cores against one", measure_workers),
     **_PUT,
     "sockets": ("WebSocket messages: 64 bytes and back, 32 connections", measure_sockets),
 }
+READINGS = ("miss", "first")
 NOT_QUICK = ("browser", "one", "many")  # `page` shows already whether they would work
 
 
@@ -116,12 +124,14 @@ def counted(names: Sequence[str]) -> int:
     """Instructions of one Doorward for each named row: `page`, unless others are named."""
     chosen = {row.name: row for row in ROWS}
     for name in names or ["page"]:
-        if name not in chosen and name != "miss":
+        if name not in chosen and name not in READINGS:
             raise BenchFailed(f"instructions are not counted for {name}")
     with Stage() as stage:
         for name in names or ["page"]:
-            load, door = (Load(), "door") if name == "miss" else chosen[name].door_load()
-            lines = instructions.measure(stage, door, load, f"{name}: {MENU[name][0]}", misses=name == "miss")
+            load, door = (Load(), "door") if name in READINGS else chosen[name].door_load()
+            lines = instructions.measure(
+                stage, door, load, f"{name}: {MENU[name][0]}", reading=name if name in READINGS else ""
+            )
             print(*lines, sep="\n", flush=True)
     return 0
 

@@ -90,10 +90,17 @@ class Watched:
             raise BenchFailed(f"callgrind_control {word}: {done.stdout[-300:]}{done.stderr[-300:]}")
 
 
-def measure(stage: Stage, door: str, load: Load, title: str, *, misses: bool) -> list[str]:
-    """The lines to print for one row. Raises BenchFailed."""
+def measure(stage: Stage, door: str, load: Load, title: str, *, reading: str) -> list[str]:
+    """The lines to print for one row; `reading`: miss or first, where each request has a session of its own. Raises BenchFailed."""
     total = _WARM + _BLOCKS * _BLOCK
-    tokens = iter(stage.tokens(total).read_text().split()) if misses else None
+    tokens = None
+    if reading:
+        file = stage.tokens(total)
+        tokens = iter(file.read_text().split())
+        if reading == "miss":
+            stage.serve_before(file)
+        else:
+            stage.forget_signatures()
     cookie = stage.signed_in()
     watched = Watched(stage, door)
     try:

@@ -25,11 +25,13 @@ _MISSES: Final = 20_000
 
 
 def profile(load: Load, title: str, *, misses: bool = False) -> int:
-    """Prints all three; what cannot be had is said. `misses`: every request brings a session that is not cached."""
+    """Prints all three; what cannot be had is said. `misses`: every request brings a session that is not cached, and was served before."""
     with Stage() as stage:
         target, worker = stage.target("door"), stage.door("door").workers()[0]
         if misses:
-            load = Load(tokens=stage.tokens(_MISSES))
+            tokens = stage.tokens(_MISSES)
+            load = Load(tokens=tokens)
+            stage.serve_before(tokens)
         for what, take in (("by function", _functions), ("by symbol", _symbols), ("system calls", _calls)):
             print(f"\n{what}: {title}", flush=True)
             if misses:

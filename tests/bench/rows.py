@@ -146,9 +146,19 @@ ROWS = (
 
 
 def measure_misses(stage: Stage, plan: Plan) -> Result:
-    """Every request brings a session that the worker does not know, so each is one reading of Valkey."""
+    """Every request brings a session that the worker does not know and another one served lately: each is one reading of Valkey."""
+    return _measure_readings(stage, plan, "miss", signed=True)
+
+
+def measure_first_requests(stage: Stage, plan: Plan) -> Result:
+    """Every request brings a session that no worker served within four minutes: a reading, and a signature."""
+    return _measure_readings(stage, plan, "first", signed=False)
+
+
+def _measure_readings(stage: Stage, plan: Plan, row: str, *, signed: bool) -> Result:
     count = 1_000 if plan.quick else 10_000
-    load = Load(tokens=stage.tokens(count))
+    tokens = stage.tokens(count)
+    load = Load(tokens=tokens)
     targets = [stage.target("nginx"), stage.target("door")]
     door = stage.door("door")
     valkey = stage.valkey_pids()
@@ -157,6 +167,8 @@ def measure_misses(stage: Stage, plan: Plan) -> Result:
     def forget(target: Target) -> None:
         if target.name == "door":
             stage.forget_sessions("door")
+            if not signed:
+                stage.forget_signatures()
 
     def put(target: Target) -> Outcome:
         asked, before = door.metric("doorward_redis_duration_seconds_count"), cores.cpu(valkey)
@@ -166,9 +178,11 @@ def measure_misses(stage: Stage, plan: Plan) -> Result:
             used.append((cores.cpu(valkey) - before).total / outcome.count * 1e6)
         return outcome
 
+    if signed:
+        stage.serve_before(tokens)
     samples = interleaved(plan, targets, put, forget)
     told = f"Valkey was asked {min(reads):.2f} to {max(reads):.2f} times a request and used {max(used):.1f} us itself, not counted above"
-    verdict = Verdict("miss: CPU of Doorward by nginx, plain proxy", ratio(samples, "door", "nginx"), 4.0)
+    verdict = Verdict(f"{row}: CPU of Doorward by nginx, plain proxy", ratio(samples, "door", "nginx"), 4.0)
     return Result([*compared(samples), told], [verdict])
 
 

@@ -6,8 +6,9 @@ session belongs to a person of its own; all else, the provider's tokens too, is 
 
 import asyncio
 import sys
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from gateway.app import utc_now
 from gateway.config.schema import Redis

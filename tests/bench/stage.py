@@ -22,7 +22,7 @@ from gateway.sessions.embedded import EmbeddedValkey
 from tests.bench import cores, peers
 from tests.bench.children import BenchFailed, Child, free_port, listens
 from tests.bench.doors import Doorward, Household, new_key
-from tests.bench.load import Load, ask_once
+from tests.bench.load import Load, ask_once, run_wrk
 from tests.bench.parties import EMAIL, sign_in
 
 _DOORS: Final = ("door", "logging", "trusting")
@@ -171,6 +171,10 @@ class Stage:
         some.write_text("\n".join(self._tokens[:count]))
         return some
 
+    def serve_before(self, tokens: Path) -> None:
+        """Ask for each of these sessions once: what is signed for them is there for every worker."""
+        run_wrk(Load(tokens=tokens), self.door("door").port, "", 60, self.folder)
+
     def forget_sessions(self, name: str) -> None:
         """Make a Doorward's cache empty: it gives up all that it knows when its line to Valkey breaks."""
         door, cookie = self.door(name), self.signed_in()
@@ -185,6 +189,12 @@ class Stage:
             return door.metric("doorward_sessions_cached") > 0
 
         self._await(caches_again, "the cache does not come back")
+
+    def forget_signatures(self) -> None:
+        """Take away what workers left for each other."""
+        self._valkey_says(
+            "EVAL \"for _, key in ipairs(redis.call('KEYS', 'doorward:a:*')) do redis.call('DEL', key) end\" 0"
+        )
 
     def _valkey_says(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as link:

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
 import yaml
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway.app import utc_now

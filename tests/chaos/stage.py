@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway.app import utc_now

@@ -1,9 +1,9 @@
 """`directory.recheck: refresh`: who was suspended loses the session at the next token refresh, and nobody loses it for a directory that is down."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.demo.nexudus_stub import Fault
 from gateway.identity import Identity

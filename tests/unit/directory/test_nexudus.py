@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
-from dataclasses import replace
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from gateway.demo.nexudus_stub import Fault, Switches
 from gateway.directory.account import CreationUncertain

@@ -1,9 +1,9 @@
 """What becomes of claims: placeholders, fields, defaults, and what of a provider's claims may go on at all."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.config.placeholders import parse
 from gateway.directory.person import Person, all_fields, fill, link_of, plain

@@ -1,10 +1,10 @@
 """What is SCIM's own: filters, ServiceProviderConfig, uniqueness, PATCH and PUT, extensions (RFC 7643, RFC 7644)."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway.audit import Audit

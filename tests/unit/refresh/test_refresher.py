@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from pydantic import SecretStr
 from redis.asyncio import Redis
 

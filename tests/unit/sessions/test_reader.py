@@ -14,7 +14,8 @@ from gateway.errors import StoreUnavailable
 from gateway.sessions.client import record_reader
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.reader import ErrorReply, Reading, RecordReader, Unclear, command, parse_reply
+from gateway.sessions.reader import RecordConnection, RecordReader
+from gateway.sessions.resp import ErrorReply, Unclear, command, parse_reply
 from gateway.sessions.store import SessionStore
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
@@ -23,6 +24,8 @@ from tests.unit.sessions.test_store_faults import canaries
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GREETED = b"+OK\r\n+PONG\r\n"
+BESIDE = b"beside"
+NOTHING = b"$0\r\n\r\n:-2\r\n$0\r\n\r\n"
 PRIMARY = b"*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n+PONG\r\n"
 
 
@@ -45,7 +48,7 @@ async def reading(url: str) -> AsyncIterator[RecordReader]:
 
 async def connected(reader: RecordReader) -> None:
     async with asyncio.timeout(10):
-        while await reader.read(b"nothing") is None:
+        while await reader.read(b"nothing", BESIDE) is None:
             await asyncio.sleep(0.01)
 
 
@@ -80,25 +83,25 @@ async def admin(own_valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
 async def test_a_value_and_its_ttl_are_read_together(own_valkey: EmbeddedValkey, admin: Redis) -> None:
     await admin.set("k", b"a\r\n$1\r\nb", px=60_000)
     async with reading(own_valkey.url) as reader:
-        found = await reader.read(b"k")
+        found = await reader.read(b"k", BESIDE)
         assert found is not None
         assert found[0] == b"a\r\n$1\r\nb"
         assert 0 < found[1] <= 60_000
-        assert await reader.read(b"not there") == (b"", -2)
+        assert await reader.read(b"not there", BESIDE) == (b"", -2, b"")
 
 
 async def test_a_foreign_value_is_left_to_the_library(own_valkey: EmbeddedValkey, admin: Redis) -> None:
     """C-43."""
     await admin.lpush("list", "x")
     async with reading(own_valkey.url) as reader:
-        assert await reader.read(b"list") is None
-        assert await reader.read(b"nothing") == (b"", -2)
+        assert await reader.read(b"list", BESIDE) is None
+        assert await reader.read(b"nothing", BESIDE) == (b"", -2, b"")
 
 
 async def test_nobody_gets_anothers_session_when_half_of_the_readers_go_away(own_valkey: EmbeddedValkey) -> None:
     """C-41."""
     async with FlakyLink(own_valkey.url) as link, a_client(link.url) as client, reading(link.url) as reader:
-        link.delay = 0.01
+        link.delay = 0.02
         store = SessionStore(client, KeyRing([KEY]), "doorward:", reader=reader)
         right, cancelled, refused = await canaries(store, 1000)
     assert refused == 0
@@ -138,17 +141,16 @@ async def test_nobody_gets_anothers_session_while_connections_are_killed(
 )
 async def test_what_is_no_reply_ends_the_connection_and_answers_nobody(garbage: bytes) -> None:
     """C-41, C-51."""
-    async with server(saying(b"$0\r\n\r\n:-2\r\n", garbage)) as url, reading(url) as reader:
-        assert await reader.read(b"k") is None
+    async with server(saying(NOTHING, garbage)) as url, reading(url) as reader:
+        assert await reader.read(b"k", BESIDE) is None
 
 
 async def test_replies_that_nobody_asked_for_end_the_connection(own_valkey: EmbeddedValkey) -> None:
     """C-41: they would be taken for those of the next reading."""
-    late = b"$0\r\n\r\n:-2\r\n"
-    async with server(saying(late, late + b"$4\r\nevil\r\n:1\r\n")) as url, reading(url) as reader:
-        await reader.read(b"k")
+    async with server(saying(NOTHING, NOTHING + b"$4\r\nevil\r\n:1\r\n")) as url, reading(url) as reader:
+        await reader.read(b"k", BESIDE)
         await eventually(lambda: reader.connected is False)
-        assert await reader.read(b"k") is None
+        assert await reader.read(b"k", BESIDE) is None
 
 
 @pytest.mark.parametrize(
@@ -171,27 +173,27 @@ async def test_who_does_not_let_us_in_or_is_a_replica_is_not_read(answers: tuple
 
     async with server(serve) as url:
         reader = reader_of(url)
-        assert await reader.read(b"k") is None
+        assert await reader.read(b"k", BESIDE) is None
         await asyncio.wait_for(asked.wait(), 10)
         await eventually(lambda: reader.connecting is False)
-        assert await reader.read(b"k") is None
+        assert await reader.read(b"k", BESIDE) is None
         reader.close()
 
 
 async def test_a_server_that_is_silent_is_waited_for_in_bounds() -> None:
     """C-42."""
 
-    async def opened(factory: Callable[[], Reading]) -> Reading:
+    async def opened(factory: Callable[[], RecordConnection]) -> RecordConnection:
         return (await asyncio.get_running_loop().create_connection(factory, *address))[1]
 
-    async with server(saying(b"$0\r\n\r\n:-2\r\n", b"")) as url:
+    async with server(saying(NOTHING, b"")) as url:
         host, _, port = url.removeprefix("redis://").partition(":")
         address = (host, int(port))
         greeting = [command(b"SELECT", b"0"), command(b"CLIENT", b"SETNAME", b"x")]
         reader = RecordReader(opened, greeting, time.monotonic, patience=0.3)
         await connected(reader)
         with pytest.raises(StoreUnavailable):
-            await asyncio.wait_for(reader.read(b"k"), 10)
+            await asyncio.wait_for(reader.read(b"k", BESIDE), 10)
         reader.close()
 
 
@@ -199,7 +201,7 @@ async def test_a_user_of_the_server_reads_as_that_user(own_valkey: EmbeddedValke
     async with FlakyLink(own_valkey.url) as link:
         await admin.acl_setuser("ana", enabled=True, passwords=["+a b@c"], keys=["*"], commands=["+@all"], reset=True)
         async with reading(f"redis://ana:a%20b%40c@127.0.0.1:{link.port}/3") as reader:
-            assert await reader.read(b"k") == (b"", -2)
+            assert await reader.read(b"k", BESIDE) == (b"", -2, b"")
             listed = [
                 client
                 for client in await admin.client_list()

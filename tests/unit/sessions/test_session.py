@@ -2,15 +2,16 @@
 
 import json
 import pickle
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.sessions.session import MAX_ENCODED, decode, encode
 from tests.unit.sessions.made import a_person, a_session
 
+BARE = {"id_token": None, "access_token": None, "refresh_token": None}
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -49,6 +50,17 @@ def test_a_clock_that_is_set_back_lends_no_session_more_than_its_lifetime() -> N
     assert session.remaining(NOON - timedelta(days=2)) == timedelta(hours=12)
 
 
+def test_a_session_for_memory_has_no_tokens_and_shares_what_others_have_too() -> None:
+    """C-48."""
+    one, other = (decode(encode(a_session(address="192.0.2.7")), tokens=False) for _ in range(2))
+    assert (one.id_token, one.access_token, one.refresh_token) == (None, None, None)
+    assert replace(one, sid="") == replace(a_session(address="192.0.2.7", created_at=one.created_at, **BARE), sid="")
+    for name in ("key_host", "app", "address", "provider", "idle"):
+        assert getattr(one, name) is getattr(other, name)
+    assert one.identity.issuer is other.identity.issuer
+    assert one.identity.groups[0] is other.identity.groups[0]
+
+
 def test_tokens_are_not_in_what_a_traceback_would_show() -> None:
     """C-48."""
     assert "secret" not in repr(a_session())
@@ -56,6 +68,10 @@ def test_tokens_are_not_in_what_a_traceback_would_show() -> None:
 
 def changed(**fields: Any) -> bytes:
     return json.dumps({**json.loads(encode(a_session())), **fields}).encode()
+
+
+def changed_identity(**fields: Any) -> bytes:
+    return changed(identity={**json.loads(encode(a_session()))["identity"], **fields})
 
 
 def without(field: str) -> bytes:
@@ -87,6 +103,15 @@ def without(field: str) -> bytes:
         changed(identity=None),
         changed(identity={"issuer": "x"}),
         changed(identity=[]),
+        changed_identity(issuer=None),
+        changed_identity(subject=1),
+        changed_identity(groups="staff"),
+        changed_identity(groups=[1]),
+        changed_identity(groups=None),
+        changed_identity(directory={"id": 1}),
+        changed_identity(directory=[]),
+        changed_identity(email=[]),
+        changed_identity(admin=True),
         changed(provider_sid=["a"]),
         changed(created_at="now"),
         changed(created_at=None),

@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 
 from gateway.errors import StoreUnavailable
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.fetching import Stored
 from gateway.sessions.live import LiveSession, live_from
-from gateway.sessions.store import SessionStore, Stored
+from gateway.sessions.store import SessionStore
 from gateway.sessions.touches import Touches
 from tests.unit.sessions.made import a_client, a_session, a_store
 
