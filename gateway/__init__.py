@@ -11,7 +11,7 @@ Two planes and one gate::
 
 Imports go one way only; a package imports itself and what stands to its left::
 
-    errors -> config -> log -> histogram -> audit -> message -> identity -> assertion -> policy -> sessions -> leases
+    errors -> config -> log -> histogram -> audit -> message -> identity -> identity_headers -> assertion -> policy -> sessions -> leases
       -> directory -> oidc -> refresh -> rewriting -> hand_off -> sites -> decisions -> gate -> proxy -> web -> tls -> health -> app
       -> worker -> listening -> readiness -> admin -> worker_process -> workers -> reasons
       -> explain -> checkup -> probe -> demo -> commands -> cli

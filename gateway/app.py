@@ -29,7 +29,7 @@ from gateway.gate import Gate, SignIn
 from gateway.hand_off.broker import Broker
 from gateway.hand_off.brokers import brokers_of
 from gateway.health import Health
-from gateway.identity import normalise_name
+from gateway.identity_headers import normalise_name
 from gateway.leases import Leases
 from gateway.message import is_navigation
 from gateway.oidc.calls import open_session

@@ -10,7 +10,8 @@ from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors import BadRequest, UnknownHost
 from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
-from gateway.identity import Identity, render_identity_headers
+from gateway.identity import Identity
+from gateway.identity_headers import IdentityHeaders
 from gateway.message import RequestHead
 from gateway.policy.paths import parse_target
 from gateway.proxy.heads import parse_host
@@ -127,7 +128,7 @@ def _told(site: Site, decision: Decision) -> list[Step]:
         ]
         if decision.live is None:
             return [*steps, ("identity", "none")]
-        block = render_identity_headers(decision.live.session.identity, site.app.headers).decode()
+        block = IdentityHeaders(site.app.headers).render(decision.live.session.identity).decode()
         return [
             *steps,
             *(("header", line) for line in block.split("\r\n") if line),

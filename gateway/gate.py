@@ -76,9 +76,9 @@ class Gate:
         """The same for a session that may not have met the ruling yet; from here on it has. False says nothing: ask `admit`."""
         if not verdict.bit or head.authorization:
             return False
-        identity = live.session.identity
-        if any(requirement.unmet(identity) is not None for requirement in verdict.ruling.requirements):
-            return False
+        for requirement in verdict.ruling.requirements:
+            if requirement.unmet(live.session.identity) is not None:
+                return False
         live.met |= verdict.bit
         return True
 

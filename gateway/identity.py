@@ -1,9 +1,7 @@
-"""What is believed about a person, and how an upstream is told: Claims, Identity, header lines.
+"""What is believed about a person: Claims, Identity.
 
-Pure. The invariant: no claim, whatever it holds, adds a header, splits one or forges a group. One rule for every
-mapped claim: it has its shape (text without control characters, bounded; groups: such texts) or the sign-in fails.
-One rule for every header value: UTF-8, percent-encoded where it is not printable ASCII, and for `%`; blanks at the
-ends too, and in groups the comma.
+Pure. One rule for every mapped claim: it has its shape (text without control characters, bounded; groups: such texts) or the sign-in
+fails.
 """
 
 import re
@@ -26,23 +24,6 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LOCAL_PART = re.compile(r"[^\s@,;:<>()\[\]\\\"]{1,64}")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-_OURS: Final = frozenset(
-    (
-        b"x-forwarded-user",
-        b"x-forwarded-email",
-        b"x-forwarded-groups",
-        b"x-forwarded-preferred-username",
-        b"x-forwarded-name",
-    )
-)
-_OUR_PREFIXES: Final = (b"x-doorward-", b"x-auth-request-")
-_PLAIN: Final = re.compile(
-    r"[!-$&-~](?:[ -$&-~]*[!-$&-~])?"
-)  # what `_encode` leaves as it is: printable ASCII without %
-_ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0x2D for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,84 +131,3 @@ def _email(value: object) -> str | None:
     if not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain) or _UNPRINTABLE.search(local):
         raise SignInFailed("claim_invalid", "email")
     return f"{local}@{domain.lower()}"
-
-
-# --- headers ----------------------------------------------------------------------------------------------------------
-
-
-def normalise_name(name: bytes) -> bytes:
-    """A field name as a CGI-like upstream tells it apart: lower case, and everything but letters and digits alike."""
-    return name.translate(_ALIKE).lower()
-
-
-def is_identity_name(name: bytes, extra_normalised: frozenset[bytes] = frozenset()) -> bool:
-    """Whether only we may send this field. `extra_normalised`: the app's own names through `normalise_name`."""
-    # SECURITY: X_Forwarded_User, X.Forwarded.User and X-Forwarded-User are one variable to WSGI, CGI and Rack (C-30).
-    alike = normalise_name(name)
-    return alike in _OURS or alike in extra_normalised or alike.startswith(_OUR_PREFIXES)
-
-
-def render_identity_headers(identity: Identity, extra: Mapping[str, str]) -> bytes:
-    """The header lines of `identity`, each ended by CRLF; a fact that is missing gives no line (C-31).
-
-    `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`. Raises ValueError for a template that names
-    an unknown fact, and for a line that would hold anything but printable ASCII (C-33).
-    """
-    facts = _facts(identity)
-    lines: list[tuple[str, str | None]] = [
-        ("X-Forwarded-User", facts["user"]),
-        ("X-Forwarded-Email", facts["email"]),
-        ("X-Forwarded-Groups", facts["groups"]),
-        ("X-Forwarded-Preferred-Username", facts["preferred_username"]),
-        ("X-Forwarded-Name", facts["name"]),
-    ]
-    lines += [(name, _fill(template, facts)) for name, template in extra.items()]
-    return b"".join(_line(name, value) for name, value in lines if value)
-
-
-def _facts(identity: Identity) -> dict[str, str | None]:
-    """Every fact a template may name, encoded; `directory.*` are those the directory told."""
-    facts = {
-        "user": _encode(identity.user or identity.subject),
-        "subject": _encode(identity.subject),
-        "issuer": _encode(identity.issuer),
-        "email": _encode(identity.email),
-        "name": _encode(identity.name),
-        "preferred_username": _encode(identity.preferred_username),
-        "groups": ",".join(filter(None, [_encode(group, b",") for group in identity.groups])) or None,
-    }
-    for name, value in identity.directory.items():
-        facts[f"directory.{name}"] = _encode(value)
-    return facts
-
-
-def _encode(value: str | None, also: bytes = b"") -> str | None:
-    if not value:
-        return None
-    if _PLAIN.fullmatch(value) and not (also and also.decode() in value):
-        return value
-    raw = value.encode("utf-8", "surrogatepass")
-    last = len(raw) - 1
-    return "".join(
-        chr(byte)
-        if (0x21 <= byte <= 0x7E and byte != 0x25 and byte not in also) or (byte == 0x20 and 0 < index < last)
-        else f"%{byte:02X}"
-        for index, byte in enumerate(raw)
-    )
-
-
-def _fill(template: str, facts: Mapping[str, str | None]) -> str | None:
-    names = _PLACEHOLDER.findall(template)
-    for name in names:
-        if name not in facts and not name.startswith("directory."):
-            raise ValueError(f"unknown placeholder {{{name}}}; allowed: {', '.join(sorted(facts))}, directory.NAME")
-    if any(facts.get(name) is None for name in names):
-        return None
-    return _PLACEHOLDER.sub(lambda match: facts[match[1]] or "", template)
-
-
-def _line(name: str, value: str) -> bytes:
-    # SECURITY: the last look before the wire: whatever came this far, it is one field on one line (C-33).
-    if not _FIELD_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
-        raise ValueError(f"the header {name!r} would hold more than printable ASCII")
-    return f"{name}: {value}\r\n".encode("ascii")

@@ -19,6 +19,7 @@ TESTS = ROOT / "tests"
 PURE = (
     "gateway.message",
     "gateway.identity",
+    "gateway.identity_headers",
     "gateway.assertion",
     "gateway.policy",
     "gateway.sessions.session",

@@ -152,7 +152,8 @@ class Downstream(asyncio.Protocol):
             request = self.request = self.door.read_request(head)
             self.visit.said.keep(request, head)
             self._pending = data[end + 4 :]
-            self._incoming.expect(request)
+            if not request.repeatable:
+                self._incoming.expect(request)
             self.visit.begin(request)
         except Refusal as refusal:
             self.refuse(refusal)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from gateway.config.schema import Network
-from gateway.identity import is_identity_name, normalise_name
+from gateway.identity_headers import is_identity_name, normalise_name
 from gateway.proxy.strangers import is_about_a_person, is_about_a_place
 
 _TABLE_LIMIT: Final = 4096

@@ -7,10 +7,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.assertion import ASSERTION_LIFETIME, AssertionSigner
-from gateway.identity import render_identity_headers
+from gateway.identity_headers import IdentityHeaders
 from gateway.sessions.live import LiveSession
 from gateway.sessions.shared_lines import SharedLines
 from gateway.sites import Site
@@ -35,26 +35,31 @@ class IdentityLines:
         self._clock = clock
         self._now = now
         self._shared = shared
-        self._labels: dict[Site, bytes] = {}
+        self._forms: dict[Site, _Form] = {}
 
     def renew(self, live: LiveSession, site: Site) -> None:
         """Set what goes on behind `proof`, and until when."""
-        if live.shared and self._shared is not None and self._take(live, site, self._shared):
+        form = self._forms.get(site)
+        if form is None:
+            form = self._forms[site] = self._form(site)
+        if live.shared and self._shared is not None and self._take(live, form.label, self._shared):
             return
         session, now = live.session, self._now()
         assertion = self._signer.sign(
             session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=now
         )
-        plain = render_identity_headers(session.identity, site.app.headers)
-        live.assertion = b"%b\r\n%b" % (assertion[len(self._signer.header) + 1 :], plain)
+        live.assertion = b"%b\r\n%b" % (
+            assertion[len(self._signer.header) + 1 :],
+            form.headers.render(session.identity),
+        )
         good_for = ASSERTION_LIFETIME - _SPARE
         live.assertion_until = self._clock() + good_for.total_seconds()
         if self._shared is not None:
             until = int((now + good_for).timestamp()).to_bytes(_MOMENT_BYTES, "big")
-            self._shared.leave(live, self._label(site), until + live.assertion, good_for)
+            self._shared.leave(live, form.label, until + live.assertion, good_for)
 
-    def _take(self, live: LiveSession, site: Site, shared: SharedLines) -> bool:
-        lines = shared.take(live, self._label(site))
+    def _take(self, live: LiveSession, label: bytes, shared: SharedLines) -> bool:
+        lines = shared.take(live, label)
         if lines is None:
             return False
         left = int.from_bytes(lines[:_MOMENT_BYTES], "big") - self._now().timestamp()
@@ -65,10 +70,13 @@ class IdentityLines:
         live.assertion_until = self._clock() + left
         return True
 
-    def _label(self, site: Site) -> bytes:
-        """Everything besides the session that the lines depend on: another configuration finds none of them."""
-        label = self._labels.get(site)
-        if label is None:
-            facts = [_FORMAT, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
-            label = self._labels[site] = hashlib.sha256(json.dumps(facts).encode()).digest()
-        return label
+    def _form(self, site: Site) -> "_Form":
+        facts = [_FORMAT, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
+        return _Form(hashlib.sha256(json.dumps(facts).encode()).digest(), IdentityHeaders(site.app.headers))
+
+
+class _Form(NamedTuple):
+    """What the lines for a site look like. `label` stands for all that they depend on besides the session: another configuration finds none."""
+
+    label: bytes
+    headers: IdentityHeaders

@@ -72,10 +72,12 @@ class Visit:
         self.clean = True
         self.method = request.method
         door.counters.in_flight += 1
-        if request.entries is not said.entries:
-            self._read_fields(request)
-        self.request_id = said.request_id or door.new_request_id()
-        site = self.site = said.site
+        try:
+            if request.entries is not said.entries:
+                said.read(door, request)
+        finally:
+            site = self.site = said.site
+            self.request_id = said.request_id or door.new_request_id()
         assert site is not None
         if request.target[:1] != b"/" and not door.origin_form(request, site):
             self.path = "*"
@@ -102,13 +104,6 @@ class Visit:
         if request.repeatable and site.glass is None and site.route.name not in self.door.cares:
             return site.verdict_of_line(request.line)
         return None
-
-    def _read_fields(self, request: ParsedRequest) -> None:
-        try:
-            self.said.read(self.door, request)
-        finally:
-            self.site = self.said.site
-            self.request_id = self.said.request_id or self.door.new_request_id()
 
     def answered(self, status: int, size: int) -> None:
         """The exchange ended well: nothing of it is under way, so the next request may have it."""

@@ -17,7 +17,7 @@ from gateway.assertion import AssertionSigner
 from gateway.config.loader import build
 from gateway.errors import BadRequest, Refusal, UpstreamFault
 from gateway.gate import Forward, Gate, Own, Refuse, SignIn
-from gateway.identity import normalise_name
+from gateway.identity_headers import normalise_name
 from gateway.message import RequestHead
 from gateway.proxy.fields import RequestFields
 from gateway.proxy.framing import LAST_CHUNK, ChunkedBody, FramingError, chunk

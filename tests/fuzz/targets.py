@@ -22,7 +22,7 @@ from gateway.config.loader import ConfigInvalid, Problem, build, resolve
 from gateway.config.values import METHODS
 from gateway.errors import BadRequest, Refusal, UpstreamFault
 from gateway.gate import Forward, Gate
-from gateway.identity import normalise_name
+from gateway.identity_headers import normalise_name
 from gateway.message import RequestHead
 from gateway.policy.bodies import Unreadable
 from gateway.policy.forms import asked_by_body

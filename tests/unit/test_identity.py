@@ -14,14 +14,8 @@ from joserfc.jwk import KeySet
 from gateway.assertion import AssertionSigner
 from gateway.config.schema import ClaimNames
 from gateway.errors import EmailNotVerified, SignInFailed
-from gateway.identity import (
-    Claims,
-    Identity,
-    identity_from_claims,
-    is_identity_name,
-    normalise_name,
-    render_identity_headers,
-)
+from gateway.identity import Claims, Identity, identity_from_claims
+from gateway.identity_headers import IdentityHeaders, is_identity_name, normalise_name
 
 NAMES = ClaimNames()
 BOB = Identity(issuer="https://login.example.com", subject="bob")
@@ -36,7 +30,7 @@ def identity(required: Any = "when_present", names: ClaimNames = NAMES, **values
 
 
 def headers(person: Identity, **extra: str) -> dict[str, str]:
-    raw = render_identity_headers(person, extra)
+    raw = IdentityHeaders(extra).render(person)
     assert raw.endswith(b"\r\n")
     lines = raw[:-2].split(b"\r\n")
     pairs = [line.decode("ascii").split(": ", 1) for line in lines]
@@ -225,14 +219,14 @@ def test_templates_are_filled_once_with_encoded_facts() -> None:
 def test_a_template_that_would_add_a_header_or_an_unknown_fact_is_refused(name: str, template: str) -> None:
     """C-33."""
     with pytest.raises(ValueError):
-        render_identity_headers(BOB, {name: template})
+        IdentityHeaders({name: template})
 
 
 @given(st.text(max_size=40), st.lists(st.text(max_size=20), max_size=5), st.text(max_size=40))
 def test_no_fact_whatever_it_holds_adds_or_splits_a_header(name: str, groups: list[str], customer: str) -> None:
     """C-33, A-60."""
     person = Identity(issuer="https://a", subject="bob", name=name, groups=tuple(groups), directory={"id": customer})
-    raw = render_identity_headers(person, {"X-Customer": "{directory.id}"})
+    raw = IdentityHeaders({"X-Customer": "{directory.id}"}).render(person)
     lines = raw.split(b"\r\n")
     assert lines[-1] == b""
     for line in lines[:-1]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.identity import normalise_name
+from gateway.identity_headers import normalise_name
 from gateway.proxy.headers import (
     FieldKinds,
     Kind,

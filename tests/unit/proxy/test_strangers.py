@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.identity import normalise_name
+from gateway.identity_headers import normalise_name
 from gateway.proxy import strangers
 from gateway.proxy.headers import FieldKinds, Kind
 
