@@ -175,7 +175,7 @@ def _address(email: str | None) -> tuple[str, str] | None:
     # SECURITY: `a@evil.com@company.com` is at no domain, and a Kelvin sign is no k.
     if email is None or email.count("@") != 1:
         return None
-    local, _, domain = email.translate(_LOWER).partition("@")
+    local, _, domain = (email.lower() if email.isascii() else email.translate(_LOWER)).partition("@")
     return (local, domain) if local and domain else None
 
 

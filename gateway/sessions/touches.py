@@ -29,8 +29,7 @@ class Touches:
 
     def add(self, live: LiveSession, now: float) -> None:
         """Have Redis told of this session's use."""
-        left = max(live.stored_deadline - now, 0.0)
-        wait = min(_LONGEST_WAIT, live.idle / 4, left / 2)
+        wait = min(_LONGEST_WAIT, live.idle / 4, max(live.stored_deadline - now, 0.0) / 2)
         live.touch_due = now + _LONGEST_WAIT
         if live.key not in self._waiting:
             self._put(live.key, now + wait)
@@ -61,7 +60,12 @@ class Touches:
             await store.reseal(old)
 
     def _put(self, key: str, due: float) -> None:
-        self._due.setdefault(int(due * 4), []).append(key)
+        quarter = int(due * 4)
+        keys = self._due.get(quarter)
+        if keys is None:
+            self._due[quarter] = [key]
+        else:
+            keys.append(key)
 
 
 def _ttls(deadlines: Mapping[str, float], now: float) -> dict[str, timedelta]:
