@@ -22,6 +22,7 @@ BLIND_BOUND: Final = (
 )
 _PEOPLE: Final = 40
 _CLIENTS: Final = 12
+_TRIES: Final = 3
 _QUIET: Final = 1.0
 _CALM: Final = 40  # right answers
 _GIVES_UP: Final = 30.0
@@ -144,13 +145,19 @@ async def _recovered(load: Load, ended: float, since: float) -> float | None:
 
 
 async def _count_lost(stage: Stage, load: Load, people: Sequence[Person]) -> int:
-    """How many of those who never signed out are not themselves any more; asked at each replica. Whoever signed out is asked for too."""
+    """How many of those who never signed out are not themselves any more; asked at each replica. Whoever signed out is asked for too.
+
+    An error says nothing of a session: the first request on a connection that died unnoticed may have to find that out. It is asked again.
+    """
     lost = {person.name for person in people if person.lost}
 
     async def ask(port: int, some: Sequence[Person]) -> None:
         client = Client(port)
         for person in some:
-            judgement = await load.ask(client, person)
+            for _ in range(_TRIES):
+                judgement = await load.ask(client, person)
+                if judgement is not None and judgement.meaning is not Meaning.ERROR:
+                    break
             if person.live and (judgement is None or judgement.meaning is not Meaning.RIGHT):
                 lost.add(person.name)
         client.drop()
