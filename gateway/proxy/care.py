@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.gate import Decision, Forward, Refuse
+from gateway.proxy.client_side import Client
 from gateway.proxy.door import Visited
-from gateway.proxy.exchange import Client, Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
 from gateway.proxy.responses import ParsedResponse
@@ -107,13 +108,14 @@ class ReviewedExchange(Exchange):
             first = outcome.feed(first) if first else first
         super().on_response(response, first)
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes, *, last: bool = False) -> None:
         if self._filter is not None:
             data = self._filter.feed(data)
             if not data:
                 self.touched = self._clock()
                 return
-        super().on_body(data)
+            last = False  # the filter may have more
+        super().on_body(data, last=last)
 
     def on_end(self, reusable: bool) -> None:
         rest = self._filter.end() if self._filter is not None else b""

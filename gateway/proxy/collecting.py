@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.errors import Refusal
+from gateway.proxy.client_side import Client
 from gateway.proxy.door import Connection, Door, Visited
-from gateway.proxy.exchange import Client
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
 

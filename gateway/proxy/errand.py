@@ -59,7 +59,7 @@ class Errand:
         self.on_response(response, body)
         self.on_end(True)
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes, *, last: bool = False) -> None:
         self._body += data
         if len(self._body) > _LARGEST:
             self._fail(UpstreamFault(f"an answer to us of more than {_LARGEST} bytes"))

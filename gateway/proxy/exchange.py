@@ -6,38 +6,21 @@ A response that broke off is shown to the client as broken (B-45); a connection 
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.config.schema import Limits, Timeouts
 from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeout
+from gateway.proxy.client_side import Client
 from gateway.proxy.framing import LAST_CHUNK, chunk
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.pace import Pace
 from gateway.proxy.pool import Pool
-from gateway.proxy.responses import ParsedResponse
+from gateway.proxy.responses import CHUNKED, ParsedResponse
 from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import UpstreamConnection
 
 _SMALL: Final = 16 * 1024
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
-
-
-class Client(Protocol):
-    """The client's side, as an exchange sees it."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def stop_reading(self) -> None: ...
-
-    def go_on_reading(self) -> None: ...
-
-    def answered(self, status: int, size: int, *, keep_alive: bool) -> None: ...
-
-    def refuse(self, refusal: Refusal) -> None: ...
-
-    def cut(self, status: int, size: int) -> None: ...
-
-    def tunnel(self, connection: UpstreamConnection, head: bytes, first: bytes) -> None: ...
 
 
 class Exchange:
@@ -221,7 +204,7 @@ class Exchange:
             parts.append(response.length_line)
         elif first is not None and self.request.version == "1.1":
             self._chunk_out = True
-            parts.append(b"Transfer-Encoding: chunked")
+            parts.append(CHUNKED)
         elif first is not None:
             self.keep_alive = False  # HTTP/1.0: the closing ends the body
         if not self.keep_alive:
@@ -240,7 +223,7 @@ class Exchange:
             self.client.write(body)
 
     def on_whole(self, response: ParsedResponse, body: bytes) -> None:
-        """A response with a length that came all at once, on a connection that stays open."""
+        """A response that came all at once, on a connection that stays open."""
         connection = self._connection
         if connection is None or not self.request_done or self.draining or not self.keep_alive:
             self.on_response(response, body)
@@ -250,16 +233,20 @@ class Exchange:
         self.started = self._finished = True
         self.status, self.size = response.status, len(body)
         self._connection = None
-        self._write(response.whole(), body)
+        self._write(response.whole(), chunk(body) + LAST_CHUNK if response.chunked else body)
         if self._stopped:
             connection.transport.resume_reading()  # its next exchange is somebody else's
         self.pool.give_back(connection)
         self.client.answered(self.status, self.size, keep_alive=True)
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes, *, last: bool = False) -> None:
+        """Never empty; `last`: nothing comes after it."""
         self.touched = self._clock()
         self.size += len(data)
-        self.client.write(chunk(data) if self._chunk_out else data)
+        if self._chunk_out:
+            data = chunk(data) + LAST_CHUNK if last else chunk(data)
+            self._chunk_out = not last
+        self.client.write(data)
 
     def on_end(self, reusable: bool) -> None:
         if self._chunk_out:

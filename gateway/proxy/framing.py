@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_PLAIN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_LAST_OF_ALL: Final = b"\r\n0\r\n\r\n"  # how a body ends whose last chunk has data
 _LINE_LIMIT: Final = 1024  # a chunk-size line with its extension
 _TRAILER_LIMIT: Final = 16 * 1024
 
@@ -146,6 +148,29 @@ class ChunkedBody:
             return True
         self.done, self.rest = True, self._buffer[self._at :]
         return False
+
+
+def whole_chunked(data: bytes) -> bytes | None:
+    """The body, where `data` is all of a chunked one and nothing more; None: not so. Raises FramingError."""
+    if not data.endswith(_LAST_OF_ALL):
+        return None
+    pieces: list[bytes] = []
+    at = 0
+    # Plain chunks, as nearly all are, are cut out here; whatever is not, the decoder judges.
+    while (end := data.find(b"\r\n", at)) > 0 and _PLAIN_SIZE.fullmatch(data, at, end):
+        start = end + 2
+        at = start + int(data[at:end], 16)
+        if at == start:
+            if len(data) == start + 2:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            break
+        if data[at : at + 2] != b"\r\n":
+            break
+        pieces.append(data[start:at])
+        at += 2
+    body = ChunkedBody()
+    out = body.feed(data)
+    return out if body.done and not body.rest else None
 
 
 def chunk(data: bytes) -> bytes:

@@ -16,12 +16,13 @@ _FIELDS: Final = ResponseFields()
 _KNOWN: Final = _FIELDS.known
 _STATUS_LINES: Final[dict[bytes, tuple[int, bool, bytes]]] = {}
 _STATUS_LIMIT: Final = 512
+CHUNKED: Final = b"Transfer-Encoding: chunked"
 
 
 class ParsedResponse:
     """A response head. `status_line` and `lines` are what travels on, without line ends; `length_line` is its Content-Length's.
 
-    `wire` is the whole head as it travels on, for a response with a length on a connection that stays open; `whole` writes it.
+    `wire` is the whole head as it travels on, for a response that is there as a whole on a connection that stays open; `whole` writes it.
     """
 
     __slots__ = ("chunked", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade", "wire")
@@ -38,9 +39,10 @@ class ParsedResponse:
         self.wire = b""
 
     def whole(self) -> bytes:
-        """The head with its length, each line with its end."""
+        """The head with its length or as chunked, each line with its end."""
         if not self.wire:
-            self.wire = b"\r\n".join((self.status_line, *self.lines, self.length_line, b"\r\n"))
+            framing = CHUNKED if self.chunked else self.length_line
+            self.wire = b"\r\n".join((self.status_line, *self.lines, framing, b"\r\n"))
         return self.wire
 
 

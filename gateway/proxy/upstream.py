@@ -8,7 +8,7 @@ import asyncio
 from typing import Final, Protocol, cast
 
 from gateway.errors import UpstreamFault
-from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose
+from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.responses import ParsedResponse, parse_response
 
@@ -30,7 +30,7 @@ class Listener(Protocol):
 
     def on_whole(self, response: ParsedResponse, body: bytes) -> None: ...
 
-    def on_body(self, data: bytes) -> None: ...
+    def on_body(self, data: bytes, *, last: bool = False) -> None: ...
 
     def on_end(self, reusable: bool) -> None: ...
 
@@ -169,12 +169,14 @@ class UpstreamConnection(asyncio.Protocol):
                 self.abort()  # bytes that nobody asked for: whose answer would they be?
             return
         response = self._response_seen
-        if response is not None and self._body is None and not self._buffer and data.startswith(self._head_seen):
-            body = data[len(self._head_seen) :]
-            if len(body) == response.length and listener.plain:
-                listener.on_whole(response, body)
-                return
         try:
+            if response is not None and self._body is None and not self._buffer and data.startswith(self._head_seen):
+                rest = data[len(self._head_seen) :]
+                if len(rest) == response.length and listener.plain:
+                    listener.on_whole(response, rest)
+                    return
+                if response.chunked and self._whole(listener, response, rest):
+                    return
             self._feed(data)
         except (UpstreamFault, FramingError) as error:
             self._broken(error)
@@ -188,7 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert listener is not None
         out = body.feed(data)
         if out:
-            listener.on_body(out)
+            listener.on_body(out, last=body.done)
         if body.done and self.listener is listener:
             self._body = None
             self._finish(listener, keep=not body.rest)
@@ -210,15 +212,31 @@ class UpstreamConnection(asyncio.Protocol):
         if response.status < 200:
             self._interim(listener, response, rest)
             return
-        whole = response.length is not None and response.keep_alive and response.status not in (204, 304)
+        framed = response.chunked or response.length is not None
         # SECURITY: what somebody looks at first may be changed for one person, so it is never kept for the next (B-54).
         self._response_seen = None
-        if whole and listener.plain and self.idle_since >= 0.0 and len(head) <= _REMEMBERED:
-            self._head_seen, self._response_seen = head, response
-            if len(rest) == response.length:
-                listener.on_whole(response, rest)
+        if (
+            framed
+            and listener.plain
+            and response.keep_alive
+            and response.status not in (204, 304)
+            and self.idle_since >= 0.0
+        ):
+            if len(head) <= _REMEMBERED:
+                self._head_seen, self._response_seen = head, response
+            if self._whole(listener, response, rest):
                 return
         self._response(listener, response, rest)
+
+    def _whole(self, listener: Listener, response: ParsedResponse, rest: bytes) -> bool:
+        """Hand over a response whose body is all there; whether it is. Raises FramingError."""
+        if not listener.plain:
+            return False
+        body = whole_chunked(rest) if response.chunked else rest if len(rest) == response.length else None
+        if body is None:
+            return False
+        listener.on_whole(response, body)
+        return True
 
     def _interim(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
         if response.status == 101:

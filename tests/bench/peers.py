@@ -48,6 +48,7 @@ server {{
   listen 127.0.0.1:{port} backlog=4096;
   root {folder}/www;
   location = /whoami {{ default_type text/plain; return 200 "$http_x_forwarded_email\\n"; }}
+  location = /page.html {{ ssi on; ssi_types *; }}
   location = /live {{
     proxy_pass http://echo;
     proxy_http_version 1.1;
@@ -149,11 +150,12 @@ def _nginx(name: str, servers: str, folder: Path, port: int, on: set[int]) -> Ch
 
 
 def start_upstream(folder: Path, port: int, echo: int) -> Child:
-    """Static files, `/whoami`, a sink for uploads, and the way to the WebSocket echo."""
+    """Static files, one page that is put together and so has no length, `/whoami`, a sink for uploads, and the way to the WebSocket echo."""
     files = folder / "www"
     files.mkdir()
     for size in (1, 100):
         (files / f"{size}k").write_bytes(b"x" * (size * KIB))
+    (files / "page.html").write_bytes(b"x" * KIB)
     return _nginx("upstream", _UPSTREAM.format(port=port, folder=folder, echo=echo), folder, port, cores.OTHERS)
 
 

@@ -108,6 +108,13 @@ ROWS = (
         seconds=2,
     ),
     Row(
+        name="chunked",
+        title="1 KiB that the upstream puts together: chunked, without a length",
+        targets=PEERS,
+        load=Load(path="/page.html"),
+        seconds=2,
+    ),
+    Row(
         name="upload",
         title="upload of 1 MiB, signed in",
         targets=PEERS,

@@ -221,3 +221,44 @@ async def test_100_continue_travels_end_to_end(house: House) -> None:
     await wire.send(b"hello")
     assert (await wire.response()).body == b"hello"
     await wire.close()
+
+
+SHAPES = {
+    "/one": (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+    "/three": (b"5\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\n\r\n", b"hello world"),
+    "/none": (b"0\r\n\r\n", b""),
+    "/trailer": (b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", b"hello"),
+    "/extension": (b"5;a=b\r\nhello\r\n0\r\n\r\n", b"hello"),
+    "/like-an-end": (b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", b"\r\n0\r\n\r\n"),
+    "/large": (b"%x\r\n%b\r\n0\r\n\r\n" % (50_000, b"x" * 50_000), b"x" * 50_000),
+}
+
+
+async def test_a_chunked_answer_that_comes_at_once_is_the_same_answer_as_one_that_comes_bit_by_bit(
+    house: House,
+) -> None:
+    """B-15, B-18: all on one connection to the client, again and again, and for clients of HTTP/1.0."""
+
+    async def answer(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SHAPES[request.target.partition("?")[0]][0]
+        if request.target.endswith("?bits"):
+            for at in range(0, len(wire), 1 + len(wire) // 7):
+                writer.write(wire[at : at + 1 + len(wire) // 7])
+                await writer.drain()
+                await asyncio.sleep(0)
+        else:
+            writer.write(wire)
+
+    house.upstream.answer = answer
+    cookie = await house.session()
+    wire = await Wire.open(house.port)
+    for target in [*SHAPES, *(f"{path}?bits" for path in SHAPES), *SHAPES]:
+        await wire.send(f"GET {target} HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
+        response = await wire.response()
+        assert (response.status, response.body) == (200, SHAPES[target.partition("?")[0]][1])
+        assert response.values("transfer-encoding") == ["chunked"]
+        assert response.values("content-length") == []
+    await wire.close()
+    for path, (_, body) in SHAPES.items():
+        old = await house.raw(f"GET {path} HTTP/1.0\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
+        assert (old.status, old.body, old.values("transfer-encoding")) == (200, body, [])

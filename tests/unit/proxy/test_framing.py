@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.framing import LAST_CHUNK, ChunkedBody, FramingError, SizedBody, chunk
+from gateway.proxy.framing import LAST_CHUNK, ChunkedBody, FramingError, SizedBody, chunk, whole_chunked
 
 
 def test_a_sized_body_ends_at_its_length_and_leaves_the_rest_for_the_next_message() -> None:
@@ -39,6 +39,44 @@ def test_a_chunk_that_two_servers_could_read_differently_is_refused(wire: bytes)
     """B-14."""
     with pytest.raises(FramingError):
         ChunkedBody().feed(wire)
+
+
+PIECES = st.sampled_from(
+    [
+        b"",
+        b"a",
+        b"0\r\n\r\n",
+        b"\r\n0\r\n\r\n",
+        b"x" * 300,
+        b"5\r\nhello\r\n",
+        b"0",
+        b"\r\n",
+        b"1;e=1\r\nx\r\n",
+        b"00\r\n\r\n",
+        b"T: 1\r\n",
+    ]
+)
+
+
+@given(st.lists(st.one_of(PIECES.map(chunk), PIECES), max_size=8), st.booleans())
+def test_a_chunked_body_that_is_there_as_a_whole_is_read_as_the_decoder_reads_it(
+    pieces: list[bytes], ends: bool
+) -> None:
+    """B-14, B-15: chunks that hold what looks like chunks, extensions, trailers, what comes behind the end."""
+    wire = b"".join(pieces) + (LAST_CHUNK if ends else b"")
+    body = ChunkedBody()
+    try:
+        read = body.feed(wire)
+    except FramingError:
+        read = None
+    try:
+        whole = whole_chunked(wire)
+    except FramingError:
+        whole = None
+        assert read is None
+    complete = read is not None and body.done and not body.rest
+    assert whole is None or (complete and whole == read)
+    assert whole == read or not complete or not read or not wire.endswith(b"\r\n" + LAST_CHUNK)
 
 
 def test_trailers_are_bounded_and_dropped() -> None:
