@@ -55,7 +55,8 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_field
     directory: dict[str, str] = {}  # each has its own: the library copies an empty one
 
     def with_directory(self, facts: Mapping[str, str]) -> Self:
-        return replace(self, directory=dict(facts))
+        """Half of a surrogate pair, as a text that was cut has at its end, becomes a question mark: JSON cannot hold it."""
+        return replace(self, directory={name: text.encode("utf-8", "replace").decode() for name, text in facts.items()})
 
 
 def identity_from_claims(

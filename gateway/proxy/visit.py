@@ -1,7 +1,8 @@
 """One request's way through the gate, and what its decision sets in motion.
 
-Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. What must wait (a
-session not in the cache, a body that a door reads, forward-auth) goes on in a Task or when the body is complete, and asks the gate again.
+Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. What must wait goes
+on when it is there, and asks the gate again: a session not in the cache and a body that a door reads in the callback that brings them,
+forward-auth in a Task.
 One `Visit` serves one connection, request after request.
 """
 
@@ -271,9 +272,10 @@ class Visit:
         """The session was read: the gate is asked again."""
         if turn != self._turn:
             return  # the client is gone
+        if error is not None:
+            answer_failure(self.connection, error)
+            return
         try:
-            if error is not None:
-                raise error
             self._live, self._known = live, True
             site, request = self.at_hand()
             if verdict is not None and live is not None and self.door.meets(verdict, request, live):

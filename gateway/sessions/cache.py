@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import Refusal, StoreUnavailable
 from gateway.sessions.attention import Attendant, Unattended
 from gateway.sessions.ears import Ears, Sources, end_task
 from gateway.sessions.fetching import Which
@@ -291,10 +291,10 @@ class SessionCache:
 
 
 async def _heard(ask: Callable[[Hear], None]) -> LiveSession | None:
-    """What is told of a session. Raises StoreUnavailable."""
+    """What is told of a session. Raises a Refusal."""
     future: asyncio.Future[LiveSession | None] = asyncio.get_running_loop().create_future()
 
-    def hear(live: LiveSession | None, error: StoreUnavailable | None) -> None:
+    def hear(live: LiveSession | None, error: Refusal | None) -> None:
         if future.done():
             return  # nobody waits any more
         if error is not None:

@@ -38,6 +38,9 @@ class Stored(Struct, frozen=True, gc=False):
     record_id: bytes = b""
     shared: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Stored({self.session!r}, ttl={self.ttl})"
+
 
 class Unsaid:
     """No plain answer: `fetch` must say."""
@@ -71,15 +74,10 @@ class Fetching:
         self._believed = believed
         self._reader = reader
 
-    async def fetch(self, key: str, host: str, app: str) -> Stored | None:
-        """The session with all that is in its record. Raises StoreUnavailable."""
-        name, reader = self._prefix + key, self._reader
-        if reader is not None:
-            read = await self._operations.timed(reader.read(name.encode(), (self._beside + key).encode()))
-            if read is not None:
-                return self._judge(key, host, app, *read, tokens=True)
-        record, left = await self._operations.run(self._read(name))
-        return self._judge(key, host, app, record, left, b"", tokens=True)
+    async def fetch(self, key: str, host: str, app: str, *, tokens: bool = True) -> Stored | None:
+        """The session by way of the library; with all that is in its record, or without its tokens. Raises StoreUnavailable."""
+        record, left = await self._operations.run(self._read(self._prefix + key))
+        return self._judge(key, host, app, record, left, b"", tokens=tokens)
 
     def ask(self, which: Which, hear: Callable[[Found], None]) -> None:
         """Have the session, without its tokens, told to `hear`, now or later, who must not raise."""

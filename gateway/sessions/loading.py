@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import Refusal, StoreUnavailable
 from gateway.sessions.attention import Attendant
 from gateway.sessions.fetching import Found, Stored, Unsaid, Which
 from gateway.sessions.live import LiveSession, live_from
@@ -70,7 +70,7 @@ class Loading:
 
     async def _fetch(self, reading: Reading) -> None:
         try:
-            found: Found = await self._store.fetch(*reading.which)
+            found: Found = await self._store.fetch(*reading.which, tokens=False)
         except StoreUnavailable as error:
             found = error
         except asyncio.CancelledError:
@@ -78,7 +78,8 @@ class Loading:
             raise
         except Exception:
             _log.exception("a session could not be read")
-            found = StoreUnavailable("defect")
+            self._over(reading, None, Refusal("defect"))
+            return
         self._found(reading, found)
 
     def _found(self, reading: Reading, found: Found) -> None:
@@ -90,7 +91,7 @@ class Loading:
             self._judge(reading, found)
 
     def _judge(self, reading: Reading, found: Stored | None) -> None:
-        live = error = None
+        live, error = None, None
         try:
             if found is not None:
                 live = live_from(reading.which[0], found, reading.begun)
@@ -101,24 +102,27 @@ class Loading:
             self._arrived(reading.which, live, reading.spoiled)
         except Exception:
             _log.exception("a session could not be kept")
-            live, error = None, StoreUnavailable("defect")
+            live, error = None, Refusal("defect")
         self._over(reading, live, error)
 
-    def _over(self, reading: Reading, live: LiveSession | None, error: StoreUnavailable | None) -> None:
+    def _over(self, reading: Reading, live: LiveSession | None, error: Refusal | None) -> None:
         self._readings.over(reading)
         due = live is not None and self._clock() >= live.attention_due
         for hear, attended in reading.hearers:
-            if due and attended and live is not None:
-                self._attend(reading.which, live, hear)
-            else:
-                hear(live, error)
+            try:
+                if due and attended and live is not None:
+                    self._attend(reading.which, live, hear)
+                else:
+                    hear(live, error)
+            except Exception:
+                _log.exception("a session could not be told of")  # the others wait for it too
 
     def _attend(self, which: Which, live: LiveSession, hear: Hear) -> None:
         try:
             begun = self._attendant.attend(live, self._clock())
         except Exception:
             _log.exception("a session could not be attended to")
-            hear(None, StoreUnavailable("defect"))
+            hear(None, Refusal("defect"))
             return
         if begun is None:
             hear(live, None)

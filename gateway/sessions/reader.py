@@ -25,7 +25,7 @@ _SLOWEST_RETRY: Final = 2.0
 
 #: All replies; None: the connection ended before them; StoreUnavailable: they did not come in time.
 Replies = Sequence[Any] | StoreUnavailable | None
-#: Who hears of them, and after how many seconds. Must not raise.
+#: Who hears of them, and after how many seconds.
 Hear = Callable[[Replies, float], None]
 
 
@@ -70,7 +70,7 @@ class RecordConnection(asyncio.Protocol):
                 if len(self._replies) == count:
                     replies, self._replies = self._replies, []
                     self.waiting.popleft()
-                    hear(replies, now - begun)
+                    _tell(hear, replies, now - begun)
         except Unclear:
             _log.warning("Redis gave an answer that cannot be read: the connection is given up")
             self.transport.abort()
@@ -90,7 +90,7 @@ class RecordConnection(asyncio.Protocol):
         now = self._clock()
         while self.waiting:
             begun, _, hear = self.waiting.popleft()
-            hear(answer, now - begun)
+            _tell(hear, answer, now - begun)
 
 
 #: Makes a connection to the server, with the protocol that the factory gives. Raises OSError.
@@ -98,7 +98,7 @@ Open = Callable[[Callable[[], RecordConnection]], Awaitable[RecordConnection]]
 
 
 class RecordReader:
-    """Reads from one server, which it connects to when first asked and whenever the connection was lost; meanwhile `read` says None.
+    """Reads from one server, which it connects to when first asked and whenever the connection was lost; meanwhile `ask` says False.
 
     `greeting` are the commands that a new connection begins with, each answered with OK; then the server must say that it is no replica.
     `clock` is monotonic; `patience` in seconds, for one reading.
@@ -134,13 +134,6 @@ class RecordReader:
         )  # fmt: skip
         connection.ask(b"".join(words), 3, hear)
         return True
-
-    async def read(self, name: bytes, beside: bytes) -> tuple[bytes, int, bytes] | None:
-        """The same, waited for; None: the library must say. Raises StoreUnavailable."""
-        replies = await _heard(partial(self.ask, name, beside))
-        if isinstance(replies, StoreUnavailable):
-            raise replies
-        return plain(replies)
 
     def put(self, name: bytes, value: bytes, milliseconds: int) -> None:
         """Set a key, for so long. Nobody hears whether it worked."""
@@ -225,19 +218,28 @@ def plain(replies: Sequence[Any] | None) -> tuple[bytes, int, bytes] | None:
     return record, left, beside if isinstance(beside, bytes) else b""
 
 
+def _tell(hear: Hear, replies: Replies, seconds: float) -> None:
+    """Whoever raises hurts nobody who waits behind."""
+    try:
+        hear(replies, seconds)
+    except Exception:
+        _log.exception("what Redis answered could not be heard")
+
+
 def _ignore(replies: Replies, seconds: float) -> None:
     """For what is only done to save work."""
 
 
-async def _heard(ask: Callable[[Hear], bool | None]) -> Replies:
-    """What `ask` has told to somebody; None where it tells nothing. Who is cancelled meanwhile is told nothing."""
+async def _heard(ask: Callable[[Hear], None]) -> Replies:
+    """What `ask` has told to somebody. Who is cancelled meanwhile is told nothing."""
     future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
 
     def hear(replies: Replies, seconds: float) -> None:
         if not future.done():
             future.set_result(replies)
 
-    return None if ask(hear) is False else await future
+    ask(hear)
+    return await future
 
 
 _ALL_OF_IT: Final = b"\r\n$1\r\n0\r\n$%d\r\n%d\r\n*2\r\n$4\r\nPTTL\r\n" % (len(b"%d" % MAX_RECORD), MAX_RECORD)

@@ -6,12 +6,12 @@ announcement shares no reading from before it. All of it is synchronous.
 
 from collections.abc import Callable, Iterable
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import Refusal
 from gateway.sessions.fetching import Which
 from gateway.sessions.live import LiveSession
 
-#: Hears of a session, None where there is none; or of the reason why nobody can say. Must not raise.
-Hear = Callable[[LiveSession | None, StoreUnavailable | None], None]
+#: Hears of a session, None where there is none; or of the reason why nobody can say.
+Hear = Callable[[LiveSession | None, Refusal | None], None]
 
 
 class Reading:

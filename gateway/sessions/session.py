@@ -90,6 +90,9 @@ class _Stored(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
 
+    def __repr__(self) -> str:
+        return f"_Stored({self.sid!r}, {self.app!r})"  # no tokens in tracebacks (C-48)
+
 
 # SECURITY: only JSON of this very shape: never pickle, no unknown version or field, no number that is no integer (C-51).
 _read: Final = msgspec.json.Decoder(_Stored).decode

@@ -146,9 +146,9 @@ class SessionStore:
         # SECURITY: what was ended meanwhile stays ended, and of two writers none undoes the other's work (C-44).
         return await swap(self._redis, self._name(key), before.record, record)
 
-    async def fetch(self, key: str, host: str, app: str) -> Stored | None:
+    async def fetch(self, key: str, host: str, app: str, *, tokens: bool = True) -> Stored | None:
         """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
-        return await self._fetching.fetch(key, host, app)
+        return await self._fetching.fetch(key, host, app, tokens=tokens)
 
     async def touch(self, ttls: Mapping[str, timedelta]) -> None:
         """Let these records live `ttl` from now where they exist and would end sooner. Raises StoreUnavailable."""

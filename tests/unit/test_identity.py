@@ -202,6 +202,13 @@ def test_templates_are_filled_once_with_encoded_facts() -> None:
     assert headers(person, **extra)["X-Who"] == "{email} at https://a"
 
 
+def test_a_fact_that_was_cut_in_the_middle_of_a_letter_can_be_stored_and_told() -> None:
+    """Directories that count in UTF-16 leave half a letter at the end."""
+    person = BOB.with_directory({"nick": "Anna \ud83d", "id": "é"})
+    assert person.directory == {"nick": "Anna ?", "id": "é"}
+    assert headers(person, **{"X-Nick": "{directory.nick}"})["X-Nick"] == "Anna ?"
+
+
 @pytest.mark.parametrize(
     ("name", "template"),
     [

@@ -22,7 +22,7 @@ from gateway.sites import Site
 from tests.fakes.clock import SettableClock
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import KEY, a_client, a_person, a_session
-from tests.unit.sessions.test_reader import reading
+from tests.unit.sessions.test_reader import read, reading
 
 OTHER_KEY = "B" * 43
 NAME = "doorward:a:k"
@@ -155,7 +155,7 @@ async def test_lines_too_long_for_their_place_are_not_left(
 ) -> None:
     many = tuple(f"group-{number}" for number in range(500))
     Office(reader, clock).written(a_session(identity=a_person(groups=many)), site())
-    assert await reader.read(b"nothing", NAME.encode()) == (b"", -2, b"")
+    assert await read(reader, b"nothing", NAME.encode()) == (b"", -2, b"")
     Office(reader, clock).written(a_session(), site())
     assert await left(redis)
 

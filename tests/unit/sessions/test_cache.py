@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import Refusal, StoreUnavailable
 from gateway.sessions.cache import SESSION_ENDED, SESSION_EXPIRED, LiveSession, SessionCache
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import SessionStore
@@ -87,6 +87,26 @@ async def test_strangers_fill_no_memory(cache: SessionCache, store: SessionStore
     for _ in range(50):
         assert await cache.load(store.key_of(store.new_token()), HOST, APP) is None
     assert cache.size == 0
+
+
+async def test_no_token_of_the_provider_is_in_memory(cache: SessionCache, store: SessionStore) -> None:
+    """C-48: nobody needs them there. This cache is read by way of the library; `test_reader` has the other."""
+    live = await loaded(cache, await signed_in(store))
+    session = live.session
+    assert (session.id_token, session.access_token, session.refresh_token) == (None, None, None)
+
+
+async def test_somebody_who_fails_at_the_answer_takes_nobody_elses_along(
+    cache: SessionCache, store: SessionStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = await signed_in(store)
+
+    def fail(live: LiveSession | None, error: Refusal | None) -> None:
+        raise RuntimeError("a defect")
+
+    cache.ask(key, HOST, APP, fail)
+    assert await asyncio.wait_for(cache.load(key, HOST, APP), 5) is not None
+    assert "a defect" in caplog.text
 
 
 async def test_those_who_ask_at_once_share_one_reading(store: SessionStore, redis: Redis, valkey: str) -> None:
