@@ -83,13 +83,17 @@ class ChunkedBody:
         self._trailers = 0
 
     def feed(self, data: bytes) -> bytes:
+        if len(data) < self._left and not self._buffer:
+            self._left -= len(data)  # in the middle of a chunk: nothing is copied
+            return data
         self._buffer = self._buffer + data if self._buffer else data
-        out: list[bytes] = []
+        out: list[memoryview] = []
         while not self.done and self._state(out):
             pass
+        body = b"".join(out)
         self._buffer = b"" if self.done else self._buffer[self._at :]
         self._at = 0
-        return out[0] if len(out) == 1 else b"".join(out)
+        return body
 
     def _line(self, limit: int, what: str) -> bytes | None:
         start = self._at
@@ -103,7 +107,7 @@ class ChunkedBody:
         self._at = end + 1
         return self._buffer[start : end - 1]
 
-    def _size_line(self, out: list[bytes]) -> bool:
+    def _size_line(self, out: list[memoryview]) -> bool:
         line = self._line(_LINE_LIMIT, "chunk-size line")
         if line is None:
             return False
@@ -114,8 +118,8 @@ class ChunkedBody:
         self._state = self._data if self._left else self._trailer
         return True
 
-    def _data(self, out: list[bytes]) -> bool:
-        data = self._buffer[self._at : self._at + self._left]
+    def _data(self, out: list[memoryview]) -> bool:
+        data = memoryview(self._buffer)[self._at : self._at + self._left]
         if data:
             out.append(data)
             self._at += len(data)
@@ -125,7 +129,7 @@ class ChunkedBody:
         self._state = self._data_end
         return True
 
-    def _data_end(self, out: list[bytes]) -> bool:
+    def _data_end(self, out: list[memoryview]) -> bool:
         end = self._buffer[self._at : self._at + 2]
         if not b"\r\n".startswith(end):
             raise FramingError("chunk data not followed by CRLF")
@@ -135,7 +139,7 @@ class ChunkedBody:
         self._state = self._size_line
         return True
 
-    def _trailer(self, out: list[bytes]) -> bool:
+    def _trailer(self, out: list[memoryview]) -> bool:
         line = self._line(_TRAILER_LIMIT, "trailer section")
         if line is None:
             return False
