@@ -4,6 +4,7 @@ It is made by `app`, with everything it needs as constructor arguments; `server`
 """
 
 import asyncio
+import gc
 import itertools
 import secrets
 import time
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.proxy.care import Care
 
 _HOST_MEMO: Final = 1024
+_COLLECT_AFTER: Final = 1000
 
 
 class Source(NamedTuple):
@@ -112,6 +114,7 @@ class Door:
         self.connections: set[Connection] = set()
         self.crowd = Crowd(self.limits, self.clock)
         self.draining = False
+        self._departed = 0  # connections that are gone since the collector came
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
         self.heads = HeadWriter(
@@ -139,6 +142,10 @@ class Door:
             pool.sweep()
         self.glass.sweep()
         self.flush()
+        # A connection and its visit refer to each other. Little else that the collector counts is made, so it would seldom come by itself.
+        if self._departed >= _COLLECT_AFTER:
+            self._departed = 0
+            gc.collect()
 
     def flush(self) -> None:
         if self._parts.access_log is not None:
@@ -175,6 +182,7 @@ class Door:
         """The connection is gone."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self._departed += 1
             self.crowd.leave(connection.peer, trusted=connection.trusted)
 
     def request_id(self, request: ParsedRequest) -> str | None:

@@ -66,7 +66,7 @@ class IdentityLines:
         # Clocks differ: nothing is taken to be good for longer than its writer could make it.
         if not 0 < left <= (ASSERTION_LIFETIME - _SPARE).total_seconds():
             return False
-        live.assertion = lines[_MOMENT_BYTES:]
+        live.assertion, live.record_id = lines[_MOMENT_BYTES:], b""
         live.assertion_until = self._clock() + left
         return True
 

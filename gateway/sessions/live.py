@@ -4,6 +4,8 @@ Deadlines are on the worker's monotonic clock, so setting the wall clock neither
 lives as long as the record in Redis stays as it was; when that changes, a new object takes its place.
 """
 
+from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +14,7 @@ from gateway.sessions.fetching import Stored
 from gateway.sessions.session import Session
 
 NEVER: Final = float("inf")
+_seconds: Final = lru_cache(256)(timedelta.total_seconds)  # one number in memory for all sessions that have it
 
 
 class LiveSession(Struct, eq=False, gc=False):
@@ -35,7 +38,7 @@ class LiveSession(Struct, eq=False, gc=False):
     tokens_end: float = NEVER  # the provider's access token
     assertion: bytes = b""
     assertion_until: float = 0.0
-    record_id: bytes = b""  # of the record it was read from
+    record_id: bytes = b""  # of the record it was read from, until its lines were written
     shared: bytes = b""  # what another worker left beside that record, until it is looked at
 
 
@@ -46,7 +49,7 @@ def live_from(key: str, stored: Stored, now: float) -> LiveSession:
         key=key,
         host=stored.session.key_host,
         session=stored.session,
-        idle=stored.session.idle.total_seconds(),
+        idle=_seconds(stored.session.idle),
         idle_deadline=deadline,
         expires_deadline=now + stored.remaining.total_seconds(),
         stored_deadline=deadline,

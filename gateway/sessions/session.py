@@ -167,11 +167,16 @@ def _shared(person: Identity) -> Identity:
         subject=person.subject,
         email=person.email,
         name=person.name,
-        groups=tuple(map(sys.intern, person.groups)),
+        groups=_same(person.groups),
         preferred_username=person.preferred_username,
         user=person.user,
         directory=person.directory or _NOTHING,
     )
+
+
+@lru_cache(1024)
+def _same(groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(sys.intern, groups))
 
 
 _NOTHING: Final[dict[str, str]] = {}  # never changed: an Identity is frozen

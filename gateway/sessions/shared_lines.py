@@ -26,18 +26,17 @@ class SharedLines:
     def take(self, live: LiveSession, label: bytes) -> bytes | None:
         """What was found with the record of a session that was just read; once. `label` says for what it must have been written."""
         sealed, live.shared = live.shared, b""
-        if not sealed:
-            return None
         try:
             return self._ring.open_in(sealed, _context(live, label))
         except ValueError:
             return None
 
     def leave(self, live: LiveSession, label: bytes, lines: bytes, good_for: timedelta) -> None:
-        """For whoever reads this record next."""
+        """For whoever reads this record next; once for each reading: memory does not hold for long what that takes."""
         if self._reader is None or not live.record_id or len(lines) > MAX_SHARED // 2:
             return
         sealed = self._ring.seal_in(lines, _context(live, label))
+        live.record_id = b""
         self._reader.put((self._prefix + live.key).encode(), sealed, good_for // _MILLISECOND)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.proxy.downstream import Downstream
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded
 from tests.fakes.waiting import eventually
@@ -213,3 +214,20 @@ async def test_a_body_that_would_unpack_to_much_is_passed_on_packed(house: House
     assert house.upstream.requests[0].body == bomb
     assert house.upstream.requests[0].values("content-encoding") == [b"gzip"]
     assert memory.value < ALLOWED
+
+
+async def test_connections_that_are_gone_leave_nothing_in_memory(house: House) -> None:
+    """D-08: a connection and its visit refer to each other, and nothing else may wake the collector."""
+
+    def there() -> int:
+        return sum(type(one) is Downstream for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(12):
+            answers = await asyncio.gather(*(house.ask("/") for _ in range(100)))
+            assert {answer.status for answer in answers} == {401}
+        await eventually(lambda: there() < 300, within=10)
+    finally:
+        gc.enable()
