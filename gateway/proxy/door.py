@@ -143,7 +143,8 @@ class Door:
         self.glass.sweep()
         self.flush()
         # A connection and its visit refer to each other. Little else that the collector counts is made, so it would seldom come by itself.
-        if self._departed >= _COLLECT_AFTER:
+        # It looks at all that are there: the more there are, the more may be gone before it comes.
+        if self._departed >= max(_COLLECT_AFTER, len(self.connections)):
             self._departed = 0
             gc.collect()
 
