@@ -4,11 +4,10 @@ Deadlines are on the worker's monotonic clock, so setting the wall clock neither
 lives as long as the record in Redis stays as it was; when that changes, a new object takes its place.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Final
-
-from msgspec import Struct
 
 from gateway.sessions.fetching import Stored
 from gateway.sessions.session import Session
@@ -17,7 +16,8 @@ NEVER: Final = float("inf")
 _seconds: Final = lru_cache(256)(timedelta.total_seconds)  # one number in memory for all sessions that have it
 
 
-class LiveSession(Struct, eq=False, gc=False):
+@dataclass(slots=True, eq=False)  # no struct: its attributes are read several times a request, and made once
+class LiveSession:
     """`idle_deadline` never lies behind `expires_deadline`.
 
     `met`, `assertion` and `assertion_until` are the gate's and the proxy's memory, dropped with the object: the rulings that
