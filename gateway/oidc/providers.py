@@ -59,7 +59,7 @@ class Providers:
         allow_insecure_http: bool = False,
     ) -> None:
         self._offered = offered
-        self._believed: dict[tuple[str, str, str], bool] = {}
+        self._believed: set[tuple[str, str, str]] = set()  # few: what the configuration names
         self._connections: Final[list[aiohttp.ClientSession]] = []
         self._clients: Final[dict[str, ProviderClient]] = {}
         for name, keys in settings.items():
@@ -90,14 +90,15 @@ class Providers:
         # SECURITY: who is believed is decided by the configuration of now: a provider that an app no longer offers, or that
         # has become another one under the same name, vouches for nobody there (A-57).
         facts = (session.app, session.provider, session.identity.issuer)
-        believed = self._believed.get(facts)
-        if believed is None:
-            client = self._clients.get(session.provider)
-            offered = client is not None and session.provider in self._offered.get(session.app, ())
-            believed = offered and client is not None and is_issuer(session.identity.issuer, client.settings)
-            if believed:
-                self._believed[facts] = True  # few: what the configuration names
-        return believed
+        if facts in self._believed:
+            return True
+        client = self._clients.get(session.provider)
+        if client is None or session.provider not in self._offered.get(session.app, ()):
+            return False
+        if not is_issuer(session.identity.issuer, client.settings):
+            return False
+        self._believed.add(facts)
+        return True
 
     def issuing(self, issuer: str, audience: object) -> ProviderClient | None:
         """Who could have issued a token that says this of itself; the token is yet to be verified."""

@@ -121,11 +121,9 @@ class Door:
             parts.config, parts.signer, self.clock, parts.now, parts.glass.saw_forwarding, parts.shared
         )
         self.glass = parts.glass
-        self.passes, self.meets, self.asks_for_session = (
-            parts.gate.passes,
-            parts.gate.meets,
-            parts.gate.asks_for_session,
-        )
+        self.passes = parts.gate.passes
+        self.meets = parts.gate.meets
+        self.asks_for_session = parts.gate.asks_for_session
         self.own_head = self.heads.own
         self.cares: dict[str, Care] = {}  # of the apps that need one
         self._hosts: dict[bytes, Site] = {}

@@ -29,36 +29,37 @@ class Records:
     def __init__(self, ring: KeyRing, prefix: str) -> None:
         self._ring = ring.purpose("session")
         self._prefix = prefix
-        self._places: dict[tuple[str, str], tuple[bytes, bytes]] = {}  # by host and app, of which there are a few
+        self._places: dict[tuple[str, str], _Place] = {}  # by host and app that ask, of which there are a few
 
     def seal(self, key: str, session: Session) -> bytes:
         """With the ring's first key. Raises ValueError when it is too large."""
-        sealed = self._ring.seal(encode(session), self._context(key, session.key_host, session.app))
-        return _beginning(session.key_host, session.app) + sealed
+        place = _place(session.key_host, session.app)
+        return place.beginning + self._ring.seal_in(encode(session), self._context(key, place))
 
     def open(self, key: str, record: object) -> Session | None:
         """The session in a record; None for whatever was not sealed here, for this key."""
-        if not isinstance(record, bytes) or not record.startswith(_MAGIC) or len(record) > MAX_RECORD:
+        if not isinstance(record, bytes) or not record.startswith(_MAGIC):
             return None
         try:
-            host, app, sealed = _parts(record)
-            return decode(self._ring.open(sealed, self._context(key, host, app)))
+            host, app, _ = _parts(record)
         except ValueError:
             return None
+        opened = self._open(key, _place(host, app), record, tokens=True)
+        return None if opened is None else opened.session
 
     def open_for(self, key: str, host: str, app: str, record: object, *, tokens: bool = True) -> Opened | None:
         """The session in a record of this host and app; None as `open`. Not `tokens`: without them."""
         place = self._places.get((host, app))
         if place is None:
-            place = self._places[host, app] = (_beginning(host, app), joined((host, app)))
-        beginning, end_of_context = place
-        if not isinstance(record, bytes) or not record.startswith(beginning) or len(record) > MAX_RECORD:
+            place = self._places[host, app] = _place(host, app)
+        return self._open(key, place, record, tokens=tokens)
+
+    def _open(self, key: str, place: "_Place", record: object, *, tokens: bool) -> Opened | None:
+        if not isinstance(record, bytes) or not record.startswith(place.beginning) or len(record) > MAX_RECORD:
             return None
-        sealed = record[len(beginning) :]
-        name = (self._prefix + key).encode()
-        context = b"%b%b%b%b" % (_VERSION, len(name).to_bytes(4, "big"), name, end_of_context)
+        sealed = record[len(place.beginning) :]
         try:
-            plain = self._ring.open_in(sealed, context)
+            plain = self._ring.open_in(sealed, self._context(key, place))
             return Opened(decode(plain, tokens=tokens), not self._ring.is_first(sealed), sealed[:SEAL_BYTES])
         except ValueError:
             return None
@@ -72,14 +73,22 @@ class Records:
         except ValueError:
             return None
 
-    def _context(self, key: str, host: str, app: str) -> tuple[str, ...]:
+    def _context(self, key: str, place: "_Place") -> bytes:
         # SECURITY: a record copied under another key, host, app or format does not open (C-08, C-43).
-        return (str(VERSION), self._prefix + key, host, app)
+        name = (self._prefix + key).encode()
+        return b"%b%b%b%b" % (_VERSION, len(name).to_bytes(4, "big"), name, place.end_of_context)
 
 
-def _beginning(host: str, app: str) -> bytes:
-    """What a record says in the open."""
-    return b"".join((_MAGIC, *(len(text).to_bytes(2, "big") + text for text in (host.encode(), app.encode()))))
+class _Place(NamedTuple):
+    """A host with its app: what a record there says in the open, and what its context ends with."""
+
+    beginning: bytes
+    end_of_context: bytes
+
+
+def _place(host: str, app: str) -> _Place:
+    names = b"".join(len(text).to_bytes(2, "big") + text for text in (host.encode(), app.encode()))
+    return _Place(_MAGIC + names, joined((host, app)))
 
 
 def _parts(record: bytes) -> tuple[str, str, bytes]:

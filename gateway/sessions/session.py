@@ -107,7 +107,7 @@ def encode(session: Session) -> bytes:
         sid=session.sid,
         identity=session.identity,
         provider_sid=session.provider_sid,
-        auth_time=None if session.auth_time is None else (session.auth_time - _EPOCH) // _MICROSECOND,
+        auth_time=_since_epoch(session.auth_time),
         acr=session.acr,
         created_at=(session.created_at - _EPOCH) // _MICROSECOND,
         idle=session.idle // _MICROSECOND,
@@ -115,9 +115,7 @@ def encode(session: Session) -> bytes:
         id_token=session.id_token,
         access_token=session.access_token,
         refresh_token=session.refresh_token,
-        access_expires_at=None
-        if session.access_expires_at is None
-        else (session.access_expires_at - _EPOCH) // _MICROSECOND,
+        access_expires_at=_since_epoch(session.access_expires_at),
         access_lifetime=None if session.access_lifetime is None else session.access_lifetime // _MICROSECOND,
         address=session.address,
         provider=session.provider,
@@ -126,6 +124,10 @@ def encode(session: Session) -> bytes:
     if len(encoded) > MAX_ENCODED:
         raise ValueError("the session is too large to be stored")
     return encoded
+
+
+def _since_epoch(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 
 def decode(encoded: bytes, *, tokens: bool = True) -> Session:

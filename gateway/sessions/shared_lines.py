@@ -33,11 +33,12 @@ class SharedLines:
 
     def leave(self, live: LiveSession, label: bytes, lines: bytes, good_for: timedelta) -> None:
         """For whoever reads this record next; once for each reading: memory does not hold for long what that takes."""
-        if self._reader is None or not live.record_id or len(lines) > MAX_SHARED // 2:
+        if self._reader is None or not live.record_id:
             return
         sealed = self._ring.seal_in(lines, _context(live, label))
         live.record_id = b""
-        self._reader.put((self._prefix + live.key).encode(), sealed, good_for // _MILLISECOND)
+        if len(sealed) <= MAX_SHARED:
+            self._reader.put((self._prefix + live.key).encode(), sealed, good_for // _MILLISECOND)
 
 
 def shared_prefix(prefix: str) -> str:
