@@ -18,7 +18,7 @@ from gateway.config.loader import load_config, load_pack_file
 from gateway.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "deploy" / "guides").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy" / "guides").glob("*.md")])
 EXAMPLE = ROOT / "config" / "gateway.example.yaml"
 WHOLE_CONFIGS = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "deploy" / "doorward.yaml"]
 A_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
