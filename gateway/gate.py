@@ -22,13 +22,13 @@ from gateway.errors import (
     UnknownHost,
 )
 from gateway.identity import Identity
-from gateway.message import RequestHead, is_navigation, is_preflight
+from gateway.message import RequestHead, is_navigation
 from gateway.policy.bodies import Unreadable, has_body, read_query
 from gateway.policy.break_glass import Glass, rule_of
 from gateway.policy.forms import asked_by_body, kind_of
-from gateway.policy.methods import asked_methods
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
+from gateway.policy.preflights import is_only_a_preflight
 from gateway.policy.rules import APP_WIDE, Ruling
 from gateway.policy.step_up import is_fresh, start_query, step_up_of
 from gateway.sessions.cache import LiveSession
@@ -123,12 +123,12 @@ class Gate:
             glass = None
         watched = site.enabled and site.doors.closed and bool(verdict.doors or head.authorization)
         if watched and glass is None and not past_doors:
-            decision = _door(site, verdict, head, wire, key, live, body, known)
+            decision = _door(site, verdict, head, wire, key, live, body, known, unseen)
             if decision is not None:
                 return decision
 
         def settle(ruling: Ruling) -> Decision:
-            settled = _settled(site, verdict, head, ruling, wire, query, key, live, now, known)
+            settled = _settled(site, verdict, head, ruling, wire, query, key, live, now, known, unseen)
             return settled if glass is None else _with_break_glass(settled, ruling, wire, glass, watched=watched)
 
         if verdict.form and (unseen or has_body(head, body)):
@@ -147,11 +147,13 @@ def _settled(
     live: LiveSession | None,
     now: datetime,
     known: bool,
+    unseen: bool,
 ) -> Decision:
     """What a ruling comes to for whoever asks."""
     if not site.enabled:
         return _without_sign_in(ruling, wire)
-    if ruling.public or (site.preflight_passes and _is_only_a_preflight(head, query)):
+    # SECURITY: where nobody can say that there is no body, nobody can say that it is a preflight (C-77).
+    if ruling.public or (site.preflight_passes and not unseen and is_only_a_preflight(head, read_query(query))):
         return Forward(wire, None, ruling.rule)
     if live is None:
         if key is not None and not known:
@@ -191,12 +193,6 @@ def _by_form(
     return settle(site.rules.decide(head.method, target, asked)) if asked else plain
 
 
-def _is_only_a_preflight(head: RequestHead, query: bytes) -> bool:
-    """A preflight as browsers send it: without a body."""
-    # SECURITY: one that asks to be taken for a DELETE is a DELETE without a session to some upstreams (C-18, B-35).
-    return is_preflight(head) and not has_body(head, None) and asked_methods(head, read_query(query)) == {"OPTIONS"}
-
-
 def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
     """`enabled: off`: a plain proxy; what needs a person cannot be met (interface.md "Access rules")."""
     if not ruling.public and (ruling.requirements or ruling.max_age is not None or ruling.acr):
@@ -231,11 +227,12 @@ def _door(
     live: LiveSession | None,
     body: bytes | None,
     known: bool,
+    unseen: bool,
 ) -> Decision | None:
     """Whether a password door stands here and is shut. None: nothing to do with passwords."""
     closed = site.doors.basic(head)
     if closed is None and verdict.doors:
-        judged = site.doors.judge(verdict.doors, head, parse_target(wire), body)
+        judged = site.doors.judge(verdict.doors, head, parse_target(wire), body, unseen=unseen)
         if isinstance(judged, NeedsBody):
             return NeedBody(Refuse(_blocked(site, judged.unread), judged.unread.rule))
         closed = judged

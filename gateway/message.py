@@ -49,15 +49,6 @@ class RequestHead:
         return iter(self.fields)
 
 
-def is_preflight(head: RequestHead) -> bool:
-    """A CORS preflight: OPTIONS with Origin and Access-Control-Request-Method (WHATWG Fetch)."""
-    return (
-        head.method == "OPTIONS"
-        and head.first(b"origin") is not None
-        and head.first(b"access-control-request-method") is not None
-    )
-
-
 def is_navigation(head: RequestHead) -> bool:
     """Whether a person's browser asked for a page: only then is a redirect to the provider of any use."""
     mode = head.first(b"sec-fetch-mode")

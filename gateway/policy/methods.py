@@ -13,7 +13,8 @@ from gateway.policy.bodies import Fields, read_query
 #: Header fields, lower case, that name another method.
 OVERRIDE_FIELDS: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
 _OVERRIDE_NAMES: Final = frozenset(("method", "x_http_method_override", "x_http_method", "x_method_override"))
-SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+#: Those that only read. Not OPTIONS: who sends more with it than a preflight means something else (C-77).
+SAFE: Final = frozenset(("GET", "HEAD"))
 
 
 def answers(methods: frozenset[str], method: str) -> bool:

@@ -30,6 +30,7 @@ from gateway.policy.bodies import (
 )
 from gateway.policy.methods import SAFE, answers, asked_methods, overrides_in
 from gateway.policy.paths import Target
+from gateway.policy.preflights import carries_credentials, is_only_a_preflight
 from gateway.policy.routes import RouteMatch, parse_match
 
 #: `/en`, `/pt-br`, `/zh-hans`, `/es-419`: a portal has every route below each of its languages.
@@ -74,10 +75,18 @@ class DoorRule:
     kinds: frozenset[BodyKind]  # the bodies that the rule reads
 
     def is_named(self, methods: frozenset[str]) -> bool:
-        """Whether one of these methods is this rule's. A preflight is no password request unless a rule says so."""
-        return any(
-            answers(self.route.methods, method) for method in methods if method != "OPTIONS" or self.route.methods
-        )
+        """Whether one of these methods is this rule's."""
+        # SECURITY: a rule without methods is for every method there is, OPTIONS and unregistered ones too (C-77).
+        return any(answers(self.route.methods, method) for method in methods)
+
+    def answers_a_preflight(self, query: Fields) -> bool:
+        """Whether a preflight here could be the request itself to an upstream that does not look at the method."""
+        if "OPTIONS" in self.route.methods or self.query or self.header:
+            return True  # the rule names it, or all that the rule asks for is there
+        if not self.kinds:
+            return bool(query)  # whatever the query says may be a password
+        wanted = (*self.form, *self.json, *self.known)
+        return any(names_field(name, field) for name, _ in query for field in wanted)
 
     def agrees(self, head: RequestHead, query: Fields) -> bool:
         """Whether what the rule says about header and query holds."""
@@ -157,13 +166,21 @@ class PasswordDoors:
         return tuple(sorted(found.values(), key=lambda door: (not door.is_named(frozenset((method,))), door.place)))
 
     def judge(
-        self, candidates: Sequence[DoorRule], head: RequestHead, target: Target, body: bytes | None = None
+        self,
+        candidates: Sequence[DoorRule],
+        head: RequestHead,
+        target: Target,
+        body: bytes | None = None,
+        *,
+        unseen: bool = False,
     ) -> Closed | NeedsBody | None:
         """Whether the request is one of the watched ones. None: no password request; forward it as it came.
 
-        `body` is the whole body, None while nobody has read it.
+        `body` is the whole body, None while nobody has read it; `unseen`: there may be one that nobody will ever give us.
         """
         query = read_query(target.query)
+        if head.method == "OPTIONS":
+            return _judge_options(candidates, head, query, unseen=unseen or bool(body))
         methods = asked_methods(head, query)
         doors = [
             door for door in candidates if door.agrees(head, query) and not door.excuses(head, methods, query, body)
@@ -211,6 +228,16 @@ def named_rules(app: App) -> list[tuple[str, PasswordRule]]:
         else:
             named.append((f"password_routes[{place}]: {entry.match}", entry))
     return named
+
+
+def _judge_options(candidates: Sequence[DoorRule], head: RequestHead, query: Fields, *, unseen: bool) -> Closed | None:
+    """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `unseen`: there may be a body."""
+    doors = [door for door in candidates if door.agrees(head, query)]
+    # SECURITY: upstreams that do not look at the method run the page for OPTIONS, body and all (C-77).
+    if doors and (unseen or not is_only_a_preflight(head, query) or carries_credentials(head)):
+        return doors[0].closed(doubt="an OPTIONS request that is more than a preflight")
+    # SECURITY: a preflight must not run the page: nothing that the page could act on comes with it (C-77).
+    return next((door.closed() for door in doors if door.answers_a_preflight(query)), None)
 
 
 def _judge_body(

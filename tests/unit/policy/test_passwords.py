@@ -107,10 +107,37 @@ def test_a_static_file_beside_a_page_stays_open_and_an_action_has_no_extension_t
     assert isinstance(verdict([PAGE, SENT], "POST", "/login.js"), Closed)
 
 
-@pytest.mark.parametrize("method", ["OPTIONS"])
-def test_a_preflight_is_no_password_request_unless_a_rule_says_so(method: str) -> None:
-    assert verdict([{"match": "* /login"}], method, "/login") is None
-    assert isinstance(verdict([{"match": "OPTIONS /login"}], method, "/login"), Closed)
+def test_a_preflight_is_no_password_request_unless_a_rule_says_so() -> None:
+    """C-77."""
+    preflight = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"POST"))
+    assert verdict([{"match": "* /login"}], "OPTIONS", "/login", *preflight) is None
+    assert isinstance(verdict([{"match": "OPTIONS /login"}], "OPTIONS", "/login", *preflight), Closed)
+    for rule in ("* /login", "GET /login", "POST /login"):
+        assert isinstance(verdict([{"match": rule}], "OPTIONS", "/login"), Closed)
+        assert isinstance(verdict([{"match": rule}], "OPTIONS", "/login", *preflight[:1]), Closed)
+        assert isinstance(verdict([{"match": rule}], "OPTIONS", "/login", *preflight, body=b"x"), Closed)
+        assert isinstance(verdict([{"match": rule}], "OPTIONS", "/login", *preflight, body=b"x", read=False), Closed)
+        assert isinstance(verdict([{"match": rule}], "OPTIONS", "/login?email=a&password=b", *preflight), Closed)
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PROPFIND", "FROBNICATE", "get", "M-SEARCH"])
+def test_a_rule_without_methods_names_every_method(method: str) -> None:
+    """C-77: registered or not."""
+    rules: list[str | Rule] = [{"match": "* /login"}, {"match": "POST /login"}]
+    everything, posted = PasswordDoors(app(password_routes=rules), closed=True).rules
+    assert everything.is_named(frozenset((method,)))
+    assert not posted.is_named(frozenset((method,)))
+
+
+def test_a_preflight_is_none_where_nobody_can_see_the_body() -> None:
+    """C-77: forward-auth."""
+    doors = PasswordDoors(app(password_routes=[TOKEN]), closed=True)
+    where = target("/api/token")
+    asked = head(
+        "OPTIONS", "/api/token", (b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"POST")
+    )
+    assert doors.judge(doors.watch("OPTIONS", where), asked, where) is None
+    assert isinstance(doors.judge(doors.watch("OPTIONS", where), asked, where, unseen=True), Closed)
 
 
 # --- methods that are not what they seem ---
