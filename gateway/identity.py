@@ -38,11 +38,11 @@ class Claims:
     acr: str | None = None
 
 
-class Identity(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A person: `(issuer, subject)` names them, never the e-mail address (RFC 9700 section 4.15).
 
     `user` is what X-Forwarded-User says where the configuration maps another claim than `sub`; None: the subject.
-    `directory` holds what the directory told, as `{"id": "87654321"}`.
+    `directory` holds what the directory told, as `{"id": "87654321"}`. It is stored as it is: see `sessions.session` for what a new field needs.
     """
 
     issuer: str

@@ -3,20 +3,26 @@
 Written once for all workers that can share them (`sessions.shared_lines`).
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from msgspec import ValidationError, convert
+from msgspec.structs import fields
+
+from gateway import __version__
 from gateway.assertion import ASSERTION_LIFETIME, AssertionSigner
+from gateway.identity import Identity
 from gateway.identity_headers import IdentityHeaders
 from gateway.sessions.live import LiveSession
 from gateway.sessions.shared_lines import SharedLines
 from gateway.sites import Site
 
 _SPARE: Final = timedelta(minutes=1)  # the upstream always gets an assertion that is good for as long
-_FORMAT: Final = 1
+_LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _MOMENT_BYTES: Final = 8
 
 
@@ -45,9 +51,7 @@ class IdentityLines:
         if live.shared and self._shared is not None and self._take(live, form.label, self._shared):
             return
         session, now = live.session, self._now()
-        assertion = self._signer.sign(
-            session.identity, issuer=site.route.origin, audience=site.route.name, sid=session.sid, now=now
-        )
+        assertion = self._sign(session.identity, site, session.sid, now)
         live.assertion = b"%b\r\n%b" % (
             assertion[len(self._signer.header) + 1 :],
             form.headers.render(session.identity),
@@ -71,12 +75,33 @@ class IdentityLines:
         return True
 
     def _form(self, site: Site) -> "_Form":
-        facts = [_FORMAT, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
-        return _Form(hashlib.sha256(json.dumps(facts).encode()).digest(), IdentityHeaders(site.app.headers))
+        headers = IdentityHeaders(site.app.headers)
+        # SECURITY: lines of a release that writes a person otherwise would be taken for this one's (C-71).
+        facts = [__version__, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
+        for person in (specimen(), Identity(issuer="i", subject="s")):
+            signed, _, _ = self._sign(person, site, "sid", _LONG_AGO).rpartition(b".")  # signatures differ each time
+            facts += [signed.decode(), headers.render(person).decode()]
+        return _Form(hashlib.sha256(json.dumps(facts).encode()).digest(), headers)
+
+    def _sign(self, person: Identity, site: Site, sid: str, now: datetime) -> bytes:
+        return self._signer.sign(person, issuer=site.route.origin, audience=site.route.name, sid=sid, now=now)
 
 
 class _Form(NamedTuple):
-    """What the lines for a site look like. `label` stands for all that they depend on besides the session: another configuration finds none."""
+    """What the lines for a site look like. `label` stands for all that they depend on besides the session: the release, the templates, and what
+    becomes of two people, one of whom everything is known. Another configuration or release finds nothing under it."""
 
     label: bytes
     headers: IdentityHeaders
+
+
+def specimen() -> Identity:
+    """Somebody of whom everything is known: each field of an Identity has a value that its default is not."""
+    known: dict[str, object] = {"issuer": "https://i.example/\u00e4", "subject": "s %,\u00eb"}
+    for field in fields(Identity):
+        for value in (f"{field.name} %,\u00eb", True, 1, [f"{field.name} %", ",\u00eb"], {"id": "%,\u00eb"}):
+            with contextlib.suppress(ValidationError):
+                convert({**known, field.name: value}, Identity)
+                known.setdefault(field.name, value)
+                break
+    return convert(known, Identity)

@@ -1,7 +1,7 @@
 """Old keys go out of use: a record that another key than the ring's first one sealed is sealed anew when its session is used.
 
-The invariant: nothing ends, begins or lives longer by it. The record is replaced only if it is still the one that was read, and keeps
-its TTL; one that ended meanwhile stays ended.
+The invariant: nothing ends, begins, changes or lives longer by it. The record is replaced only if it is still the one that was read, and
+keeps its TTL; one that ended meanwhile stays ended. What a later release wrote in it stays in it.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -46,8 +46,8 @@ async def reseal(
             indexes.add(pipe, key, session, now)
         await _done(pipe)
         pipe = redis.pipeline(transaction=False)
-        for key, record, session in opened:
-            pipe.eval(_SWAP, 1, prefix + key, record, records.seal(key, session), str(MAX_RECORD))
+        for key, record, _ in opened:
+            pipe.eval(_SWAP, 1, prefix + key, record, records.seal_again(key, record), str(MAX_RECORD))
         count += sum(await _done(pipe))
     return count
 

@@ -2,8 +2,12 @@
 
 Pure. Two clocks: the idle timeout, which requests push ahead (Redis keeps it, as the key's TTL), and the lifetime,
 which nothing pushes.
-Stored as JSON of exactly the known fields; anything else is not a session (C-51). Fields of later releases are optional
-and left out where they say nothing, so that old records are read by new workers.
+Stored as JSON of one version; what misses a field of it, or has another type in one, is not a session (C-51).
+
+While releases are exchanged, workers of both read what either wrote. So a field that is added later, here or in `Identity`, has a
+default, which is its closed reading ("not verified"), and is left out where it says just that; a field that is not known is passed
+over. A field that takes something away from a session needs another version: a worker that does not know it must not serve the session.
+Whoever writes a session anew, as a token refresh does, writes what it knows.
 """
 
 import sys
@@ -13,6 +17,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.identity import Identity
@@ -68,7 +73,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
         return min(self.idle, self.remaining(now))
 
 
-class _Stored(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+class _Stored(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """The stored form. Moments and durations are whole microseconds, moments since 1970."""
 
     v: Literal[1]
@@ -94,7 +99,7 @@ class _Stored(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields
         return f"_Stored({self.sid!r}, {self.app!r})"  # no tokens in tracebacks (C-48)
 
 
-# SECURITY: only JSON of this very shape: never pickle, no unknown version or field, no number that is no integer (C-51).
+# SECURITY: only JSON of this shape: never pickle, no other version, no field missing or of another type, no number that is no integer (C-51).
 _read: Final = msgspec.json.Decoder(_Stored).decode
 
 
@@ -131,7 +136,7 @@ def _since_epoch(moment: datetime | None) -> int | None:
 
 
 def decode(encoded: bytes, *, tokens: bool = True) -> Session:
-    """Raises ValueError for whatever `encode` of this version did not write.
+    """Raises ValueError for whatever `encode` of this version, in this release or another, did not write.
 
     Not `tokens`: without them, for memory: nobody asks for them but to end a session or to refresh it, and then of the record.
     """
@@ -164,14 +169,10 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
 
 def _shared(person: Identity) -> Identity:
     """The same person, what they have in common with others being one in memory."""
-    return Identity(
+    return replace(
+        person,
         issuer=sys.intern(person.issuer),
-        subject=person.subject,
-        email=person.email,
-        name=person.name,
         groups=_same(person.groups),
-        preferred_username=person.preferred_username,
-        user=person.user,
         directory=person.directory or _NOTHING,
     )
 

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway.app import app_routes
 from gateway.assertion import AssertionSigner
 from gateway.config.loader import build
+from gateway.identity import Identity
 from gateway.proxy.identity_lines import IdentityLines
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.fetching import Stored
@@ -139,6 +141,29 @@ async def test_lines_that_another_key_signed_are_not_taken(
     shared = await left(redis)
     other = Office(reader, clock, OTHER_KEY, KEY).written(session, site(), shared)
     assert other.assertion != one.assertion
+
+
+class LaterSigner(AssertionSigner):
+    """Of a release that says something else about people in its assertions."""
+
+    def sign(self, identity: Identity, **facts: Any) -> bytes:
+        return super().sign(replace(identity, name=f"{identity.name} of the tides"), **facts)
+
+
+async def test_lines_of_a_release_that_writes_people_otherwise_are_not_taken(
+    reader: RecordReader, redis: Redis, clock: SettableClock
+) -> None:
+    """C-71: the label is made of what is written, so nobody has to think of changing it."""
+    session = a_session()
+    one = Office(reader, clock).written(session, site())
+    shared = await left(redis)
+    later = IdentityLines(
+        LaterSigner(KeyRing([KEY]).raw), clock.monotonic, clock.now, SharedLines(KeyRing([KEY]), "doorward:", reader)
+    )
+    hour = timedelta(hours=1)
+    live = live_from("k", Stored(session, hour, hour, record_id=RECORD, shared=shared), 0.0)
+    later.renew(live, site())
+    assert live.assertion != one.assertion
 
 
 async def test_lines_of_another_record_are_not_taken(reader: RecordReader, redis: Redis, clock: SettableClock) -> None:

@@ -21,6 +21,7 @@ from gateway.leases import Leases
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.providers import ProviderClient, provider_client
+from gateway.proxy.identity_lines import specimen
 from gateway.refresh.attempts import MEMORY, Attempts
 from gateway.refresh.refresher import Refresher
 from gateway.refresh.renewal import Renewal
@@ -35,7 +36,7 @@ from tests.fakes.provider import MIA, MisbehavingProvider, earlier_sign_in, says
 from tests.fakes.redis_servers import running_cluster
 from tests.fakes.waiting import eventually
 from tests.unit.oidc.conftest import SECRET
-from tests.unit.sessions.made import APP, HOST, a_client, a_session
+from tests.unit.sessions.made import APP, HOST, a_client, a_session, with_every_field
 
 HOUR = timedelta(hours=1)
 
@@ -314,6 +315,27 @@ async def test_a_refusal_of_a_token_that_somebody_else_has_replaced_meanwhile_en
     session = await fleet.session(key)
     assert session is not None
     assert session.refresh_token == "theirs"
+
+
+async def test_no_field_of_a_session_or_of_who_was_asked_for_is_lost_in_a_renewal(
+    fleet: Fleet, provider: MisbehavingProvider
+) -> None:
+    """C-70: what a refresh does not renew stays, and what it found out about the person is stored as a whole."""
+
+    async def rechecked(session: Session, identity: Identity) -> Identity:
+        return replace(specimen(), issuer=identity.issuer, subject=identity.subject)
+
+    issued = earlier_sign_in(provider)
+    changes = {**issued, "created_at": fleet.clock.now(), "lifetime": 24 * HOUR}
+    before = with_every_field(**changes)
+    key = fleet.store.key_of(await fleet.store.issue(before))
+    await fleet.look_after(fleet.worker(rechecked), key)
+    after = await fleet.session(key)
+    assert after is not None
+    assert after.refresh_token != before.refresh_token
+    assert after.identity == await rechecked(after, before.identity)
+    renewed = ("identity", "id_token", "access_token", "refresh_token", "access_expires_at", "access_lifetime")
+    assert replace(after, **{name: getattr(before, name) for name in renewed}) == before
 
 
 async def test_a_rewritten_record_keeps_its_idle_timeout(fleet: Fleet, provider: MisbehavingProvider) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import fields
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
 from gateway.identity import Identity
+from gateway.proxy.identity_lines import specimen
 from gateway.sessions.client import OneSource, connect
 from gateway.sessions.ears import Sources
 from gateway.sessions.fleet import Fleet
@@ -19,6 +21,8 @@ from gateway.sessions.store import SessionStore
 
 HOST = "portal.example.com"
 APP = "portal"
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 ISSUER = "https://login.example.com/"
 KEY = "A" * 43
 
@@ -46,6 +50,17 @@ def a_session(subject: str = "sub-7f3a", **changes: Any) -> Session:
         "refresh_token": "refresh-token-secret",
     }
     return Session(**{**fields, **changes})
+
+
+def with_every_field(**changes: Any) -> Session:
+    """A session of which every field, and every field of its identity, has a value that its default is not."""
+    kinds = {"str": "{}", "datetime": NOON, "timedelta": HOUR, "bool": True, "int": 7}
+    values: dict[str, Any] = {"identity": specimen()}
+    for field in fields(Session):
+        kind = str(field.type).removesuffix(" | None") if not isinstance(field.type, type) else field.type.__name__
+        value = values.setdefault(field.name, kinds.get(kind.rpartition(".")[2]))
+        values[field.name] = value.format(f"{field.name} %\u00eb") if isinstance(value, str) else value
+    return Session(**{**values, "key_host": HOST, "app": APP, "created_at": datetime.now(UTC), **changes})
 
 
 def a_store(

@@ -1,0 +1,158 @@
+"""Writes what this release stores: `python -m tests.records NAME > tests/records/release-NAME.json`, in a checkout of that release."""
+
+import asyncio
+import base64
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from gateway.app import app_routes
+from gateway.assertion import AssertionSigner
+from gateway.config import schema
+from gateway.config.loader import build
+from gateway.directory.account_links import AccountLinks
+from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
+from gateway.hand_off.seals import Seals
+from gateway.proxy.identity_lines import IdentityLines
+from gateway.sessions.client import connect
+from gateway.sessions.cookie import SessionCookie
+from gateway.sessions.endings import Endings
+from gateway.sessions.fetching import Stored
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.live import live_from
+from gateway.sessions.marks import Marks
+from gateway.sessions.openings import Openings
+from gateway.sessions.pending import PendingSignIn, PendingSignIns
+from gateway.sessions.places import Places
+from gateway.sessions.shared_lines import SharedLines
+from gateway.sessions.store import SessionStore
+from gateway.sites import Site
+from gateway.web.attempts import AttemptCookies
+from gateway.web.sign_out import AfterSignOut
+from tests.fakes.valkey import running_valkey
+from tests.records.written import APP, ATTEMPT, BARE, FULL, HEADERS, HOST, ISSUER, KEYS, NOW, OPENING, PREFIX, REALM
+
+HOUR = timedelta(hours=1)
+
+
+class Left:
+    """Takes what is put beside a record, as a RecordReader does."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def put(self, name: bytes, value: bytes, milliseconds: int) -> None:
+        self.values[name] = value
+
+
+def the_site() -> Site:
+    app = {"hosts": [HOST], "upstream": "http://127.0.0.1:9", "headers": dict(HEADERS)}
+    config = build(
+        {"keys": list(KEYS), "openid": {"enabled": False}, "external_url_scheme": "https", "apps": {APP: app}}
+    )
+    return Site(app_routes(config)[0], config)
+
+
+async def sessions(redis: Redis, ring: KeyRing) -> dict[str, str]:
+    store = SessionStore(redis, ring, PREFIX, lambda: NOW)
+    tokens = {"full": await store.issue(FULL), "bare": await store.issue(BARE)}
+    old = SessionStore(redis, KeyRing(KEYS[1:]), PREFIX, lambda: NOW)  # before the keys were changed
+    tokens["old_key"] = await old.issue(FULL)
+    places = Places(redis, ring, PREFIX, lambda: NOW)
+    assert await places.take(store.key_of(tokens["full"]), FULL, 5, refuse=False) == []
+    assert await store.consume(f"login:{ATTEMPT.id}", HOUR)
+    return tokens
+
+
+async def others(redis: Redis, ring: KeyRing, tokens: dict[str, str]) -> None:
+    marks = Marks(redis, PREFIX)
+    await marks.begin("begun", HOUR)
+    await marks.begin("done", HOUR)
+    await marks.finish("done", HOUR)
+    await Openings(redis, ring, PREFIX).write(OPENING, NOW)
+    await Openings(redis, ring, PREFIX).saw_forwarding(["192.0.2.99"], NOW)
+    pending = PendingSignIn(
+        session=FULL, claims={"sub": "sub-1", "iat": 1}, issued_at=int(NOW.timestamp()), return_to="/pages", began=NOW
+    )
+    tokens["pending"] = await PendingSignIns(redis, PREFIX, ring).keep(pending)
+    await AccountLinks(redis, PREFIX, ring, REALM).claim(f"{ISSUER}|sub-1", "87654321", shared=False)
+    live = live_from(SessionStore.key_of(tokens["full"]), Stored(FULL, HOUR, HOUR), 0.0)
+    bearer = Bearer(token="bearer-token", until=NOW.timestamp() + 3600)
+    handed = HandOffRecord(
+        began=(NOW.timestamp(),), ended=NOW.timestamp(), bearer=bearer, links=("0" * 64,), paths={"upstream": "/app"}
+    )
+    await HandOffRecords(redis, ring, PREFIX, lambda: NOW).write(live, handed)
+
+
+async def endings(redis: Redis, ring: KeyRing) -> None:
+    notes: Any = Endings(redis, ring, PREFIX)
+    await notes.note(ISSUER, sid="ended-sid", sub="ended-sub", issued_at=NOW)
+    await notes.note(ISSUER, sid=None, sub="ended-person", issued_at=NOW)
+
+
+async def lines(redis: Redis, ring: KeyRing, token: str) -> None:
+    """What a worker leaves of the full session's identity."""
+    left: Any = Left()
+    record = await redis.get(f"{PREFIX}s:{SessionStore.key_of(token)}")
+    beginning = len("DW1") + 2 + len(HOST) + 2 + len(APP)
+    stored = Stored(FULL, HOUR, HOUR, record_id=record[beginning : beginning + 16])
+    written = IdentityLines(AssertionSigner(ring.raw), lambda: 0.0, lambda: NOW, SharedLines(ring, PREFIX, left))
+    written.renew(live_from(SessionStore.key_of(token), stored, 0.0), the_site())
+    for name, value in left.values.items():
+        await redis.set(name, value, px=HOUR)
+
+
+def in_the_browser(ring: KeyRing, tokens: dict[str, str]) -> dict[str, Any]:
+    site = the_site()
+    attempts = AttemptCookies(ring)
+    kept, *_ = attempts.keep(ATTEMPT, [], site.route)
+    return {
+        "tokens": tokens,
+        "session": SessionCookie(secure=True).set_header(tokens["full"]).partition(";")[0],
+        "attempt": kept.partition(";")[0],
+        "finished": attempts.finish(ATTEMPT, site.route).partition(";")[0],
+        "after_sign_out": AfterSignOut(ring).seal("https://portal.example.com/bye", HOST),
+        "sealed_cookie": Seals(ring, APP, ["upstream"]).seal(FULL.sid, b"upstream", b"value").decode(),
+    }
+
+
+async def in_redis(redis: Redis) -> dict[str, Any]:
+    """By name: what it holds, and for how many milliseconds."""
+    found: dict[str, Any] = {}
+    async for name in redis.scan_iter(match=PREFIX + "*", count=1000):
+        left = await redis.pttl(name)
+        if await redis.type(name) == b"zset":
+            members = {member.decode(): score for member, score in await redis.zrange(name, 0, -1, withscores=True)}
+            found[name.decode()] = {"sorted_set": members, "milliseconds": left}
+        else:
+            value = base64.b64encode(await redis.get(name)).decode()
+            found[name.decode()] = {"text": value, "milliseconds": left}
+    return dict(sorted(found.items()))
+
+
+async def main(release: str) -> None:
+    ring = KeyRing(KEYS)
+    with running_valkey() as server:
+        redis = connect(schema.Redis(url=SecretStr(server.url)))
+        tokens = await sessions(redis, ring)
+        await others(redis, ring, tokens)
+        await endings(redis, ring)
+        await lines(redis, ring, tokens["full"])
+        document = {
+            "release": release,
+            "written_at": NOW.isoformat(),
+            "keys": KEYS,
+            "prefix": PREFIX,
+            "signing_keys": AssertionSigner(ring.raw).kids,
+            "browser": in_the_browser(ring, tokens),
+            "redis": await in_redis(redis),
+        }
+        await redis.aclose()
+    print(json.dumps(document, indent=1))
+
+
+asyncio.run(main(sys.argv[1]))
