@@ -11,7 +11,7 @@ back into Python. RFC 9112 section 5, RFC 9110 section 5.5.
 import re
 from typing import Final
 
-from gateway.proxy.headers import RESPONSE_DROP, FieldKinds, Kind, connection_options
+from gateway.proxy.headers import RESPONSE_DROP, FieldKinds, Kind, connection_options, is_odd
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -29,10 +29,10 @@ class BadField(Exception):
 
 class Field:
     """`line` is how it is sent on, without the line's end. `options` are those of Connection, `named` the fields among them;
-    `length` is that of Content-Length.
+    `length` is that of Content-Length. `odd`: other servers may take its name for another one.
     """
 
-    __slots__ = ("kind", "length", "line", "name", "named", "options", "value")
+    __slots__ = ("kind", "length", "line", "name", "named", "odd", "options", "value")
 
     def __init__(self, kind: Kind, name: bytes, value: bytes) -> None:
         self.kind = kind
@@ -40,6 +40,7 @@ class Field:
         self.value = value
         self.line = name + b": " + value
         self.length = 0
+        self.odd = is_odd(name)
         self.options = self.named = _NONE
         if kind is Kind.CONTENT_LENGTH:
             if not _LENGTH.fullmatch(value):

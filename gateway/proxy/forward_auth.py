@@ -14,6 +14,7 @@ from urllib.parse import quote
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.gate import Decision, Forward, Own, Refuse, SignIn
 from gateway.message import RequestHead
+from gateway.proxy.headers import is_odd
 from gateway.sites import Site
 
 _DESCRIBES = frozenset(
@@ -58,7 +59,19 @@ def original_request(asked: RequestHead, *, trusted: bool) -> RequestHead:
     if not uri.startswith(b"/") or not method.isalpha():
         raise BadRequest("forward-auth with an original URI or method that is none")
     fields = [(name, value) for name, value in asked.fields if name.lower() not in _DESCRIBES]
+    _refuse_what_never_travels(fields)
     return RequestHead(method.decode().upper(), uri, host, fields)
+
+
+def _refuse_what_never_travels(fields: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raises BadRequest."""
+    for name, _ in fields:
+        # SECURITY: what we take out of a request that we forward, nobody takes out of this one: with SCRIPT_NAME the application
+        # would serve another path than the one that is judged here (C-62).
+        if is_odd(name):
+            raise BadRequest(
+                f"forward-auth about a request with the field {name.decode()}, which must not reach an application"
+            )
 
 
 def _described(said: Mapping[bytes, bytes], asked_host: bytes) -> tuple[bytes | None, bytes, bytes]:

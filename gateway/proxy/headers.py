@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from gateway.config.schema import Network
-from gateway.identity_headers import is_identity_name, normalise_name
+from gateway.identity_headers import is_identity_name
 from gateway.proxy.strangers import is_about_a_person, is_about_a_place
 
 _TABLE_LIMIT: Final = 4096
@@ -32,7 +32,7 @@ class Kind(IntEnum):
     REQUEST_ID = 9
     FORWARDED = 10  # X-Forwarded-* and friends: ours, unless a trusted proxy says them
     OVERRIDE = 11  # X-HTTP-Method-Override and friends
-    DROP = 12  # hop-by-hop, identity, path overrides
+    DROP = 12  # hop-by-hop, identity, path overrides, and every name that is not letters, digits and hyphens
     CONTENT_ENCODING = 13  # travels; a watched body must not have one
     WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
@@ -89,6 +89,7 @@ RESPONSE_DROP: Final = frozenset(
         b"proxy-authenticate",
     )
 )
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
@@ -105,18 +106,22 @@ class FieldKinds:
         return kind if kind is not None else self._classify(name)
 
     def _classify(self, name: bytes) -> Kind:
-        # SECURITY: CGI-like upstreams read `_`, `.` and the like as `-`: a spelling that becomes one of ours is one of ours (C-30).
-        alike = normalise_name(name)
-        if is_identity_name(name, self._extra) or is_about_a_person(alike):
+        # SECURITY: CGI, WSGI and Rack read `_` and often `.` and the like as `-`: SCRIPT_NAME is the variable that cuts the path in two,
+        # Content_Type is Content-Type, X.Forwarded.User is X-Forwarded-User. No such name travels, whoever sends it (C-30, C-60).
+        if is_odd(name) or is_identity_name(name, self._extra) or is_about_a_person(name.lower()):
             kind = Kind.DROP
         else:
+            alike = name.lower()
             vouched = alike.startswith(b"x-forwarded-") or is_about_a_place(alike)
             kind = _KINDS.get(alike, Kind.VOUCHED if vouched else Kind.FORWARD)
-            if kind is not Kind.FORWARD and alike != name.lower():
-                kind = Kind.DROP  # `Content_Length`, `X_Forwarded_For`: nobody sends these in earnest
         if len(self._table) < _TABLE_LIMIT and len(name) <= 64:
             self._table[name] = kind
         return kind
+
+
+def is_odd(name: bytes) -> bool:
+    """Whether some servers take the name for another one: it has more than letters, digits and hyphens."""
+    return _PLAIN_NAME.fullmatch(name) is None
 
 
 def valid_request_id(value: bytes) -> bool:

@@ -19,6 +19,7 @@ from gateway.errors import (
     TargetTooLong,
     VersionNotSupported,
 )
+from gateway.identity_headers import normalise_name
 from gateway.message import RequestHead
 from gateway.proxy.fields import BadField, Field, RequestFields
 from gateway.proxy.headers import Kind
@@ -156,6 +157,7 @@ def _judge(request: ParsedRequest, special: list[Field]) -> None:
     named: frozenset[bytes] = frozenset()
     upgrades: list[bytes] = []
     options: frozenset[bytes] = frozenset()
+    odd = False
     for entry in special:
         kind = entry.kind
         if kind is Kind.HOST:
@@ -175,6 +177,8 @@ def _judge(request: ParsedRequest, special: list[Field]) -> None:
             _judge_coding(request, entry.value)
         elif kind is Kind.UPGRADE:
             upgrades.append(entry.value)
+        elif entry.odd:
+            odd = True
         else:
             _judge_rare(request, entry)
     if hosts != 1 and (hosts or request.version == "1.1"):
@@ -182,10 +186,22 @@ def _judge(request: ParsedRequest, special: list[Field]) -> None:
     # SECURITY: two lengths, or a length and a coding, end the message in two places (B-13).
     if framings > 1:
         raise MalformedRequest("Content-Length or Transfer-Encoding more than once")
+    if odd:
+        _refuse_twins(request.entries)
     if options:
         _judge_connection(request, options, named, upgrades)
     if request.version == "1.0":
         request.expects_continue = False  # RFC 9110 10.1.1
+
+
+def _refuse_twins(entries: list[Field]) -> None:
+    """Raises MalformedRequest where two fields are one variable to some upstream, and are spelled otherwise than by case."""
+    spelled: dict[bytes, bytes] = {}
+    for entry in entries:
+        lower = entry.name.lower()
+        # SECURITY: whoever sends X-Thing and X_Thing wants one of them judged and the other one read (C-61).
+        if spelled.setdefault(normalise_name(lower), lower) != lower:
+            raise MalformedRequest("two spellings of one field name")
 
 
 def _judge_rare(request: ParsedRequest, entry: Field) -> None:

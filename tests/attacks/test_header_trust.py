@@ -63,7 +63,7 @@ async def test_identity_headers_are_stripped_on_open_routes_preflights_upgrades_
     )
     forged = (
         "".join(f"X-Forwarded-{name.title().replace('_', '-')}: admin\r\n" for name in OURS)
-        + "X-Customer: admin\r\nX_Customer: admin\r\n"
+        + "X-Customer: admin\r\nX_Portal_Customer: admin\r\n"
     )
     preflight = "Origin: https://evil\r\nAccess-Control-Request-Method: PUT\r\n"
     cookie = await house.session()
@@ -132,7 +132,7 @@ async def test_forwarding_headers_are_ours_unless_a_trusted_proxy_says_them(open
 
 async def test_what_other_gateways_say_is_not_believed_of_strangers(open_house: OpenHouse) -> None:
     """C-30, C-31, C-34: an application that was behind another gateway may still believe it."""
-    persons = "Proxy: http://evil\r\nRemote-User: admin\r\nRemote_User: admin\r\nX-WebAuth-User: admin\r\nCf-Access-Jwt-Assertion: x.y.z\r\n"
+    persons = "Proxy: http://evil\r\nRemote-User: admin\r\nRemote_Name: admin\r\nX-WebAuth-User: admin\r\nCf-Access-Jwt-Assertion: x.y.z\r\n"
     places = "True-Client-IP: 10.9.9.9\r\nX-SSL-Client-Verify: SUCCESS\r\n"
     for trusted, names in (([], []), (["127.0.0.0/8"], [b"true-client-ip", b"x-ssl-client-verify"])):
         house = await open_house(trusted_proxies=trusted, apps={"portal": {"public": ["GET /open"]}})
