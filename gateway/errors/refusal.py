@@ -8,6 +8,7 @@ class Refusal(Exception):
 
     `detail` goes to the log and never to the client. `facts` are values the page may show (already trusted or escaped by the
     template). `retry_after` is in seconds. `close` ends the client's connection: its framing can no longer be believed.
+    `fields` are the header fields that HTTP wants in an answer with this status.
     """
 
     status: ClassVar[int] = 500
@@ -15,6 +16,7 @@ class Refusal(Exception):
     title: ClassVar[str] = "Something went wrong"
     message: ClassVar[str] = "The request could not be completed. Please try again."
     close: ClassVar[bool] = False
+    fields: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None, **facts: Any) -> None:
         super().__init__(detail or self.code)

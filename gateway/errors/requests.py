@@ -1,5 +1,7 @@
 """Refusals of the request itself: its syntax, its size, its host. Pure."""
 
+from collections.abc import Iterable
+
 from gateway.errors.refusal import Refusal
 
 
@@ -61,6 +63,10 @@ class MethodNotAllowed(Refusal):
     title = "This method is not allowed"
     message = "The request method is not accepted for this address."
 
+    def __init__(self, detail: str, *, allow: Iterable[str]) -> None:
+        super().__init__(detail)
+        self.fields = (("Allow", ", ".join(allow)),)  # RFC 9110 section 15.5.6
+
 
 class CodingNotImplemented(Refusal):
     status = 501
@@ -91,6 +97,10 @@ class UpgradeRequired(Refusal):
     code = "upgrade_required"
     title = "This WebSocket version is not supported"
     message = "Only version 13 of the WebSocket protocol is spoken here."
+    fields = (
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+    )  # RFC 9110 section 15.5.22, RFC 6455 section 4.4
 
 
 class UnknownHost(Refusal):

@@ -23,6 +23,7 @@ _PIPELINE_LIMIT: Final = 64 * 1024
 _LINGER_SECONDS: Final = 2.0
 _WRITE_HIGH: Final = 256 * 1024
 _FOREVER: Final = float("inf")
+_NOT_BEGUN: Final = (b"", b"\r", b"\r\n")  # what may stand before a request and is nothing of it
 
 
 class Downstream(asyncio.Protocol):
@@ -114,7 +115,7 @@ class Downstream(asyncio.Protocol):
                 self.visit.detach()
         elif self.transport.is_closing():
             self.transport.abort()  # it was asked to close long ago, and the client takes nothing
-        elif self._lingering or (self.request is None and not self._buffer):
+        elif self._lingering or (self.request is None and self._buffer in _NOT_BEGUN):
             self._leave()
         else:
             if self.request is None:
@@ -137,12 +138,12 @@ class Downstream(asyncio.Protocol):
         self._feed_head(data)
 
     def _feed_head(self, data: bytes) -> None:
-        data = self._buffer + data if self._buffer else data
+        received = data = self._buffer + data if self._buffer else data
         if data[0] == 13 and data[:2] == b"\r\n":
             data = data[2:]  # one empty line before a request is forgiven (RFC 9112 2.2)
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > self.door.limits.head:
-            self._partial(data, end)
+            self._partial(data, end, received)
             return
         self._deadline = _FOREVER
         self._buffer = b""
@@ -158,17 +159,18 @@ class Downstream(asyncio.Protocol):
         except Refusal as refusal:
             self.refuse(refusal)
 
-    def _partial(self, data: bytes, end: int) -> None:
-        """A head that is not complete, or too large."""
+    def _partial(self, data: bytes, end: int, received: bytes) -> None:
+        """A head that is not complete, or too large. `received`: with the empty line before it, which is kept so that it stays one."""
         try:
             judge_partial(data, end, self.door.limits.head)
         except Refusal as refusal:
             self.visit.arrived(self.door.clock())
             self.refuse(refusal)
             return
-        if not self._buffer:
+        # SECURITY: empty lines and nothing else would hold the connection for ever, if each began its time anew (B-67).
+        if self._buffer in _NOT_BEGUN and received not in _NOT_BEGUN:
             self.expect_body_soon()
-        self._buffer = data
+        self._buffer = received
         self.go_on_reading()
 
     @property

@@ -8,7 +8,15 @@ facts/security.md B-13 to B-15).
 import re
 from typing import Final, Protocol
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+# SECURITY: an extension that is none (`;` and nothing, a quote left open, a blank before it) ends its line elsewhere in other servers,
+# so the grammar is RFC 9112 section 7.1.1, without the blanks before the first `;` that senders must not write (B-66).
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_SIZE_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:;[\t ]*+%b(?:[\t ]*+=[\t ]*+(?:%b|%b))?(?:[\t ]*+;[\t ]*+%b(?:[\t ]*+=[\t ]*+(?:%b|%b))?)*+)?"
+    % (_TOKEN, _TOKEN, _QUOTED, _TOKEN, _TOKEN, _QUOTED)
+)
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 _PLAIN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _LAST_OF_ALL: Final = b"\r\n0\r\n\r\n"  # how a body ends whose last chunk has data

@@ -37,6 +37,9 @@ _METHODS: Final = {
         "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",
     )
 }  # fmt: skip
+#: What this server can do, whatever an application behind it does.
+SERVER_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;.*)?", re.DOTALL)
 _END_TO_END: Final = frozenset((b"cookie", b"authorization", b"host", b"content-length", b"transfer-encoding"))
 
 
@@ -145,7 +148,7 @@ def _unusual(line: bytes, parts: list[bytes]) -> ParsedRequest:
         kind = VersionNotSupported if _VERSION.fullmatch(version) else MalformedRequest
         raise kind("version on the request line")
     if method in (b"CONNECT", b"TRACE"):
-        raise MethodNotAllowed(method.decode())
+        raise MethodNotAllowed(method.decode(), allow=SERVER_METHODS)
     if method not in _METHODS:
         raise CodingNotImplemented("unknown method")
     return ParsedRequest(line, _METHODS[method], target, version[5:].decode())
@@ -216,9 +219,14 @@ def _judge_rare(request: ParsedRequest, entry: Field) -> None:
 def _judge_coding(request: ParsedRequest, value: bytes) -> None:
     if request.version != "1.1":
         raise MalformedRequest("Transfer-Encoding over HTTP/1.0")
-    if value.lower() != b"chunked":
-        raise CodingNotImplemented("transfer coding")
-    request.chunked = True
+    if value.lower() == b"chunked":
+        request.chunked = True
+        return
+    # SECURITY: where chunked is not the last coding, and once, nobody can say where the body ends: that is no coding to be missed (B-65).
+    *others, last = (coding.strip(b" \t").lower() for coding in value.split(b","))
+    if last != b"chunked" or b"chunked" in others or not all(_CODING.fullmatch(coding) for coding in others):
+        raise MalformedRequest("chunked is not the last transfer coding, or not once")
+    raise CodingNotImplemented("transfer coding")
 
 
 def _judge_connection(
@@ -246,13 +254,13 @@ def _judge_connection(
 
 def judge_partial(data: bytes, end: int, limit: int) -> None:
     """What can be said of a head before all of it is there; `end` is where it ends, or negative. Raises a Refusal."""
+    # A browser that speaks TLS to a plain port, a method longer than any, or whatever else is no HTTP, need not wait for its end.
+    if _OPENING.match(data) is None:
+        raise MalformedRequest("no HTTP")
     # The beginning of the empty line that ends a head is no part of it: the limit is the same byte by byte (B-50).
     if end > 0 or len(data) > limit + 3:
         line_end = data.find(b"\r\n")
         raise TargetTooLong("request line") if line_end < 0 or line_end > limit else HeadTooLarge("head")
-    # A browser that speaks TLS to a plain port, or whatever else is no HTTP, need not wait for its end.
-    if _OPENING.match(data) is None:
-        raise MalformedRequest("no HTTP")
     # SECURITY: a bare LF ends a line for some servers and not for others; there is no need to wait for more (B-13).
     if data.count(b"\n") != data.count(b"\r\n"):
         raise MalformedRequest("bare LF")

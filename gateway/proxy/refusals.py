@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from gateway.proxy.framing import Body, SizedBody
-from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.heads import SERVER_METHODS, ParsedRequest
 
 _DRAIN_LIMIT: Final = 64 * 1024
 
@@ -38,7 +38,7 @@ class Plain:
 
 
 #: What this server can do, whatever an application behind it does: the answer to `OPTIONS *`.
-ABOUT_THE_SERVER: Final = Plain(204, (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
+ABOUT_THE_SERVER: Final = Plain(204, (("Allow", ", ".join(SERVER_METHODS)),))
 
 
 def serialise(page: Page, *, head_only: bool, keep_alive: bool) -> bytes:
@@ -55,8 +55,11 @@ def serialise(page: Page, *, head_only: bool, keep_alive: bool) -> bytes:
         raise ValueError("a line break in a header field")
     if page.status != 204:
         lines.append(f"Content-Length: {len(page.body)}")
+    options = ["Upgrade"] if any(name == "Upgrade" for name, _ in page.headers) else []
     if not keep_alive:
-        lines.append("Connection: close")
+        options.append("close")
+    if options:
+        lines.append(f"Connection: {', '.join(options)}")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
     return head if head_only else head + page.body
 

@@ -161,10 +161,7 @@ class Front:
                 route = asked.route
                 return _response(await _handler(methods, asked)(asked))
             except Refusal as refusal:
-                page = self._refusal(request, refusal, route)
-                if isinstance(refusal, MethodNotAllowed):
-                    page = page.plus(("Allow", ", ".join(methods)))
-                return _response(page)
+                return _response(self._refusal(request, refusal, route))
             except Exception:
                 log.exception("a page failed")
                 return _response(self._refusal(request, Refusal(), route))
@@ -183,7 +180,7 @@ def _handler(methods: Mapping[str, Handler], asked: Asked) -> Handler:
         raise NotFound(asked.path)
     handler = methods.get(asked.head.method)
     if handler is None:
-        raise MethodNotAllowed(asked.head.method)
+        raise MethodNotAllowed(asked.head.method, allow=methods)
     return handler
 
 

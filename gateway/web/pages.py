@@ -97,7 +97,9 @@ class Pages:
         """The answer to a request that is refused: a page for a person (`html`), else a problem document."""
         rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
         page = self.show(content_of(refusal, app), request_id=rid) if html else _problem(refusal, rid)
-        extra = [] if refusal.retry_after is None else [("Retry-After", str(refusal.retry_after))]
+        extra = [*refusal.fields]
+        if refusal.retry_after is not None:
+            extra.append(("Retry-After", str(refusal.retry_after)))
         if refusal.status == 401:
             extra.append(("WWW-Authenticate", _challenge(refusal)))
         return page.plus(*extra)

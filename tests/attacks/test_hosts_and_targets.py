@@ -98,6 +98,14 @@ async def test_methods_that_do_not_pass_close_the_connection_and_discard_the_bod
     assert house.upstream.requests == []
 
 
+@pytest.mark.parametrize("line", ["CONNECT a:443 HTTP/1.1", "TRACE / HTTP/1.1"])
+async def test_whoever_connects_or_traces_is_told_what_is_allowed(house: House, line: str) -> None:
+    """B-32, B-33: 405 carries Allow (RFC 9110 section 15.5.6)."""
+    response = await house.raw(f"{line}\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n".encode())
+    assert response.status == 405
+    assert response.values("allow") == ["GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -126,6 +134,10 @@ async def test_limits_answer_414_and_431_at_once_and_dribbled(open_house: OpenHo
         f"GET / HTTP/1.1\r\nHost: {host}\r\nX-Big: {'a' * 9000}\r\n\r\n": 431,
         f"GET / HTTP/1.1\r\nHost: {host}\r\n{many}\r\n": 431,
         f"GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nX: {'a' * 7000}\r\n\r\n": 200,
+        f"{'A' * 65} / HTTP/1.1\r\nHost: {host}\r\n\r\n": 400,
+        f"{'A' * 9000} / HTTP/1.1\r\nHost: {host}\r\n\r\n": 400,
+        f"{'A' * 64} / HTTP/1.1\r\nHost: {host}\r\n\r\n": 501,
+        "A" * 9000: 400,
     }
     for text, status in cases.items():
         assert (await house.raw(text.encode())).status == status
@@ -135,6 +147,28 @@ async def test_limits_answer_414_and_431_at_once_and_dribbled(open_house: OpenHo
         await wire.send(data[start : start + 700])
     assert (await wire.response()).status == 431
     await wire.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "sent"),
+    [
+        (b"/caf\xc3\xa9?q=caf\xc3\xa9", "/caf%C3%A9?q=caf%C3%A9"),
+        (b"/caf%c3%a9/\xe2\x82\xac", "/caf%C3%A9/%E2%82%AC"),
+        (b"/a?q=\xff\xe9", "/a?q=%FF%E9"),
+        (b"/caf\xe9", None),
+        (b"/\xc0\xaf", None),
+        (b"/\xed\xa0\x80", None),
+        (b"/a\xc2\x85b", None),
+    ],
+)
+async def test_bytes_above_ascii_in_a_target_go_on_as_escapes_and_in_a_path_only_where_they_are_utf_8(
+    house: House, raw: bytes, sent: str | None
+) -> None:
+    """C-10, C-12: what deploy/guides/http.md says of them. A session judges the escaped form, and the upstream gets that form."""
+    head = f" HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n"
+    response = await house.raw(b"GET " + raw + head.encode())
+    assert response.status == (400 if sent is None else 200)
+    assert [request.target for request in house.upstream.requests] == ([] if sent is None else [sent])
 
 
 @pytest.mark.parametrize("dribbled", [False, True])

@@ -122,6 +122,56 @@ async def test_a_head_that_dribbles_is_answered_408_and_silence_is_closed(
     assert await silent.ended()
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+@pytest.mark.parametrize("begun", [b"\r\n", b"\r"])
+async def test_an_empty_line_before_a_request_gives_no_more_time(
+    open_house: OpenHouse, wires: Callable[..., Awaitable[Wire]], asked_before: bool, begun: bytes
+) -> None:
+    """B-67: neither on a new connection nor on one that waits for its next request; it is closed as one that is silent."""
+    house = await open_house(limits={"head_timeout": "30s", "idle_timeout": "30s"})
+    door, now = house.worker.door, [1000.0]
+    door.clock = lambda: now[0]
+    wire = await wires(house)
+    if asked_before:
+        await wire.send(head(house, await house.session()))
+        assert (await wire.response()).status == 200
+    await eventually(lambda: len(door.connections) == 1)
+    (connection,) = door.connections
+    now[0] += 20
+    await wire.send(begun)
+    await eventually(lambda: connection._buffer == begun)
+    now[0] += 11
+    door.sweep()
+    assert await wire.ended()
+
+
+async def test_one_empty_line_before_a_request_is_forgiven_and_a_second_is_not(
+    open_house: OpenHouse, wires: Callable[..., Awaitable[Wire]]
+) -> None:
+    """B-67, RFC 9112 section 2.2: however they are cut."""
+    house = await open_house()
+    cookie = await house.session()
+    for pieces in (
+        [b"\r\n" + head(house, cookie)],
+        [b"\r", b"\n", head(house, cookie)],
+        [b"\r\n", head(house, cookie)],
+    ):
+        wire = await wires(house)
+        for _ in range(2):
+            for piece in pieces:
+                await wire.send(piece)
+                await asyncio.sleep(0.01)
+            assert (await wire.response()).status == 200
+    for pieces in ([b"\r\n\r\n" + head(house, cookie)], [b"\r\n", b"\r\n", head(house, cookie)]):
+        wire = await wires(house)
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                await wire.send(piece)
+                await asyncio.sleep(0.01)
+        assert (await wire.response()).status == 400
+        assert await wire.ended()
+
+
 async def test_a_connection_without_a_request_is_closed_after_its_idle_time(
     open_house: OpenHouse, wires: Callable[..., Awaitable[Wire]]
 ) -> None:

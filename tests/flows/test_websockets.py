@@ -108,6 +108,15 @@ async def test_a_handshake_that_is_none_never_becomes_101(house: House) -> None:
     assert house.upstream.requests[0].values("upgrade") == []
 
 
+async def test_a_handshake_of_another_version_is_told_the_one_that_is_spoken(house: House) -> None:
+    """B-40: RFC 9110 section 15.5.22, RFC 6455 section 4.4."""
+    response = await house.raw(handshake(house, await house.session()).replace(b"Version: 13", b"Version: 8"))
+    assert response.status == 426
+    assert response.values("upgrade") == ["websocket"]
+    assert response.values("sec-websocket-version") == ["13"]
+    assert response.values("connection") == ["Upgrade, close"]
+
+
 async def test_another_protocol_is_switched_to_only_where_the_app_names_it(open_house: OpenHouse) -> None:
     """B-41, B-42, C-19."""
 

@@ -41,6 +41,44 @@ def test_a_chunk_that_two_servers_could_read_differently_is_refused(wire: bytes)
         ChunkedBody().feed(wire)
 
 
+@pytest.mark.parametrize(
+    "extension",
+    [
+        b";", b";;a", b";a;", b";=b", b";a=", b";a b", b";a=b c", b";a=b=c", b';a="b', b';a="b"c', b';a=b"', b';"a"=b', b';a="b\\', b';a="b\x7f"', b";a=b,c",
+        b";a(b)", b";\xe9=1", b";a=\xe9", b" ;a", b"\t;a=b", b";a ", b";a=b ", b" a", b",a", b"=a", b":a", b";a=\"b\rc\"", b";" + b"a=b;" * 100,
+    ],
+)  # fmt: skip
+def test_a_chunk_extension_that_is_none_is_refused(extension: bytes) -> None:
+    """B-14, B-66: RFC 9112 section 7.1.1, and nothing besides."""
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(b"1" + extension + b"\r\na\r\n0\r\n\r\n")
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(b"1\r\na\r\n0" + extension + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        b";a", b";a=b", b";a=b;c;d=e", b'; a = "b c"', b';a="b;c=\xe9\\"\\\\"', b';a=""', b";a\t;b", b";a!#$%&'*+-.^_`|~9=1",
+        b";chunk-signature=" + b"0" * 64, b";" + b"a=b;" * 100 + b"c",
+    ],
+)  # fmt: skip
+def test_a_chunk_extension_is_read_over(extension: bytes) -> None:
+    """B-66."""
+    body = ChunkedBody()
+    assert body.feed(b"1" + extension + b"\r\na\r\n0" + extension + b"\r\n\r\nNEXT") == b"a"
+    assert body.done
+    assert body.rest == b"NEXT"
+
+
+def test_an_extension_as_long_as_a_line_may_be_is_refused_at_once() -> None:
+    """B-66: a pattern that tries every way to split it would take for ever."""
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(b"1;a" + b" \t" * 500 + b"\x00\r\n")
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(b'1;a="' + b"\\a" * 500 + b"\r\n")
+
+
 PIECES = st.sampled_from(
     [
         b"",
