@@ -15,7 +15,7 @@ from rich.table import Table
 
 from gateway.commands.printing import out, show_steps
 from gateway.config.schema import Config, RemoteDirectory
-from gateway.directory.account import Account, Directory
+from gateway.directory.account import Account, Directory, is_elsewhere, quotable, with_link
 from gateway.directory.account_links import AccountLinks
 from gateway.directory.calls import Planned
 from gateway.directory.creation import Creation
@@ -23,7 +23,7 @@ from gateway.directory.notes import Notes
 from gateway.directory.opening import open_directory, open_links
 from gateway.directory.person import Person
 from gateway.directory.planning import Plan, Stray, known_account, plan, strays
-from gateway.errors import DirectoryUnavailable
+from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable
 from gateway.leases import Leases
 from gateway.oidc.calls import open_session
 from gateway.sessions.keyring import KeyRing
@@ -51,7 +51,7 @@ async def planned(settings: RemoteDirectory, person: Person, *, suspend: bool) -
     async with open_session(settings.ca) as http:
         directory = open_directory(settings, http, hold_writes=True, watch=calls.append)
         assert directory is not None
-        found = await plan(directory, person, suspend=suspend)
+        found = await plan(directory, person, suspend=suspend, shared=settings.linked_elsewhere == "allow")
     asked = tuple(call for call in calls if call is not found.call)
     return Shown(what=found.what, plan=found, calls=asked)
 
@@ -62,9 +62,16 @@ def show(shown: Shown, settings: RemoteDirectory, person: Person, *, emails: boo
     steps += [("asked", f"{call.method} {call.url}") for call in shown.calls]
     steps.append(("account", "none" if account is None else _said_of(account)))
     if account is not None and account.link is not None:
-        steps.append(("linked to", account.link))
+        steps.append(("linked to", quotable(account.link)))
     if not person.link:
         steps.append(("link", "none: the claims have no sub"))
+    if found.elsewhere:
+        steps.append(
+            (
+                "refused",
+                "account_linked_elsewhere: the directory keeps another person in it, or this one in another form",
+            )
+        )
     show_steps(steps)
     if found.changes:
         table = Table("field", "now", "would be", box=None, pad_edge=False)
@@ -100,14 +107,29 @@ async def carried_out(at: At, shown: Shown, person: Person) -> str:
             creation = Creation(directory, leases, Notes(redis, prefix), person, person.email or "", made.append)
             async with asyncio.timeout(at.settings.timeout.total_seconds() * 2):
                 account = await creation.once()
-            if person.link:
-                await links.claim(person.link, account.id, shared=False)
+            await _bound(at, directory, links, account, person)
             return f"account {account.id} {'created' if made else 'was there already'}"
         if shown.what == "suspend":
             await directory.suspend(account)
             return f"account {account.id} suspended"
+        if person.link and not _shared(at) and not await links.allows(person.link, account.id):
+            raise AccountLinkedElsewhere(f"account {account.id} belongs to another person, who signed in to it here")
         await directory.update(account, shown.plan.changes)
         return f"account {account.id} updated"
+
+
+def _shared(at: At) -> bool:
+    return at.settings.linked_elsewhere == "allow"
+
+
+async def _bound(at: At, directory: Directory, links: AccountLinks, account: Account, person: Person) -> None:
+    """Link person and account, where it is known who the person is. Raises AccountLinkedElsewhere."""
+    if not person.link:
+        return
+    account = await with_link(directory, account)
+    theirs = is_elsewhere(account, directory.link_for(person)) and not _shared(at)
+    if theirs or not await links.claim(person.link, account.id, shared=_shared(at)):
+        raise AccountLinkedElsewhere(f"account {account.id} belongs to another person")
 
 
 async def unlinked(at: At, person: Person) -> str:
@@ -116,7 +138,9 @@ async def unlinked(at: At, person: Person) -> str:
         if account is None:
             raise DirectoryUnavailable("rejected", "no account has this address")
         had = await links.release(account.id)
-        kept = f"; the directory itself keeps {account.link!r}: clear that there" if account.link else ""
+        kept = (
+            "" if account.link is None else f"; the directory itself keeps {quotable(account.link)!r}: clear that there"
+        )
         return f"account {account.id} {'is nobody' if had else 'was nobody'}'s now{kept}"
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from gateway.config import addresses, placeholders, values
-from gateway.config.directory_http import HttpAnswer, HttpHeader, HttpRequests, HttpStatuses
+from gateway.config.directory_http import HttpAnswer, HttpHeader, HttpRequests, HttpStatuses, LinkValue
 from gateway.config.directory_names import (
     parse_field_name,
     parse_nexudus_field,
@@ -96,6 +96,7 @@ class Nexudus(Remote):
     time_zone_id: Id | None = None
     create_login: bool = True
     link_field: NexudusLink | None = None
+    link_value: LinkValue = "{link}"
     fields: dict[NexudusField, FieldValue] = Field(default_factory=dict)
     defaults: Annotated[tuple[NexudusDefault, ...], BeforeValidator(as_list)] = ()
     budget: NexudusBudget = NexudusBudget()
@@ -106,6 +107,7 @@ class Scim(Remote):
     token: Secret
     match: Attribute = "userName"
     link_field: Literal["externalId"] | None = "externalId"
+    link_value: LinkValue = "{link}"
     fields: dict[Attribute, FieldValue] = Field(default_factory=dict)
 
 

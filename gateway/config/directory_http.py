@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import placeholders, values
-from gateway.config.directory_names import parse_fact_name, parse_field_name, parse_request_header
+from gateway.config.directory_names import parse_fact_name, parse_field_name, parse_link_value, parse_request_header
 from gateway.config.fields import Section, as_list
 
 #: What requests may name besides the person.
@@ -73,6 +73,7 @@ Pointer = Annotated[str, AfterValidator(_pointer)]
 Status = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(_status)]
 Statuses = Annotated[tuple[Status, ...], BeforeValidator(lambda value: (value,) if isinstance(value, int) else value)]
 HttpHeader = Annotated[str, AfterValidator(parse_request_header)]
+LinkValue = Annotated[str, AfterValidator(parse_link_value)]
 FactName = Annotated[str, AfterValidator(parse_fact_name)]
 FieldName = Annotated[str, AfterValidator(parse_field_name)]
 
@@ -113,7 +114,7 @@ class HttpAnswer(Section):
     email: Pointer
     user_id: Pointer | None = None
     link: Pointer | None = None
-    link_value: Text = "{link}"
+    link_value: LinkValue = "{link}"
     active: Pointer | None = None
     active_values: Annotated[tuple[bool | int | str, ...], BeforeValidator(as_list)] = (True,)
     token: Pointer = "/token"  # noqa: S105 - where it stands

@@ -7,6 +7,7 @@ passwords, is no field.
 import re
 from typing import Final
 
+from gateway.config import placeholders
 from gateway.config.values import normalise_header
 
 _NEXUDUS_OURS: Final = frozenset(
@@ -22,6 +23,13 @@ _ATTRIBUTE = re.compile(
     r"(?:urn:[A-Za-z0-9._:-]{1,200}:)?[A-Za-z$][A-Za-z0-9_$-]{0,63}"
     r'(?:\[type eq "[A-Za-z0-9 _-]{1,32}"\])?(?:\.[A-Za-z$][A-Za-z0-9_$-]{0,63})?'
 )
+_NAMES_NOBODY: Final = frozenset(
+    f"claims.{name}"
+    for name in (
+        "aud", "azp", "email", "email_verified", "family_name", "given_name", "groups", "iss", "name", "nickname", "preferred_username",
+        "roles", "upn",
+    )
+)  # fmt: skip
 _FRAMING: Final = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect"}
     | {"accept", "accept-encoding", "keep-alive", "proxy-authorization", "cookie"}
@@ -59,6 +67,27 @@ def parse_nexudus_link(name: str) -> str:
     if name != "ReferenceNumber" and not re.fullmatch(r"Custom(?:[1-9]|[12][0-9]|30)", name):
         raise ValueError("cannot keep it; allowed: ReferenceNumber, or Custom1 to Custom30")
     return name
+
+
+def parse_link_value(text: str) -> str:
+    """What stands in an account for its person: a text that no two persons of one provider share, and that nobody gives themselves."""
+    allowed = "allowed: {link}, which is issuer and subject, or a text with {subject}, {issuer} and {claims.NAME} that tells persons apart"
+    names = [piece.names for piece in placeholders.parse(text) if isinstance(piece, placeholders.Placeholder)]
+    # SECURITY: what is the same for two persons, or what somebody can have changed, is a way into another's account (A-80).
+    if any(len(alternatives) > 1 for alternatives in names):
+        raise ValueError(f"takes one thing for one person and another for the next; {allowed}")
+    chosen = {alternatives[0] for alternatives in names}
+    wrong = sorted(name for name in chosen if name not in ("link", "subject", "issuer") and not _is_key_claim(name))
+    if wrong:
+        raise ValueError(f"holds {{{wrong[0]}}}, which may change or be somebody else's; {allowed}")
+    if not chosen - {"issuer"}:
+        raise ValueError(f"is the same for everybody; {allowed}")
+    return text
+
+
+def _is_key_claim(name: str) -> bool:
+    """Whether a placeholder is a claim that may name a person for good: not an address or a name (OpenID Connect Core 1.0 section 5.7)."""
+    return name.startswith("claims.") and name not in _NAMES_NOBODY
 
 
 def parse_scim_attribute(path: str) -> str:

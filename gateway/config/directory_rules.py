@@ -3,11 +3,13 @@
 Pure. Findings, like those of `consistency`.
 """
 
+import itertools
 from collections.abc import Iterator
 
 from gateway.config import placeholders, schema
 from gateway.config.directory_http import ABOUT_ACCOUNTS, KNOWN_AT, texts_of
 from gateway.config.problems import Finding
+from gateway.config.providers import providers_of
 
 _READS = ("directory.kind",)
 
@@ -17,6 +19,7 @@ def findings(config: schema.Config) -> Iterator[Finding]:
     if isinstance(directory, schema.NoDirectory):
         return
     yield from _defaults(config, directory)
+    yield from _links(config, directory)
     if isinstance(directory, schema.Nexudus):
         yield from _nexudus(directory)
     if isinstance(directory, schema.HttpApi):
@@ -32,6 +35,42 @@ def _defaults(config: schema.Config, directory: schema.RemoteDirectory) -> Itera
             if name not in config.apps:
                 what, allowed = f"names the app {name!r}, which is not there", f"allowed: {', '.join(config.apps)}"
                 yield Finding(key=f"directory.defaults[{index}].apps", what=what, allowed=allowed, reads=("apps",))
+
+
+def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator[Finding]:
+    """Two persons of two providers, who may have one subject, must never be one text in an account."""
+    http = isinstance(directory, schema.HttpApi)
+    text = directory.answer.link_value if isinstance(directory, schema.HttpApi) else directory.link_value
+    names = {provider.authority_url.removesuffix("/"): name for name, provider in providers_of(config).items()}
+    for one, other in itertools.combinations(names, 2):
+        if _may_be_one(text, one, other):
+            # SECURITY: a provider that chooses a subject would choose an account of another one's people (A-84).
+            what = f"cannot tell people of {names[one]} from people of {names[other]}"
+            allowed = 'allowed: "{link}", or a text with {issuer} and something between it and what follows, as "{issuer}|{claims.oid}"'
+            key = "directory.answer.link_value" if http else "directory.link_value"
+            yield Finding(key=key, what=what, allowed=allowed, reads=("openid", "providers"))
+            return
+
+
+def _may_be_one(text: str, one: str, other: str) -> bool:
+    """Whether somebody of one issuer and somebody of another can come to the same text: neither its beginning nor its end differs."""
+    starts = [[_fixed(text, issuer + slash) for slash in ("", "/")] for issuer in (one, other)]
+    ends = [[_fixed(text, issuer + slash, backwards=True) for slash in ("", "/")] for issuer in (one, other)]
+    same_start = any(a.startswith(b) or b.startswith(a) for a, b in itertools.product(*starts))
+    same_end = any(a.endswith(b) or b.endswith(a) for a, b in itertools.product(*ends))
+    return same_start and same_end
+
+
+def _fixed(text: str, issuer: str, *, backwards: bool = False) -> str:
+    """What a text certainly begins (or ends) with for everybody of this issuer."""
+    written = ""
+    for piece in placeholders.parse(text)[:: -1 if backwards else 1]:
+        told = piece if isinstance(piece, str) else issuer if piece.names == ("issuer",) else None
+        if told is None:
+            is_link = not isinstance(piece, str) and piece.names == ("link",)
+            return written + f"{issuer}|" if is_link and not backwards else written
+        written = told + written if backwards else written + told
+    return written
 
 
 def _nexudus(directory: schema.Nexudus) -> Iterator[Finding]:

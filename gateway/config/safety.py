@@ -7,8 +7,10 @@ import base64
 import re
 from collections.abc import Iterator
 
+from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
 from gateway.config.consistency import requires
+from gateway.config.directory_http import texts_of
 from gateway.config.problems import Finding
 from gateway.config.providers import key_of, offered_by_app, providers_of
 from gateway.config.redis_url import parse_redis_url
@@ -103,11 +105,28 @@ def _people(config: Config) -> Iterator[str]:
         yield "directory.mode: is shadow; nobody is created or changed, and whoever would be created comes in without an account"
     if directory.kind != "none" and directory.linked_elsewhere == "allow":
         yield "directory.linked_elsewhere: is allow; whoever has a person's e-mail address at a provider gets that person's account"
+    yield from _links(directory)
     if refused_by_omission(config):
         yield (
             "openid.unregistered_when_sso_only: is left out while create_users and prevent_password_login are both on; "
             "unregistered people are refused, as the settings page says (create lets them in)"
         )
+
+
+def _links(directory: schema.Directory) -> Iterator[str]:
+    """Requests that say whose an account is in another form than `link_value`, or not at all."""
+    if not isinstance(directory, schema.HttpApi) or directory.answer.link is None:
+        return
+    wanted = directory.answer.link_value
+    kept = {wanted, *(f"{{fields.{name}}}" for name, text in directory.fields.items() if text == wanted)}
+    create, look_up = directory.requests.create, directory.requests.find_linked
+    if create is not None and not any(form in text for text in texts_of(create) for form in kept):
+        yield (
+            f"directory.requests.create: does not send answer.link_value ({wanted}); a new account does not say whose it is, or says "
+            "it in another form and is refused to its own person"
+        )
+    if look_up is not None and not any(wanted in re.sub(r":[ds]quote\}", "}", text) for text in texts_of(look_up)):
+        yield f"directory.requests.find_linked: does not ask for answer.link_value ({wanted}); nobody is found by it"
 
 
 def _providers(config: Config) -> Iterator[str]:

@@ -5,9 +5,10 @@ nobody; every other outcome is a `DirectoryUnavailable` with a reason word. No r
 filter returned it: the address, or the link, is compared here.
 """
 
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from gateway.directory.person import Person
@@ -24,8 +25,9 @@ Reason = Literal[
     "no_login",
     "unsupported",
 ]
-#: What not every API can. `link`: it keeps whose account it is, and finds by that.
-Ability = Literal["create", "update", "suspend", "sign_in_token", "link", "list"]
+#: What not every API can. `link`: it keeps whose account it is, and finds by that. `brief`: it keeps that, and what `find` gives
+#: may be a row of a list that does not show it.
+Ability = Literal["create", "update", "suspend", "sign_in_token", "link", "list", "brief"]
 
 _ADDRESS = re.compile(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -34,8 +36,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A person's record. `facts` become the identity's `directory` values beside `id`, as `user_id` and
-    `business_id`. `link` is whose it is, as far as the directory keeps that; `addresses` are others besides `email`; `record` is what
-    the API said.
+    `business_id`. `link` is what stands where the directory keeps whose it is, in whatever form; None: nothing does. `addresses` are
+    others besides `email`; `record` is what the API said.
     """
 
     id: str
@@ -73,8 +75,11 @@ class Directory(Protocol):
         `person`, where it is known, helps to choose among several. Raises AccountAmbiguous where several could be meant and no rule chooses.
         """
 
-    async def find_linked(self, link: str) -> Account | None:
-        """The account that the directory keeps this link for."""
+    def link_for(self, person: Person) -> str | None:
+        """What this directory keeps in the account of this person. None: nothing, or not known; it matches no account."""
+
+    async def find_linked(self, link: str, person: Person | None = None) -> Account | None:
+        """The account in which the directory keeps this person. `link` is issuer and subject; `person`, where it is known, has the claims."""
 
     async def fetch(self, account_id: str) -> Account | None:
         """The account with this id; None when it is gone."""
@@ -115,6 +120,37 @@ class AlreadyThere(DirectoryUnavailable):
 
 def unsupported(ability: Ability) -> DirectoryUnavailable:
     return DirectoryUnavailable("unsupported", f"this directory has no {ability}", retry_after=None)
+
+
+def kept_link(value: object) -> str | None:
+    """What stands where a directory keeps whose an account is, as text; None: nothing does.
+
+    Pure. A list of one text is that text. Everything else that is no text is somebody's, and no person's: it begins with NUL.
+    """
+    several = [entry for entry in value if entry not in (None, "")] if isinstance(value, list) else [value]
+    only = several[0] if len(several) == 1 else None
+    if not several or value is None or value in ("", {}):
+        return None
+    if isinstance(only, str | int) and not isinstance(only, bool):
+        return str(only)
+    return "\0" + json.dumps(value, default=str)
+
+
+def is_elsewhere(account: Account, own: str | None) -> bool:
+    """Whether the directory keeps another person in the account. `own`: what it would keep for the person who asks."""
+    # SECURITY: whatever else stands there is somebody's, in whatever form and by whomever it was written (A-80).
+    return account.link is not None and account.link != own
+
+
+async def with_link(directory: Directory, account: Account) -> Account:
+    """An account that was found by its address, with what the directory keeps of whose it is. Raises DirectoryUnavailable."""
+    if account.link is not None or not directory.can("brief"):
+        return account
+    # SECURITY: a list that leaves the link out would make every account nobody's (A-80).
+    whole = await directory.fetch(account.id)
+    if whole is None:
+        raise DirectoryUnavailable("incomplete", f"a list shows account {account.id}, and it cannot be read")
+    return replace(account, link=whole.link)
 
 
 def fold_email(address: str) -> str:

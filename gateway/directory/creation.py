@@ -102,7 +102,7 @@ class Creation:
         """Somebody else made it: once more, then it is hidden from us, and nobody is created instead."""
         account = await self._find()
         if account is None and self._directory.can("link"):
-            account = await self._directory.find_linked(self._person.link)
+            account = await self._directory.find_linked(self._person.link, self._person)
         if account is None:
             detail = f"an account is said to be there, and the look-up does not show it: {error.detail}"
             raise DirectoryUnavailable("rejected", detail) from error

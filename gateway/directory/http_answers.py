@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.config import schema
-from gateway.directory.account import Account
+from gateway.directory.account import Account, kept_link
 from gateway.errors import DirectoryUnavailable
 
 
@@ -43,7 +43,6 @@ def account_of(answer: schema.HttpAnswer, record: Any, email: str | None = None)
     first = several[0] if several else addresses
     user = None if answer.user_id is None else pointed(record, answer.user_id)
     login = str(user) if isinstance(user, str | int) and not isinstance(user, bool) and user != "" else None
-    link = None if answer.link is None else pointed(record, answer.link)
     facts = {name: _fact(pointed(record, pointer)) for name, pointer in answer.facts.items()}
     told = {name: value for name, value in facts.items() if value}
     return Account(
@@ -52,7 +51,7 @@ def account_of(answer: schema.HttpAnswer, record: Any, email: str | None = None)
         user_id=login,
         active=_active(answer, record),
         addresses=tuple(several),
-        link=link if isinstance(link, str) and link else None,
+        link=None if answer.link is None else kept_link(pointed(record, answer.link)),
         facts=told if login is None else {"user_id": login, **told},
         record=record,
     )

@@ -16,7 +16,7 @@ from gateway.directory.answer import Answer, refused
 from gateway.directory.calls import ApiCalls, Deadline, Habits, Means, NotSent
 from gateway.directory.http_answers import account_of, pointed, rows_of, token_in
 from gateway.directory.http_requests import basic, outgoing
-from gateway.directory.person import Known, Person, all_fields, as_text, fill, own_fields
+from gateway.directory.person import Known, Person, all_fields, as_text, filled_link, known_of, own_fields
 from gateway.errors import AccountAmbiguous, DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
@@ -48,6 +48,7 @@ class HttpDirectory:
             "sign_in_token": self._requests.sign_in_token,
             "link": self._requests.find_linked,
             "list": self._requests.list,
+            "brief": self._answer.link,
         }[ability] is not None
 
     async def find(self, email: str, person: Person | None = None) -> Account | None:
@@ -62,13 +63,17 @@ class HttpDirectory:
                 return self._account(own[0], email)
         return None
 
-    async def find_linked(self, link: str) -> Account | None:
+    def link_for(self, person: Person) -> str | None:
+        return None if self._answer.link is None else filled_link(self._answer.link_value, person.known)
+
+    async def find_linked(self, link: str, person: Person | None = None) -> Account | None:
         request = self._requests.find_linked
         if request is None:
             raise unsupported("link")
-        issuer, _, subject = link.partition("|")
-        known = _about(None, {"link": link, "issuer": issuer, "subject": subject})
-        kept = fill(self._answer.link_value, known)
+        known = known_of(link, person)
+        kept = filled_link(self._answer.link_value, known)
+        if kept is None:
+            return None
         rows = await self._rows(request, known, self._deadline())
         own = [account for row in rows if (account := self._account(row)).link == kept]
         if len(own) > 1:

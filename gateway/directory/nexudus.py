@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from gateway.config import schema
-from gateway.directory.account import Ability, Account, Change, CreationUncertain, same_email, unsupported
+from gateway.directory.account import Ability, Account, Change, CreationUncertain, kept_link, same_email, unsupported
 from gateway.directory.answer import Answer, refused
 from gateway.directory.calls import Deadline, Means
 from gateway.directory.nexudus_api import NexudusApi
@@ -29,7 +29,7 @@ from gateway.directory.nexudus_records import (
     record_id,
     token_of,
 )
-from gateway.directory.person import Person, all_fields, applies, as_text, own_fields
+from gateway.directory.person import Person, all_fields, applies, as_text, filled_link, known_of, own_fields
 from gateway.errors import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
@@ -51,7 +51,9 @@ class NexudusDirectory:
         self._home: Home | None = None
 
     def can(self, ability: Ability) -> bool:
-        return ability != "link" or self._config.link_field is not None
+        if ability == "link":
+            return self._config.link_field is not None
+        return ability != "brief"  # every account is read by its id
 
     async def find(self, email: str, person: Person | None = None) -> Account | None:
         deadline, wanted = self._api.deadline(), self._locations(person)
@@ -72,16 +74,22 @@ class NexudusDirectory:
                 inactive = inactive or account
         return inactive
 
-    async def find_linked(self, link: str) -> Account | None:
+    def link_for(self, person: Person) -> str | None:
+        return None if self._config.link_field is None else filled_link(self._config.link_value, person.known)
+
+    async def find_linked(self, link: str, person: Person | None = None) -> Account | None:
         field = self._config.link_field
         if field is None:
             raise unsupported("link")
+        kept = filled_link(self._config.link_value, known_of(link, person))
+        if kept is None:
+            return None
         deadline = self._api.deadline()
         # SECURITY: a filter that the API does not know returns everybody; each row is compared with the link.
-        own = [row for row in await self._rows(field, link, deadline) if row.get(field) == link]
+        own = [row for row in await self._rows(field, kept, deadline) if kept_link(row.get(field)) == kept]
         for row in sorted((row for row in own if not is_archived(row)), key=record_id):
             account = await self._account(str(record_id(row)), deadline)
-            if account is not None and account.link == link:
+            if account is not None and account.link == kept:
                 return account
         return None
 
@@ -94,8 +102,9 @@ class NexudusDirectory:
             raise DirectoryUnavailable("rejected", "creation needs business_ids")
         home = await self._where(deadline)
         fields = all_fields(config, person)
-        if config.link_field is not None and person.link:
-            fields[config.link_field] = person.link
+        link = self.link_for(person)
+        if config.link_field is not None and link is not None:
+            fields[config.link_field] = link
         record = new_record(
             person.identity,
             businesses=self._locations(person),
@@ -110,8 +119,9 @@ class NexudusDirectory:
 
     def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
         wanted, field = own_fields(self._config.fields, person), self._config.link_field
-        if field is not None and person.link and not account.record.get(field):
-            wanted[field] = person.link
+        link = self.link_for(person)
+        if field is not None and link is not None and kept_link(account.record.get(field)) is None:
+            wanted[field] = link
         return tuple(
             Change(name=name, before=account.record.get(name), after=after)
             for name, after in wanted.items()

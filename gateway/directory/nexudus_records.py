@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.directory.account import Account, quotable, same_email
+from gateway.directory.account import Account, kept_link, quotable, same_email
 from gateway.errors import DirectoryUnavailable
 from gateway.identity import Identity
 
@@ -84,7 +84,7 @@ def account_of(record: object, account_id: str, link_field: str | None = None) -
 
 def listed_account(record: Row, link_field: str | None = None) -> Account:
     """What a record says of itself. Raises DirectoryUnavailable(incomplete)."""
-    email, link = record.get("Email"), record.get(link_field or "")
+    email = record.get("Email")
     facts = {
         name: str(record[field])
         for name, field in (("user_id", "UserId"), ("business_id", "InvoicingBusinessId"))
@@ -96,7 +96,7 @@ def listed_account(record: Row, link_field: str | None = None) -> Account:
         email=email.strip(" ") if isinstance(email, str) else "",
         user_id=facts.get("user_id"),
         active=record.get("Active") is True,
-        link=link if isinstance(link, str) and link else None,
+        link=None if link_field is None else kept_link(record.get(link_field)),
         facts=facts,
         record=record,
     )

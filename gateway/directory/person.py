@@ -62,8 +62,27 @@ def link_of(identity: Identity) -> str:
     return f"{identity.issuer}|{identity.subject}"
 
 
+def known_of(link: str, person: Person | None) -> Known:
+    """The values of placeholders about whoever has this link; the claims only where the person is known."""
+    issuer, _, subject = link.partition("|")
+    values = {"link": link, "issuer": issuer, "subject": subject}
+
+    def known(name: str) -> Any:
+        return values.get(name) or (None if person is None else person.known(name))
+
+    return known
+
+
+def filled_link(template: str, known: Known) -> str | None:
+    """What a directory keeps for a person. None: something in it is not known, or nothing is left of it: that is nobody's."""
+    value = fill(template, known)
+    text = "" if value is None else as_text(value)
+    # SECURITY: an empty text stands in every account that is nobody's yet, and would be everybody's (A-80).
+    return text if text.strip() else None
+
+
 def is_link(text: str | None) -> bool:
-    """Whether a value that a directory keeps is a link of this kind, and not another provisioner's number."""
+    """Whether a value is a link of this kind, and not another provisioner's number."""
     return text is not None and text.startswith(("https://", "http://")) and "|" in text
 
 

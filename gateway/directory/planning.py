@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from gateway.directory.account import Account, Change, Directory
+from gateway.directory.account import Account, Change, Directory, is_elsewhere, with_link
 from gateway.directory.calls import Planned, WriteHeld
 from gateway.directory.person import Person
 
@@ -20,15 +20,18 @@ _MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`call` is the write that `what` comes to; None: nothing is to be written."""
+    """`call` is the write that `what` comes to; None: nothing is to be written. `elsewhere`: the account is another person's, as the
+    directory keeps it.
+    """
 
     what: What
     account: Account | None
     changes: tuple[Change, ...] = ()
     call: Planned | None = None
+    elsewhere: bool = False
 
 
-async def plan(directory: Directory, person: Person, *, suspend: bool = False) -> Plan:
+async def plan(directory: Directory, person: Person, *, suspend: bool = False, shared: bool = False) -> Plan:
     """`directory` must hold its writes. Raises DirectoryUnavailable, AccountAmbiguous."""
     account = await known_account(directory, person)
     try:
@@ -40,6 +43,9 @@ async def plan(directory: Directory, person: Person, *, suspend: bool = False) -
             if account.active:
                 await directory.suspend(account)
             return Plan(what="nothing", account=account)
+        # Without a subject nobody is linked: the operator means the account of this address, whosever it is.
+        if person.link and not shared and is_elsewhere(account, directory.link_for(person)):
+            return Plan(what="nothing", account=account, elsewhere=True)
         changes = directory.changes(account, person)
         if changes:
             await directory.update(account, changes)
@@ -53,10 +59,11 @@ async def plan(directory: Directory, person: Person, *, suspend: bool = False) -
 async def known_account(directory: Directory, person: Person) -> Account | None:
     """By the link that the directory keeps, else by address."""
     if person.link and directory.can("link"):
-        account = await directory.find_linked(person.link)
+        account = await directory.find_linked(person.link, person)
         if account is not None:
             return account
-    return await directory.find(person.email or "", person)
+    account = await directory.find(person.email or "", person)
+    return None if account is None else await with_link(directory, account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

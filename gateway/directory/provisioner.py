@@ -2,7 +2,8 @@
 
 Who somebody is in the directory is answered in this order: the link (issuer and subject) that we keep, the link that the directory
 keeps, the verified e-mail address. Once linked, the address decides nothing any more: it may change, and somebody else may get it. An
-account that is gone is as if it had never been; a suspended one is refused, whatever else would be found. `creation` makes accounts.
+account is nobody's while neither we nor the directory keep anybody for it; whoever found it, and however, that is asked each time. One
+that is gone is as if it had never been; a suspended one is refused, whatever else would be found. `creation` makes accounts.
 
 In shadow mode everybody is looked up and judged as always, and nothing is written: whoever would be created comes in without an account.
 """
@@ -16,12 +17,12 @@ from typing import Any, Final, Literal
 
 from gateway import audit as events
 from gateway.audit import Audit
-from gateway.directory.account import Account, Directory
+from gateway.directory.account import Account, Directory, is_elsewhere, with_link
 from gateway.directory.account_links import AccountLinks
 from gateway.directory.calls import WriteHeld
 from gateway.directory.creation import Creation
 from gateway.directory.notes import Notes
-from gateway.directory.person import Person, is_link
+from gateway.directory.person import Person
 from gateway.errors import (
     AccountAmbiguous,
     AccountLinkedElsewhere,
@@ -102,7 +103,7 @@ class Provisioner:
             told.event(events.ACCOUNT_REFUSED, reason="not_registered" if identity.email else "no_email")
             raise NotRegistered("the directory does not know this person")
         self._refuse_suspended(account, told)
-        await self._bind(account, person, told)
+        await self._bind(self._directory, account, person, told)
         if self._habits.update:
             await self._keep_up(self._directory, account, person, told)
         return with_account(identity, account)
@@ -118,7 +119,8 @@ class Provisioner:
     ) -> Identity:
         """The identity with what the directory says now of the account that `known` has, at a token refresh.
 
-        Raises NotRegistered and AccountSuspended, which end the session; DirectoryUnavailable, which does not.
+        Where the directory's links are made of claims, which only a sign-in brings, the link is not judged again.
+        Raises NotRegistered, AccountSuspended and AccountLinkedElsewhere, which end the session; DirectoryUnavailable, which does not.
         """
         account_id = known.directory.get("id")
         if self._directory is None or registration == "skip" or account_id is None:
@@ -133,6 +135,9 @@ class Provisioner:
             told.event(events.ACCOUNT_REFUSED, reason="gone", account=account_id)
             raise NotRegistered(f"account {account_id} is gone")
         self._refuse_suspended(account, told)
+        person = Person(identity=identity, app=app)
+        if account.link is not None and self._directory.link_for(person) is not None:
+            self._refuse_elsewhere(self._directory, account, person, told)
         return with_account(identity, account)
 
     async def known(self, identity: Identity) -> Account | None:
@@ -142,16 +147,17 @@ class Provisioner:
         """
         if self._directory is None:
             return None
-        person = Person(identity=identity)
-        account = await self._linked(self._directory, person)
-        if account is not None or person.email is None:
+        directory, person = self._directory, Person(identity=identity)
+        account = await self._linked(directory, person)
+        if account is None and person.email is not None:
+            account = await directory.find(person.email, person)
+            account = None if account is None else await with_link(directory, account)
+        if account is None or self._habits.shared:
             return account
-        account = await self._directory.find(person.email, person)
-        return account if account is not None and await self._may_have(account, person) else None
-
-    async def _may_have(self, account: Account, person: Person) -> bool:
-        theirs = is_link(account.link) and account.link != person.link
-        return self._habits.shared or (not theirs and await self._links.allows(person.link, account.id))
+        mine = not is_elsewhere(account, directory.link_for(person)) and await self._links.allows(
+            person.link, account.id
+        )
+        return account if mine else None
 
     async def _meet(
         self, directory: Directory, person: Person, registration: Registration, told: "_Told"
@@ -164,6 +170,7 @@ class Provisioner:
                 account = await creation.once()
                 if creation.created:
                     return account
+            account = None if account is None else await with_link(directory, account)
         if account is not None:
             told.event(events.ACCOUNT_FOUND, account=account.id)
         return account
@@ -177,16 +184,15 @@ class Provisioner:
                 return account
             log.warning("account %s, linked to a person, is gone: looking for another one", account_id)
             await self._links.forget(person.link)
-        return await directory.find_linked(person.link) if directory.can("link") else None
+        return await directory.find_linked(person.link, person) if directory.can("link") else None
 
-    async def _bind(self, account: Account, person: Person, told: "_Told") -> None:
+    async def _bind(self, directory: Directory, account: Account, person: Person, told: "_Told") -> None:
         """Link person and account. Raises AccountLinkedElsewhere."""
-        shared = self._habits.shared
+        self._refuse_elsewhere(directory, account, person, told)
         # SECURITY: an address that somebody else had before, or has at another provider, is no claim to the account (A-59).
-        theirs = is_link(account.link) and account.link != person.link
-        if (theirs and not shared) or not await self._links.claim(person.link, account.id, shared=shared):
+        if not await self._links.claim(person.link, account.id, shared=self._habits.shared):
             told.event(events.ACCOUNT_REFUSED, reason="linked_elsewhere", account=account.id)
-            raise AccountLinkedElsewhere(f"account {account.id} belongs to another person of the provider")
+            raise AccountLinkedElsewhere(f"account {account.id} belongs to another person, who signed in to it here")
         await self._links.see(account.id, self._now())
 
     async def _keep_up(self, directory: Directory, account: Account, person: Person, told: "_Told") -> None:
@@ -208,6 +214,13 @@ class Provisioner:
         if not account.active:
             told.event(events.ACCOUNT_REFUSED, reason="suspended", account=account.id)
             raise AccountSuspended(f"account {account.id} is not active")
+
+    def _refuse_elsewhere(self, directory: Directory, account: Account, person: Person, told: "_Told") -> None:
+        """Raises AccountLinkedElsewhere where the directory itself keeps another person in the account."""
+        if account.link is None or self._habits.shared or not is_elsewhere(account, directory.link_for(person)):
+            return
+        told.event(events.ACCOUNT_REFUSED, reason="linked_elsewhere", account=account.id)
+        raise AccountLinkedElsewhere(f"account {account.id} belongs to another person, as the directory keeps it")
 
     async def _in_time(self, work: Any) -> Any:
         try:

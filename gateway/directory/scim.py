@@ -1,12 +1,13 @@
 """The Directory over SCIM 2.0 (RFC 7643, RFC 7644): its Users are the accounts.
 
-A person is found by `externalId` (issuer and subject, where `link_field` says so) and by one attribute that holds the address. Two
+A person is found by `externalId` (where `link_field` says so, in the form of `link_value`) and by one attribute that holds the address. Two
 Users for one address are an error, not a choice. 409, and 400 with `uniqueness`, mean that somebody else created: looked up again once.
 What the server can (filter, PATCH) is read once from its ServiceProviderConfig; a server without one is taken to filter and to PUT.
 """
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from gateway.config import schema
 from gateway.directory.account import Ability, Account, AlreadyThere, Change, CreationUncertain, same_email, unsupported
 from gateway.directory.answer import Answer, refused
 from gateway.directory.calls import ApiCalls, Deadline, Habits, Means, NotSent, Outgoing, json_bytes
-from gateway.directory.person import Person, all_fields, own_fields
+from gateway.directory.person import Person, all_fields, filled_link, is_link, known_of, own_fields
 from gateway.directory.scim_records import (
     PATCH_OP,
     ServerCan,
@@ -51,7 +52,7 @@ class ScimDirectory:
         self._server: ServerCan | None = None
 
     def can(self, ability: Ability) -> bool:
-        if ability == "link":
+        if ability in ("link", "brief"):
             return self._config.link_field is not None
         return ability != "sign_in_token"
 
@@ -62,20 +63,28 @@ class ScimDirectory:
         own = [user for user in found if _has_address(user, email, self._config.match)]
         if len(own) > 1:
             raise AccountAmbiguous(f"{len(own)} users have one address")
-        return account_of(own[0], email) if own else None
+        return self._account(own[0], email) if own else None
 
-    async def find_linked(self, link: str) -> Account | None:
+    def link_for(self, person: Person) -> str | None:
+        if self._config.link_field is None:
+            return person.link or None
+        return filled_link(self._config.link_value, person.known)
+
+    async def find_linked(self, link: str, person: Person | None = None) -> Account | None:
         if self._config.link_field is None:
             raise unsupported("link")
+        kept = filled_link(self._config.link_value, known_of(link, person))
+        if kept is None:
+            return None
         try:
-            found = await self._filtered(f"externalId eq {quoted(link)}", self._deadline())
+            found = await self._filtered(f"externalId eq {quoted(kept)}", self._deadline())
         except FilterRefused as error:
             log.warning("the SCIM server does not filter by externalId (%s): people are found by address", error.detail)
             return None
-        own = [user for user in found if user.get("externalId") == link]
+        own = [account for user in found if (account := self._account(user)).link == kept]
         if len(own) > 1:
             raise AccountAmbiguous(f"{len(own)} users have one externalId")
-        return account_of(own[0]) if own else None
+        return own[0] if own else None
 
     async def fetch(self, account_id: str) -> Account | None:
         answer = await self._call("GET", _user_path(account_id), self._deadline())
@@ -86,11 +95,8 @@ class ScimDirectory:
         return self._the_one(answer.json(), account_id)
 
     async def create(self, person: Person) -> str:
-        user = new_user(
-            person,
-            all_fields(self._config, person),
-            keeps_link=self._config.link_field is not None and bool(person.link),
-        )
+        keeps = self._config.link_field is not None
+        user = new_user(person, all_fields(self._config, person), link=self.link_for(person) if keeps else None)
         deadline = self._deadline().share(_CREATION_SHARE)
         answer = await self._call("POST", "/Users", deadline, body=user, write=True)
         if is_uniqueness(answer.status, answer.body):
@@ -106,8 +112,9 @@ class ScimDirectory:
 
     def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
         wanted = own_fields(self._config.fields, person)
-        if self._config.link_field is not None and person.link and not account.link:
-            wanted["externalId"] = person.link
+        link = self.link_for(person)
+        if self._config.link_field is not None and link is not None and account.link is None:
+            wanted["externalId"] = link
         pairs = ((name, value_at(account.record, name), after) for name, after in wanted.items())
         return tuple(Change(name=name, before=before, after=after) for name, before, after in pairs if before != after)
 
@@ -126,7 +133,7 @@ class ScimDirectory:
             query = {"startIndex": str(start), "count": str(_LARGE_PAGE)}
             total, users = await self._list(query, self._deadline())
             for user in users:
-                yield account_of(user)
+                yield self._account(user)
             start += len(users)
             if not users or start > total:
                 return
@@ -143,8 +150,15 @@ class ScimDirectory:
     def _deadline(self) -> Deadline:
         return self._calls.deadline(self._config.timeout.total_seconds())
 
+    def _account(self, user: object, email: str | None = None) -> Account:
+        """Without `link_field`, a link of our own form counts all the same: it was ours before the configuration was changed."""
+        account = account_of(user, email)
+        if self._config.link_field is None and not is_link(account.link):
+            return replace(account, link=None)
+        return account
+
     def _the_one(self, value: object, account_id: str) -> Account:
-        account = account_of(value)
+        account = self._account(value)
         if account.id != account_id:
             raise DirectoryUnavailable("incomplete", "the user that was asked for is not the one that came")
         return account

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.directory.account import Account
+from gateway.directory.account import Account, kept_link
 from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
 
@@ -74,7 +74,7 @@ def account_of(user: object, email: str | None = None) -> Account:
     number = _get(user, "id") if isinstance(user, dict) else None
     if not isinstance(user, dict) or not isinstance(number, str) or not number:
         raise DirectoryUnavailable("incomplete", "a User without an id")
-    name, external = _get(user, "userName"), _get(user, "externalId")
+    name = _get(user, "userName")
     facts = {"user_name": name} if isinstance(name, str) and name else {}
     active = _get(user, "active")
     return Account(
@@ -83,7 +83,7 @@ def account_of(user: object, email: str | None = None) -> Account:
         # `active` is optional; where it is given, only true is active: what is unclear must not let anybody in.
         active=active is None or active is True,
         addresses=tuple(_addresses(user)),
-        link=external if isinstance(external, str) and external else None,
+        link=kept_link(_get(user, "externalId")),
         facts=facts,
         record=user,
     )
@@ -117,7 +117,7 @@ def is_uniqueness(status: int, body: bytes) -> bool:
     return isinstance(value, dict) and value.get("scimType") == "uniqueness"
 
 
-def new_user(person: Person, fields: Mapping[str, Any], *, keeps_link: bool) -> dict[str, Any]:
+def new_user(person: Person, fields: Mapping[str, Any], *, link: str | None) -> dict[str, Any]:
     """Raises DirectoryUnavailable(rejected) without an address."""
     email = person.email
     if not email:
@@ -133,8 +133,8 @@ def new_user(person: Person, fields: Mapping[str, Any], *, keeps_link: bool) -> 
         "name": {part: value for part, value in parts.items() if value},
         "emails": [{"value": email, "type": "work", "primary": True}],
     }
-    if keeps_link:
-        user["externalId"] = person.link
+    if link is not None:
+        user["externalId"] = link
     for path, value in fields.items():
         user = with_value(user, path, value)
     return user

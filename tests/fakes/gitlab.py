@@ -28,7 +28,7 @@ class GitLab(PeopleApi):
 
     def add(self, email: str, name: str, *, active: bool = True, link: str | None = None) -> str:
         number = next(self.numbers)
-        identities = [] if link is None else [{"provider": "openid_connect", "extern_uid": link.partition("|")[2]}]
+        identities = [] if link is None else [{"provider": "openid_connect", "extern_uid": link}]
         self.users[number] = {
             "id": number, "username": email.partition("@")[0], "name": name, "email": email,
             "state": "active" if active else "blocked", "identities": identities,
@@ -86,7 +86,8 @@ class GitLab(PeopleApi):
         if body["email"].lower() in (address.lower() for address in self.addresses):
             return _said(409, {"message": "Email has already been taken"})
         self.counters["created"] += 1
-        number = int(self.add(body["email"], body["name"]))
+        assert ("extern_uid" in body) == ("provider" in body), "one without the other makes no identity"
+        number = int(self.add(body["email"], body["name"], link=body.get("extern_uid")))
         self.users[number]["username"] = body["username"]
         return _said(201, self.users[number])
 

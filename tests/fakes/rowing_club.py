@@ -58,6 +58,8 @@ class RowingClub(PeopleApi):
         self.members: dict[int, Person] = {}
         self.door_keys: dict[str, int] = {}
         self.unique = True
+        self.brief = False  # lists leave the badge out
+        self.unreadable: set[str] = set()  # numbers that a list shows and that cannot be read
 
     def section(self, **changes: Any) -> dict[str, Any]:
         described: dict[str, Any] = yaml.safe_load(YAML.format(url=self.url))
@@ -87,19 +89,27 @@ class RowingClub(PeopleApi):
                 return self._search((await json_of(request))["where"]["mail"])
             case ("GET", "members"):
                 sheet = int(request.query["sheet"])
-                return _said(200, {"result": {"hits": _shown(list(self.members.values())[2 * sheet - 2 : 2 * sheet])}})
+                return _said(
+                    200, {"result": {"hits": self._shown(list(self.members.values())[2 * sheet - 2 : 2 * sheet])}}
+                )
             case ("GET", "badges", *rest):
                 found = [member for member in self.members.values() if member.get("badge") == "/".join(rest)]
                 return _said(200, {"badge": {"holder": {"member": found[0]}}}) if found else _said(410, {})
             case ("PUT", "members"):
                 return await self._enrol(request)
+            case ("GET", "members", number) if number in self.unreadable:
+                return _said(410, {"message": "no such member"})
             case (_, "members", number, *rest) if number.isdigit() and int(number) in self.members:
                 return await self._about(self.members[int(number)], request, rest)
         return _said(410, {"message": "no such member"})
 
     def _search(self, mail: str) -> web.Response:
         found = [member for member in self.members.values() if mail.lower() in (own.lower() for own in member["mails"])]
-        return _said(200, {"result": {"hits": _shown(found)}})
+        return _said(200, {"result": {"hits": self._shown(found)}})
+
+    def _shown(self, members: list[Person]) -> list[Person]:
+        left_out = {"badge"} if self.brief else set()
+        return [{"member": {name: value for name, value in one.items() if name not in left_out}} for one in members]
 
     async def _enrol(self, request: web.Request) -> web.Response:
         self.counters["create"] += 1
@@ -123,10 +133,6 @@ class RowingClub(PeopleApi):
             self.counters["patch"] += 1
             member |= await json_of(request)
         return _said(200, {"member": member})
-
-
-def _shown(members: list[Person]) -> list[Person]:
-    return [{"member": member} for member in members]
 
 
 def _said(status: int, value: Any) -> web.Response:

@@ -17,7 +17,8 @@ _READ_ONLY = ("id", "meta")
 
 class ScimServer(PeopleApi):
     """Switches: `patches`, `filters`, `configured` (has a ServiceProviderConfig), `conflict` (the status of a duplicate),
-    `hides` (addresses that no filter shows), `deaf` (filters are ignored), `filterable` attributes.
+    `hides` (addresses that no filter shows), `deaf` (filters are ignored), `filterable` attributes, `brief` (lists leave externalId out),
+    `unreadable` (ids that a list shows and that cannot be read).
     """
 
     FIND, CREATE, FETCH = "GET /scim/v2/users", "POST /scim/v2/users", "GET /scim/v2/users/*"
@@ -29,7 +30,8 @@ class ScimServer(PeopleApi):
         self.conflict = 409
         self.conflict_type: str | None = "uniqueness"
         self.hides: set[str] = set()
-        self.deaf = False
+        self.deaf = self.brief = False
+        self.unreadable: set[str] = set()
         self.filterable = ["userName", "externalId", "emails.value", 'emails[type eq "work"].value']
 
     def section(self, **changes: Any) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class ScimServer(PeopleApi):
         if path == "/Users" and request.method == "POST":
             return await self._create(request)
         user = self.users.get(path.removeprefix("/Users/"))
-        if not path.startswith("/Users/") or user is None:
+        if not path.startswith("/Users/") or user is None or user["id"] in self.unreadable:
             return _error(404, "no such resource")
         if request.method == "GET":
             return _json(200, user)
@@ -91,6 +93,8 @@ class ScimServer(PeopleApi):
             found = found if self.deaf else [user for user in found if _holds(user, match[1], value)]
         start, count = int(request.query.get("startIndex", 1)), int(request.query.get("count", 100))
         page = found[start - 1 : start - 1 + count]
+        if self.brief:
+            page = [{name: value for name, value in user.items() if name != "externalId"} for user in page]
         answer = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"], "totalResults": len(found)}
         more = {"startIndex": start, "itemsPerPage": len(page), "Resources": page} if found else {}
         return _json(200, answer | more)

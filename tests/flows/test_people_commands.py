@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import hashlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from gateway import cli
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account_links import AccountLinks, realm_of
+from gateway.directory.notes import Notes
 from gateway.sessions.keyring import KeyRing, new_key
 from tests.fakes.directories import KINDS, asked_to_create, created
 from tests.unit.directory.test_every_kind import service_may_edit
@@ -187,6 +189,58 @@ async def test_an_account_can_be_given_to_the_next_person_who_comes(hire: Hire, 
     assert f"account {number} is nobody's now" in done.output
     assert await links.read("https://login.example.com/|old") is None
     assert await links.claim("https://login.example.com/|new", number, shared=False)
+
+
+async def test_another_persons_account_is_neither_changed_nor_linked(hire: Hire, redis: Redis, prefix: str) -> None:
+    """A-80: with the guards of a sign-in. Without a subject it is the operator who says whose account is meant."""
+    operator = await hire("scim", update="at_login", fields={"displayName": "{name}"})
+    number = operator.api.add(EMAIL, "Old Name", link="00u-of-another-provisioner")
+    arguments = (EMAIL, "--claims", str(operator.claims))
+    for more in ("--dry-run", "--yes"):
+        done = await operator("provision", *arguments, more)
+        assert "account_linked_elsewhere" in done.output
+        assert "linked to" in done.output
+        assert "nothing to do" in done.output
+    assert operator.api.users[number]["displayName"] == "Old Name"
+    assert await operator.links(redis, prefix).read("https://login.example.com/|sub-1") is None
+    operator.claims.write_text(json.dumps({"name": "Ana Maria"}))
+    assert "updated" in (await operator("provision", *arguments, "--yes")).output
+    assert operator.api.users[number]["externalId"] == "00u-of-another-provisioner"
+
+
+async def test_an_account_that_somebody_signed_in_to_is_not_changed_for_another_person(
+    hire: Hire, redis: Redis, prefix: str
+) -> None:
+    """A-80: Redis knows whose it is."""
+    operator = await hire("scim", link_field=None, update="at_login", fields={"displayName": "{name}"})
+    number = operator.api.add(EMAIL, "Old Name")
+    assert await operator.links(redis, prefix).claim("https://login.example.com/|sub-9", number, shared=False)
+    done = await operator("provision", EMAIL, "--claims", str(operator.claims), "--yes")
+    assert done.exit_code == 3
+    assert "account_linked_elsewhere" in done.output
+    assert operator.api.users[number]["displayName"] == "Old Name"
+
+
+async def test_an_account_that_was_just_made_for_another_person_is_not_linked(
+    hire: Hire, redis: Redis, prefix: str
+) -> None:
+    """A-80: the list does not show it yet, a note of its maker does."""
+    operator = await hire("scim")
+    number = operator.api.add(EMAIL, "Ana", link="https://login.example.com/|sub-9")
+    operator.api.hides = {EMAIL}
+    name = hashlib.sha256(EMAIL.encode()).hexdigest()
+    await Notes(redis, prefix).finish(name, number)
+    done = await operator("provision", EMAIL, "--claims", str(operator.claims), "--yes")
+    assert done.exit_code == 3
+    assert "account_linked_elsewhere" in done.output
+    assert await operator.links(redis, prefix).read("https://login.example.com/|sub-1") is None
+
+
+async def test_unlink_says_what_the_directory_itself_keeps(hire: Hire) -> None:
+    operator = await hire("scim")
+    operator.api.add(EMAIL, "Ana", link="00u-of-another-provisioner")
+    done = await operator("unlink", EMAIL)
+    assert "the directory itself keeps '00u-of-another-provisioner': clear that there" in done.output.replace("\n", " ")
 
 
 @every_kind

@@ -1,12 +1,15 @@
 """The `directory` section: one model a kind, every mistake with its key, what is allowed, and nothing that is read and ignored."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.config import schema
 from tests.unit.config.made import NEXUDUS, config_with, problems_with
 
+ROOT = Path(__file__).resolve().parents[3]
 SCIM: dict[str, Any] = {
     "kind": "scim",
     "base_url": "https://people.example.com/scim/v2",
@@ -88,6 +91,92 @@ def test_a_mistake_is_told_with_its_key_and_what_is_allowed(directory: dict[str,
 def test_a_mistake_in_a_request_is_told_where_it_stands(requests: dict[str, Any], expected: str) -> None:
     (problem,) = said(HTTP | {"requests": HTTP["requests"] | requests})
     assert problem.startswith(expected)
+
+
+def keeping(kind: dict[str, Any], text: str) -> dict[str, Any]:
+    """A directory whose links have this form."""
+    if kind["kind"] == "http":
+        return HTTP | {"answer": HTTP["answer"] | {"link": "/badge", "link_value": text}}
+    return kind | {"link_value": text}
+
+
+def place(kind: dict[str, Any]) -> str:
+    return "directory.answer.link_value" if kind["kind"] == "http" else "directory.link_value"
+
+
+every_kind = pytest.mark.parametrize("kind", [NEXUDUS, SCIM, HTTP], ids=lambda kind: kind["kind"])
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("sso", "is the same for everybody"),
+        ("", "is the same for everybody"),
+        ("{issuer}", "is the same for everybody"),
+        ("{email}", "holds {email}, which may change"),
+        ("{claims.email}", "holds {claims.email}"),
+        ("{claims.upn}", "holds {claims.upn}"),
+        ("{subject}{name}", "holds {name}"),
+        ("{preferred_username}", "holds {preferred_username}"),
+        ("{user}", "holds {user}"),
+        ("{groups}", "holds {groups}"),
+        ("{fields.badge}", "holds {fields.badge}"),
+        ("{claims.oid|subject}", "takes one thing for one person and another for the next"),
+        ("{id}", "has an unknown placeholder"),
+    ],
+)
+def test_a_link_must_be_one_persons_for_good(kind: dict[str, Any], text: str, what: str) -> None:
+    """A-80: what two persons share, or what somebody may have changed, is a way into another's account."""
+    (problem,) = said(keeping(kind, text))
+    assert problem.startswith(f"{place(kind)}: ")
+    assert what in problem
+    assert "allowed: " in problem
+
+
+def with_members(kind: dict[str, Any], text: str, other: str) -> list[str]:
+    members = {"authority_url": other, "client_id": "x", "client_secret": "another secret"}
+    changes = {"directory": keeping(kind, text), "providers": {"members": members}}
+    return [str(problem) for problem in problems_with(changes)]
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "text", ["{subject}", "{claims.oid}", "sso-{subject}", "{subject}{issuer}{subject}", "{claims.tid}{link}"]
+)
+def test_with_several_providers_a_link_that_does_not_say_which_is_refused(kind: dict[str, Any], text: str) -> None:
+    """A-84: the same subject at two providers is two people."""
+    (problem,) = with_members(kind, text, "https://members.example.net/")
+    assert problem.startswith(f"{place(kind)}: cannot tell people of openid from people of members; allowed: ")
+    assert said(keeping(kind, text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "tells"),
+    [
+        ("{link}", "https://login.example.com/m", True),
+        ("sso {link}", "https://login.example.com/m", True),
+        ("{issuer}|{claims.oid}", "https://login.example.com/m", True),
+        ("{subject}@{issuer}", "https://members.example.net", True),
+        ("{issuer}{subject}", "https://members.example.net", True),
+        ("{issuer}{subject}", "https://login.example.com/m", False),  # the subject `m1` of one is `1` of the other
+        ("{issuer}/{subject}", "https://login.example.com/m", False),
+        ("{issuer}", "https://login.example.com/m", False),
+        ("{link}", "https://login.example.com", True),  # the same issuer: the same people
+    ],
+)  # fmt: skip
+def test_a_link_tells_two_providers_apart_where_no_subject_makes_them_one(text: str, other: str, tells: bool) -> None:
+    """A-84: without something between issuer and subject the end of one is the beginning of the other."""
+    assert (with_members(HTTP, text, other) == []) == tells
+
+
+def test_the_example_keeps_one_form_everywhere() -> None:
+    """A-80: what is looked for, what is written and what is compared."""
+    text = (ROOT / "config" / "directory-http.example.yaml").read_text()
+    directory = yaml.safe_load(text)["directory"]
+    assert directory["requests"]["find_linked"]["query"]["extern_uid"] == "{link}"
+    assert directory["requests"]["create"]["json"]["extern_uid"] == "{link}"
+    assert directory["answer"]["link_value"] == "{link}"
 
 
 def test_what_the_toggles_and_settings_need_of_an_api_must_be_described() -> None:

@@ -11,6 +11,12 @@ QUIET: dict[str, Any] = {"redis": {"url": "rediss://h"}, "trusted_proxies": ["12
 HTTP = {"external_url_scheme": "http", "apps.portal.hosts": ["portal.localhost:4180"]}
 
 
+def linking(requests: dict[str, Any]) -> dict[str, Any]:
+    asked = {"find": {"path": "/u"}, "fetch": {"path": "/u/{id}"}}
+    answer = {"id": "/id", "email": "/email", "link": "/badge"}
+    return {"kind": "http", "base_url": "https://api.example.com", "requests": asked | requests, "answer": answer}
+
+
 @pytest.mark.parametrize(
     "hosts", [["localhost:4180"], ["portal.localhost:4180"], ["127.0.0.1:4180", "[::1]:4180"], ["127.1.2.3"]]
 )
@@ -71,6 +77,8 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"openid.create_users": True}, "openid.create_users: is on, but directory.kind is none"),
         ({"directory": NEXUDUS | {"mode": "shadow"}}, "directory.mode: is shadow; nobody is created"),
         ({"directory": NEXUDUS | {"linked_elsewhere": "allow"}}, "directory.linked_elsewhere: is allow; whoever has"),
+        ({"directory": linking({"create": {"method": "POST", "path": "/u", "json": {"badge": "{subject}"}}})}, "directory.requests.create: does not send answer.link_value ({link}); a new account"),
+        ({"directory": linking({"find_linked": {"path": "/u", "query": {"badge": "{subject}"}}})}, "directory.requests.find_linked: does not ask for answer.link_value ({link}); nobody"),
         ({"openid.prevent_password_login": True}, "apps.portal.password_routes: is empty although passwords are prevented"),
         ({"apps.portal.public": ["GET /**"]}, "apps.portal.public: opens every path to everybody"),
         ({"apps.portal.rules": [{"match": ["* /**"], "public": True}]}, "apps.portal.public: opens every path to everybody"),
@@ -81,6 +89,18 @@ def test_a_safe_configuration_has_no_warning() -> None:
 def test_what_is_unsafe_is_said_by_name(changes: dict[str, Any], begins: str) -> None:
     (warning,) = warnings(config_with(QUIET | changes))
     assert warning.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        {"create": {"method": "POST", "path": "/u", "json": {"person": {"badges": ["{link}"]}}}},
+        {"create": {"method": "PUT", "path": "/u/{link}"}},
+        {"find_linked": {"path": "/u", "query": {"filter": 'badge eq "{link:dquote}"'}}},
+    ],
+)
+def test_requests_in_the_form_of_the_links_are_quiet(requests: dict[str, Any]) -> None:
+    assert warnings(config_with(QUIET | {"directory": linking(requests)})) == ()
 
 
 def test_a_redis_on_this_machine_needs_no_tls() -> None:

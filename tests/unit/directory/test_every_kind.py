@@ -107,7 +107,7 @@ async def test_an_account_is_found_by_the_link_that_the_directory_keeps(kind: st
         assert account.id == number
 
 
-@pytest.mark.parametrize("kind", ["nexudus", "scim", "rowing club"])
+@every_kind
 async def test_a_new_account_keeps_whose_it_is(kind: str) -> None:
     async with at(kind, **LINKING.get(kind, {})) as here:
         number = await here.directory.create(PERSON)

@@ -130,7 +130,7 @@ async def test_where_accounts_may_be_shared_both_come_in(redis: Redis, prefix: s
         assert asked_to_create(at.api) == 1
 
 
-@pytest.mark.parametrize("kind", ["nexudus", "scim", "rowing club"])
+@every_kind
 async def test_a_link_that_only_the_directory_keeps_counts_too(redis: Redis, prefix: str, kind: str) -> None:
     """Redis was lost: the link finds the person, and keeps the namesake out."""
     async with desk(kind, redis, prefix, **LINKING.get(kind, {})) as at:
@@ -142,11 +142,26 @@ async def test_a_link_that_only_the_directory_keeps_counts_too(redis: Redis, pre
             await at.ensure(replace(NAMESAKE, email="old@tenant.example"))
 
 
-async def test_another_provisioners_number_in_the_link_field_keeps_nobody_out(redis: Redis, prefix: str) -> None:
-    async with desk("scim", redis, prefix) as at:
+async def test_another_provisioners_number_is_no_link_where_links_are_kept_in_redis_only(
+    redis: Redis, prefix: str
+) -> None:
+    async with desk("scim", redis, prefix, link_field=None, update="at_login", **FIELDS["scim"]) as at:
         at.api.add(EMAIL, "Ana", link="4711")
         assert (await at.ensure()).directory["id"] == at.api.ids[0]
         assert at.api.users[at.api.ids[0]]["externalId"] == "4711"
+        with pytest.raises(AccountLinkedElsewhere):
+            await at.ensure(NAMESAKE)
+
+
+async def test_a_link_of_ours_counts_also_where_links_are_no_longer_kept_in_the_directory(
+    redis: Redis, prefix: str
+) -> None:
+    """A-80: the configuration was changed; whose the account is was not."""
+    async with desk("scim", redis, prefix, link_field=None) as at:
+        at.api.add(EMAIL, "Ana", link=LINK)
+        with pytest.raises(AccountLinkedElsewhere):
+            await at.ensure(NAMESAKE)
+        assert (await at.ensure()).directory["id"] == at.api.ids[0]
 
 
 @every_kind
