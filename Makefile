@@ -1,5 +1,5 @@
 # `make demo` needs Python 3.11 or newer and make. `make test` and `make lint` need nothing more. `make e2e` installs a browser,
-# two web servers and Node packages where they are missing (Debian, as root) or says what to install; so does `make bench`, with
+# two web servers, PHP and Node packages where they are missing (Debian, as root) or says what to install; so does `make bench`, with
 # web servers and a load generator.
 #
 # Every target does its own set-up: packages come from the hash-pinned locks in requirements/, stamp files make a second run quick.
@@ -15,6 +15,9 @@ BIN := $(VENV)/bin
 PYTHON ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 E2E := tests/e2e
+
+# Application servers behind the door, each lock with a virtual environment of its own.
+SERVERS := $(patsubst requirements/servers/%.lock,build/servers/%/.installed,$(wildcard requirements/servers/*.lock))
 
 .PHONY: help
 help: ## what can be asked for
@@ -37,7 +40,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/mypy
 
 .PHONY: e2e
-e2e: $(VENV)/.e2e $(E2E)/node_modules/.installed ## the product in a real browser, with a certified provider
+e2e: $(VENV)/.e2e $(E2E)/node_modules/.installed $(SERVERS) ## the product in a real browser, with a certified provider
 	@$(BIN)/python $(E2E)/needs.py
 	@$(BIN)/pytest $(E2E) $(ARGS)
 
@@ -108,6 +111,13 @@ $(VENV)/.fuzz: requirements/fuzz.lock requirements/build.lock pyproject.toml $(V
 	$(call install,$<)
 	@touch $(VENV)/.runtime $@
 
+build/servers/%/.installed: requirements/servers/%.lock $(VENV)/.made
+	@echo "Installing from $<"
+	@rm -rf $(@D)
+	@$(BIN)/python -m venv --without-pip $(@D)
+	@$(PIP) --python $(@D)/bin/python install --require-hashes --requirement $<
+	@touch $@
+
 $(E2E)/node_modules/.installed: $(E2E)/package.json $(E2E)/package-lock.json
 	@command -v npm >/dev/null || { echo "make e2e needs Node.js 20 or newer with npm." >&2; exit 1; }
 	@echo "Installing from $(E2E)/package-lock.json"
@@ -129,7 +139,8 @@ lock: $(UV) ## resolve the dependencies again; UPGRADE=--upgrade takes the newes
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group bench --output-file requirements/bench.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group fuzz --output-file requirements/fuzz.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate --group build --output-file requirements/build.lock
-	@wc -l requirements/*.lock
+	@for wanted in requirements/servers/*.in; do $(COMPILE) $$wanted --output-file $${wanted%.in}.lock; done
+	@wc -l requirements/*.lock requirements/servers/*.lock
 
 $(UV): $(VENV)/.made
 	@$(BIN)/python -m venv build/lock

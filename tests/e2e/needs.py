@@ -1,4 +1,4 @@
-"""What the end-to-end tests need from the operating system: a browser, two web servers, and the Redis of the distribution.
+"""What the end-to-end tests need from the operating system: a browser, two web servers, PHP, and the Redis of the distribution.
 
 Installs what is missing where it can (Debian or Ubuntu, as root) and otherwise says what to install. Run by `make e2e`.
 """
@@ -9,7 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = {"chromium": "chromium", "nginx": "nginx-light", "apache2": "apache2-bin", "redis-server": "redis-server"}
+PACKAGES = {
+    "chromium": "chromium",
+    "nginx": "nginx-light",  # has the WebDAV module
+    "apache2": "apache2-bin",
+    "redis-server": "redis-server",
+    "php": "php-cli",
+}
 _ALSO = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/sbin"))
 
 
