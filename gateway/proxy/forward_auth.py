@@ -82,6 +82,10 @@ def _described(said: Mapping[bytes, bytes], asked_host: bytes) -> tuple[bytes | 
         match = _URL.fullmatch(said[b"x-original-url"])
         if match is None:
             raise BadRequest("forward-auth with an original URL that is none")
+        if uri is not None:
+            _agreed(
+                "host", asked_host.lower(), match[1].lower()
+            )  # one of the two is the client's: which app is meant, Host said
         uri, host = _agreed("URI", uri, match[2] if match[2].startswith(b"/") else b"/" + match[2]), match[1]
     if uri is None:
         host = said.get(b"x-forwarded-host", said.get(b"x-original-host", asked_host))

@@ -81,6 +81,24 @@ async def test_a_client_cannot_have_another_method_judged(house: House, style: s
         assert response.status in (400, 401)
 
 
+@pytest.mark.parametrize(
+    ("style", "injected"),
+    [
+        ("nginx", "X-Forwarded-Uri: /public/y"), ("nginx", "X-Original-URL: http://{host}/public/y"), ("nginx", "X-Forwarded-Host: {other}"),
+        ("nginx", "X-Original-Host: {other}"), ("nginx", "X-Original-URL: http://{other}/public/x"), ("nginx", "X-Forwarded-Method: POST"),
+        ("ingress-nginx", "X-Forwarded-Uri: /public/y"), ("ingress-nginx", "X-Original-URI: /public/y"), ("ingress-nginx", "X-Forwarded-Host: {other}"),
+        ("ingress-nginx", "X-Original-Host: {other}"), ("ingress-nginx", "X-Forwarded-Method: POST"),
+        ("traefik", "X-Original-URI: /public/y"), ("traefik", "X-Original-URL: http://{host}/public/y"), ("traefik", "X-Original-Host: {other}"),
+        ("traefik", "X-Original-URL: http://{other}/public/x"), ("traefik", "X-Original-Method: POST"),
+    ],
+)  # fmt: skip
+async def test_what_is_said_twice_and_differently_is_refused(house: House, style: str, injected: str) -> None:
+    """C-01: which of the two the proxy said, nobody can tell; so neither is believed, though either by itself would be answered."""
+    line = injected.format(host=house.host(), other=house.host("dashboard"))
+    assert (await ask(house, style, "/public/x")).status == 202
+    assert (await ask(house, style, "/public/x", injected=line)).status == 400
+
+
 async def test_an_original_url_is_read_as_it_stands(house: House) -> None:
     """C-04, C-11: nothing is cut off, dropped or joined before it is judged."""
     for uri in ("/public/x#/../admin", "//public/x#", "/public/x#"):

@@ -251,6 +251,34 @@ async def test_a_body_that_follows_where_none_can_be_is_nobodys_answer(house: Ho
     assert house.upstream.connections == 2
 
 
+@pytest.mark.parametrize(
+    "late",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nplanted", b"x", b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n"],
+)
+async def test_bytes_that_nobody_asked_for_end_the_connection_that_they_came_on(house: House, late: bytes) -> None:
+    """B-44, B-54: they come while it waits for work; the next person's request goes out on another one."""
+    writers: list[asyncio.StreamWriter] = []
+    ended = asyncio.Event()
+
+    async def answer(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answer_ok(request, reader, writer)
+        if request.target == "/first":
+            await writer.drain()
+            await eventually(lambda: house.worker.door.pools["portal"].idle)
+            writer.write(late)
+            writers.append(writer)
+            assert await reader.read(1) == b""
+            ended.set()
+
+    house.upstream.answer = answer
+    attacker, victim = await house.session(), await house.session(subject="victim", email="victim@example.com")
+    assert (await house.ask("/first", cookie=attacker)).body == b"you asked for /first"
+    async with asyncio.timeout(5):
+        await ended.wait()
+    assert (await house.ask("/victim", cookie=victim)).body == b"you asked for /victim"
+    assert [request.connection for request in house.upstream.requests] == [1, 2]
+
+
 async def test_a_post_of_a_gigabyte_by_a_stranger_is_refused_without_being_read(house: House) -> None:
     """B-19: its answer comes at once, and the connection ends although the client goes on and on."""
     wire = await Wire.open(house.port)

@@ -2,7 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
+
+import pytest
 
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded, answer_ok
@@ -164,6 +167,55 @@ async def test_a_101_that_nobody_asked_for_is_a_502(house: House) -> None:
     assert (await house.ask("/", cookie=cookie)).status == 502
     assert (await house.ask("/", cookie=cookie, fields="Connection: Upgrade\r\nUpgrade: foo\r\n")).status == 502
     assert house.upstream.requests[-1].values("upgrade") == []
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        "",
+        "Sec-WebSocket-Accept: \r\n",
+        f"Sec-WebSocket-Accept: {KEY}\r\n",
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+        f"X-Sec-WebSocket-Accept: {base64.b64encode(hashlib.sha1(KEY.encode() + GUID).digest()).decode()}\r\n",
+    ],
+)
+async def test_a_101_that_does_not_answer_this_handshakes_key_is_a_502(house: House, proof: str) -> None:
+    """B-40: somebody else's 101, or that of a server that knows no WebSockets."""
+    ended = asyncio.Event()
+
+    async def switch(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{proof}\r\n"
+        writer.write(head.encode() + b"hello")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        ended.set()
+
+    house.upstream.answer = switch
+    response = await house.raw(handshake(house, await house.session()))
+    assert response.status == 502
+    assert b"hello" not in response.body
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+@pytest.mark.parametrize("said", ["Upgrade: SPDY/3.1\r\n", "Upgrade: websocket, SPDY/3.1\r\n", ""])
+async def test_a_101_to_another_protocol_than_was_asked_for_is_a_502(open_house: OpenHouse, said: str) -> None:
+    """B-42: even where the app names both, and the key is answered."""
+    house = await open_house(apps={"portal": {"upgrades": ["websocket", "SPDY/3.1"]}})
+    ended = asyncio.Event()
+
+    async def switch(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proof = base64.b64encode(hashlib.sha1(KEY.encode() + GUID).digest()).decode()
+        head = f"HTTP/1.1 101 Switching Protocols\r\n{said}Connection: Upgrade\r\nSec-WebSocket-Accept: {proof}\r\n\r\n"
+        writer.write(head.encode())
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        ended.set()
+
+    house.upstream.answer = switch
+    assert (await house.raw(handshake(house, await house.session()))).status == 502
+    async with asyncio.timeout(5):
+        await ended.wait()
 
 
 async def test_a_flood_of_interim_responses_is_a_502(house: House) -> None:

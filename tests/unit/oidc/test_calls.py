@@ -56,6 +56,31 @@ async def test_an_answer_is_bounded_to_the_byte() -> None:
     await listener.close()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["get", "post"])
+async def test_a_redirect_is_no_answer_and_is_not_followed(status: int, method: str) -> None:
+    """A-69: neither code nor secret nor token goes to wherever it points, and the JSON that comes with it says nothing."""
+    reached: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        reached.append(request.path)
+        if request.path == "/there":
+            return web.json_response({"access_token": "theirs"})
+        return web.json_response({"access_token": "planted"}, status=status, headers={"Location": "/there"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    listener = Listener(app)
+    await listener.start()
+    async with open_session() as http:
+        calls = Calls(http)
+        url = listener.url + "/token"
+        with pytest.raises(ProviderFault, match="redirect"):
+            await (calls.get("it", url) if method == "get" else calls.post("it", url, b"code=secret", {}))
+    await listener.close()
+    assert reached == ["/token"]
+
+
 async def test_a_private_authority_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         open_session(tmp_path / "missing.pem")

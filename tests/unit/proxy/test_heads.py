@@ -220,6 +220,31 @@ def test_what_a_client_names_in_connection_does_not_travel() -> None:
     assert not parsed.keep_alive
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"True-Client-IP",
+        b"X-HTTP-Method-Override",
+        b"X-HTTP-Method",
+        b"Sec-WebSocket-Protocol",
+        b"Sec-WebSocket-Key",
+        b"Expect",
+    ],
+)
+def test_what_means_something_to_us_does_not_travel_either_when_a_client_names_it(name: bytes) -> None:
+    """B-48: neither goes on, nor is it judged: the application would see another request than the gate did."""
+    parsed = parse(request(name + b": 100-continue", b"Connection: " + name.lower(), line=b"GET / HTTP/1.1"))
+    assert parsed.first(name.lower()) is None
+    assert name not in [entry.name for entry in parsed.special]
+    assert parsed.lines == []
+
+
+def test_who_a_request_came_through_cannot_be_named_away() -> None:
+    """B-48, C-34: a trusted proxy's chain goes on, whatever the client named."""
+    parsed = parse(request(b"X-Forwarded-For: 192.0.2.1", b"Connection: X-Forwarded-For", line=b"GET / HTTP/1.1"))
+    assert [entry.value for entry in parsed.special if entry.name == b"X-Forwarded-For"] == [b"192.0.2.1"]
+
+
 @pytest.mark.parametrize("value", [b"caf\xe9", b"\x85x\xa0", b"caf\xc3\xa9"])
 def test_header_bytes_above_ascii_are_kept_as_they_are(value: bytes) -> None:
     """B-20."""

@@ -34,6 +34,7 @@ from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
 from tests.fakes.provider import MIA, MisbehavingProvider, earlier_sign_in, says
 from tests.fakes.redis_servers import running_cluster
+from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
 from tests.unit.oidc.conftest import SECRET
 from tests.unit.sessions.made import APP, HOST, a_client, a_session, with_every_field
@@ -54,11 +55,16 @@ class Fleet:
         self.changed: list[str] = []
         self.refreshers: list[Refresher] = []
 
-    def worker(self, recheck: Recheck = keep_directory_facts, lease: timedelta = timedelta(seconds=5)) -> Refresher:
+    def worker(
+        self,
+        recheck: Recheck = keep_directory_facts,
+        lease: timedelta = timedelta(seconds=5),
+        attempts: Redis | None = None,
+    ) -> Refresher:
         refresher = Refresher(
             store=self.store,
             leases=Leases(self.redis, self.prefix, asyncio.get_running_loop().time),
-            attempts=Attempts(self.redis, self.prefix),
+            attempts=Attempts(attempts or self.redis, self.prefix),
             renewal=Renewal(self.store, recheck, asyncio.get_running_loop().time, self.clock.now),
             client_of=lambda session: self.client.refresh,
             changed=self.changed.append,
@@ -131,6 +137,31 @@ async def fleet(redis: Redis, prefix: str, clock: SettableClock, client: Provide
 
 def refreshes(provider: MisbehavingProvider) -> int:
     return sum(request.form.get("grant_type") == "refresh_token" for request in provider.seen)
+
+
+async def test_who_lost_the_lease_on_the_way_does_not_ask_the_provider(
+    fleet: Fleet, provider: MisbehavingProvider, valkey: str
+) -> None:
+    """A-71: it passed to another worker while this one waited for Redis; the token may be spent already."""
+    async with FlakyLink(valkey) as link:
+        slow = a_client(link.url)
+        await slow.ping()
+        key = await fleet.issue(provider)
+        refresher = fleet.worker(lease=timedelta(milliseconds=300), attempts=slow)
+        link.stall()
+        begun = refresher.attend(await fleet.live(refresher, key), fleet.clock.monotonic())
+        assert begun is not None
+        lock = f"{fleet.prefix}lock:refresh:{key}"
+        await eventually(lambda: fleet.redis.set(lock, "another", xx=True))
+        reached = asyncio.get_running_loop().time() + 1.5 * 0.3
+        await eventually(
+            lambda: asyncio.get_running_loop().time() > reached
+        )  # it is renewed three times in that, and found lost
+        link.restore()
+        await asyncio.wait_for(begun, 20)
+        await slow.aclose()
+    assert refreshes(provider) == 0
+    assert await fleet.redis.get(lock) == b"another"
 
 
 async def test_of_many_workers_one_asks_the_provider(fleet: Fleet, provider: MisbehavingProvider) -> None:

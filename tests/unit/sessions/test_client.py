@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
-from gateway.sessions.client import connect
+from gateway.errors import StoreUnavailable
+from gateway.sessions.client import Operations, connect
 from gateway.sessions.links import Links
 from tests.fakes.valkey import FlakyLink
 from tests.unit.sessions.made import a_client
@@ -86,6 +87,14 @@ def test_a_url_of_another_kind_or_with_options_is_refused(url: str) -> None:
     """C-21: the configuration refuses it first; nobody else can bring one in either."""
     with pytest.raises(ValueError, match=r"redis\.url"):
         connect(schema.Redis(), url)
+
+
+async def test_of_a_failure_of_redis_only_its_kind_is_kept(redis: Redis) -> None:
+    """C-48: Redis quotes the arguments of a command that it does not know, and of those that it refuses."""
+    with pytest.raises(StoreUnavailable) as caught:
+        await Operations().run(redis.execute_command("NO-SUCH-COMMAND", "hunter2"))
+    assert "hunter2" in str(caught.value.__cause__)
+    assert (caught.value.detail, str(caught.value)) == ("ResponseError", "ResponseError")
 
 
 def test_a_client_shows_no_password() -> None:

@@ -1,0 +1,58 @@
+"""One-time tokens of a stranger's API."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.config.hand_off import TokenCall
+from gateway.demo.listener import Listener
+from gateway.errors import HandOffFailed
+from gateway.hand_off.tokens import CalledTokens
+from tests.unit.sessions.made import a_session
+
+IDENTITY = a_session().identity
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[tuple[Listener, list[web.BaseRequest]]]:
+    """Somebody who would like to have the secret, and what reached them."""
+    reached: list[web.BaseRequest] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        reached.append(request)
+        return web.json_response({"token": "theirs"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    listener = Listener(app)
+    await listener.start()
+    yield listener, reached
+    await listener.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_redirect_takes_the_services_secret_nowhere(
+    elsewhere: tuple[Listener, list[web.BaseRequest]], status: int, method: str
+) -> None:
+    """A-69: and what a redirect says is no token either."""
+    there, reached = elsewhere
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.headers["X-Service-Key"] == "hunter2"
+        return web.json_response({"token": "planted"}, status=status, headers={"Location": there.url + "/steal"})
+
+    app = web.Application()
+    app.router.add_route("*", "/token", answer)
+    listener = Listener(app)
+    await listener.start()
+    call = TokenCall.model_validate(
+        {"url": listener.url + "/token", "method": method, "headers": {"X-Service-Key": "hunter2"}}
+    )
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(HandOffFailed):
+            await CalledTokens(call, http).token(IDENTITY, {})
+    await listener.close()
+    assert reached == []
