@@ -4,13 +4,18 @@ Pure: no I/O. Names are compared in lower case; values are the bytes that came, 
 """
 
 from collections.abc import Iterator
+from typing import Final
+
+#: Lower case. Those by which applications take credentials; a proxy that uses up Authorization sends the client's as X-Authorization.
+AUTHORIZATION_FIELDS: Final = frozenset((b"authorization", b"x-authorization", b"x-wsse"))
 
 
 class RequestHead:
     """One request's method, target and header fields.
 
     `target` is the request-target as sent (origin-form after the proxy's own checks), `host` the one Host field's value.
-    `fields` holds `(name as sent, value)` in order of arrival; `authorization` says whether one of them is Authorization.
+    `fields` holds `(name as sent, value)` in order of arrival; `authorization` says whether one of them is one of
+    AUTHORIZATION_FIELDS.
     """
 
     __slots__ = ("_fields", "authorization", "host", "method", "target", "version")
@@ -28,7 +33,7 @@ class RequestHead:
         self.host = host
         self._fields = fields
         self.version = version
-        self.authorization = self.first(b"authorization") is not None
+        self.authorization = any(name.lower() in AUTHORIZATION_FIELDS for name, _ in fields)
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

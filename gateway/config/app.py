@@ -10,6 +10,7 @@ from gateway.config.doors import PasswordEntry
 from gateway.config.fields import Age, File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
 from gateway.config.hand_off import HandOff
 from gateway.config.responses import Responses
+from gateway.config.schemes import parse_scheme
 
 
 class Require(Section):
@@ -66,6 +67,7 @@ class App(Section):
     session: SessionLimits = SessionLimits()
     # A lone pack name or a lone rule in YAML becomes a tuple of one.
     password_routes: Annotated[tuple[PasswordEntry, ...], BeforeValidator(as_list)] = ()
+    authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
     timeouts: Timeouts = Timeouts()
     upstream_tls: UpstreamTls = UpstreamTls()

@@ -151,7 +151,7 @@ def _doors(config: Config) -> Iterator[str]:
     for name, app in config.apps.items():
         key = f"apps.{name}"
         if doors_closed(config.openid, app.surface) and not app.password_routes:
-            yield f"{key}.password_routes: is empty although passwords are prevented; only HTTP Basic is refused"
+            yield f"{key}.password_routes: is empty although passwords are prevented; only HTTP Basic and its like are refused"
         if _opens_everything(app):
             yield f"{key}.public: opens every path to everybody"
         if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):

@@ -93,7 +93,7 @@ def _stranger(config: Config, surface: Surface) -> str:
 def _doors(config: Config, app: App) -> str:
     if doors_closed(config.openid, app.surface):
         if not app.password_routes:
-            return "no password_routes are named: only HTTP Basic is refused"
+            return "no password_routes are named: only HTTP Basic and its like are refused"
         return "refused for everyone"
     if config.openid.enabled and app.unauthenticated == "sign_in":
         return "open to those who are signed in (unauthenticated: sign_in)"

@@ -15,7 +15,7 @@ import yaml
 
 from gateway.config.packs import PACKS, pack_names
 from gateway.config.schema import App, PackFile, PackRule, PasswordRule, PasswordWhen
-from gateway.message import RequestHead
+from gateway.message import AUTHORIZATION_FIELDS, RequestHead
 from gateway.policy.bodies import (
     BodyKind,
     Fields,
@@ -28,6 +28,7 @@ from gateway.policy.bodies import (
     read_query,
     value_of,
 )
+from gateway.policy.credentials import password_in
 from gateway.policy.methods import SAFE, answers, asked_methods, overrides_in
 from gateway.policy.paths import Target
 from gateway.policy.preflights import carries_credentials, is_only_a_preflight
@@ -35,7 +36,6 @@ from gateway.policy.routes import RouteMatch, parse_match
 
 #: `/en`, `/pt-br`, `/zh-hans`, `/es-419`: a portal has every route below each of its languages.
 _LANGUAGE = re.compile(r"/[a-z]{2}(?:[_-][a-z0-9]{2,8}){0,2}(?=/)")
-_BASIC = re.compile(rb"(?:\A|,)[\s\"']*basic(?![0-9a-z!#$%&'*+.^_`|~-])", re.IGNORECASE)
 
 Kind = Literal["password", "account", "passwordless", "enumeration"]
 Answer = Literal["sign_in", "refuse"]
@@ -143,6 +143,7 @@ class PasswordDoors:
 
     def __init__(self, app: App, closed: bool) -> None:
         self.closed = closed
+        self._schemes = frozenset(app.authorization_schemes)
         named = named_rules(app) if closed else ()
         self.rules = tuple(_compiled(place, name, rule) for place, (name, rule) in enumerate(named))
         self._globs = tuple(door for door in self.rules if door.route.literal is None)
@@ -196,13 +197,12 @@ class PasswordDoors:
         return doubtful[0].closed(doubt="the request has no body") if doubtful else None
 
     def basic(self, head: RequestHead) -> Closed | None:
-        """HTTP Basic carries a password with every request, whatever the path."""
-        # SECURITY: in any case, spacing and place of any Authorization field (C-12).
-        if self.closed and any(_BASIC.search(value) for value in head.values(b"authorization")):
-            return Closed(
-                rule="basic", kind="password", answer="refuse", reason="HTTP Basic authentication carries a password"
-            )
-        return None
+        """HTTP Basic carries a password with every request, whatever the path; so do other schemes, or the proof of one."""
+        if not self.closed or not head.authorization:
+            return None
+        named = ((name.lower(), value) for name, value in head.fields)
+        found = password_in(((name, value) for name, value in named if name in AUTHORIZATION_FIELDS), self._schemes)
+        return None if found is None else Closed(rule=found[0], kind="password", answer="refuse", reason=found[1])
 
     def _at(self, path: str) -> list[DoorRule]:
         return [*self._literals.get(path, ()), *(door for door in self._globs if door.route.folded.fullmatch(path))]

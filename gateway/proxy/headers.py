@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.config.schema import Network
 from gateway.identity_headers import is_identity_name
+from gateway.message import AUTHORIZATION_FIELDS
 from gateway.proxy.strangers import is_about_a_person, is_about_a_place
 
 _TABLE_LIMIT: Final = 4096
@@ -66,9 +67,9 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"cookie": Kind.COOKIE,
     b"upgrade": Kind.UPGRADE,
     b"expect": Kind.EXPECT,
-    b"authorization": Kind.AUTHORIZATION,
     b"x-request-id": Kind.REQUEST_ID,
     b"content-encoding": Kind.CONTENT_ENCODING,
+    **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
     **dict.fromkeys(_FORWARDING, Kind.FORWARDED),
     **dict.fromkeys((*_PATH_OVERRIDES, *_HOP_BY_HOP), Kind.DROP),
     **dict.fromkeys(_METHOD_OVERRIDES, Kind.OVERRIDE),

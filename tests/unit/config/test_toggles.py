@@ -91,7 +91,10 @@ def test_the_table_says_every_row_in_words(openid: dict[str, Any], stranger: str
 
 def test_the_table_says_what_holds_an_open_or_a_closed_door_back() -> None:
     assert table({})[1] == "open to those who are signed in (unauthenticated: sign_in)"
-    assert table({"prevent_password_login": True})[1] == "no password_routes are named: only HTTP Basic is refused"
+    assert (
+        table({"prevent_password_login": True})[1]
+        == "no password_routes are named: only HTTP Basic and its like are refused"
+    )
 
 
 def test_the_table_has_a_row_an_app_in_the_files_order() -> None:
