@@ -16,6 +16,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.refusals import Page
 from gateway.proxy.responses import ParsedResponse
+from gateway.proxy.upstream import Serves
 from gateway.sites import Site
 
 
@@ -117,11 +118,11 @@ class ReviewedExchange(Exchange):
             last = False  # the filter may have more
         super().on_body(data, last=last)
 
-    def on_end(self, reusable: bool) -> None:
+    def on_end(self, serves: Serves) -> None:
         rest = self._filter.end() if self._filter is not None else b""
         if rest:
             super().on_body(rest)
-        super().on_end(reusable)
+        super().on_end(serves)
 
 
 def values_of(lines: Sequence[bytes], name: bytes) -> list[bytes]:

@@ -69,7 +69,7 @@ class Downstream(asyncio.Protocol):
             self.request = None
             self.visit.lost()
         else:
-            self.visit.detach()
+            self.visit.leave()
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -112,7 +112,7 @@ class Downstream(asyncio.Protocol):
             self.visit.exchange.sweep(now, self.transport.get_write_buffer_size(), self.door.limits)
         elif now <= self._deadline:
             if self.request is None:
-                self.visit.detach()
+                self.visit.rest(now)
         elif self.transport.is_closing():
             self.transport.abort()  # it was asked to close long ago, and the client takes nothing
         elif self._lingering or (self.request is None and self._buffer in _NOT_BEGUN):
@@ -234,6 +234,10 @@ class Downstream(asyncio.Protocol):
             self.receive(lambda data: None, self._go_on)
         else:
             self._next(page.status, len(page.body), keep_alive=keep_alive)
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """What an exchange leaves that may serve nobody but this session here."""
+        self.visit.keep(connection)
 
     def answered(self, status: int, size: int, *, keep_alive: bool) -> None:
         """An exchange ended with a complete response."""

@@ -14,7 +14,7 @@ from gateway.hand_off.opening import Credentials, Reply
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.pool import Pool
 from gateway.proxy.responses import ParsedResponse
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream import Serves, UpstreamConnection
 
 _LARGEST: Final = 256 * 1024
 
@@ -57,15 +57,15 @@ class Errand:
 
     def on_whole(self, response: ParsedResponse, body: bytes) -> None:
         self.on_response(response, body)
-        self.on_end(True)
+        self.on_end(self._connection.serves)
 
     def on_body(self, data: bytes, *, last: bool = False) -> None:
         self._body += data
         if len(self._body) > _LARGEST:
             self._fail(UpstreamFault(f"an answer to us of more than {_LARGEST} bytes"))
 
-    def on_end(self, reusable: bool) -> None:
-        if reusable and not self._done.done():
+    def on_end(self, serves: Serves) -> None:
+        if serves is Serves.ANYBODY and not self._done.done():
             self._pool.give_back(self._connection)
         else:
             self._connection.abort()

@@ -17,7 +17,7 @@ from gateway.proxy.pace import Pace
 from gateway.proxy.pool import Pool
 from gateway.proxy.responses import CHUNKED, ParsedResponse
 from gateway.proxy.tunnel import accepts
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream import Serves, UpstreamConnection
 
 _SMALL: Final = 16 * 1024
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
@@ -66,11 +66,19 @@ class Exchange:
         self.started = self.draining = self._chunk_out = self._retried = self._finished = False
 
     def start(self) -> None:
-        connection = self.pool.take(repeatable=self.request_done and self.request.method in _REPEATABLE)
+        connection = self.pool.take(repeatable=self.repeatable)
         if connection is not None:
             self._send(connection)
         else:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    @property
+    def repeatable(self) -> bool:
+        return self.request_done and self.request.method in _REPEATABLE
+
+    def start_on(self, connection: UpstreamConnection) -> None:
+        """Instead of `start`: on a connection that waited for this session's next request."""
+        self._send(connection)
 
     def body(self, data: bytes) -> None:
         """Body bytes of the client, unframed."""
@@ -199,6 +207,9 @@ class Exchange:
         self.status = response.status
         if not self.request_done or self.draining:
             self.keep_alive = False
+        if not self.request_done and self._connection is not None:
+            # SECURITY: an upstream that answers before the body ended would read the rest as the next person's request (B-02).
+            self._connection.narrow(Serves.NOBODY)
         parts = [response.status_line, *response.lines]
         if response.length_line and response.status != 204:
             parts.append(response.length_line)
@@ -228,7 +239,7 @@ class Exchange:
         if connection is None or not self.request_done or self.draining or not self.keep_alive:
             self.on_response(response, body)
             if not self._finished:
-                self.on_end(True)
+                self.on_end(connection.serves if connection is not None else Serves.NOBODY)
             return
         self.started = self._finished = True
         self.status, self.size = response.status, len(body)
@@ -248,19 +259,18 @@ class Exchange:
             self._chunk_out = not last
         self.client.write(data)
 
-    def on_end(self, reusable: bool) -> None:
+    def on_end(self, serves: Serves) -> None:
         if self._chunk_out:
             self.client.write(LAST_CHUNK)
         connection, self._connection = self._connection, None
         self._finished = True
         if connection is not None:
-            # SECURITY: an upstream that answered before the body ended would read the rest as the next person's request (B-02).
-            if reusable and self.request_done:
-                if self._stopped:
-                    connection.transport.resume_reading()  # its next exchange is somebody else's
-                self.pool.give_back(connection)
-            else:
+            if serves is Serves.NOBODY or not self.request_done:
                 connection.abort()
+            else:
+                if self._stopped:
+                    connection.transport.resume_reading()  # its next exchange is another one
+                (self.pool.give_back if serves is Serves.ANYBODY else self.client.keep)(connection)
         self.client.answered(self.status, self.size, keep_alive=self.keep_alive and self.request_done)
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:

@@ -20,7 +20,7 @@ class Asking(Collecting, Protocol):
 
     def later(self, work: Coroutine[Any, Any, None]) -> None: ...
 
-    def detach(self) -> None: ...
+    def leave(self) -> None: ...
 
 
 def serve(visit: Asking, request: ParsedRequest, own: Own) -> None:
@@ -46,6 +46,6 @@ def _hand_over(visit: Asking, request: ParsedRequest, own: Own, body: bytes) -> 
     connection, door = visit.connection, visit.door
     data = door.own_head(visit, site, request, own, len(body)) + body
     door.counters.in_flight -= 1
-    visit.detach()
+    visit.leave()
     connection.go_on_reading()
     HandedOver(door, connection, door.web_handler()).begin(data)

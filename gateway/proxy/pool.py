@@ -27,12 +27,12 @@ _LONGEST_REST: Final = 30.0
 class Replica:
     """One address with its connections. `out` is the reason it is left out for, until `rests_until`; `answered` when it last did."""
 
-    __slots__ = ("address", "answered", "failures", "idle", "open", "out", "probing", "rests_until")
+    __slots__ = ("_all", "address", "answered", "failures", "idle", "out", "probing", "rests_until")
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.idle: list[UpstreamConnection] = []
-        self.open = 0
+        self._all: set[UpstreamConnection] = set()
         self.answered = 0.0
         self.out = ""
         self.failures = 0
@@ -40,13 +40,17 @@ class Replica:
         self.probing = False
 
     def opened(self, connection: UpstreamConnection) -> None:
-        self.open += 1
+        self._all.add(connection)
         connection.epoch = self.address.epoch
 
     def lost(self, connection: UpstreamConnection) -> None:
-        self.open -= 1
+        self._all.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
+
+    @property
+    def open(self) -> int:
+        return len(self._all)
 
     def still_leads_here(self, connection: UpstreamConnection) -> bool:
         """Whether the address's name still stands for the other end."""
@@ -201,9 +205,14 @@ class Pool:
 
     async def _open(self, replica: Replica) -> UpstreamConnection:
         who = f"{self.name} at {replica.address.url}"
+        connection = UpstreamConnection(replica)
         try:
             async with asyncio.timeout(self.connect_timeout):
-                return await replica.address.connect(lambda: UpstreamConnection(replica))
+                try:
+                    return await replica.address.connect(lambda: connection)
+                except BaseException:
+                    replica.lost(connection)  # one that stands already is closed without a word to it
+                    raise
         except TimeoutError as error:
             raise UpstreamTimeout(f"no connection to {who} in {self.connect_timeout} s") from error
         except ssl.SSLError as error:

@@ -1,10 +1,12 @@
 """One connection to an upstream: response heads and bodies in, told to whoever listens.
 
-It carries one exchange at a time and is used again only after both messages ended cleanly: half a message left on it would be the next
-person's (facts/security.md B-02, B-18, B-54). Where connections come from and wait for work is in `pool`.
+It carries one exchange at a time and is used again only when the end of both messages is certain: what is left on it would be the next
+person's (facts/security.md B-02, B-18, B-54, B-60). Where connections come from and wait for work is in `pool`; those that can serve only one
+person wait in `tie`.
 """
 
 import asyncio
+from enum import IntEnum
 from typing import Final, Protocol, cast
 
 from gateway.errors import UpstreamFault
@@ -16,6 +18,14 @@ _HEAD_LIMIT: Final = 256 * 1024
 _INTERIM_LIMIT: Final = 32
 _WRITE_HIGH: Final = 128 * 1024
 _REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognised
+
+
+class Serves(IntEnum):
+    """Whom a connection may serve after the exchange at hand. For one connection that is never more than it was before."""
+
+    NOBODY = 0
+    SAME = 1  # the same session on the same client connection: nobody knows whether more of the answer is on its way
+    ANYBODY = 2
 
 
 class Listener(Protocol):
@@ -32,7 +42,7 @@ class Listener(Protocol):
 
     def on_body(self, data: bytes, *, last: bool = False) -> None: ...
 
-    def on_end(self, reusable: bool) -> None: ...
+    def on_end(self, serves: Serves) -> None: ...
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None: ...
 
@@ -83,6 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         "joined",
         "listener",
         "paused",
+        "serves",
         "transport",
         "used",
     )
@@ -96,6 +107,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.used = False
         self.answered = False
         self.paused = False
+        self.serves = Serves.ANYBODY
         self.idle_since = 0.0
         self.epoch = 0  # of the address, when this connection was made
         self._buffer = b""
@@ -110,6 +122,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.listener = listener
         self.answered = False
         self._interims = 0
+
+    def narrow(self, serves: Serves) -> None:
+        """It serves no more than this from now on."""
+        if serves < self.serves:
+            self.serves = serves
+            self._response_seen = None  # the way of whole responses leads back to the pool
 
     def abort(self) -> None:
         """Close at once; nothing of it is used again."""
@@ -138,7 +156,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         # SECURITY: over TLS anybody on the way can end the connection; only who said so before has ended the answer (B-45).
         if error is None and isinstance(self._body, UntilClose) and self._body.ended:
-            listener.on_end(False)
+            listener.on_end(Serves.NOBODY)
         else:
             listener.on_broken(error or ConnectionResetError("upstream closed the connection"), self.answered)
 
@@ -193,7 +211,7 @@ class UpstreamConnection(asyncio.Protocol):
             listener.on_body(out, last=body.done)
         if body.done and self.listener is listener:
             self._body = None
-            self._finish(listener, keep=not body.rest)
+            self._finish(listener, body.rest)
 
     def _head(self, data: bytes) -> None:
         end = data.find(b"\r\n\r\n")
@@ -219,8 +237,8 @@ class UpstreamConnection(asyncio.Protocol):
             framed
             and listener.plain
             and response.keep_alive
-            and response.status not in (204, 304)
-            and self.idle_since >= 0.0
+            and response.status not in (204, 205, 304)
+            and self.serves is Serves.ANYBODY
         ):
             if len(head) <= _REMEMBERED:
                 self._head_seen, self._response_seen = head, response
@@ -251,16 +269,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _response(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
         if not response.keep_alive:
-            self.idle_since = -1.0  # not to be pooled
+            self.narrow(Serves.NOBODY)
         if listener.request.method == "HEAD" or response.status in (204, 304):
-            listener.on_response(response, None)
-            # SECURITY: a 204 that speaks of a body, or a chunked 304, may be followed by one: the next person's answer (B-44).
-            odd = response.status in (204, 304) and (
-                response.chunked or (response.status == 204 and bool(response.length))
-            )
-            if self.listener is listener:
-                self._finish(listener, keep=not (rest or odd))
+            self._bodiless(listener, response, rest)
             return
+        if response.status == 205:
+            # SECURITY: for many it ends with its head, whatever its length is, and others send a body without one (RFC 9110 15.3.6; B-60).
+            self.narrow(Serves.NOBODY)
         body: Body
         if response.chunked:
             body = ChunkedBody()
@@ -274,10 +289,22 @@ class UpstreamConnection(asyncio.Protocol):
         listener.on_response(response, first)
         if body.done and self.listener is listener:
             self._body = None
-            self._finish(listener, keep=not body.rest)
+            self._finish(listener, body.rest)
 
-    def _finish(self, listener: Listener, *, keep: bool) -> None:
-        listener.on_end(keep and self.idle_since >= 0.0)
+    def _bodiless(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
+        """An answer that ends with its head, or should."""
+        # SECURITY: servers send a body after HEAD, and after a 204 or 304 that speaks of one, or even of none. It may be under way when the
+        # head is here, so neither a look nor a while tells (B-44, B-60).
+        certainly_more = listener.request.method == "HEAD" or response.chunked or response.length
+        self.narrow(Serves.NOBODY if certainly_more else Serves.SAME)
+        listener.on_response(response, None)
+        if self.listener is listener:
+            self._finish(listener, rest)
+
+    def _finish(self, listener: Listener, rest: bytes) -> None:
+        if rest:
+            self.narrow(Serves.NOBODY)  # nobody asked for that
+        listener.on_end(self.serves)
 
     def _broken(self, error: Exception) -> None:
         listener = self.listener

@@ -20,7 +20,9 @@ from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.own_pages import serve
 from gateway.proxy.refusals import ABOUT_THE_SERVER
 from gateway.proxy.said import Said
+from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import honoured
+from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.waiting import Waiting, answer_failure
 from gateway.sessions.cache import LiveSession
 from gateway.sites import Site, Verdict
@@ -31,7 +33,7 @@ class Visit:
 
     __slots__ = (
         "__weakref__", "_attached", "_body", "_known", "_live", "_spare", "_turn", "_waiting", "clean", "connection", "door", "exchange", "key",
-        "method", "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tunnelled",
+        "method", "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tie", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, connection: Visiting, door: Door) -> None:
@@ -54,6 +56,7 @@ class Visit:
         self._known = False
         self._body: bytes | None = None
         self._attached: LiveSession | None = None
+        self.tie: Tie | None = None
         self._waiting = Waiting(connection)
         self._turn = 0  # which request this is: an answer to an earlier one's question is nobody's
 
@@ -133,7 +136,7 @@ class Visit:
             exchange.end()
         self._turn += 1
         self._waiting.cancel()
-        self.detach()
+        self.leave()
         self.finished(499, exchange.size if exchange is not None else 0)
 
     def drop_exchange(self, *, keep_attached: bool = False) -> None:
@@ -240,7 +243,10 @@ class Visit:
                 door.cache.attach(live, self._session_ended)
         self.exchange = exchange
         exchange.draining = door.draining
-        exchange.start()
+        if self.tie is None:
+            exchange.start()
+        else:
+            self._start_on(self.tie, exchange)
         if self._body is not None:
             exchange.body(self._body)
             exchange.body_end()
@@ -251,6 +257,43 @@ class Visit:
         self._attached = None
         if self.exchange is not None or self.tunnelled:
             self.connection.session_ended()
+
+    def _start_on(self, tie: Tie, exchange: Exchange) -> None:
+        connection = tie.take(exchange.pool, self.key, repeatable=exchange.repeatable)
+        if connection is not None:
+            exchange.start_on(connection)
+        else:
+            self.tie = None
+            exchange.start()
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """The exchange at hand leaves a connection that may serve nobody but its own session, here."""
+        tie, exchange, key = self.tie, self.exchange, self.key
+        assert exchange is not None
+        if tie is None or tie.connection is not connection:
+            self._untie()
+            # SECURITY: a trusted proxy's connection carries many people, and without a session nobody is the same (B-60).
+            if key is None or self.connection.trusted:
+                connection.abort()
+                return
+            tie = self.tie = Tie(connection, exchange.pool, self.connection, key, self.door.cache, self.door.clock)
+        tie.wait(self._live)
+
+    def _untie(self) -> None:
+        tie, self.tie = self.tie, None
+        if tie is not None:
+            tie.end()
+
+    def rest(self, now: float) -> None:
+        """Called now and then while there is no request."""
+        self.detach()
+        if self.tie is not None and not self.tie.sweep(now):
+            self.tie = None
+
+    def leave(self) -> None:
+        """The connection is gone, or somebody else's."""
+        self._untie()
+        self.detach()
 
     def detach(self) -> None:
         """Nothing is under way for the session that was asked for last. Until then the next request finds it attached."""

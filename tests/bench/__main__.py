@@ -49,7 +49,7 @@ NOT_QUICK = ("browser", "one", "many")  # `page` shows already whether they woul
 
 
 def arguments() -> argparse.Namespace:
-    rows = "\n".join(f"  {name:9} {title}" for name, (title, _) in MENU.items())
+    rows = "\n".join(f"  {name:12} {title}" for name, (title, _) in MENU.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="rows:\n" + rows, formatter_class=argparse.RawDescriptionHelpFormatter
     )

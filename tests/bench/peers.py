@@ -153,7 +153,7 @@ def start_upstream(folder: Path, port: int, echo: int) -> Child:
     """Static files, one page that is put together and so has no length, `/whoami`, a sink for uploads, and the way to the WebSocket echo."""
     files = folder / "www"
     files.mkdir()
-    for size in (1, 100):
+    for size in (0, 1, 100):  # wrk waits for the body that an answer to HEAD announces: 0 bytes
         (files / f"{size}k").write_bytes(b"x" * (size * KIB))
     (files / "page.html").write_bytes(b"x" * KIB)
     return _nginx("upstream", _UPSTREAM.format(port=port, folder=folder, echo=echo), folder, port, cores.OTHERS)

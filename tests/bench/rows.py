@@ -122,6 +122,20 @@ ROWS = (
         seconds=2,
     ),
     Row(
+        name="head",
+        title="HEAD for a file, signed in",
+        targets=("nginx", "door"),
+        load=Load(path="/0k", method="HEAD"),
+        seconds=2,
+    ),
+    Row(
+        name="not-modified",
+        title="304 for a file that has not changed, signed in",
+        targets=("nginx", "door"),
+        load=Load(fields=(("If-None-Match", "*"),), status=304),
+        seconds=2,
+    ),
+    Row(
         name="redirect",
         title="not signed in: a page view is sent to the provider (nginx: the page of 1 KiB)",
         targets=("nginx", "door", "envoy"),
