@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ from gateway.refresh.refresher import Refresher
 from gateway.refresh.renewal import Renewal
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, push_sources, record_reader
+from gateway.sessions.ears import Sources
 from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
@@ -84,13 +85,29 @@ def app_routes(config: Config) -> list[AppRoute]:
 
 
 class Worker:
-    """Everything one worker process is made of. `write` takes log lines; `redis_url` is the embedded server's, if there is one."""
+    """Everything one worker process is made of. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
 
-    def __init__(self, config: Config, redis_url: str | None, write: Callable[[bytes], None]) -> None:
+    `gateway` is what the workers of one gateway have in common; `ended_openings` are ids of break-glass openings that ended before this worker's
+    time, and `glass_over(id)` is told of each that it saw end.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        redis_url: str | None,
+        write: Callable[[bytes], None],
+        *,
+        gateway: str = "",
+        ended_openings: Sequence[str] = (),
+        glass_over: Callable[[str], None] = lambda opening_id: None,
+    ) -> None:
         self.config = config
         self.audit = Audit(write, pii_full=config.log.pii == "full")
         self._write = write
         self._redis_url = redis_url
+        self._gateway = gateway
+        self._ended_openings = ended_openings
+        self._glass_over = glass_over
         self._tasks: list[asyncio.Task[None]] = []
         self._telling: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
@@ -123,10 +140,7 @@ class Worker:
         )  # fmt: skip
         signer = AssertionSigner(ring.raw)
         gate = self.gate = Gate(app_routes(config), config)
-        self.glass = BreakGlass(
-            Openings(self.redis, ring, config.redis.key_prefix), gate.sites, config.trusted_proxies, sources, self.audit,
-            once=self.store.consume, clock=time.monotonic, now=utc_now,
-        )  # fmt: skip
+        self.glass = self._break_glass(ring, gate, sources)
         pages = Pages(config.pages)
         sign_in = SignInPages(
             providers=self.providers, enabled=config.openid.enabled, sites=gate.sites, ring=ring, pages=pages, audit=self.audit,
@@ -145,6 +159,15 @@ class Worker:
         self.providers.start()
         self.health = Health(self.store, self.cache, self.providers, self.directory, self.door, self.audit, utc_now)
         self._tasks = [asyncio.create_task(self.health.watch())]
+
+    def _break_glass(self, ring: KeyRing, gate: Gate, sources: Sources) -> BreakGlass:
+        config = self.config
+        glass = BreakGlass(
+            Openings(self.redis, ring, config.redis.key_prefix), gate.sites, config.trusted_proxies, sources, self.audit,
+            once=self.store.consume, clock=time.monotonic, now=utc_now, ended=self._glass_over, gateway=self._gateway,
+        )  # fmt: skip
+        glass.learn_ended(self._ended_openings)
+        return glass
 
     def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
         return brokers_of(

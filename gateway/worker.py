@@ -33,7 +33,11 @@ async def serve(control: socket.socket, listening: socket.socket) -> None:
     first = json.loads(await reader.readline())
     config = build(first["config"])
     configure_logging(config.log)
-    worker = Worker(config, first["redis_url"], lambda line: _write_all(1, line))
+    worker = Worker(
+        config, first["redis_url"], lambda line: _write_all(1, line),
+        gateway=first["glass"]["gateway"], ended_openings=first["glass"]["over"],
+        glass_over=lambda opening_id: _say(writer, {"glass_over": opening_id}),
+    )  # fmt: skip
     try:
         await worker.start()
         if config.openid.enabled:  # the first to come should not be told that nobody can sign in
@@ -61,6 +65,8 @@ async def _obey(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.St
         message = json.loads(line)
         if message["do"] == "report":
             _say(writer, {"report": worker.report()})
+        elif message["do"] == "glass_over":
+            worker.glass.learn_ended([message["id"]])
         elif message["do"] == "give_notice":
             worker.give_notice()
         elif message["do"] == "drain":

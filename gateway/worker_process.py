@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.readiness import Report
@@ -24,8 +24,10 @@ class WorkerFailed(Exception):
 class WorkerProcess:
     """One child: its process, and the private socket to it (JSON lines)."""
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, glass_over: Callable[[str], None]) -> None:
+        """`glass_over(id)` is told of each opening that the worker saw end."""
         self.slot = slot
+        self._glass_over = glass_over
         self.ready = asyncio.Event()
         self.draining = False
         self._drain_seconds = 0.0
@@ -33,7 +35,10 @@ class WorkerProcess:
         self.last: Report | None = None  # what it said last of its numbers
         self._reports: list[asyncio.Future[Report]] = []
 
-    async def start(self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket) -> None:
+    async def start(
+        self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket, glass: Mapping[str, Any]
+    ) -> None:
+        """`glass` is what break-glass has to know of before this worker's time."""
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = await asyncio.create_subprocess_exec(
@@ -41,7 +46,7 @@ class WorkerProcess:
                 pass_fds=(theirs.fileno(), listening.fileno()), stdin=asyncio.subprocess.DEVNULL, start_new_session=True, env=_environment(),
             )  # fmt: skip
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=16 * 1024 * 1024)
-        self._send({"config": data, "redis_url": redis_url, "slot": self.slot})
+        self._send({"config": data, "redis_url": redis_url, "slot": self.slot, "glass": glass})
         self._listener = asyncio.create_task(self._listen())
 
     async def wait_ready(self) -> None:
@@ -67,6 +72,10 @@ class WorkerProcess:
         """It serves on, and asks each client to go elsewhere with the next request."""
         self.draining = True
         self._send({"do": "give_notice"})
+
+    def glass_over(self, opening_id: str) -> None:
+        """Another worker saw this opening end."""
+        self._send({"do": "glass_over", "id": opening_id})
 
     def drain(self, seconds: float) -> None:
         self.draining = True
@@ -97,6 +106,8 @@ class WorkerProcess:
                     self.ready.set()
                 elif "failed" in message:
                     self.failure = message["failed"]
+                elif "glass_over" in message:
+                    self._glass_over(message["glass_over"])
                 elif "report" in message:
                     self.last = message["report"]
                     for future in self._reports:

@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -27,6 +30,7 @@ from gateway.listening import close_listening, open_listening
 from gateway.log import configure_logging
 from gateway.readiness import Report
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.openings import REMEMBERED_OVER
 from gateway.worker_process import WorkerFailed, WorkerProcess
 
 _log = logging.getLogger("doorward.workers")
@@ -46,6 +50,9 @@ class Supervisor:
         self._valkey: EmbeddedValkey | None = None
         self._leaving: list[WorkerProcess] = []  # they still end their requests
         self._departed: Report | None = None
+        self._gateway = secrets.token_hex(16)
+        self._glass_over: dict[str, float] = {}  # ids of break-glass openings that ended, and until when they count
+        self._started: WeakSet[WorkerProcess] = WeakSet()
         self._keepers: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -135,9 +142,24 @@ class Supervisor:
     # --- workers ---
 
     async def _spawn(self, slot: int) -> WorkerProcess:
-        worker = WorkerProcess(slot)
-        await worker.start(self._data, self._redis_url, self._slots[slot])
+        worker = WorkerProcess(slot, self._note_glass_over)
+        told = list(self._glass_over)
+        await worker.start(self._data, self._redis_url, self._slots[slot], {"gateway": self._gateway, "over": told})
+        for opening_id in self._glass_over.keys() - set(told):
+            worker.glass_over(opening_id)
+        self._started.add(worker)
         return worker
+
+    def _note_glass_over(self, opening_id: str) -> None:
+        """A worker saw a break-glass opening end: all the others, and those that will be started, learn of it from here."""
+        # SECURITY: whoever can write to Redis can take away what is noted there, and put the opening back after a reload (C-73).
+        now = time.monotonic()
+        known = opening_id in self._glass_over
+        self._glass_over[opening_id] = now + REMEMBERED_OVER.total_seconds()
+        self._glass_over = {each: until for each, until in self._glass_over.items() if until > now}
+        if not known:
+            for worker in self._started:
+                worker.glass_over(opening_id)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

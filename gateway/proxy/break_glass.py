@@ -72,7 +72,7 @@ class _Uses:
 
 
 class BreakGlass:
-    """One worker's. `clock` is monotonic; `once` as in GlassWatch."""
+    """One worker's. `clock` is monotonic; `once`, `ended` and `gateway` as in GlassWatch."""
 
     def __init__(
         self,
@@ -86,6 +86,8 @@ class BreakGlass:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         tick: float = 1.0,
+        ended: Callable[[str], None] = lambda opening_id: None,
+        gateway: str = "",
     ) -> None:
         self.uses: Counter[str] = Counter()
         self._sites = sites
@@ -97,9 +99,11 @@ class BreakGlass:
         self._watch = GlassWatch(
             openings, sorted({site.route.name for site in sites.values()}), sources,
             show=self._show, told=self._told, over=self._over, once=once, clock=clock, now=now, tick=tick,
+            ended=ended, gateway=gateway,
         )  # fmt: skip
         self.saw_forwarding = self._watch.saw_forwarding
         self.start = self._watch.start
+        self.learn_ended = self._watch.learn_ended
 
     async def close(self) -> None:
         await self._watch.close()

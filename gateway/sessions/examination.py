@@ -27,7 +27,7 @@ async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
         ("PTTL", text),
         ("PEXPIRE", text, _SHORT, "GT"),
         ("GET", text),
-        ("EVAL", "return redis.call('get', KEYS[1])", 1, text),
+        ("EVAL", "redis.call('TIME') return redis.call('GET', KEYS[1])", 1, text),
         ("ZADD", entries, 1, "x"),
         ("PEXPIRE", entries, _SHORT),
         ("ZRANGE", entries, 0, -1),

@@ -2,12 +2,14 @@
 
 The invariant: a glass counts only while changes are heard (`Ears`), and while its deadline on the monotonic clock lies ahead. When Redis
 cannot be heard everything is closed within three seconds, and opens again only when Redis has confirmed it: somebody may have closed it
-meanwhile. The same opening never gets a later deadline, and one that ended stays ended.
+meanwhile. The same opening never gets a later deadline, and one that ended stays ended: noted in Redis, known to this worker, and told to
+the others of its gateway (`ended`), those that a reload starts included. Nothing is shown before its event is told.
 """
 
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,7 +17,7 @@ from typing import Any, Final
 from gateway.errors import StoreUnavailable
 from gateway.policy.break_glass import Glass, Opening
 from gateway.sessions.ears import Ears, Sources, end_task
-from gateway.sessions.openings import Openings
+from gateway.sessions.openings import REMEMBERED_OVER, Openings
 
 _log = logging.getLogger("doorward.sessions")
 CLOSED: Final = "closed"
@@ -23,16 +25,20 @@ EXPIRED: Final = "expired"
 OPENED: Final = "opened"
 _TOLD_ONCE: Final = timedelta(hours=12)
 _NEARLY: Final = 1.0  # seconds: what vanishes so close to its end has ended by itself
-_MOST_ENDED: Final = 256
+_MOST_ENDED: Final = 4096
+_LATE: Final = timedelta(
+    minutes=1
+)  # a gateway that comes upon an opening this late tells of it too: whoever did before may be gone
 _MOST_FORWARDERS: Final = 256
 _REMIND_EVERY: Final = 86_400.0  # seconds: Redis forgets after a month, and a peer is noticed once a process
 
 
 class GlassWatch:
     """`show(app, glass)` puts what is open where requests are judged; `over(opening)` ends what it let in; `told(what, opening)`
-    is called by one worker of the fleet.
+    is called by one worker of the fleet. `ended(id)` is told of each opening that this worker saw end.
 
-    `once(name, ttl)` says whether nobody else did it. `clock` is monotonic, `now` aware wall time.
+    `once(name, ttl)` says whether nobody else did it. `clock` is monotonic, `now` aware wall time. `gateway` is what the workers of one
+    gateway have in common, from its start to its end; nobody else knows it.
     """
 
     def __init__(
@@ -48,6 +54,8 @@ class GlassWatch:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         tick: float = 1.0,
+        ended: Callable[[str], None] = lambda opening_id: None,
+        gateway: str = "",
     ) -> None:
         self._openings = openings
         self._apps = tuple(apps)
@@ -60,14 +68,18 @@ class GlassWatch:
         self._tick = tick
         self._known: dict[str, Glass] = {}  # what was open when Redis was last heard, confirmed or not
         self._shown: set[str] = set()
-        self._ended: dict[str, None] = {}  # ids; nothing brings one of them back
+        self._ended: dict[str, float] = {}  # ids, and until when; nothing brings one of them back
+        self._tell_ended = ended
+        self._gateway = gateway or secrets.token_hex(16)
+        self._unnoted: set[str] = set()  # ended ids that Redis has not been told of
         self._dirty = asyncio.Event()
         self._forwarders: set[str] = set()
         self._forwarders_told: set[str] = set()
         self._forwarders_told_at = clock()
         self._tasks: list[asyncio.Task[None]] = []
         self._ears = Ears(
-            sources, openings.prefix, changed=self._changed, reset=self._reset, lost=self._reset, before_trust=_nothing,
+            sources, openings.prefix, changed=self._changed, reset=self._reset, lost=self._reset,
+            before_trust=self._note_again,
             clock=clock, ping_every=tick,
         )  # fmt: skip
 
@@ -89,6 +101,19 @@ class GlassWatch:
     def open_now(self) -> list[Opening]:
         """What this worker lets in, for /ready and metrics."""
         return [self._known[app].opening for app in sorted(self._shown) if self.is_open(self._known[app])]
+
+    def learn_ended(self, ids: Iterable[str]) -> None:
+        """These openings ended, as somebody else saw."""
+        for opening_id in ids:
+            self._remember(opening_id)
+        self._dirty.set()
+
+    def _remember(self, opening_id: str) -> None:
+        now = self._clock()
+        self._ended.pop(opening_id, None)
+        self._ended[opening_id] = now + REMEMBERED_OVER.total_seconds()
+        while len(self._ended) > _MOST_ENDED or next(iter(self._ended.values())) <= now:
+            del self._ended[next(iter(self._ended))]
 
     def saw_forwarding(self, peer: str) -> None:
         """A peer that nobody trusts forwards: no range may contain it."""
@@ -140,6 +165,10 @@ class GlassWatch:
         if self._forwarders - self._forwarders_told or (day and self._forwarders):
             await self._openings.saw_forwarding(self._forwarders, self._now())
             self._forwarders_told, self._forwarders_told_at = set(self._forwarders), self._clock()
+        if self._unnoted:
+            noted = sorted(self._unnoted)
+            await self._openings.note_over(noted)
+            self._unnoted.difference_update(noted)
 
     def _end_what_is_over(self) -> None:
         for app, glass in list(self._known.items()):
@@ -156,15 +185,28 @@ class GlassWatch:
         if self._dirty.is_set():
             return  # it changed while it was read: once more
         known = self._known.get(app)
-        if known is not None and (found is None or found[0].id != known.opening.id or self._clock() >= known.deadline):
+        if known is not None and (
+            found is None
+            or found[0].id != known.opening.id
+            or known.opening.id in self._ended
+            or self._clock() >= known.deadline
+        ):
             await self._end(app, known)
             known = None
-        if found is None or found[0].id in self._ended:
+        if found is None:
             return
         opening, left = found
+        # SECURITY: a record copied back by somebody who can write to Redis opens nothing that was closed (C-08, C-73).
+        if opening.id in self._ended:
+            if opening.id not in self._unnoted:
+                _log.warning("break-glass of %s: what was closed is in Redis again, and stays closed", app)
+            self._unnoted.add(opening.id)
+            return
         if known is None:
-            known = self._known[app] = Glass(opening=opening, deadline=self._clock() + left.total_seconds())
-            await self._tell(OPENED, opening)
+            deadline = self._clock() + left.total_seconds()
+            # SECURITY: nobody is let in by an opening of which no event tells (C-73).
+            await self._tell_opened(opening)
+            known = self._known[app] = Glass(opening=opening, deadline=deadline)
         # SECURITY: an opening read again never lasts longer than it did before, whatever clocks say meanwhile (C-46).
         known.deadline = min(known.deadline, self._clock() + left.total_seconds())
         if not self._dirty.is_set() and self.is_open(known):
@@ -174,21 +216,33 @@ class GlassWatch:
     async def _end(self, app: str, glass: Glass) -> None:
         self._hide(app)
         del self._known[app]
-        # SECURITY: a record copied back by somebody who can write to Redis opens nothing that was closed (C-08).
-        self._ended[glass.opening.id] = None
-        while len(self._ended) > _MOST_ENDED:
-            del self._ended[next(iter(self._ended))]
+        opening = glass.opening
+        self._remember(opening.id)
+        self._tell_ended(opening.id)
+        self._unnoted.add(opening.id)
         expired = self._clock() >= glass.deadline - _NEARLY
-        self._over(glass.opening)
-        await self._tell(EXPIRED if expired else CLOSED, glass.opening)
-
-    async def _tell(self, what: str, opening: Opening) -> None:
-        if await self._once(f"glass:{opening.id}:{what}", _TOLD_ONCE):
+        self._over(opening)
+        what = EXPIRED if expired else CLOSED
+        if await self._first(f"glass:{opening.id}:{what}"):
             self._told(what, opening)
 
+    async def _tell_opened(self, opening: Opening) -> None:
+        """Once for the fleet at first; a gateway that finds it later says so too."""
+        here = await self._first(f"glass:{opening.id}:{OPENED}:{self._gateway}")
+        first = await self._first(f"glass:{opening.id}:{OPENED}")
+        if first or (here and self._now() - opening.opened_at >= _LATE):
+            self._told(OPENED, opening)
 
-async def _nothing() -> None:
-    """What is to be done before what is heard counts."""
+    async def _first(self, name: str) -> bool:
+        """Whether nobody did it before. Where Redis cannot say, it is told: rather twice than never."""
+        try:
+            return await self._once(name, _TOLD_ONCE)
+        except StoreUnavailable:
+            return True
+
+    async def _note_again(self) -> None:
+        """Another server answers, or the same one as it was some time ago: it may have forgotten."""
+        self._unnoted.update(self._ended)
 
 
 def facts_of(openings: Iterable[Opening]) -> list[dict[str, Any]]:

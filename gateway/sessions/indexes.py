@@ -2,23 +2,49 @@
 
 A set's name is a keyed hash of what it is about: a dump of Redis names nobody (C-48). It is written under the ring's first key and read
 under all of them, so that a set outlives a change of keys. An entry proves nothing: the session may be over, the record alone says so.
+
+The invariant: a session that lives is in its sets. What time it is, Redis says, for all workers; an entry that is over by that goes only
+where its record is gone, too.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 
+from redis.asyncio import Redis
+
+from gateway.sessions.client import all_done, checked
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 
-_CLOCKS_DIFFER: Final = timedelta(hours=1)  # entries are kept this much longer: another gateway's clock may lag
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_MARGIN: Final = (
+    timedelta(hours=1) // _MILLISECOND
+)  # a set, and each entry, is kept this much longer: the clocks of workers differ
+_MOST_LOOKED_AT: Final = 200  # entries that are over, each time another one comes
+
+# KEYS: the set. ARGV: the record's key, the session's lifetime (ms), its end by the clock of who began it (ms since 1970). A set is kept until
+# the later of the two ends: the other workers let a session that was begun by a clock ahead live as long. Returns entries that seem to be over.
+# SECURITY: by the clock of a worker that is ahead, everybody's sessions would be over, and out of reach of any sign-out (C-72).
+_ENTER: Final = f"""
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local ends = tonumber(ARGV[3])
+redis.call('ZADD', KEYS[1], string.format('%.3f', math.max(now, ends) / 1000), ARGV[1])
+local kept = string.format('%.0f', math.max(tonumber(ARGV[2]), ends - now) + {_MARGIN})
+redis.call('PEXPIRE', KEYS[1], kept, 'NX')
+redis.call('PEXPIRE', KEYS[1], kept, 'GT')
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.3f', (now - {_MARGIN}) / 1000), 'LIMIT', 0, {_MOST_LOOKED_AT})
+"""
 
 
 class Indexes:
-    """`sub:<mark>` and `psid:<mark>` under the prefix. `pipe` is a pipeline of redis-py that somebody else executes."""
+    """`sub:<mark>` and `psid:<mark>` under the prefix."""
 
     def __init__(self, ring: KeyRing, prefix: str) -> None:
         self._ring = ring.purpose("index")
         self._prefix = prefix
+        self._records = f"{prefix}s:"
 
     def of_person(self, issuer: str, subject: str) -> list[str]:
         """The set's name under each key of the ring, the one to write first."""
@@ -30,16 +56,35 @@ class Indexes:
     def names(self, kind: str, *about: str) -> list[str]:
         return [f"{self._prefix}{kind}:{mark}" for mark in self._ring.marks((kind, *about))]
 
-    def add(self, pipe: Any, key: str, session: Session, now: datetime) -> None:
-        """Enter a session; entries of sessions that are over for sure go."""
-        life = session.lifetime + _CLOCKS_DIFFER
-        for name, *_ in self._sets(session):
-            pipe.zremrangebyscore(name, "-inf", (now - _CLOCKS_DIFFER).timestamp())
-            pipe.zadd(name, {key: session.expires_at.timestamp()})
-            pipe.pexpire(name, life, nx=True)
-            pipe.pexpire(name, life, gt=True)
+    async def enter(self, redis: Redis, sessions: Iterable[tuple[str, Session]]) -> None:
+        """Enter sessions, by record key; entries whose sessions are over for sure go. Raises StoreUnavailable, RedisError."""
+        entered = [(name, key, session) for key, session in sessions for name, *_ in self._sets(session)]
+        if not entered:
+            return
+        pipe = redis.pipeline(transaction=False)
+        for name, key, session in entered:
+            life, ends = session.lifetime // _MILLISECOND, int(session.expires_at.timestamp() * 1000)
+            pipe.eval(_ENTER, 1, name, key, str(life), str(ends))
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+        all_done(replies)
+        over = {(name, member) for (name, _, _), members in zip(entered, replies, strict=True) for member in members}
+        if over:
+            await self._drop_the_gone(redis, sorted(over))
+
+    async def _drop_the_gone(self, redis: Redis, over: list[tuple[str, bytes]]) -> None:
+        """A key is never used twice, so what is gone stays gone."""
+        pipe = redis.pipeline(transaction=False)
+        for _, member in over:
+            pipe.exists(self._records + member.decode("ascii", "replace"))
+        there = checked(await pipe.execute(raise_on_error=False))
+        pipe = redis.pipeline(transaction=False)
+        for (name, member), lives in zip(over, there, strict=True):
+            if not lives:
+                pipe.zrem(name, member)
+        checked(await pipe.execute(raise_on_error=False))
 
     def remove(self, pipe: Any, key: str, session: Session) -> None:
+        """`pipe` is a pipeline of redis-py that somebody else executes."""
         for names in self._sets(session):
             for name in names:
                 pipe.zrem(name, key)

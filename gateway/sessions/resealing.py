@@ -5,7 +5,6 @@ keeps its TTL; one that ended meanwhile stays ended. What a later release wrote 
 """
 
 from collections.abc import Awaitable, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -24,10 +23,8 @@ _SWAP: Final = (
 )
 
 
-async def reseal(
-    redis: Redis, prefix: str, records: Records, indexes: Indexes, keys: Sequence[str], now: datetime
-) -> int:
-    """Seal these records with the first key where they are not; how many were. Three round trips for many. Raises StoreUnavailable."""
+async def reseal(redis: Redis, prefix: str, records: Records, indexes: Indexes, keys: Sequence[str]) -> int:
+    """Seal these records with the first key where they are not; how many were. A few round trips for many. Raises StoreUnavailable."""
     count = 0
     for start in range(0, len(keys), _BATCH):
         some = keys[start : start + _BATCH]
@@ -41,10 +38,7 @@ async def reseal(
             if (session := records.open(key, record)) is not None and records.place_of_key(record) != 0
         ]
         # The index first: its old name is lost with the old key, and a session that no index knows cannot be ended from afar.
-        pipe = redis.pipeline(transaction=False)
-        for key, _, session in opened:
-            indexes.add(pipe, key, session, now)
-        await _done(pipe)
+        await indexes.enter(redis, [(key, session) for key, _, session in opened])
         pipe = redis.pipeline(transaction=False)
         for key, record, _ in opened:
             pipe.eval(_SWAP, 1, prefix + key, record, records.seal_again(key, record), str(MAX_RECORD))

@@ -118,9 +118,7 @@ class SessionStore:
 
     async def _issue(self, key: str, record: bytes, session: Session, replaces: str | None, life: timedelta) -> None:
         # The index first: a session that an interruption left behind can still be found and ended.
-        pipe = self._redis.pipeline(transaction=False)
-        self._indexes.add(pipe, key, session, self._now())
-        all_done(await pipe.execute(raise_on_error=False))
+        await self._indexes.enter(self._redis, [(key, session)])
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(self._name(key), record, px=max(life, _MILLISECOND))
         if replaces is not None:
@@ -140,9 +138,7 @@ class SessionStore:
 
     async def _rewrite(self, key: str, before: Stored, record: bytes, session: Session) -> bool:
         if session.provider_sid != before.session.provider_sid or before.old_key:
-            pipe = self._redis.pipeline(transaction=False)
-            self._indexes.add(pipe, key, session, self._now())
-            all_done(await pipe.execute(raise_on_error=False))
+            await self._indexes.enter(self._redis, [(key, session)])
         # SECURITY: what was ended meanwhile stays ended, and of two writers none undoes the other's work (C-44).
         return await swap(self._redis, self._name(key), before.record, record)
 
@@ -165,7 +161,7 @@ class SessionStore:
 
     async def reseal(self, keys: Sequence[str]) -> int:
         """Seal these with the ring's first key where another one sealed them; how many. Raises StoreUnavailable."""
-        work = reseal(self._redis, self.record_prefix, self._records, self._indexes, keys, self._now())
+        work = reseal(self._redis, self.record_prefix, self._records, self._indexes, keys)
         return await self._operations.run(work)
 
     async def revoke(self, key: str) -> Session | None:

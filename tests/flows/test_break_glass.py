@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from gateway import cli
@@ -17,7 +21,7 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.openings import Openings
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded, RecordingUpstream
-from tests.fakes.running import running
+from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire, WireResponse
 from tests.flows.conftest import OpenHouse
@@ -401,6 +405,55 @@ async def test_a_whole_fleet_hears_of_it_and_says_so(tmp_path: Path, valkey: str
         told = [line for door in (one, two) for line in door.output.splitlines() if "break_glass." in line]
         assert sum('"break_glass.opened"' in line for line in told) == 1
         assert sum('"break_glass.closed"' in line for line in told) == 1
+    await upstream.close()
+
+
+def _replaced(door: Running, before: set[int]) -> bool:
+    return len(door.workers()) == 2 and not door.workers() & before
+
+
+async def test_what_was_closed_stays_closed_after_a_reload(
+    tmp_path: Path, valkey: str, prefix: str, redis: Redis
+) -> None:
+    """C-73: somebody who can write to Redis kept the record, takes away what is noted of its end, and has the workers replaced."""
+    upstream = RecordingUpstream()
+    await upstream.start()
+    key = "9W0mY3pVvT1cQk7XJb2sRz8dLhNfUoAe4iGxKqCw5tE"
+    environ = {"DOORWARD_TEST_KEY": key, "DOORWARD_TEST_SECRET": "s"}
+    sections: dict[str, Any] = {
+        "redis": {"url": valkey, "key_prefix": prefix},
+        "keys": [key],
+        "openid": {"authority_url": "http://127.0.0.1:9", "client_id": "a", "client_secret": "b", **CLOSED},
+        **PROXY,
+    }
+    record, note = f"{prefix}glass:portal", f"{prefix}glass-over:*"
+    async with running(tmp_path, upstream.url, environ=environ, **sections) as door:
+
+        async def answers(status: int) -> bool:
+            return all([(await door.ask("/", fields=INSIDE)).status == status for _ in range(8)])
+
+        ask = ("--app", "portal", "--for", "5m", "--from", "203.0.113.0/24", "--reason", "drill")
+        assert (await command("open", str(door.config), *ask))[0] == 0
+        await eventually(lambda: answers(200), within=15)
+        sealed = await redis.get(record)
+        assert (await command("close", str(door.config), "--app", "portal"))[0] == 0
+        await eventually(lambda: answers(401), within=15)
+        await eventually(lambda: '"break_glass.closed"' in door.output)
+        before = door.workers()
+        for by in (signal.SIGHUP, signal.SIGKILL):
+            if by == signal.SIGHUP:
+                door.hang_up()
+            else:
+                for pid in door.workers():
+                    os.kill(pid, by)
+            await eventually(partial(_replaced, door, before), within=60)
+            await redis.delete(*[name async for name in redis.scan_iter(match=note)], f"{prefix}none")
+            await redis.set(record, sealed, px=60_000)
+            await eventually(lambda: redis.keys(note), within=30)  # a worker has seen it
+            await eventually(lambda: answers(401), within=15)
+            assert (await door.ready())["break_glass"] == []
+            before = door.workers()
+        assert door.output.count('"break_glass.opened"') == 1
     await upstream.close()
 
 

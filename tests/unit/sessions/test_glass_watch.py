@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
+from gateway.errors import StoreUnavailable
 from gateway.policy.break_glass import Glass, Opening, parse_range
 from gateway.sessions.client import connect, push_sources
 from gateway.sessions.embedded import EmbeddedValkey
@@ -33,7 +36,7 @@ def opening(app: str = "portal", *, lasts: float = 600, id: str = "one") -> Open
 class Watched:
     """A watch on a server, with what it showed and told. `ahead` and `later` are put onto its two clocks."""
 
-    def __init__(self, url: str, prefix: str, ring: KeyRing = RING) -> None:
+    def __init__(self, url: str, prefix: str, ring: KeyRing = RING, **options: Any) -> None:
         settings = schema.Redis(url=SecretStr(url))
         self.redis = connect(settings)
         self.openings = Openings(self.redis, ring, prefix)
@@ -43,6 +46,7 @@ class Watched:
         self.over: list[str] = []
         self.ahead = 0.0
         self.later = timedelta(0)
+        self.ended: list[str] = []
         self.watch = GlassWatch(
             self.openings,
             ["portal", "dashboard"],
@@ -50,10 +54,11 @@ class Watched:
             show=self.shown.__setitem__,
             over=lambda opening: self.over.append(opening.id),
             told=lambda what, opening: self.told.append((what, opening.id)),
-            once=SessionStore(self.redis, ring, prefix).consume,
             clock=lambda: time.monotonic() + self.ahead,
             now=lambda: datetime.now(UTC) + self.later,
             tick=0.2,
+            ended=self.ended.append,
+            **{"once": SessionStore(self.redis, ring, prefix).consume, **options},
         )
         self.watch.start()
 
@@ -76,8 +81,8 @@ Watching = Callable[..., Watched]
 async def watching(valkey: str, prefix: str, redis: Redis) -> AsyncIterator[Watching]:
     made: list[Watched] = []
 
-    def watch(url: str = valkey, ring: KeyRing = RING) -> Watched:
-        made.append(Watched(url, prefix, ring))
+    def watch(url: str = valkey, ring: KeyRing = RING, **options: Any) -> Watched:
+        made.append(Watched(url, prefix, ring, **options))
         return made[-1]
 
     yield watch
@@ -150,6 +155,110 @@ async def test_a_record_that_is_put_back_opens_nothing_that_was_closed(watching:
     await worker.write(opening("dashboard", id="two"))
     await eventually(lambda: worker.is_open("dashboard"))  # by then the other one was read too
     assert not worker.is_open()
+
+
+async def notes(worker: Watched) -> list[bytes]:
+    """What Redis has noted of openings that are over."""
+    return [name async for name in worker.redis.scan_iter(match=worker.name.replace("glass:portal", "glass-over:*"))]
+
+
+async def closed_and_put_back(worker: Watched, *, noted: bool) -> None:
+    """`one` was open and closed; its record is in Redis again. Not `noted`: and whoever put it there took the note away."""
+    await worker.write(opening())
+    await eventually(worker.is_open)
+    sealed = await worker.redis.get(worker.name)
+    assert await worker.openings.close("portal")
+    await eventually(lambda: worker.ended == ["one"])
+    assert len(await notes(worker)) == 1
+    if not noted:
+        await worker.redis.delete(*await notes(worker))
+    await worker.redis.set(worker.name, sealed, px=60_000)
+
+
+async def test_a_record_that_is_put_back_opens_nothing_in_a_worker_that_starts_later(watching: Watching) -> None:
+    """C-73: the one after a reload, and the one of another gateway."""
+    await closed_and_put_back(watching(), noted=True)
+    later = watching()
+    await later.write(opening("dashboard", id="two"))
+    await eventually(lambda: later.is_open("dashboard"))
+    assert not later.is_open()
+    assert ("opened", "one") not in later.told
+
+
+async def test_a_record_that_is_put_back_with_its_note_gone_opens_nothing_where_it_was_seen_to_end(
+    watching: Watching,
+) -> None:
+    """C-73: who can write to Redis takes the note away as well; the gateway's workers tell each other, and note it again."""
+    first = watching()
+    await closed_and_put_back(first, noted=False)
+    later = watching()
+    later.watch.learn_ended(first.ended)
+    await eventually(lambda: notes(later))
+    await later.write(opening("dashboard", id="two"))
+    await eventually(lambda: later.is_open("dashboard"))
+    assert not first.is_open()
+    assert not later.is_open()
+    elsewhere = watching()
+    await eventually(lambda: elsewhere.is_open("dashboard"))
+    assert not elsewhere.is_open()
+
+
+async def test_what_another_worker_saw_end_is_closed_here_too(watching: Watching) -> None:
+    """C-73: this one may have been told of the record that was put back, and not of the moment without one."""
+    worker = watching()
+    await worker.write(opening())
+    await eventually(worker.is_open)
+    worker.watch.learn_ended(["one"])
+    await eventually(lambda: worker.over == ["one"])
+    assert not worker.is_open()
+    await eventually(lambda: ("closed", "one") in worker.told)
+
+
+async def test_an_opening_that_another_one_took_the_place_of_does_not_come_back(watching: Watching) -> None:
+    """C-73."""
+    worker = watching()
+    await worker.write(opening(id="one"))
+    sealed = await worker.redis.get(worker.name)
+    await worker.write(opening(id="two"))
+    await worker.redis.set(worker.name, sealed, px=60_000)
+    assert await worker.openings.read("portal", datetime.now(UTC)) is None
+
+
+async def test_a_redis_that_forgot_what_is_over_is_told_again(own_valkey: EmbeddedValkey, watching: Watching) -> None:
+    """C-73: it came back from a backup, or a replica that lagged was promoted."""
+    worker = watching(own_valkey.url)
+    await closed_and_put_back(worker, noted=False)
+    await eventually(lambda: notes(worker))
+    await worker.redis.delete(worker.name, *await notes(worker))
+    own_valkey.stop()
+    own_valkey.start()
+    await eventually(lambda: notes(worker))
+
+
+async def test_a_gateway_that_comes_upon_an_opening_late_tells_of_it_whatever_redis_says(watching: Watching) -> None:
+    """C-73: whoever told of it before may have been another fleet, before a backup was put back. Once for a gateway."""
+    early = watching(gateway="early")
+    old = opening()
+    await early.write(replace(old, opened_at=old.opened_at - timedelta(minutes=2)))
+    await eventually(early.is_open)
+    late = watching(gateway="late")
+    await eventually(late.is_open)
+    reloaded = watching(gateway="late")
+    await eventually(reloaded.is_open)
+    assert early.told == late.told == [("opened", "one")]
+    assert reloaded.told == []
+
+
+async def test_nobody_is_let_in_by_an_opening_of_which_nothing_is_told(watching: Watching) -> None:
+    """C-73: Redis does not say whether it was told. Rather twice than never."""
+
+    async def once(name: str, ttl: timedelta) -> bool:
+        raise StoreUnavailable("OutOfMemoryError")
+
+    worker = watching(once=once)
+    await worker.write(opening())
+    await eventually(worker.is_open)
+    assert worker.told == [("opened", "one")]
 
 
 async def test_clocks_that_jump_prolong_nothing(watching: Watching, redis: Redis) -> None:
