@@ -297,6 +297,9 @@ class Worker:
             extra_names=frozenset(
                 normalise_name(name.encode()) for app in config.apps.values() for name in app.headers
             ),
+            client_names=frozenset(
+                name.lower().encode() for app in config.apps.values() for name in app.client_headers
+            ),
         )
 
     def _web_handler(self) -> asyncio.Protocol:

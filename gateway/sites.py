@@ -86,6 +86,7 @@ class Site:
         self.overrides_pass = not self.doors.closed and not self.rules.by_method
         self.preflight_passes = route.config.cors_preflight == "pass"
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
+        self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
         self.glass: Glass | None = None  # what is open by break-glass, while it is
         self._memo: dict[tuple[str, bytes], Verdict] = {}

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from gateway import cli, errors
 from gateway.config.loader import load_config, load_pack_file
 from gateway.config.schema import Config
+from tests import field_lists
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy" / "guides").glob("*.md")])
@@ -196,6 +197,15 @@ def test_every_rule_pack_in_a_guide_can_be_used(snippet: str, tmp_path: Path) ->
     file = tmp_path / "doors.yaml"
     file.write_text(snippet)
     assert load_pack_file(file)
+
+
+# --- lists of field names ---------------------------------------------------------------------------------------------
+
+
+def test_lists_of_field_names_are_those_of_the_table() -> None:
+    """C-63: `python -m tests.field_lists` writes them."""
+    for path, text in field_lists.files().items():
+        assert path.read_text() == text, path
 
 
 # --- troubleshooting and promises -------------------------------------------------------------------------------------

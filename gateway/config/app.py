@@ -46,6 +46,7 @@ class UpstreamTls(Section):
 
 
 HeaderName = Annotated[str, AfterValidator(values.parse_header_name)]
+ClientHeader = Annotated[str, AfterValidator(values.parse_client_header)]
 Template = Annotated[str, checked(values.parse_template)]
 
 
@@ -69,6 +70,8 @@ class App(Section):
     password_routes: Annotated[tuple[PasswordEntry, ...], BeforeValidator(as_list)] = ()
     authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
+    # Fields that end here otherwise, by their exact names: a client may send them to this app.
+    client_headers: tuple[ClientHeader, ...] = ()
     timeouts: Timeouts = Timeouts()
     upstream_tls: UpstreamTls = UpstreamTls()
     hand_off: HandOff | None = None

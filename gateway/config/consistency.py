@@ -106,6 +106,12 @@ def _app(key: str, app: App) -> Iterator[Finding]:
             what = "is the same header as another one to many upstreams"
             yield Finding(key=f"{key}.headers.{name}", what=what, allowed="allowed: each header once")
         seen.add(normalise_header(name))
+    for index, name in enumerate(app.client_headers):
+        if normalise_header(name) in seen:
+            # SECURITY: the application would not know whose word it has, ours or a client's (C-31, C-63).
+            what, allowed = "is set by headers, or named twice", "allowed: each name once, and none of headers"
+            yield Finding(key=f"{key}.client_headers[{index}]", what=what, allowed=allowed, reads=(f"{key}.headers",))
+        seen.add(normalise_header(name))
     yield from _require(f"{key}.require", app.require)
     for index, rule in enumerate(app.rules):
         yield from _rule(f"{key}.rules[{index}]", rule)

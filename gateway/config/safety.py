@@ -11,6 +11,7 @@ from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
 from gateway.config.consistency import requires
 from gateway.config.directory_http import texts_of
+from gateway.config.field_names import told_by
 from gateway.config.problems import Finding
 from gateway.config.providers import key_of, offered_by_app, providers_of
 from gateway.config.redis_url import parse_redis_url
@@ -152,6 +153,7 @@ def _doors(config: Config) -> Iterator[str]:
         key = f"apps.{name}"
         if doors_closed(config.openid, app.surface) and not app.password_routes:
             yield f"{key}.password_routes: is empty although passwords are prevented; only HTTP Basic and its like are refused"
+        yield from _client_headers(key, app)
         if _opens_everything(app):
             yield f"{key}.public: opens every path to everybody"
         if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):
@@ -159,6 +161,18 @@ def _doors(config: Config) -> Iterator[str]:
         asked = any(place.startswith("directory.") for text in app.headers.values() for place in parse_template(text))
         if asked and (app.surface == "dashboard" or config.directory.kind == "none"):
             yield f"{key}.headers: asks for {{directory...}}, which is never known here; those headers are left out"
+
+
+def _client_headers(key: str, app: App) -> Iterator[str]:
+    for index, name in enumerate(app.client_headers):
+        place, odd = f"{key}.client_headers[{index}]", not name.replace("-", "a").isalnum()
+        says = told_by(name.lower())
+        if says is not None:
+            yield f"{place}: lets any client send {name}, by which others tell an application {says.value}"
+        elif odd:
+            yield f"{place}: lets any client send {name}, which some servers take for another field or a variable of their own"
+        else:
+            yield f"{place}: names {name}, which travels anyway"
 
 
 def _opens_everything(app: App) -> bool:

@@ -12,6 +12,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from gateway.config.field_names import reason_against
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
@@ -44,6 +46,7 @@ _ROUTE: Final = "allowed: METHODS PATH-GLOB, as GET /assets/**, GET,POST /profil
 _GLOB: Final = "allowed in a path: * inside a segment and ** as a whole segment, the rest as browsers send it"
 _NEVER_SENT = re.compile(r"%(?:[01][0-9a-f]|7f|2f|5c|25[0-9a-f]{2})", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _RESERVED: Final = frozenset(
     {
         "host", "cookie", "set-cookie", "authorization", "connection", "keep-alive", "te", "trailer", "trailers",
@@ -177,6 +180,17 @@ def parse_header_name(name: str) -> str:
     # SECURITY: an "extra" Host, Content-Length or X-Forwarded-User would reframe requests or forge an identity (C-30).
     if normalise_header(name) in _RESERVED or normalise_header(name).startswith(_RESERVED_STARTS):
         raise ValueError(f"is a reserved header name; {allowed}")
+    return name
+
+
+def parse_client_header(name: str) -> str:
+    """The name of a field that clients may send although it ends here otherwise. Raises ValueError."""
+    allowed = "allowed: a field of the application's own, as X-Scope-OrgID or my_field"
+    if not _TOKEN.fullmatch(name) or not name[0].isalnum():
+        raise ValueError(f"is not a usable field name; {allowed}")
+    reason = reason_against(normalise_header(name))
+    if reason is not None:
+        raise ValueError(f"{reason}; {allowed}")
     return name
 
 

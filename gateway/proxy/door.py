@@ -26,7 +26,7 @@ from gateway.proxy.break_glass import BreakGlass, Inside
 from gateway.proxy.counters import Counters
 from gateway.proxy.crowd import Crowd
 from gateway.proxy.fields import RequestFields
-from gateway.proxy.forward_auth import answer, original_request, with_method
+from gateway.proxy.forward_auth import answer, original_request, refuse_what_never_travels, with_method
 from gateway.proxy.headers import FieldKinds, Kind, is_trusted, valid_request_id
 from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
@@ -93,7 +93,8 @@ class Parts:
     begin_sign_in: Callable[[AppRoute, ParsedRequest, SignIn, str], Page]
     web_handler: Callable[[], asyncio.Protocol]
     now: Callable[[], datetime]
-    extra_names: frozenset[bytes] = frozenset()
+    extra_names: frozenset[bytes] = frozenset()  # of fields that apps set, normalised
+    client_names: frozenset[bytes] = frozenset()  # of fields that some app lets clients send, in lower case
 
 
 class Door:
@@ -109,7 +110,8 @@ class Door:
         self.web_handler = parts.web_handler
         self.clock = time.monotonic
         self.now = parts.now
-        self.read_request = RequestReader(RequestFields(FieldKinds(parts.extra_names)), self.limits.headers).read
+        kinds = FieldKinds(parts.extra_names, parts.client_names)
+        self.read_request = RequestReader(RequestFields(kinds), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()
         self.crowd = Crowd(self.limits, self.clock)
@@ -255,6 +257,7 @@ class Door:
         asked = original_request(request, trusted=visit.connection.trusted)
         site = self.site(asked.host)
         asked = with_method(asked, site)
+        refuse_what_never_travels(asked, site)
         split = site.cookie.split(request.cookies)
         key = self.key_of(split.token) if split.token is not None else None
         live = self.cache.peek(key, site.route.host) if key is not None else None

@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.gate import Decision, Forward, Own, Refuse, SignIn
+from gateway.identity_headers import is_identity_name
 from gateway.message import RequestHead
 from gateway.proxy.headers import is_odd
+from gateway.proxy.strangers import ends_here
 from gateway.sites import Site
 
 _DESCRIBES = frozenset(
@@ -28,6 +30,8 @@ _DESCRIBES = frozenset(
         b"x-original-host",
     )
 )
+#: Traefik and Spring name servers and prefixes with these, and Doorward cannot tell them from a client's.
+_SAID_BY_PROXIES: Final = frozenset((b"x-forwarded-server", b"x-forwarded-prefix"))
 #: No method was described: judged as GET where no rule could tell, refused elsewhere.
 UNSAID: Final = b"UNSAID"
 _URL = re.compile(rb"https?://([^/?#]+)([^ \t]*)", re.IGNORECASE)
@@ -59,19 +63,7 @@ def original_request(asked: RequestHead, *, trusted: bool) -> RequestHead:
     if not uri.startswith(b"/") or not method.isalpha():
         raise BadRequest("forward-auth with an original URI or method that is none")
     fields = [(name, value) for name, value in asked.fields if name.lower() not in _DESCRIBES]
-    _refuse_what_never_travels(fields)
     return RequestHead(method.decode().upper(), uri, host, fields)
-
-
-def _refuse_what_never_travels(fields: Sequence[tuple[bytes, bytes]]) -> None:
-    """Raises BadRequest."""
-    for name, _ in fields:
-        # SECURITY: what we take out of a request that we forward, nobody takes out of this one: with SCRIPT_NAME the application
-        # would serve another path than the one that is judged here (C-62).
-        if is_odd(name):
-            raise BadRequest(
-                f"forward-auth about a request with the field {name.decode()}, which must not reach an application"
-            )
 
 
 def _described(said: Mapping[bytes, bytes], asked_host: bytes) -> tuple[bytes | None, bytes, bytes]:
@@ -112,6 +104,18 @@ def with_method(asked: RequestHead, site: Site) -> RequestHead:
             "forward-auth without X-Forwarded-Method or X-Original-Method, which the rules of this app need"
         )
     return RequestHead("GET", asked.target, asked.host, asked.fields)
+
+
+def refuse_what_never_travels(asked: RequestHead, site: Site) -> None:
+    """Raises BadRequest. What says who the request is for is gone from it by now (`original_request`)."""
+    for name, _ in asked.fields:
+        lower = name.lower()
+        if lower in site.client_headers:
+            continue
+        # SECURITY: what we take out of a request that we forward, nobody takes out of this one: with SCRIPT_NAME the application
+        # would serve another path than the one that is judged here (C-62). Our own names are overwritten with those of the answer.
+        if is_odd(name) or (ends_here(lower) and not is_identity_name(name) and lower not in _SAID_BY_PROXIES):
+            raise BadRequest(f"forward-auth about a request with {name.decode()}, which must not reach an application")
 
 
 def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.config.schema import Network
 from gateway.identity_headers import is_identity_name
 from gateway.message import AUTHORIZATION_FIELDS
-from gateway.proxy.strangers import is_about_a_person, is_about_a_place
+from gateway.proxy.strangers import ends_here, is_vouched
 
 _TABLE_LIMIT: Final = 4096
 
@@ -37,6 +37,7 @@ class Kind(IntEnum):
     CONTENT_ENCODING = 13  # travels; a watched body must not have one
     WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
+    CLIENTS = 16  # ends here, but not on its way to an app that lets clients send it: `client_headers`
 
 
 _FORWARDING: Final = (
@@ -47,11 +48,6 @@ _FORWARDING: Final = (
     b"x-real-ip",
     b"forwarded",
 )
-# SECURITY: an upstream that honours one of these would serve another path than the one that was judged (C-01).
-_PATH_OVERRIDES: Final = (
-    b"x-forwarded-uri", b"x-original-uri", b"x-original-url", b"x-rewrite-url", b"x-forwarded-path", b"x-envoy-original-path",
-    b"x-forwarded-prefix", b"x-forwarded-method", b"x-original-method", b"x-original-host", b"x-forwarded-server", b"x-script-name",
-)  # fmt: skip
 _HOP_BY_HOP: Final = (
     b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"te", b"trailer", b"http2-settings",
 )  # fmt: skip
@@ -71,7 +67,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"content-encoding": Kind.CONTENT_ENCODING,
     **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
     **dict.fromkeys(_FORWARDING, Kind.FORWARDED),
-    **dict.fromkeys((*_PATH_OVERRIDES, *_HOP_BY_HOP), Kind.DROP),
+    **dict.fromkeys(_HOP_BY_HOP, Kind.DROP),
     **dict.fromkeys(_METHOD_OVERRIDES, Kind.OVERRIDE),
     **dict.fromkeys(_WEBSOCKET, Kind.WEBSOCKET),
 }
@@ -95,10 +91,14 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
 class FieldKinds:
-    """The table of one app: our common names, and the names its own `headers` add."""
+    """The table of one door: our common names, and the names that its apps add.
 
-    def __init__(self, extra: frozenset[bytes]) -> None:
+    `extra`: what apps set by their own `headers`, normalised. `clients`: what an app lets through by `client_headers`, in lower case.
+    """
+
+    def __init__(self, extra: frozenset[bytes], clients: frozenset[bytes] = frozenset()) -> None:
         self._extra = extra
+        self._clients = clients
         self._table: dict[bytes, Kind] = {}
 
     def of(self, name: bytes) -> Kind:
@@ -109,15 +109,23 @@ class FieldKinds:
     def _classify(self, name: bytes) -> Kind:
         # SECURITY: CGI, WSGI and Rack read `_` and often `.` and the like as `-`: SCRIPT_NAME is the variable that cuts the path in two,
         # Content_Type is Content-Type, X.Forwarded.User is X-Forwarded-User. No such name travels, whoever sends it (C-30, C-60).
-        if is_odd(name) or is_identity_name(name, self._extra) or is_about_a_person(name.lower()):
+        # What other gateways call a person or a path by does not either, or it would be believed here (C-01, C-30, C-63).
+        lower = name.lower()
+        if lower in self._clients:
+            kind = Kind.CLIENTS
+        elif is_odd(name) or is_identity_name(name, self._extra):
             kind = Kind.DROP
         else:
-            alike = name.lower()
-            vouched = alike.startswith(b"x-forwarded-") or is_about_a_place(alike)
-            kind = _KINDS.get(alike, Kind.VOUCHED if vouched else Kind.FORWARD)
+            kind = _KINDS.get(lower) or _unknown(lower)
         if len(self._table) < _TABLE_LIMIT and len(name) <= 64:
             self._table[name] = kind
         return kind
+
+
+def _unknown(lower: bytes) -> Kind:
+    if ends_here(lower):
+        return Kind.DROP
+    return Kind.VOUCHED if is_vouched(lower) else Kind.FORWARD
 
 
 def is_odd(name: bytes) -> bool:

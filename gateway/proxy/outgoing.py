@@ -117,6 +117,7 @@ class HeadWriter:
                 or (kind is Kind.OVERRIDE and site.overrides_pass)
                 or (kind is Kind.WEBSOCKET and request.upgrade is not None)
                 or (kind is Kind.VOUCHED and visit.connection.trusted)
+                or (kind is Kind.CLIENTS and entry.name.lower() in site.client_headers)
             ):
                 parts.append(entry.line)
         if visit.other_cookies:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from gateway.config.field_names import TABLE, Says
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded, answer_ok
 from tests.fakes.wire import Wire
@@ -122,7 +123,7 @@ async def test_real_servers_see_the_path_that_was_judged(open_house: OpenHouse, 
         upstreams={"portal": echo_server},
         apps={"portal": {"public": ["* /assets/**"], "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}]}},
     )  # fmt: skip
-    for name in ("SCRIPT_NAME", "Script_Name", "script_name", "PATH_INFO", "Path_Info"):
+    for name in ("SCRIPT_NAME", "Script_Name", "script_name", "Script-Name", "PATH_INFO", "Path_Info"):
         answer = await house.ask("/assets/admin/users", fields=f"{name}: /assets\r\n")
         assert answer.status == 200
         seen = json.loads(answer.body)
@@ -138,8 +139,61 @@ async def test_forward_auth_lets_no_request_pass_that_brings_an_odd_name(open_ho
         for cookie in (None, await house.session()):
             fields = f"{described}{name}: /assets\r\n"
             assert (await house.ask("/oauth2/auth", fields=fields, cookie=cookie)).status == 400, name
+    for name in ("Script-Name", "X-Rewrite-URL", "X-Script-Name", "iv-user", "X-Scope-OrgID", "Shib-Thing"):
+        assert (await house.ask("/oauth2/auth", fields=f"{described}{name}: /assets\r\n")).status == 400, name
+    for name in (
+        "X-Forwarded-Server",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Proto",
+        "X-SSL-Client-Verify",
+        "X-Plain",
+        "X-Forwarded-User",
+    ):
+        assert (await house.ask("/oauth2/auth", fields=f"{described}{name}: /assets\r\n")).status == 202, name
     member = "X-Original-Method: GET\r\nX-Original-URI: /\r\n"
     answer = await house.ask("/oauth2/auth", fields=member, cookie=await house.session())
     assert answer.status == 202
     assert answer.value("x-forwarded-user") == "bob"
     assert odd_names(answer.head) == []
+
+
+async def test_what_other_gateways_and_servers_name_somebody_by_ends_here(open_house: OpenHouse) -> None:
+    """C-63: all of the table at once; a trusted proxy may say what is about places."""
+    names = {name.replace("*", "Thing"): row.says for row in TABLE for name in row.names}
+    fields = "".join(f"{name}: forged\r\n" for name in names)
+    for trusted in ([], ["127.0.0.0/8"]):
+        house = await open_house(trusted_proxies=trusted, limits={"headers": 1000, "head": "256KiB"})
+        assert (await house.ask("/", cookie=await house.session(), fields=fields)).status == 200
+        request = house.upstream.requests[-1]
+        travelled = {name for name in request.names() if request.values(name) == [b"forged"]}
+        places = {name for name, says in names.items() if says in (Says.PLACE, Says.HOST)}
+        assert travelled == (places if trusted else set())
+
+
+async def test_a_client_sends_what_its_app_lets_it_send_to_that_app_only(open_house: OpenHouse) -> None:
+    """C-63: by the exact name; and what an app sets by `headers` is its word alone, whatever the other apps let through."""
+    house = await open_house(
+        trusted_proxies=["127.0.0.0/8"],
+        apps={
+            "portal": {"client_headers": ["X-Scope-OrgID", "my_field"], "public": ["* /open"]},
+            "api": {"headers": {"X-Scope-OrgID": "{email}"}},
+            "wiki": {},
+        },
+    )
+    fields = "x-scope-orgid: mine\r\nMy_Field: 1\r\nmy_other: 1\r\niv-user: admin\r\n"
+    assert (await house.ask("/open", fields=fields)).status == 200
+    request = house.upstream.requests[-1]
+    assert (request.values("X-Scope-OrgID"), request.values("my_field")) == ([b"mine"], [b"1"])
+    assert not {"my_other", "iv-user"} & set(request.names())
+    for app, scope in (("api", [b"bob@example.com"]), ("wiki", [])):
+        await house.ask("/", app=app, cookie=await house.session(app), fields=fields)
+        request = house.upstreams[app].requests[-1]
+        assert request.values("X-Scope-OrgID") == scope
+        assert odd_names(request.head) == []
+    for twin in ("my-field: 2\r\n", "my.field: 2\r\n", "X_Scope_OrgID: 2\r\n"):
+        assert (await house.ask("/open", fields=fields + twin)).status == 400
+    assert (await house.ask("/open", fields="my.field: 1\r\nX_Scope_OrgID: 1\r\n")).status == 200
+    assert odd_names(house.upstream.requests[-1].head) == []
+    described = "X-Original-Method: GET\r\nX-Original-URI: /open\r\n"
+    for name, status in (("my_field", 202), ("X-Scope-OrgID", 202), ("my_other", 400), ("iv-user", 400)):
+        assert (await house.ask("/oauth2/auth", fields=f"{described}{name}: 1\r\n")).status == status, name

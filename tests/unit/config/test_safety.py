@@ -83,6 +83,9 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"apps.portal.public": ["GET /**"]}, "apps.portal.public: opens every path to everybody"),
         ({"apps.portal.rules": [{"match": ["* /**"], "public": True}]}, "apps.portal.public: opens every path to everybody"),
         ({"apps.portal.surface": "dashboard"}, "apps.portal.require: is empty; everyone whom the provider knows"),
+        ({"apps.portal.client_headers": ["X-Scope-OrgID"]}, "apps.portal.client_headers[0]: lets any client send X-Scope-OrgID, by which others"),
+        ({"apps.portal.client_headers": ["my_field"]}, "apps.portal.client_headers[0]: lets any client send my_field, which some servers"),
+        ({"apps.portal.client_headers": ["X-Thing"]}, "apps.portal.client_headers[0]: names X-Thing, which travels anyway"),
         ({"apps.portal.headers": {"X-Id": "{directory.id}"}}, "apps.portal.headers: asks for {directory...}"),
     ],
 )  # fmt: skip

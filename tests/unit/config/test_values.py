@@ -168,6 +168,27 @@ def test_an_extra_header_never_takes_a_name_that_means_something(name: str) -> N
         values.parse_header_name(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Forwarded-User", "x_forwarded_user", "X-Doorward-Jwt-Assertion", "X-Auth-Request-User", "X-Forwarded-For", "X.Forwarded.Host", "X-Real-IP", "X-Request-Id",
+        "SCRIPT_NAME", "Script-Name", "script.name", "PATH_INFO", "REQUEST_URI", "REMOTE_USER", "Remote-User", "CONTENT_TYPE", "Content-Length", "HTTPS", "Proxy",
+        "Connection", "Transfer_Encoding", "Te", "Cookie", "Host", "Authorization", "Upgrade", "Sec-WebSocket-Key", "Expect", "Destination", "PHP_AUTH_USER",
+        "X-Original-URL", "X_Rewrite_URL", "X-HTTP-Method-Override", "X_HTTP_Method", "X-Method-Override", "X-Forwarded-Prefix", "X-Host", "X-Accel-Mapping",
+        "X-Middleware-Subrequest", "", "a b", "ä", "a:b", "_", "-x", "x" * 65,
+    ],
+)  # fmt: skip
+def test_a_client_may_never_send_what_is_ours_or_changes_what_is_asked_for(name: str) -> None:
+    """C-63."""
+    with pytest.raises(ValueError, match="allowed: a field of the application's own"):
+        values.parse_client_header(name)
+
+
+@pytest.mark.parametrize("name", ["X-Scope-OrgID", "my_field", "iv-user", "SM_USER", "X-Client-Cert", "X-Thing", "a.b"])
+def test_any_other_field_can_be_let_through(name: str) -> None:
+    assert values.parse_client_header(name) == name
+
+
 def test_a_template_holds_text_and_known_placeholders() -> None:
     assert values.parse_template("{directory.id}/{email}") == {"directory.id", "email"}
     assert values.parse_template("fixed") == frozenset()
