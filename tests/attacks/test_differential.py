@@ -38,7 +38,8 @@ REQUEST_ENDS = {
     "x-webauth-user": "the same",
     "true-client-ip": "where somebody comes from, only a trusted proxy says (C-34)",
     "x-client-cert": "the same",
-    "content_length": "an alias of a framing field to CGI-like servers",
+    "script_name": "a variable of CGI-like servers (C-60)",
+    "x!#$%&'*+.^_`|~9": "any name with more than letters, digits and hyphens (C-60)",
 }
 #: Request fields that the gateway says, whatever the client said.
 REQUEST_OURS = {
@@ -141,11 +142,11 @@ class Maker:
         b"[]=1&[]=2",
         b"q=" + b"x" * 3000,
     )
-    NAMES = (b"Accept", b"accept", b"User-Agent", b"X-Thing", b"x-THING", b"If-None-Match", b"Range", b"Referer", b"Accept-Encoding", b"DNT", b"X!#$%&'*+.^_`|~9", b"Origin", b"Via", b"Content-Type", b"Upgrade-Insecure-Requests", b"Sec-Fetch-Mode", b"Sec-WebSocket-Thing", b"X-Csrf-Token")  # fmt: skip
+    NAMES = (b"Accept", b"accept", b"User-Agent", b"X-Thing", b"x-THING", b"If-None-Match", b"Range", b"Referer", b"Accept-Encoding", b"DNT", b"X-9", b"Origin", b"Via", b"Content-Type", b"Upgrade-Insecure-Requests", b"Sec-Fetch-Mode", b"Sec-WebSocket-Thing", b"X-Csrf-Token")  # fmt: skip
     VALUES = (b"", b"*/*", b"text/html; q=0.5, */*", b"caf\xe9", b"\x85x\xa0", b"caf\xc3\xa9", b'"a\tb"', b"a, b,, c", b" padded \t", b"x" * 4000, b"W/\"1\"", b"{}[]()<>@,;:\\\"/?=", b"\xff\xfe")  # fmt: skip
     HOPS = (
         (b"Keep-Alive", b"timeout=5"), (b"TE", b"trailers"), (b"Proxy-Connection", b"keep-alive"), (b"Proxy-Authorization", b"Basic x"), (b"Trailer", b"X-T"),
-        (b"X-Forwarded-User", b"admin"), (b"X_Forwarded_Email", b"admin@x"), (b"X-Original-URL", b"/admin"), (b"Content_Length", b"5"), (b"HTTP2-Settings", b"AA"),
+        (b"X-Forwarded-User", b"admin"), (b"X_Forwarded_Email", b"admin@x"), (b"X-Original-URL", b"/admin"), (b"SCRIPT_NAME", b"/admin"), (b"X!#$%&'*+.^_`|~9", b"x"), (b"HTTP2-Settings", b"AA"),
         (b"X-Forwarded-For", b"10.0.0.1"), (b"X-Forwarded-Proto", b"gopher"), (b"X-Forwarded-Host", b"evil"), (b"Forwarded", b"for=1.1.1.1"), (b"X-Real-IP", b"1.1.1.1"),
         (b"Proxy", b"http://evil"), (b"Remote-User", b"admin"), (b"X-WebAuth-User", b"admin"), (b"True-Client-IP", b"10.0.0.1"), (b"X-Client-Cert", b"x"),
         (b"Authorization", b"Bearer a.b.c"), (b"X-HTTP-Method-Override", b"PUT"), (b"Cookie", b"c=3;d=4"), (b"Upgrade", b"h2c"),

@@ -30,8 +30,12 @@ async def test_a_spelling_that_cgi_reads_as_a_managed_name_is_dropped(open_house
     """C-30, C-01: some servers turn every mark in a field name into the same letter."""
     house = await open_house()
     names = ("X-Original-URL", "X-Forwarded-For", "X-HTTP-Method-Override", "Content-Length", "Transfer-Encoding")
-    fields = "".join(f"{name.replace('-', mark)}: 7\r\nX{mark}{name[2:]}: 7\r\n" for name in names)
-    assert (await house.ask("/", cookie=await house.session(), fields=fields)).status == 200
-    head = house.upstream.requests[0].head.lower()
-    for name in names:
-        assert name.replace("-", mark).lower().encode() + b": 7" not in head
+    for fields in (
+        "".join(f"{name.replace('-', mark)}: 7\r\n" for name in names),
+        "".join(f"X{mark}{name[2:]}: 7\r\n" for name in names),
+    ):
+        assert (await house.ask("/", cookie=await house.session(), fields=fields)).status == 200
+        head = house.upstream.requests[-1].head.lower()
+        for name in names:
+            assert name.replace("-", mark).lower().encode() + b": 7" not in head
+            assert f"x{mark}{name[2:]}: 7".lower().encode() not in head
