@@ -48,7 +48,8 @@ CGI_VARIABLES: Final = _words(
 )
 #: Fields that HTTP itself gives a meaning: framing, hop by hop, credentials. Named for `client_headers`, which cannot name them.
 _OF_HTTP: Final = _words(
-    "host cookie cookie2 authorization x-authorization x-wsse connection keep-alive te trailer trailers transfer-encoding upgrade expect http2-settings forwarded "
+    "host cookie cookie2 authorization x-authorization x-wsse connection keep-alive te trailer trailers transfer-encoding upgrade "
+    "expect http2-settings forwarded "
     "via content-encoding content-range proxy-connection proxy-authorization proxy-authenticate destination if x-real-ip x-request-id"
 )
 _OURS: Final = ("x-forwarded-", "x-doorward-", "x-auth-request-", "sec-", "proxy-", "access-control-")
