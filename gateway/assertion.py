@@ -51,7 +51,7 @@ class AssertionSigner:
             "iat": issued_at,
             "exp": issued_at + _SECONDS,
             "sub": identity.subject,
-            "email": identity.email,
+            "email": identity.vouched_email,
             "name": identity.name,
             "preferred_username": identity.preferred_username,
             "groups": identity.groups,

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from gateway.config.schema import ClaimNames
 from gateway.errors import EmailDomainForeign, EmailNotVerified, SignInFailed
 
+EMAIL_CLAIM: Final = "email"  # OpenID Connect Core 1.0 section 5.1
+VERIFIED_CLAIM: Final = "email_verified"
 _LONGEST_TEXT: Final = 512
 _LONGEST_EMAIL: Final = 254
 _MOST_GROUPS: Final = 1000
@@ -28,7 +30,11 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """`values` is the ID Token merged with userinfo; `auth_time` in seconds since 1970."""
+    """`values` is the ID Token merged with userinfo; `auth_time` in seconds since 1970.
+
+    `email_disputed`: the two do not say the same of the address. `userinfo_told`: what userinfo brought that the ID Token has too, in
+    the words of `Session.userinfo_told`.
+    """
 
     issuer: str
     subject: str
@@ -36,13 +42,18 @@ class Claims:
     provider_sid: str | None = None
     auth_time: int | None = None
     acr: str | None = None
+    email_disputed: bool = False
+    userinfo_told: str = ""
 
 
 class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A person: `(issuer, subject)` names them, never the e-mail address (RFC 9700 section 4.15).
 
     `user` is what X-Forwarded-User says where the configuration maps another claim than `sub`; None: the subject.
-    `directory` holds what the directory told, as `{"id": "87654321"}`. It is stored as it is: see `sessions.session` for what a new field needs.
+    `directory` holds what the directory told, as `{"id": "87654321"}`. `email_verified`: somebody vouches for the address, or the
+    operator does not ask for that; where it is false the address is for logs and for the person's own eyes, and whoever decides or
+    tells takes `vouched_email`. It is stored as it is: see `sessions.session` for what a new field needs. Release 0.1.0, the only one that
+    does not know `email_verified`, refuses a record that has it; what it wrote was judged by its own rules.
     """
 
     issuer: str
@@ -53,6 +64,13 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     preferred_username: str | None = None
     user: str | None = None
     directory: dict[str, str] = {}  # each has its own: the library copies an empty one
+    email_verified: bool = True
+
+    @property
+    def vouched_email(self) -> str | None:
+        """The address, unless nobody vouches for it."""
+        # SECURITY: an address that a person gave themselves is no name of theirs: not for accounts, rules or applications (A-81).
+        return self.email if self.email_verified else None
 
     def with_directory(self, facts: Mapping[str, str]) -> Self:
         """Half of a surrogate pair, as a text that was cut has at its end, becomes a question mark: JSON cannot hold it."""
@@ -60,11 +78,16 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 
 def identity_from_claims(
-    claims: Claims, names: ClaimNames, require_verified_email: Literal["always", "when_present", "never"]
+    claims: Claims,
+    names: ClaimNames,
+    require_verified_email: Literal["always", "when_present", "never"],
+    verified_email_domains: Sequence[str] = (),
 ) -> Identity:
     """Raises SignInFailed for a mapped claim without its shape, EmailNotVerified."""
     email = _email(claims.values.get(names.email))
-    if not _verified(claims.values, email, require_verified_email):
+    verified = _verified(claims, names, email, require_verified_email, verified_email_domains)
+    # SECURITY: X-Forwarded-User names the person; where that is an address, somebody must vouch for it (A-81).
+    if names.subject == EMAIL_CLAIM and (names.email != EMAIL_CLAIM or not verified):
         raise EmailNotVerified("email_not_verified")
     user = _text(names.subject, claims.values.get(names.subject))
     if user is None:
@@ -77,24 +100,49 @@ def identity_from_claims(
         groups=_groups(names.groups, claims.values.get(names.groups)),
         preferred_username=_text(names.preferred_username, claims.values.get(names.preferred_username)),
         user=None if user == claims.subject else user,
+        email_verified=verified,
     )
 
 
 def validate_email_domain(identity: Identity, domains: Sequence[str]) -> Identity:
     """The identity, if its provider may vouch for its address; no `domains`: for any. Raises EmailDomainForeign."""
     # SECURITY: of two providers, one could otherwise name the other's people, and get their accounts (A-59).
-    if domains and identity.email is not None and identity.email.rpartition("@")[2] not in map(str.lower, domains):
+    if domains and identity.email is not None and not is_at(identity.email, domains):
         raise EmailDomainForeign("email_domain", "the address is outside the provider's email_domains")
     return identity
 
 
-def _verified(values: Mapping[str, Any], email: str | None, required: str) -> bool:
-    if required == "never":
-        return True
-    if required == "when_present" and (email is None or "email_verified" not in values):
-        return True
+def is_at(email: str, domains: Sequence[str]) -> bool:
+    """Whether the address is at one of these domains, exactly."""
+    return email.rpartition("@")[2].lower() in map(str.lower, domains)
+
+
+def said_of_email(values: Mapping[str, Any]) -> bool | None:
+    """What one document says of the address in its claim `email`; None: nothing."""
+    if VERIFIED_CLAIM not in values:
+        return None
     # SECURITY: truthiness would take the text "false" for true (A-58). Some providers send the text "true".
-    return email is not None and (values.get("email_verified") is True or values.get("email_verified") == "true")
+    return values[VERIFIED_CLAIM] is True or values[VERIFIED_CLAIM] == "true"
+
+
+def _verified(claims: Claims, names: ClaimNames, email: str | None, required: str, domains: Sequence[str]) -> bool:
+    """Whether the address counts as the person's. Raises EmailNotVerified where they may not come in with it."""
+    # SECURITY: `email_verified` is about the claim `email`: it says nothing of a sign-in name that looks like an address (A-81).
+    mapped = names.email != EMAIL_CLAIM
+    said = None if mapped else said_of_email(claims.values)
+    vouched = email is not None and is_at(email, domains)
+    known = vouched if said is None else said
+    # SECURITY: verified in one document, another one or not verified in the other: nobody knows which of the two is so (A-81).
+    confirmed = known and not claims.email_disputed
+    if required == "always" and (email is None or not confirmed):
+        raise EmailNotVerified("email_not_verified")
+    if required == "when_present" and email is not None and said is False:
+        raise EmailNotVerified("email_not_verified")
+    if email is None or confirmed:
+        return True
+    # Where the operator does not ask for verification, silence passes; not where `verified_email_domains` says whose word counts.
+    let_pass = not domains if said is None else required == "never"
+    return let_pass and not mapped and not claims.email_disputed
 
 
 def _text(name: str, value: object) -> str | None:

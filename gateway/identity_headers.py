@@ -88,7 +88,7 @@ def _issuer(person: Identity) -> str | None:
 
 
 def _email(person: Identity) -> str | None:
-    return _encode(person.email)
+    return _encode(person.vouched_email)
 
 
 def _name(person: Identity) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec.structs import replace
 
 from gateway.commands import people_work
 from gateway.commands.people_work import At
@@ -96,7 +97,8 @@ def _person(config: Config, email: str, file: Path | None, app: str) -> Person:
         told = {**given, config.openid.claims.email: email, config.openid.claims.subject: subject or "-"}
         issuer = str(given.get("iss") or config.openid.authority_url)
         claims = Claims(issuer=issuer, subject=subject if isinstance(subject, str) else "", values=told)
-        identity = identity_from_claims(claims, config.openid.claims, "never")
+        # The operator names the address, and so vouches for it.
+        identity = replace(identity_from_claims(claims, config.openid.claims, "never"), email_verified=True)
     except (OSError, ValueError) as error:
         err.print(f"{file if isinstance(error, OSError) or file else email}: {error}")
         raise typer.Exit(WRONG_CALL) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gateway.config import placeholders, schema
 from gateway.config.directory_http import ABOUT_ACCOUNTS, KNOWN_AT, texts_of
 from gateway.config.problems import Finding
-from gateway.config.providers import providers_of
+from gateway.config.providers import key_of, providers_of
 
 _READS = ("directory.kind",)
 
@@ -40,14 +40,22 @@ def _defaults(config: schema.Config, directory: schema.RemoteDirectory) -> Itera
 def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator[Finding]:
     """Two persons of two providers, who may have one subject, must never be one text in an account."""
     http = isinstance(directory, schema.HttpApi)
+    key = "directory.answer.link_value" if http else "directory.link_value"
     text = directory.answer.link_value if isinstance(directory, schema.HttpApi) else directory.link_value
+    for name, provider in providers_of(config).items():
+        told = provider.claims
+        mapped = {f"claims.{claim}" for claim in (told.email, told.name, told.groups, told.preferred_username)}
+        if wrong := mapped & placeholders.names_in(text):
+            # SECURITY: an address is no key of an account, under whichever claim it comes (A-80).
+            what = f"holds {{{min(wrong)}}}, which is an address, a name or groups of {name}"
+            yield Finding(key=key, what=what, allowed='allowed: "{link}"', reads=(f"{key_of(name)}.claims",))
+            return
     names = {provider.authority_url.removesuffix("/"): name for name, provider in providers_of(config).items()}
     for one, other in itertools.combinations(names, 2):
         if _may_be_one(text, one, other):
             # SECURITY: a provider that chooses a subject would choose an account of another one's people (A-84).
             what = f"cannot tell people of {names[one]} from people of {names[other]}"
             allowed = 'allowed: "{link}", or a text with {issuer} and something between it and what follows, as "{issuer}|{claims.oid}"'
-            key = "directory.answer.link_value" if http else "directory.link_value"
             yield Finding(key=key, what=what, allowed=allowed, reads=("openid", "providers"))
             return
 
@@ -123,13 +131,7 @@ def _request(
         yield Finding(key=key, what="has both json and form", allowed="allowed: one of them")
     if request.method == "GET" and (request.json_ is not None or request.form is not None):
         yield Finding(key=key, what="is a GET with a body", allowed="allowed: query, or another method")
-    names = {
-        name
-        for text in texts_of(request)
-        for piece in placeholders.parse(text, ABOUT_ACCOUNTS)
-        if isinstance(piece, placeholders.Placeholder)
-        for name in piece.names
-    }
+    names = {name for text in texts_of(request) for name in placeholders.names_in(text, ABOUT_ACCOUNTS)}
     for name in sorted(names & set(ABOUT_ACCOUNTS) - set(known)):
         allowed = f"allowed: {', '.join(f'{{{one}}}' for one in known) or 'what a person has'}"
         yield Finding(key=key, what=f"names {{{name}}}, which is not known at this request", allowed=allowed)

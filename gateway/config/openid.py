@@ -34,6 +34,7 @@ class ProviderKeys(Section):
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
     claims: ClaimNames = ClaimNames()
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"
+    verified_email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
     clock_skew: Skew = timedelta(seconds=30)
     ca: File | None = None
     email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()

@@ -61,6 +61,11 @@ def parse(text: str, more: tuple[str, ...] = ()) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def names_in(text: str, more: tuple[str, ...] = ()) -> set[str]:
+    """What a text's placeholders name."""
+    return {name for piece in parse(text, more) if isinstance(piece, Placeholder) for name in piece.names}
+
+
 def _placeholder(inside: str, more: tuple[str, ...], allowed: str) -> Placeholder:
     names, _, suffix = inside.rpartition(":")
     if suffix not in ("dquote", "squote") or not names:

@@ -134,12 +134,20 @@ def _links(directory: schema.Directory) -> Iterator[str]:
 def _providers(config: Config) -> Iterator[str]:
     known = providers_of(config)
     used = {name for names in offered_by_app(config).values() for name in names}
+    vouching: dict[str, list[str]] = {}
     for name, provider in known.items():
         key = key_of(name)
         if provider.client_authentication == "none":
             yield f"{key}.client_authentication: is none; the provider cannot tell this gateway from anybody else"
         if provider.require_verified_email == "never":
             yield f"{key}.require_verified_email: is never; whoever types an address at the provider is taken for its owner"
+        if provider.claims.email != "email" and not provider.verified_email_domains:
+            yield (
+                f"{key}.claims.email: is {provider.claims.email}, and nobody vouches for what stands there; such an address finds no account, "
+                "meets no require and is in no header, unless verified_email_domains names its domain"
+            )
+        for domain in sorted({name.lower() for name in provider.verified_email_domains}):
+            vouching.setdefault(domain, []).append(key)
         if len(known) > 1 and not provider.email_domains:
             yield (
                 f"{key}.email_domains: is empty; this provider is believed about every address, also about those of people "
@@ -147,6 +155,11 @@ def _providers(config: Config) -> Iterator[str]:
             )
         if name not in used:
             yield f"{key}: is offered by no app; nobody signs in there"
+    for domain, keys in vouching.items():
+        if len(keys) > 1:
+            yield (
+                f"{keys[1]}.verified_email_domains: has {domain}, and so has {keys[0]}; each of the two can name people of the other's"
+            )
 
 
 def _doors(config: Config) -> Iterator[str]:

@@ -223,7 +223,7 @@ def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_account(account: Account) -> dict[str, Any]:
-    return {"id": account.id, "user_id": account.user_id or account.id, "email": account.email}
+    return {"id": account.id, "user_id": account.user_id or account.id, "email": account.email or None}
 
 
 def _has_address(answer: schema.HttpAnswer, row: Mapping[str, Any], email: str) -> bool:

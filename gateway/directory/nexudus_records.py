@@ -154,7 +154,7 @@ def new_record(
     `Businesses` and `InvoicingBusinessId` go together: without them the record lands in whatever location the login
     has first. Terms are not accepted for anybody and no plan is assigned, so the person becomes a contact.
     """
-    email = identity.email or ""
+    email = identity.vouched_email or ""
     if not email or len(email) > _LONGEST_EMAIL:
         raise DirectoryUnavailable("rejected", "no address, or one that is too long")
     name = _one_line(identity.name) or _one_line(email.partition("@")[0])

@@ -30,7 +30,8 @@ class Person:
 
     @property
     def email(self) -> str | None:
-        return self.identity.email
+        """The address that somebody vouches for: no other one finds, makes or fills an account."""
+        return self.identity.vouched_email
 
     @property
     def link(self) -> str:
@@ -42,8 +43,8 @@ class Person:
         if name.startswith("claims."):
             return plain(_claim(self.claims, name.removeprefix("claims.")))
         values = {
-            "email": identity.email,
-            "email_local": (identity.email or "").rpartition("@")[0],
+            "email": self.email,
+            "email_local": (self.email or "").rpartition("@")[0],
             "name": identity.name,
             "subject": identity.subject,
             "issuer": identity.issuer,

@@ -100,8 +100,9 @@ class Provisioner:
             told.planned("create", held)
             return identity
         if account is None:
-            told.event(events.ACCOUNT_REFUSED, reason="not_registered" if identity.email else "no_email")
-            raise NotRegistered("the directory does not know this person")
+            why = "not_registered" if person.email else "email_unverified" if identity.email else "no_email"
+            told.event(events.ACCOUNT_REFUSED, reason=why)
+            raise NotRegistered(f"the directory does not know this person ({why})")
         self._refuse_suspended(account, told)
         await self._bind(self._directory, account, person, told)
         if self._habits.update:

@@ -32,7 +32,7 @@ class Outgoing:
 def facts_of(identity: Identity, **more: str) -> dict[str, str]:
     """What the placeholders stand for; what is not known is not in it."""
     facts = {
-        "email": identity.email,
+        "email": identity.vouched_email,
         "name": identity.name,
         "subject": identity.subject,
         "user": identity.user or identity.subject,

@@ -38,7 +38,7 @@ class DirectoryTokens:
 
     async def _account(self, identity: Identity) -> Account:
         """As the session knows it; else the directory is asked: nobody looked at a dashboard's sign-in, or the login is newer than it."""
-        told, email = identity.directory, identity.email or ""
+        told, email = identity.directory, identity.vouched_email or ""
         if "id" in told and "user_id" in told:
             return Account(id=told["id"], email=email, user_id=told["user_id"], facts=dict(told))
         # SECURITY: by the link, and only then by an address that is nobody else's account: addresses change hands (A-59).

@@ -15,6 +15,7 @@ import aiohttp
 
 from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.schema import Config, ProviderKeys
+from gateway.identity import EMAIL_CLAIM, Identity, is_at
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient
@@ -60,6 +61,9 @@ class Providers:
     ) -> None:
         self._offered = offered
         self._believed: set[tuple[str, str, str]] = set()  # few: what the configuration names
+        self._mapped = {
+            name: keys.verified_email_domains for name, keys in settings.items() if keys.claims.email != EMAIL_CLAIM
+        }
         self._connections: Final[list[aiohttp.ClientSession]] = []
         self._clients: Final[dict[str, ProviderClient]] = {}
         for name, keys in settings.items():
@@ -89,6 +93,8 @@ class Providers:
         """Whether people may still sign in to the session's app as this session began."""
         # SECURITY: who is believed is decided by the configuration of now: a provider that an app no longer offers, or that
         # has become another one under the same name, vouches for nobody there (A-57).
+        if session.provider in self._mapped and not self._vouches(session.provider, session.identity):
+            return False
         facts = (session.app, session.provider, session.identity.issuer)
         if facts in self._believed:
             return True
@@ -99,6 +105,12 @@ class Providers:
             return False
         self._believed.add(facts)
         return True
+
+    def _vouches(self, provider: str, identity: Identity) -> bool:
+        """Whether an address that counts as verified would still do so, at a provider whose `claims.email` is another claim."""
+        # SECURITY: releases before this one took such an address for verified, and a domain may have left the list since (A-81).
+        address = identity.vouched_email
+        return address is None or is_at(address, self._mapped[provider])
 
     def issuing(self, issuer: str, audience: object) -> ProviderClient | None:
         """Who could have issued a token that says this of itself; the token is yet to be verified."""

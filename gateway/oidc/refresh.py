@@ -8,14 +8,21 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.config.schema import ProviderKeys
+from gateway.config.schema import ClaimNames, ProviderKeys
 from gateway.errors import RefreshRefused
 from gateway.identity import Claims
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import TokenResponse, parse_token_response
 from gateway.oidc.tokens import TokenClient
-from gateway.oidc.userinfo import merge_claims
+from gateway.oidc.userinfo import (
+    is_disputed,
+    is_disputed_by_older,
+    merge_claims,
+    renewed_words,
+    told_by_both,
+    without_what_went,
+)
 from gateway.sessions.session import Session
 
 #: The grant is over, we are no client any more, or the person must come themselves (A-72). All else may pass (A-73).
@@ -54,15 +61,28 @@ class RefreshClient:
         before = read_unverified(session.id_token)  # ours, out of our own sealed record
         fresh = await self._validated(session, tokens, before)
         said = await self._tokens.fetch_userinfo(tokens.access_token, session.identity.subject)
-        email = self.settings.claims.email
+        names = self.settings.claims
+        issuer, subject = session.identity.issuer, session.identity.subject
+        if fresh is not None:
+            return Claims(
+                issuer=issuer,
+                subject=subject,
+                values=merge_claims(fresh, said, names.email),
+                provider_sid=fresh.get("sid") or session.provider_sid,
+                email_disputed=is_disputed(fresh, said, names.email),
+                userinfo_told=renewed_words(session.userinfo_told, told_by_both(fresh, said, names), keep=False),
+            )
         # Without a new ID Token the old one is the elder of the two: userinfo overrules it (section 12.2 allows to leave it out).
-        values = merge_claims(fresh, said, email) if fresh is not None else merge_claims(said, before, email)
-        sid = fresh.get("sid") if fresh is not None else None
+        told = renewed_words(session.userinfo_told, told_by_both(before, said, names), keep=True)
+        left = without_what_went(before, said, names, f"{told} {_told_before_it_was_noted(session, before, names)}")
+        said = {claim: value for claim, value in said.items() if value is not None}
         return Claims(
-            issuer=session.identity.issuer,
-            subject=session.identity.subject,
-            values=values,
-            provider_sid=sid or session.provider_sid,
+            issuer=issuer,
+            subject=subject,
+            values=merge_claims(said, left, names.email),
+            provider_sid=session.provider_sid,
+            email_disputed=is_disputed_by_older(said, left, names.email),
+            userinfo_told=told,
         )
 
     async def revoke(self, refresh_token: str | None, access_token: str | None) -> None:
@@ -93,6 +113,13 @@ class RefreshClient:
                 access_token=tokens.access_token,
             ),
         )
+
+
+def _told_before_it_was_noted(session: Session, before: Mapping[str, Any], names: ClaimNames) -> str:
+    """Groups that are not those of the session's ID Token came from userinfo, whatever the record says: sessions of release 0.1.0."""
+    told = before.get(names.groups)
+    groups = {str(group) for group in (told if isinstance(told, list) else [told]) if group not in (None, "")}
+    return "" if told is None or groups == set(session.identity.groups) else "groups"
 
 
 def _refused(error: str) -> RefreshRefused | None:

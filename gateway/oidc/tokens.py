@@ -21,7 +21,13 @@ from gateway.oidc.client_authentication import ClientAuthentication
 from gateway.oidc.id_token import validate_id_token
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import parse_token_response
-from gateway.oidc.userinfo import merge_claims, validate_userinfo, validate_userinfo_jwt
+from gateway.oidc.userinfo import (
+    is_disputed,
+    merge_claims,
+    told_by_both,
+    validate_userinfo,
+    validate_userinfo_jwt,
+)
 
 logger = logging.getLogger("doorward.oidc")
 
@@ -70,11 +76,14 @@ class TokenClient:
             raise IdTokenInvalid("missing", "the token response has no ID Token")
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
         said = await self.fetch_userinfo(tokens.access_token, id_claims["sub"])
+        names = self._openid.claims
         return SignIn(
             claims=Claims(
                 issuer=id_claims["iss"],
                 subject=id_claims["sub"],
-                values=merge_claims(id_claims, said, self._openid.claims.email),
+                values=merge_claims(id_claims, said, names.email),
+                email_disputed=is_disputed(id_claims, said, names.email),
+                userinfo_told=told_by_both(id_claims, said, names),
                 provider_sid=id_claims.get("sid"),
                 auth_time=int(id_claims["auth_time"]) if "auth_time" in id_claims else None,
                 acr=id_claims.get("acr"),

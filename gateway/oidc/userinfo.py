@@ -1,16 +1,20 @@
 """What the userinfo endpoint says, and how it joins the ID Token.
 
-Pure. The invariant: userinfo adds to what the ID Token says about the same subject, and never overrules it.
+Pure. The invariant: userinfo adds to what the ID Token says about the same subject, and never overrules it; an address is verified by the
+document that says it. At a refresh without a new ID Token userinfo is the newer one, and what it told once and tells no more is gone.
 OpenID Connect Core 1.0 section 5.3.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from joserfc.jwk import Key
 
+from gateway.config.schema import ClaimNames
+from gateway.directory.account import fold_email
 from gateway.errors import IdTokenInvalid, SignInFailed
+from gateway.identity import VERIFIED_CLAIM, said_of_email
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.registered_claims import require_audience, require_issuer, require_times
 from gateway.oidc.signatures import JwtInvalid, verified_claims
@@ -45,10 +49,80 @@ def validate_userinfo_jwt(
     return said
 
 
-def merge_claims(id_claims: Mapping[str, Any], said: Mapping[str, Any], email: str) -> dict[str, Any]:
-    """`email`: the name of the claim that holds the address."""
-    merged = {**said, **id_claims}
+def merge_claims(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> dict[str, Any]:
+    """Two documents about one person; `first` overrules: the ID Token, or what is newer. `email`: the claim that holds the address."""
+    merged = {**second, **first}
+    verified = _said_of_address(first, second, email)
     # SECURITY: "verified" belongs to the address that it came with, not to the one of the other document (A-58).
-    if email in id_claims and "email_verified" not in id_claims and said.get(email) != id_claims[email]:
-        merged.pop("email_verified", None)
-    return merged
+    merged.pop(VERIFIED_CLAIM, None)
+    return merged if verified is None else {**merged, VERIFIED_CLAIM: verified}
+
+
+def _said_of_address(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> bool | None:
+    """Whether the address that counts is verified, by those who said it; None: they do not say. A "no" needs no address with it."""
+    holder = first if first.get(email) else second
+    other = second if holder is first else first
+    own, others = said_of_email(holder), said_of_email(other)
+    if own is None and (others is False or _same_address(holder, other, email)):
+        same = not other.get(email) or _same_address(holder, other, email)
+        return others if same else None
+    return own
+
+
+def is_disputed(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> bool:
+    """Whether two documents of one moment contradict each other about the address, or about whether it is verified."""
+    if not first.get(email) or not second.get(email):
+        return False
+    if not _same_address(first, second, email):
+        return True
+    return {said_of_email(first), said_of_email(second)} == {True, False}
+
+
+def is_disputed_by_older(said: Mapping[str, Any], before: Mapping[str, Any], email: str) -> bool:
+    """Whether userinfo has another address than the older ID Token, which knew whether its own was verified, and does not say that itself."""
+    changed = bool(said.get(email) and before.get(email)) and not _same_address(said, before, email)
+    return changed and said_of_email(said) is None and said_of_email(before) is not None
+
+
+def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: str) -> bool:
+    values = (one.get(email), other.get(email))
+    texts = [fold_email(value) for value in values if isinstance(value, str) and value]
+    return len(texts) == len(values) and texts[0] == texts[1]
+
+
+_WORDS: Final = ("groups", "email", "name", "preferred_username")
+
+# --- which of the two told what ---------------------------------------------------------------------------------------
+
+
+def mapped_claims(names: ClaimNames) -> dict[str, str]:
+    """The claims that may go while a session lasts, by the words of `Session.userinfo_told`. What names the person does not."""
+    found = {word: str(getattr(names, word)) for word in _WORDS}
+    return {word: claim for word, claim in found.items() if claim not in (names.subject, "sub")}
+
+
+def told_by_both(id_claims: Mapping[str, Any], said: Mapping[str, Any], names: ClaimNames) -> str:
+    """The words of `Session.userinfo_told` after both were heard."""
+    return " ".join(
+        word for word, claim in mapped_claims(names).items() if _has(id_claims, claim) and _has(said, claim)
+    )
+
+
+def renewed_words(before: str, now: str, *, keep: bool) -> str:
+    """`now` in place of `before`, or beside it (`keep`). Words that this release does not know stay."""
+    stay = [word for word in before.split() if keep or word not in _WORDS]
+    return " ".join(dict.fromkeys((*stay, *now.split())))
+
+
+def without_what_went(
+    before: Mapping[str, Any], said: Mapping[str, Any], names: ClaimNames, told: str
+) -> Mapping[str, Any]:
+    """The older ID Token without the claims that userinfo told too (`told`) and does not tell any more."""
+    words = told.split()
+    gone = {claim for word, claim in mapped_claims(names).items() if word in words and not _has(said, claim)}
+    # SECURITY: a group that the provider has taken away must not come back out of an old ID Token (A-82).
+    return {claim: value for claim, value in before.items() if claim not in gone}
+
+
+def _has(document: Mapping[str, Any], claim: str) -> bool:
+    return document.get(claim) is not None

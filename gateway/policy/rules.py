@@ -36,7 +36,7 @@ class Requirement:
         """What the person lacks, for the log; None when permitted."""
         if self.groups is not None and self.groups.isdisjoint(identity.groups):
             return f"{self.rule}: none of the groups {_listed(self.groups)}"
-        address = _address(identity.email)
+        address = _address(identity.vouched_email)
         if self.emails is not None and (address is None or "@".join(address) not in self.emails):
             return f"{self.rule}: not one of the e-mail addresses"
         if self.email_domains is not None and (address is None or address[1] not in self.email_domains):

@@ -64,14 +64,18 @@ class Renewal:
             stored = await self._keep(key, stored, tokens, lambda session: with_tokens(session, tokens))
             claims = await client.claims(before, tokens)
             settings = client.settings
-            identity = identity_from_claims(claims, settings.claims, settings.require_verified_email)
+            identity = identity_from_claims(
+                claims, settings.claims, settings.require_verified_email, settings.verified_email_domains
+            )
             identity = await self._rechecked(before, validate_email_domain(identity, settings.email_domains))
 
             def renew(session: Session) -> Session:
                 times = access_times(tokens.expires_in, session.refresh_token, asked_at)
                 id_token = tokens.id_token or session.id_token
-                sid = claims.provider_sid
-                return replace(session, identity=identity, id_token=id_token, provider_sid=sid, **times)
+                told, sid = claims.userinfo_told, claims.provider_sid
+                return replace(
+                    session, identity=identity, id_token=id_token, provider_sid=sid, userinfo_told=told, **times
+                )
 
             stored = await self._keep(key, stored, tokens, renew)
         except SessionOver:

@@ -33,6 +33,8 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
     """`key_host` is the host that issued it, `sid` a random public handle, not derived from the cookie's value.
 
     `access_expires_at` and `access_lifetime` are the access token's, for whoever refreshes it; None: there is no refresh token.
+    `userinfo_told` has the words, blank between them, of mapped claims that stand in `id_token` and that userinfo told at least once since that
+    came (`groups`, `email`, `name`, `preferred_username`): what it no longer tells is gone, whatever the ID Token says.
     `provider` names the provider in the configuration. `address` is the client's at the sign-in. Tokens stay out of `repr`,
     and so out of tracebacks (C-48).
     """
@@ -54,6 +56,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
     access_lifetime: timedelta | None = None
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
+    userinfo_told: str = ""
 
     def __repr__(self) -> str:
         return f"Session({self.sid!r}, {self.app!r}, {self.identity!r})"
@@ -94,6 +97,7 @@ class _Stored(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     access_lifetime: _Microseconds | None = None
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
+    userinfo_told: str = ""
 
     def __repr__(self) -> str:
         return f"_Stored({self.sid!r}, {self.app!r})"  # no tokens in tracebacks (C-48)
@@ -124,6 +128,7 @@ def encode(session: Session) -> bytes:
         access_lifetime=None if session.access_lifetime is None else session.access_lifetime // _MICROSECOND,
         address=session.address,
         provider=session.provider,
+        userinfo_told=session.userinfo_told,
     )
     encoded = msgspec.json.encode(stored)
     if len(encoded) > MAX_ENCODED:
@@ -164,6 +169,7 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
         access_lifetime=None if lifetime is None else _duration(lifetime),
         address=None if stored.address is None else sys.intern(stored.address),
         provider=sys.intern(stored.provider),
+        userinfo_told=sys.intern(stored.userinfo_told),
     )
 
 

@@ -140,6 +140,7 @@ class Callback:
             refresh_token=signed_in.refresh_token,
             address=asked.client,
             provider=provider,
+            userinfo_told=claims.userinfo_told,
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 
@@ -153,7 +154,9 @@ class Callback:
 
 def _identify(signed_in: SignedIn, settings: schema.ProviderKeys) -> Identity:
     """Raises SignInFailed and its kinds."""
-    identity = identity_from_claims(signed_in.claims, settings.claims, settings.require_verified_email)
+    identity = identity_from_claims(
+        signed_in.claims, settings.claims, settings.require_verified_email, settings.verified_email_domains
+    )
     validate_email_domain(identity, settings.email_domains)
     return identity
 

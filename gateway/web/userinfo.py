@@ -36,6 +36,7 @@ def describe(session: Session) -> dict[str, Any]:
         "subject": who.subject,
         "user": who.user or who.subject,
         "email": who.email,
+        "email_verified": None if who.email is None else who.email_verified,
         "name": who.name,
         "preferred_username": who.preferred_username,
         "groups": list(who.groups),

@@ -134,6 +134,14 @@ def test_a_link_must_be_one_persons_for_good(kind: dict[str, Any], text: str, wh
     assert "allowed: " in problem
 
 
+@every_kind
+def test_a_link_is_no_address_under_another_claims_name(kind: dict[str, Any]) -> None:
+    """A-80, A-81."""
+    changes = {"directory": keeping(kind, "{claims.mail}"), "openid.claims": {"email": "mail"}}
+    (problem,) = [str(problem) for problem in problems_with(changes)]
+    assert problem.startswith(f"{place(kind)}: holds {{claims.mail}}, which is an address, a name or groups of openid")
+
+
 def with_members(kind: dict[str, Any], text: str, other: str) -> list[str]:
     members = {"authority_url": other, "client_id": "x", "client_secret": "another secret"}
     changes = {"directory": keeping(kind, text), "providers": {"members": members}}

@@ -89,6 +89,23 @@ def test_several_providers_that_may_say_any_address_are_warned_of() -> None:
     assert not {"openid.email_domains", "providers.members.email_domains"} & set(found)
 
 
+def test_two_providers_that_vouch_for_one_domain_are_warned_of() -> None:
+    """A-81."""
+    changes = {"providers.members": {**MEMBERS, "verified_email_domains": ["members.example", "Example.com"]}}
+    both = warnings(config_with({**changes, "openid.verified_email_domains": ["example.com"]}))
+    text = "providers.members.verified_email_domains: has example.com, and so has openid; each of the two can name people of the other's"
+    assert text in both
+    apart = warnings(config_with({**changes, "openid.verified_email_domains": ["staff.example"]}))
+    assert not [line for line in apart if "verified_email_domains" in line]
+
+
+@pytest.mark.parametrize("key", ["openid", "providers.members"])
+@pytest.mark.parametrize("domain", ["@example.com", "*.example.com", "", "exämple.com", "ana@example.com"])
+def test_who_vouches_is_named_by_whole_domains(key: str, domain: str) -> None:
+    changes = {"providers.members": dict(MEMBERS), f"{key}.verified_email_domains": [domain]}
+    assert keys_with(changes) == [f"{key}.verified_email_domains[0]"]
+
+
 def test_a_provider_that_no_app_offers_is_warned_of() -> None:
     assert "providers.members: is offered by no app; nobody signs in there" in warnings(
         config_with({"providers.members": MEMBERS})

@@ -74,6 +74,7 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"openid": {"enabled": False}}, "openid.enabled: is off"),
         ({"openid.client_authentication": "none"}, "openid.client_authentication: is none"),
         ({"openid.require_verified_email": "never"}, "openid.require_verified_email: is never"),
+        ({"openid.claims": {"email": "upn"}}, "openid.claims.email: is upn, and nobody vouches for what stands there"),
         ({"openid.create_users": True}, "openid.create_users: is on, but directory.kind is none"),
         ({"directory": NEXUDUS | {"mode": "shadow"}}, "directory.mode: is shadow; nobody is created"),
         ({"directory": NEXUDUS | {"linked_elsewhere": "allow"}}, "directory.linked_elsewhere: is allow; whoever has"),
@@ -115,6 +116,11 @@ def test_a_redis_on_this_machine_needs_no_tls() -> None:
         "redis+cluster://localhost,[::1]:7",
     ):
         assert warnings(config_with(QUIET | {"redis": {"url": url}})) == ()
+
+
+def test_a_mapped_address_that_somebody_vouches_for_is_quiet() -> None:
+    vouched = {"openid.claims": {"email": "upn"}, "openid.verified_email_domains": ["example.com"]}
+    assert warnings(config_with(QUIET | vouched)) == ()
 
 
 def test_one_key_is_enough() -> None:
