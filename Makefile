@@ -45,6 +45,11 @@ e2e: $(VENV)/.e2e $(E2E)/node_modules/.installed $(SERVERS) ## the product in a 
 	@$(BIN)/python $(E2E)/needs.py
 	@$(BIN)/pytest $(E2E) $(ARGS)
 
+.PHONY: servers
+servers: $(VENV)/.e2e $(E2E)/node_modules/.installed $(SERVERS) ## many real application servers behind the door, attacked; ARGS="-k puma" chooses (Debian)
+	@$(BIN)/python -m tests.servers.needs
+	@$(BIN)/pytest tests/servers $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.bench ## what a request costs, beside nginx, haproxy and Envoy; nothing is asserted
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = {
@@ -16,6 +18,7 @@ PACKAGES = {
     "redis-server": "redis-server",
     "php": "php-cli",
 }
+_POLICY = Path("/usr/sbin/policy-rc.d")
 _ALSO = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/sbin"))
 
 
@@ -25,27 +28,45 @@ def program(name: str) -> Path | None:
     return None if found is None else Path(found)
 
 
-def missing() -> list[str]:
-    """The Debian packages of the programs that are not here."""
-    return [package for name, package in PACKAGES.items() if program(name) is None]
+def missing(packages: Mapping[str, str]) -> list[str]:
+    """The Debian packages of what is not here: programs by their name, files by their path."""
+    return [
+        package
+        for name, package in packages.items()
+        if not (Path(name).exists() if name.startswith("/") else program(name) is not None)
+    ]
+
+
+@contextmanager
+def no_services() -> Iterator[None]:
+    """Packages' scripts start no service meanwhile: RUNLEVEL=1 says so to some, this file to the others. One that is there is left alone."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()
 
 
 def install(packages: list[str]) -> None:
-    # RUNLEVEL=1: the packages' start scripts start no service.
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     apt = ["apt-get", "--quiet", "--quiet", "--yes"]
-    subprocess.run([*apt, "update"], check=True, env=environ)
-    subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True, env=environ)
+    with no_services():
+        subprocess.run([*apt, "update"], check=True, env=environ)
+        subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True, env=environ)
 
 
-def main() -> int:
-    packages = missing()
+def main(target: str = "make e2e", wanted: Mapping[str, str] = PACKAGES) -> int:
+    packages = missing(wanted)
     if packages and shutil.which("apt-get") is not None and os.geteuid() == 0:
         print("Installing", *packages)
         install(packages)
-        packages = missing()
+        packages = missing(wanted)
     if packages:
-        print("make e2e needs these Debian packages (as root: apt-get install ...):", *packages, file=sys.stderr)
+        print(f"{target} needs these Debian packages (as root: apt-get install ...):", *packages, file=sys.stderr)
     return 1 if packages else 0
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from tests.servers import attacks
 from tests.servers.attacks import FORM, MARK, handshake, request
-from tests.servers.door import Place
+from tests.servers.crowd import crowd
+from tests.servers.door import LARGE, Place
 from tests.servers.wire import Line, Reply, ask, each, send
 
 CLOSED = ("admin", "login", "token", "records")
@@ -19,13 +20,13 @@ def tried(place: Place, requests: Iterable[bytes], *, mark: bool = True) -> list
     """Sends all; what got to a closed part of the application fails here. `mark`: so does a field or a body with the mark in it."""
     answered = asyncio.run(each(place.port, requests, ask))
     assert answered
+    reached = place.reached()
     through = [
         sent
         for sent, reply in answered
         if reply is not None and (reply.told("route") in CLOSED or (mark and MARK in reply.seen()))
     ]
-    assert through == []
-    assert place.reached() == []
+    assert (through, reached) == ([], [])
     return answered
 
 
@@ -44,6 +45,8 @@ class ServerCases:
                     path = f"/assets/own/{number}"
                     reply = await line.ask(request(place.open, path + "?a=b", close=False))
                     assert (reply.status, reply.told("uri"), reply.told("method")) == (200, path, "GET")
+                    reply = await line.ask(request(place.open, path, "HEAD", close=False), head_only=True)
+                    assert (reply.status, reply.body) == (200, b"")
                 for body in (b"name=value", b"x" * 400) if place.kind.methods else ():
                     sent = request(
                         place.open, "/assets/own/x", "POST", b"Content-Type: " + FORM + b"\r\n", body, close=False
@@ -53,6 +56,22 @@ class ServerCases:
                     assert bytes.fromhex(reply.told("body")) == body
                     reply = await line.ask(request(place.open, "/records/1", "POST", b"", body, close=False))
                     assert (reply.status, reply.told("route")) == (200, "plain")
+
+        asyncio.run(visit())
+
+    def test_a_stored_file_comes_whole_and_its_head_alone(self, place: Place) -> None:
+        large = (place.folder / "large").read_bytes()
+
+        async def visit() -> None:
+            async with Line(place.port) as line:
+                reply = await line.ask(request(place.closed, "/assets/large", close=False))
+                assert (reply.status, reply.body == large) == (200, True)
+                head = await line.ask(request(place.closed, "/assets/large", "HEAD", close=False), head_only=True)
+                assert head.status == 200
+                assert head.field("content-length") in (str(LARGE), None)
+                assert (await line.ask(request(place.closed, "/assets/cached", close=False))).body == b"cached"
+                known = await line.ask(request(place.closed, "/assets/cached", fields=ETAG, close=False))
+                assert (known.status, known.body) in ((304, b""), (200, b"cached"))
 
         asyncio.run(visit())
 
@@ -92,6 +111,13 @@ class ServerCases:
 
     # --- requests that become others --------------------------------------------------------------------------------------
 
+    def test_no_field_names_a_path_or_a_person(self, place: Place) -> None:
+        """C-10 to C-24, C-30."""
+        for host in (place.closed, place.open):
+            tried(place, attacks.fields_that_name(host))
+            tried(place, attacks.twins(host))
+            tried(place, attacks.trailers(host) if host == place.closed else attacks.schemes(host))
+
     def test_without_the_door_the_field_does_name_the_path(self, place: Place) -> None:
         """So that the test above means something; gunicorn is one of those that believe it."""
         asyncio.run(each(place.upstream, attacks.fields_that_name("localhost"), ask))
@@ -117,4 +143,15 @@ class ServerCases:
             asyncio.run(each(place.port, attacks.smuggled(host), send, at_once=24))
             assert place.reached() == []
 
+    def test_no_scheme_carries_a_password(self, place: Place) -> None:
+        """C-12."""
+        tried(place, attacks.schemes(place.closed))
+
     # --- one person's bytes at another ------------------------------------------------------------------------------------
+
+    def test_bytes_after_a_head_are_nobodys_answer(self, place: Place) -> None:
+        """B-02, B-18, B-44, B-54: strangers ask for what the server sends bytes after; the others get their own answer all the same."""
+        judged = asyncio.run(crowd(place.port, place.closed, self.asked))
+        assert judged.asked >= self.asked
+        assert (judged.wrong[:3], len(judged.wrong)) == ([], 0)
+        assert judged.failed == []

@@ -1,0 +1,218 @@
+"""The servers that Debian has, besides those of `small`: Ruby's, Java's, uWSGI, PHP-FPM behind nginx. `needs` says which packages."""
+
+import subprocess
+from pathlib import Path
+
+from tests.e2e.needs import program
+from tests.e2e.processes import Program, listens
+from tests.servers.door import Kind, environment
+
+APPS = Path(__file__).resolve().parent / "apps"
+TOMCAT = Path("/usr/share/tomcat10")
+JETTY = Path("/usr/share/jetty9/lib")
+ROUTES = {
+    "admin": ["/admin/*"],
+    "login": ["/login", "/login/index", "/signin"],
+    "token": ["/api/token"],
+    "records": ["/records/*"],
+    "plain": ["/"],
+}
+
+TOMCAT_SERVER = """
+<Server port="-1">
+  <Service name="Catalina">
+    <Connector address="127.0.0.1" port="{port}" protocol="HTTP/1.1" />
+    <Engine name="Catalina" defaultHost="localhost">
+      <Host name="localhost" appBase="webapps" autoDeploy="false" />
+    </Engine>
+  </Service>
+</Server>
+"""
+
+NGINX_FPM = """
+daemon off;
+user www-data;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    client_max_body_size 64m;
+    root {root};
+    index index.php;
+    location / {{ try_files $uri $uri/ /{front}$is_args$args; }}
+    location ~ \\.php(/|$) {{
+      fastcgi_split_path_info ^(.+?\\.php)(/.*)$;
+      include /etc/nginx/fastcgi_params;
+      fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+      fastcgi_param PATH_INFO $fastcgi_path_info;
+      fastcgi_param VISITED_FILES {folder}/files;
+      fastcgi_param VISITED_REACHED {folder}/reached;
+      fastcgi_pass unix:{folder}/fpm.sock;
+    }}
+  }}
+}}
+"""
+
+PHP_FPM = """
+[global]
+daemonize = no
+error_log = {folder}/fpm.log
+[www]
+user = www-data
+group = www-data
+listen = {folder}/fpm.sock
+listen.owner = www-data
+listen.group = www-data
+pm = static
+pm.max_children = 8
+catch_workers_output = yes
+"""
+
+
+def _path(name: str) -> Path:
+    found = program(name)
+    assert found is not None, f"run `make servers`: it installs {name}, or says what to install"
+    return found
+
+
+def _wait(running: Program, port: int) -> list[Program]:
+    running.wait_until(lambda: listens(port), seconds=90)
+    return [running]
+
+
+# --- Ruby -------------------------------------------------------------------------------------------------------------
+
+
+def puma(name: str, rackup: str) -> Kind:
+    def start(folder: Path, port: int) -> list[Program]:
+        command = [_path("puma"), "--quiet", "--bind", f"tcp://127.0.0.1:{port}", "--threads", "8:16"]
+        command += ["--environment", "production", APPS / "ruby" / rackup]
+        return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+
+    return Kind(name, start, websockets=rackup == "rack.ru")
+
+
+def start_webrick(folder: Path, port: int) -> list[Program]:
+    command = [_path("rackup"), "--server", "webrick", "--host", "127.0.0.1", "--port", str(port), "--env", "none"]
+    command += [APPS / "ruby" / "rack.ru"]
+    return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+
+
+# --- Java -------------------------------------------------------------------------------------------------------------
+
+
+def _compile(folder: Path, classpath: str, jakarta: bool, *names: str) -> Path:
+    """The classes, in a folder of their own."""
+    sources, classes = folder / "sources", folder / "classes"
+    sources.mkdir()
+    for name in names:
+        text = (APPS / name).read_text()
+        (sources / name).write_text(text.replace("javax.servlet", "jakarta.servlet") if jakarta else text)
+    command = [_path("javac"), "-nowarn", "-cp", classpath, "-d", classes, *(sources / name for name in names)]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return classes
+
+
+def start_tomcat(folder: Path, port: int) -> list[Program]:
+    base = folder / "tomcat"
+    web = base / "webapps" / "ROOT" / "WEB-INF"
+    for each in (web, base / "conf", base / "logs", base / "temp", base / "work"):
+        each.mkdir(parents=True)
+    _compile(folder, f"{TOMCAT}/lib/*", True, "Visited.java", "Echo.java").rename(web / "classes")
+    (base / "conf" / "server.xml").write_text(TOMCAT_SERVER.format(port=port))
+    (base / "conf" / "web.xml").write_text(_web_xml({}))
+    (web / "web.xml").write_text(_web_xml(ROUTES))
+    command = [_path("java"), "-cp", f"{TOMCAT}/bin/bootstrap.jar:{TOMCAT}/bin/tomcat-juli.jar", "-Xmx512m"]
+    command += [f"-Dcatalina.home={TOMCAT}", f"-Dcatalina.base={base}", f"-Djava.io.tmpdir={base}/temp"]
+    command += ["org.apache.catalina.startup.Bootstrap", "start"]
+    return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+
+
+def _web_xml(routes: dict[str, list[str]]) -> str:
+    parts = []
+    for route, patterns in routes.items():
+        parts.append(
+            f"<servlet><servlet-name>{route}</servlet-name><servlet-class>Visited</servlet-class><init-param>"
+            f"<param-name>route</param-name><param-value>{route}</param-value></init-param></servlet>"
+        )
+        parts += [
+            f"<servlet-mapping><servlet-name>{route}</servlet-name><url-pattern>{pattern}</url-pattern></servlet-mapping>"
+            for pattern in patterns
+        ]
+    return f'<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0">{"".join(parts)}</web-app>'
+
+
+def start_jetty(folder: Path, port: int) -> list[Program]:
+    classpath = f"{JETTY}/*:{JETTY}/websocket/*"
+    classes = _compile(folder, classpath, False, "Visited.java", "JettyMain.java")
+    command = [_path("java"), "-Xmx512m", "-cp", f"{classes}:{classpath}", "JettyMain", str(port)]
+    return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+
+def uwsgi(option: str, *before: str) -> Kind:
+    """The server's own HTTP socket with kept connections, or its HTTP router before it."""
+
+    def start(folder: Path, port: int) -> list[Program]:
+        command = [_path("uwsgi-core"), *before, "--plugin", "python3", f"--{option}", f"127.0.0.1:{port}"]
+        command += ["--pythonpath", APPS, "--module", "visited:wsgi", "--enable-threads", "--threads", "16"]
+        command += ["--disable-logging", "--die-on-term", "--master"]
+        return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+
+    return Kind(f"uWSGI {option}", start)
+
+
+# --- PHP --------------------------------------------------------------------------------------------------------------
+
+
+def fpm(folder: Path, port: int, root: Path, front: str = "index.php") -> list[Program]:
+    """PHP-FPM with nginx before it, as Debian's example has them: `front` gets what is no file below `root`. nginx listens at `port`."""
+    pool, site = folder / "fpm.conf", folder / "nginx.conf"
+    pool.write_text(PHP_FPM.format(folder=folder))
+    site.write_text(NGINX_FPM.format(folder=folder, port=port, root=root, front=front))
+    running = Program([_path("php-fpm8.2"), "--nodaemonize", "--fpm-config", pool], folder / "fpm-output.log")
+    running.wait_until((folder / "fpm.sock").exists)
+    nginx = Program([_path("nginx"), "-p", folder, "-e", folder / "error.log", "-c", site], folder / "server.log")
+    return [running, *_wait(nginx, port)]
+
+
+def start_fpm(folder: Path, port: int) -> list[Program]:
+    return fpm(folder, port, _readable(folder, "php/index.php", "php/login.php"))
+
+
+def start_symfony(folder: Path, port: int) -> list[Program]:
+    return fpm(folder, port, _readable(folder, "symfony.php"), "symfony.php")
+
+
+def _readable(folder: Path, *names: str) -> Path:
+    """Copies where any user may read them: a checkout is often its owner's alone."""
+    root = folder / "root"
+    root.mkdir()
+    for name in names:
+        (root / Path(name).name).write_text((APPS / name).read_text())
+    return root
+
+
+KINDS = (
+    puma("Rack on puma", "rack.ru"),
+    puma("Rails on puma", "rails.ru"),
+    Kind("Rack on WEBrick", start_webrick),
+    Kind("Tomcat 10", start_tomcat, websockets=True),
+    Kind("Jetty 9", start_jetty, websockets=True),
+    uwsgi("http11-socket"),
+    uwsgi("http", "--plugin", "http", "--http-keepalive=30"),
+    Kind("PHP-FPM behind nginx", start_fpm),
+    Kind("Symfony on PHP-FPM", start_symfony),
+)
