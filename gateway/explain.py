@@ -9,11 +9,12 @@ from gateway.app import app_routes
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors import BadRequest, UnknownHost
-from gateway.gate import AnswerPreflight, Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
+from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
 from gateway.identity import Identity
 from gateway.identity_headers import IdentityHeaders
 from gateway.message import RequestHead
 from gateway.policy.paths import parse_target
+from gateway.policy.readings import Model, Readings
 from gateway.proxy.heads import parse_host
 from gateway.reasons import Step, reasons
 from gateway.sessions.live import LiveSession
@@ -47,7 +48,7 @@ def explain(
     steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
     live = _live(site, email, groups, acr, signed_in_ago) if email is not None else None
     steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
-    steps += [("sent", target.decode()), *_forms(target)]
+    steps += [("sent", target.decode()), *_forms(site, target)]
     if config.openid.enabled:
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
         steps.append(("signs in at", " or ".join(site.providers)))
@@ -66,13 +67,28 @@ def _site(gate: Gate, config: Config, netloc: str) -> Site:
         raise ValueError(f"no app has this host (421); allowed: {', '.join(sorted(gate.sites))}") from error
 
 
-def _forms(target: bytes) -> list[Step]:
-    """What is judged and forwarded. Nothing where the target can be read in two ways: the gate says so."""
+def _forms(site: Site, target: bytes) -> list[Step]:
+    """What is judged and forwarded, and what servers of some kind read. Nothing where the target can be read in two ways: the gate says so."""
+    model = site.rules.model
     try:
         parsed = parse_target(target)
+        read = model.read(parsed, languages=bool(site.doors.rules))
     except BadRequest:
         return []
-    return [("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
+    steps = [("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
+    for path, reading in read.paths.items():
+        if path not in parsed.readings:
+            file = "; a static file to who only fetches it" if reading.static else ""
+            steps.append(("read as", f"{path} ({_by(model, read, path)}{file})"))
+    if read.any_page:
+        steps.append(("read as", "any page, by its number (wordpress)"))
+    return steps
+
+
+def _by(model: Model, read: Readings, path: str) -> str:
+    """Who reads it so."""
+    rows = sorted(read.named[path]) if path in read.named else model.rows_of(read.paths[path].traits)
+    return ", ".join(rows) if read.paths[path].traits else "below a language"
 
 
 def _fields(headers: Sequence[str], body: str | None) -> list[tuple[bytes, bytes]]:
@@ -155,12 +171,6 @@ def _told(site: Site, decision: Decision) -> list[Step]:
             ("rule", unread.rule),
             ("decision", "read the body, then decide (give it with --body)"),
             ("because", unread.refusal.detail),
-        ]
-    if isinstance(decision, AnswerPreflight):
-        return [
-            ("rule", decision.rule),
-            ("decision", "answered by Doorward itself: 204, never forwarded"),
-            *(("field", f"{name}: {value}") for name, value in decision.fields),
         ]
     if isinstance(decision, Own):
         return [

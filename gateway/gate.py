@@ -10,17 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from gateway.config.schema import Config
-from gateway.decisions import (
-    AnswerPreflight,
-    Decision,
-    Forward,
-    NeedBody,
-    NeedSession,
-    Own,
-    Refuse,
-    SignIn,
-    is_by_glass,
-)
+from gateway.decisions import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
 from gateway.errors import (
     BadRequest,
     Forbidden,
@@ -35,11 +25,11 @@ from gateway.identity import Identity
 from gateway.message import RequestHead, is_navigation
 from gateway.policy.bodies import Unreadable, has_body, read_query
 from gateway.policy.break_glass import Glass, rule_of
-from gateway.policy.cors import RULE as CORS
-from gateway.policy.forms import asked_by_body, kind_of
+from gateway.policy.forms import asked_by_body, form_fields, kind_of
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
 from gateway.policy.preflights import is_only_a_preflight
+from gateway.policy.readings import Named
 from gateway.policy.rules import APP_WIDE, Ruling
 from gateway.policy.step_up import is_fresh, start_query, step_up_of
 from gateway.sessions.cache import LiveSession
@@ -47,7 +37,6 @@ from gateway.sessions.session import Session
 from gateway.sites import AppRoute, Site, Verdict
 
 __all__ = [
-    "AnswerPreflight",
     "Decision",
     "Forward",
     "Gate",
@@ -131,9 +120,6 @@ class Gate:
         wire = verdict.path.encode() + mark + query
         if verdict.own:
             return Own(verdict.path, wire)
-        # Before the doors: nothing of it reaches the application, and the request that it asks about is judged when it comes.
-        if site.cors is not None and not unseen and is_only_a_preflight(head, read_query(query)):
-            return AnswerPreflight(site.cors.preflight(head), CORS)
         if not site.enabled:
             glass = None
         watched = site.enabled and site.doors.closed and bool(verdict.doors or head.authorization)
@@ -146,7 +132,7 @@ class Gate:
             settled = _settled(site, verdict, head, ruling, wire, query, key, live, now, known, unseen)
             return settled if glass is None else _with_break_glass(settled, ruling, wire, glass, watched=watched)
 
-        if verdict.form and (unseen or has_body(head, body)):
+        if (verdict.form or verdict.named) and (unseen or has_body(head, body)):
             return _by_form(site, verdict, head, wire, body, settle)
         return settle(verdict.ruling)
 
@@ -190,22 +176,28 @@ def _by_form(
     body: bytes | None,
     settle: Callable[[Ruling], Decision],
 ) -> Decision:
-    """A POST whose form may ask the upstream to take it for another method. It is read only where that would be refused."""
-    # SECURITY: `_method=DELETE` in a form is a DELETE to the upstream, and judged as one (B-35).
-    target = parse_target(wire)
-    plain, strict = settle(verdict.ruling), settle(site.rules.decide(head.method, target, verdict.form))
+    """A POST whose form may ask the upstream to take it for another method or path. It is read only where that would be refused."""
+    # SECURITY: `_method=DELETE` in a form is a DELETE to the upstream, and judged as one (B-35); so is `rest_route=/wp/v2/users` (C-66).
+    target, rules = parse_target(wire), site.rules
+    judge = rules.strictest if verdict.named else rules.decide
+    plain, strict = settle(verdict.ruling), settle(judge(head.method, target, verdict.form))
     if not isinstance(plain, Forward) or isinstance(strict, Forward):
         return plain
+    if isinstance(strict, NeedSession):
+        return strict
     unread = strict if isinstance(strict, Refuse) else Refuse(_login(site), verdict.ruling.rule)
     try:
-        if kind_of(head) == "other" and (body is not None or head.first(b"content-type") is not None):
+        kind = kind_of(head)
+        if kind == "other" or (kind == "json" and not verdict.form):
             return plain
         if body is None:
             return NeedBody(unread)
-        asked = asked_by_body(head, body)
-    except Unreadable:
+        asked, named = asked_by_body(head, body), Named()
+        if verdict.named:
+            named = rules.model.named_by_form(form_fields(head, body, rules.model.words), target)
+    except (Unreadable, BadRequest):
         return unread
-    return settle(site.rules.decide(head.method, target, asked)) if asked else plain
+    return settle(rules.decide(head.method, target, asked, named)) if asked or named else plain
 
 
 def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:

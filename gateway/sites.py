@@ -10,11 +10,9 @@ from urllib.parse import urlsplit
 
 from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.config.providers import offered, providers_of
-from gateway.config.schema import App, Config, CorsPreflight
+from gateway.config.schema import App, Config
 from gateway.config.toggles import doors_closed
-from gateway.errors import BadRequest
 from gateway.policy.break_glass import Glass
-from gateway.policy.cors import Cors
 from gateway.policy.methods import overrides_in_query
 from gateway.policy.passwords import DoorRule, PasswordDoors
 from gateway.policy.paths import Target, parse_target
@@ -53,8 +51,8 @@ class Verdict:
     """What a method and a path alone decide; remembered, since it never changes while the configuration stands.
 
     `start` begins the head that an upstream gets for this method and path, without a query. `form`: the methods that a form could make of
-    it, and that are ruled otherwise. `bit` stands for the ruling in `LiveSession.met`; 0 where more than the ruling and the session
-    decides (a page of ours, a door, a form, a clock, a preflight).
+    it, and that are ruled otherwise; `named`: a form could name another path. `bit` stands for the ruling in `LiveSession.met`; 0 where
+    more than the ruling and the session decides (a page of ours, a door, a form, a clock, a preflight).
     """
 
     method: str
@@ -65,6 +63,7 @@ class Verdict:
     doors: tuple[DoorRule, ...]
     ruling: Ruling
     form: frozenset[str]
+    named: bool
     bit: int
 
 
@@ -86,9 +85,7 @@ class Site:
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
         self.overrides_pass = not self.doors.closed and not self.rules.by_method
-        preflights = route.config.cors_preflight
-        self.preflight_passes = preflights == "pass"
-        self.cors = Cors(preflights) if isinstance(preflights, CorsPreflight) else None
+        self.preflight_passes = route.config.cors_preflight == "pass"
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
@@ -99,9 +96,9 @@ class Site:
         self._rulings: dict[Ruling, int] = {}
 
     def verdict(self, method: str, path: bytes, query: bytes) -> Verdict:
-        """What method and path decide; the query only where it asks to be taken for another method. Raises AmbiguousTarget or BadRequest."""
-        # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35).
-        if query and overrides_in_query(query):
+        """What method and path decide; the query only where it may name another method or path. Raises AmbiguousTarget or BadRequest."""
+        # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35), `?rest_route=/wp/v2/users` as that path (C-66).
+        if query and (overrides_in_query(query) or self.rules.model.may_be_named(query)):
             return self._judge(method, parse_target(path + b"?" + query))
         key = (method, path)
         known = self._memo.get(key)
@@ -120,7 +117,17 @@ class Site:
         doors = () if own else self.doors.watch(method, target)
         ruling = self.rules.decide(method, target)
         form = frozenset() if own else self.rules.form_methods(method, target)
-        more = own or doors or form or ruling.public or ruling.max_age is not None or ruling.acr or method == "OPTIONS"
+        named = not own and method == "POST" and self.rules.by_form
+        more = (
+            own
+            or doors
+            or form
+            or named
+            or ruling.public
+            or ruling.max_age is not None
+            or ruling.acr
+            or method == "OPTIONS"
+        )
         return Verdict(
             method=method,
             target=path,
@@ -130,6 +137,7 @@ class Site:
             doors=doors,
             ruling=ruling,
             form=form,
+            named=named,
             bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
         )
 
@@ -144,11 +152,3 @@ def is_own(target: Target) -> bool:
     """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
     folded = target.folded
     return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
-
-
-def is_own_target(raw: bytes) -> bool:
-    """The same for a request-target as it came. One that can be read in two ways is nobody's."""
-    try:
-        return is_own(parse_target(raw))
-    except BadRequest:
-        return False

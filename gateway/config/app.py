@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import addresses, values
-from gateway.config.cors import CorsPreflights
 from gateway.config.doors import PasswordEntry
 from gateway.config.fields import Age, File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
 from gateway.config.hand_off import HandOff
@@ -59,10 +58,14 @@ class App(Section):
     provider: Name | None = None
     providers: tuple[Name, ...] = ()
     unauthenticated: Literal["sign_in", "pass"] = "sign_in"
-    cors_preflight: CorsPreflights = "refuse"
+    cors_preflight: Literal["pass", "refuse"] = "refuse"
     upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)
     websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
     form_methods: Literal["read", "ignore"] = "read"
+    # The kinds of servers whose readings of a path count (gateway/policy/servers.py); a lone name becomes a tuple of one. Empty: all.
+    reads_like: Annotated[
+        tuple[Annotated[str, AfterValidator(values.parse_reader)], ...], BeforeValidator(as_list)
+    ] = ()
     public: tuple[Route, ...] = ()
     require: Require = Require()
     rules: tuple[Rule, ...] = ()

@@ -10,7 +10,7 @@ from gateway.config.addresses import canonical_host, parse_listen
 from gateway.config.hand_off_consistency import hand_off_findings
 from gateway.config.problems import Finding
 from gateway.config.redis_url import parse_redis_url
-from gateway.config.schema import App, Config, CorsPreflight, PackFile, PasswordRule, Require, Rule
+from gateway.config.schema import App, Config, PackFile, PasswordRule, Require, Rule
 from gateway.config.values import normalise_header
 
 
@@ -100,8 +100,6 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         what, allowed = "means nothing without max_per_person", "allowed: together, or neither"
         yield Finding(key=f"{key}.session.when_full", what=what, allowed=allowed)
     yield from _upstream(key, app)
-    if isinstance(app.cors_preflight, CorsPreflight):
-        yield from _cors(f"{key}.cors_preflight", app.cors_preflight)
     seen: set[str] = set()
     for name in app.headers:
         if normalise_header(name) in seen:
@@ -114,20 +112,15 @@ def _app(key: str, app: App) -> Iterator[Finding]:
             what, allowed = "is set by headers, or named twice", "allowed: each name once, and none of headers"
             yield Finding(key=f"{key}.client_headers[{index}]", what=what, allowed=allowed, reads=(f"{key}.headers",))
         seen.add(normalise_header(name))
+    if "wordpress" in app.password_routes and app.reads_like and "wordpress" not in app.reads_like:
+        # SECURITY: the pack's rules hold for what WordPress reads in queries and forms, too (C-66).
+        allowed = "allowed: with wordpress, or no reads_like"
+        what = "leaves out wordpress, whose pack the app uses"
+        yield Finding(key=f"{key}.reads_like", what=what, allowed=allowed, reads=(f"{key}.password_routes",))
     yield from _require(f"{key}.require", app.require)
     for index, rule in enumerate(app.rules):
         yield from _rule(f"{key}.rules[{index}]", rule)
     yield from password_routes(key, app)
-
-
-def _cors(key: str, cors: CorsPreflight) -> Iterator[Finding]:
-    origins = f"{key}.allow_origins"
-    if "*" in cors.allow_origins and len(cors.allow_origins) > 1:
-        yield Finding(key=origins, what="names * beside other origins", allowed="allowed: * alone, or origins by name")
-    if "*" in cors.allow_origins and cors.allow_credentials:
-        # SECURITY: every page of the web could read what a person sees here; browsers refuse the pair, others do not (C-79).
-        what, allowed = "is on while allow_origins is *", "allowed: with origins by name"
-        yield Finding(key=f"{key}.allow_credentials", what=what, allowed=allowed, reads=(origins,))
 
 
 def _upstream(key: str, app: App) -> Iterator[Finding]:

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
-from gateway.config.cors import CorsPreflight
 from gateway.config.directory import (
     Budget,
     Default,
@@ -51,7 +50,6 @@ __all__ = [
     "Budget",
     "ClaimNames",
     "Config",
-    "CorsPreflight",
     "Default",
     "Directory",
     "HttpAnswer",

@@ -40,6 +40,11 @@ PLACEHOLDERS: Final = (
     "directory.NAME",
 )
 _OF_DIRECTORY = re.compile(r"directory\.[a-z][a-z0-9_]{0,63}")
+#: The rows of gateway/policy/servers.py, which `reads_like` chooses from.
+READERS: Final = (
+    "apache-multiviews", "aspnet-mvc", "codeigniter", "django", "django-rest", "drupal-7", "express", "fastify", "go", "iis", "laravel", "nginx",
+    "php-fpm", "rack", "rails", "spring", "spring-suffix", "starlette", "symfony", "tomcat", "werkzeug", "wordpress", "yii",
+)  # fmt: skip
 LOG_OUT_PLACEHOLDERS: Final = ("id_token_hint", "client_id", "return_to")
 
 _ROUTE: Final = "allowed: METHODS PATH-GLOB, as GET /assets/**, GET,POST /profile or * /admin/**"
@@ -299,6 +304,13 @@ def parse_provider_name(text: str) -> str:
     """The name of a provider, as it stands in addresses, logs and metrics. Raises ValueError."""
     if not re.fullmatch(r"[a-z0-9](?:-?[a-z0-9]){0,62}", text) or text == "openid":
         raise ValueError("is not a provider's name; allowed: lower-case letters, digits and single -, but not openid")
+    return text
+
+
+def parse_reader(text: str) -> str:
+    """The name of a kind of server that paths are read like. Raises ValueError with all of them."""
+    if text not in READERS:
+        raise ValueError(f"is no kind of server that is known; allowed: {', '.join(READERS)}")
     return text
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from gateway.hand_off.whereto import with_language, without_language
 from gateway.policy.bodies import name_of, read_query
 from gateway.policy.paths import Target
+from gateway.policy.readings import EVERY
 from gateway.policy.routes import parse_match
 
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -26,8 +27,8 @@ class RedeemingRoute:
 
     def holds(self, target: Target) -> bool:
         """Whether some upstream could read this as the request that redeems a token."""
-        readings = (*target.readings, *target.stems)
-        if not any(self._route.folded.fullmatch(path) for path in with_language(readings)):
+        readings = tuple(EVERY.read(target).paths)
+        if not any(self._route.lenient.fullmatch(path) for path in with_language(readings)):
             return False
         return not self.parameter or any(name == name_of(self.parameter) for name, _ in read_query(target.query))
 

@@ -27,6 +27,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _SEPARATORS = re.compile(r"[\W_]+")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INVISIBLE = re.compile(r"[\x00-\x20\x7f]+")
+_UTF16_ESCAPE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 _ESCAPE_LEFT = re.compile(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}|[\x00-\x1f\x7f]")
 
 
@@ -50,7 +51,7 @@ def names_field(name: str, wanted: str) -> bool:
 
 
 def read_query(query: bytes | None) -> Fields:
-    """Every field of every reading of a query: `&` and `;` separate, escapes are decoded once, and twice.
+    """Every field of every reading of a query: `&` and `;` separate, escapes are decoded once, and twice, `%u006f` too; NUL ends a name or not.
 
     Raises BadRequest for more parameters than any upstream reads.
     """
@@ -60,11 +61,22 @@ def read_query(query: bytes | None) -> Fields:
         raise BadRequest("too many parameters")
     for part in parts:
         once = unquote_to_bytes(part.replace(b"+", b" "))
-        for reading in {part, once, unquote_to_bytes(once)}:
+        readings = {part, once, unquote_to_bytes(once)}
+        if b"%u" in once or b"%U" in once:
+            # SECURITY: `%u006f` is an `o` to IIS and ASP.NET, in names and values (C-67).
+            readings.update(unquote_to_bytes(_UTF16_ESCAPE.sub(_utf16, reading)) for reading in tuple(readings))
+        for reading in readings:
             name, _, value = reading.partition(b"=")
             if name:
                 found.append((name_of(_text(name)), _text(value)))
+                # SECURITY: PHP ends a name at NUL: `_method%00x` is `_method` (C-67).
+                if b"\x00" in reading:
+                    found.append((name_of(_text(name.partition(b"\x00")[0])), _text(value.partition(b"\x00")[0])))
     return found
+
+
+def _utf16(match: re.Match[bytes]) -> bytes:
+    return chr(int(match[1], 16)).encode("utf-8", "surrogatepass")
 
 
 def has_body(head: RequestHead, body: bytes | None) -> bool:

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.message import RequestHead
-from gateway.policy.bodies import Fields, read_query
+from gateway.policy import servers
+from gateway.policy.bodies import Fields, name_of, read_query
 
-#: Header fields, lower case, that name another method.
-OVERRIDE_FIELDS: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
-_OVERRIDE_NAMES: Final = frozenset(("method", "x_http_method_override", "x_http_method", "x_method_override"))
+#: Header fields, lower case, that name another method to some server.
+OVERRIDE_FIELDS: Final = frozenset(name.encode() for name in servers.OVERRIDE_FIELDS)
+#: The parameters that do, as `bodies` compares names; a field's name is taken for one too.
+OVERRIDE_NAMES: Final = frozenset(map(name_of, servers.OVERRIDE_PARAMETERS | servers.OVERRIDE_FIELDS))
 #: Those that only read. Not OPTIONS: who sends more with it than a preflight means something else (C-77).
 SAFE: Final = frozenset(("GET", "HEAD"))
 
@@ -40,7 +42,7 @@ def overrides_in_query(query: bytes | None) -> frozenset[str]:
 
 def overrides_in(pairs: Fields) -> frozenset[str]:
     """The methods that the fields of a query or a form ask for."""
-    return frozenset(name for key, value in pairs if key in _OVERRIDE_NAMES for name in _names(value))
+    return frozenset(name for key, value in pairs if key in OVERRIDE_NAMES for name in _names(value))
 
 
 def asked_methods(head: RequestHead, query: Fields) -> frozenset[str]:

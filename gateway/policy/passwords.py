@@ -5,9 +5,8 @@ query or body; a body that could be read in two ways counts as a password. Rules
 facts/nexudus.md section B, facts/security.md C-12.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -15,6 +14,7 @@ import yaml
 
 from gateway.config.packs import PACKS, pack_names
 from gateway.config.schema import App, PackFile, PackRule, PasswordRule, PasswordWhen
+from gateway.errors import BadRequest
 from gateway.message import AUTHORIZATION_FIELDS, RequestHead
 from gateway.policy.bodies import (
     BodyKind,
@@ -29,13 +29,14 @@ from gateway.policy.bodies import (
     value_of,
 )
 from gateway.policy.credentials import password_in
+from gateway.policy.forms import asked_by_body, form_fields, may_be_form
 from gateway.policy.methods import SAFE, answers, asked_methods, overrides_in
 from gateway.policy.paths import Target
 from gateway.policy.preflights import carries_credentials, is_only_a_preflight
+from gateway.policy.readings import Model, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
 
-#: `/en`, `/pt-br`, `/zh-hans`, `/es-419`: a portal has every route below each of its languages.
-_LANGUAGE = re.compile(r"/[a-z]{2}(?:[_-][a-z0-9]{2,8}){0,2}(?=/)")
+_FETCHING = frozenset(("GET", "HEAD"))
 
 Kind = Literal["password", "account", "passwordless", "enumeration"]
 Answer = Literal["sign_in", "refuse"]
@@ -73,6 +74,8 @@ class DoorRule:
     known: Mapping[str, tuple[str, ...]]
     known_query: Mapping[str, tuple[str, ...]]
     kinds: frozenset[BodyKind]  # the bodies that the rule reads
+    beside: bool = False  # the path is this rule's only without the extension of a static file
+    by_body: bool = False  # the path is this rule's only if the body names one that is
 
     def is_named(self, methods: frozenset[str]) -> bool:
         """Whether one of these methods is this rule's."""
@@ -144,8 +147,14 @@ class PasswordDoors:
     def __init__(self, app: App, closed: bool) -> None:
         self.closed = closed
         self._schemes = frozenset(app.authorization_schemes)
+        self._model = model_of(app)
         named = named_rules(app) if closed else ()
-        self.rules = tuple(_compiled(place, name, rule) for place, (name, rule) in enumerate(named))
+        self.rules = tuple(_compiled(place, name, rule, self._model) for place, (name, rule) in enumerate(named))
+        self._by_body = (
+            [replace(door, by_body=True) for door in self.rules if "/wp-json" in door.rule.match.lower()]
+            if is_wordpress(app)
+            else []
+        )
         self._globs = tuple(door for door in self.rules if door.route.literal is None)
         self._literals: dict[str, list[DoorRule]] = {}
         for door in self.rules:
@@ -157,14 +166,25 @@ class PasswordDoors:
 
         The others stay in: a header or a form may ask the upstream to take the request for another method.
         """
-        pages = _with_and_without_language(target.pages)
-        found: dict[int, DoorRule] = {}
-        for path in _with_and_without_language(target.stems):
-            doors = self._at(path)
-            # Beside a page, `/login.js` is a static file to those who only read; `/api/token.js` is the action without its extension.
-            if path in pages or method not in SAFE or all(door.rule.answer == "refuse" for door in doors):
-                found.update((door.place, door) for door in doors)
+        found = self._found(self._model.read(target, languages=True))
+        if method == "POST":
+            for door in self._by_body:
+                found.setdefault(door.place, door)
         return tuple(sorted(found.values(), key=lambda door: (not door.is_named(frozenset((method,))), door.place)))
+
+    def _found(self, readings: Readings) -> dict[int, DoorRule]:
+        """The rules for some reading, by place."""
+        found: dict[int, DoorRule] = {}
+        for path, reading in readings.paths.items():
+            for door in self._at(path):
+                # A sign-in link that is a path alone needs neither query nor body.
+                if not reading.static or door.rule.kind == "passwordless":
+                    found[door.place] = door
+                else:
+                    found.setdefault(door.place, replace(door, beside=True))
+        if readings.any_page:
+            found |= {door.place: door for door in self.rules if door.route.page}
+        return found
 
     def judge(
         self,
@@ -183,18 +203,21 @@ class PasswordDoors:
         if head.method == "OPTIONS":
             return _judge_options(candidates, head, query, unseen=unseen or bool(body))
         methods = asked_methods(head, query)
+        # `/login.css` is the stylesheet of a page to whoever only fetches it (C-65).
+        fetched = methods <= _FETCHING and not target.query and not has_body(head, body)
         doors = [
-            door for door in candidates if door.agrees(head, query) and not door.excuses(head, methods, query, body)
+            door
+            for door in candidates
+            if not (door.beside and fetched)
+            and door.agrees(head, query)
+            and not door.excuses(head, methods, query, body)
         ]
-        named = [door for door in doors if door.is_named(methods)]
-        for door in named:
-            if not door.kinds or door.asks(query):
-                return door.closed(head.method)
-        if has_body(head, body):
-            return _judge_body(doors, named, head, query, body)
-        # SECURITY: where the body says what a request is, one without a body is not believed to be harmless (C-12).
-        doubtful = [door for door in named if door.known or head.method not in SAFE]
-        return doubtful[0].closed(doubt="the request has no body") if doubtful else None
+        judged = _judge(doors, head, methods, query, body)
+        if judged is not None or not (unseen or has_body(head, body)):
+            return judged
+        # SECURITY: `rest_route=/wp/v2/users/1` in the form of any POST is the REST API (C-66).
+        routed = self._routed_by_body(doors, head, target, body)
+        return _judge(routed, head, methods, query, body) if isinstance(routed, list) else routed
 
     def basic(self, head: RequestHead) -> Closed | None:
         """HTTP Basic carries a password with every request, whatever the path; so do other schemes, or the proof of one."""
@@ -205,7 +228,26 @@ class PasswordDoors:
         return None if found is None else Closed(rule=found[0], kind="password", answer="refuse", reason=found[1])
 
     def _at(self, path: str) -> list[DoorRule]:
-        return [*self._literals.get(path, ()), *(door for door in self._globs if door.route.folded.fullmatch(path))]
+        return [*self._literals.get(path, ()), *(door for door in self._globs if door.route.lenient.fullmatch(path))]
+
+    def _routed_by_body(
+        self, doors: Sequence[DoorRule], head: RequestHead, target: Target, body: bytes | None
+    ) -> list[DoorRule] | Closed | NeedsBody:
+        """The rules for the path that this request's form names."""
+        routed = [door for door in doors if door.by_body]
+        if not routed:
+            return []
+        first = routed[0]
+        try:
+            if not may_be_form(head):
+                return []
+            if body is None:
+                return NeedsBody(unread=first.closed(doubt="the body could not be read"))
+            named = self._model.named_by_form(form_fields(head, body, self._model.words), target)
+            found = self._found(self._model.read(target, languages=True, named=named)) if named else {}
+        except (Unreadable, BadRequest) as unreadable:
+            return first.closed(doubt=str(unreadable))
+        return [found[door.place] for door in routed if door.place in found]
 
 
 @cache
@@ -230,6 +272,22 @@ def named_rules(app: App) -> list[tuple[str, PasswordRule]]:
     return named
 
 
+def _judge(
+    candidates: Sequence[DoorRule], head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None
+) -> Closed | NeedsBody | None:
+    """What the rules for this path say."""
+    doors = [door for door in candidates if not door.by_body]
+    named = [door for door in doors if door.is_named(methods)]
+    for door in named:
+        if not door.kinds or door.asks(query):
+            return door.closed(head.method)
+    if has_body(head, body):
+        return _judge_body(doors, named, head, query, body)
+    # SECURITY: where the body says what a request is, one without a body is not believed to be harmless (C-12).
+    doubtful = [door for door in named if door.known or head.method not in SAFE]
+    return doubtful[0].closed(doubt="the request has no body") if doubtful else None
+
+
 def _judge_options(candidates: Sequence[DoorRule], head: RequestHead, query: Fields, *, unseen: bool) -> Closed | None:
     """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `unseen`: there may be a body."""
     doors = [door for door in candidates if door.agrees(head, query)]
@@ -251,12 +309,13 @@ def _judge_body(
     first = (*named, *others)[0]
     try:
         kind = body_kind(head)
-        if not named and kind != "form":
-            return None
         if named and not any(kind in door.kinds for door in named):
             raise Unreadable(f"a body of the kind {kind} is not expected here")
         if body is None:
             return NeedsBody(unread=first.closed(doubt="the body could not be read"))
+        # SECURITY: Laravel takes `_method` from JSON, too (C-67).
+        if not named and kind == "json" and not asked_by_body(head, body):
+            return None
         fields = [*query, *read_body(kind, body)]
     except Unreadable as unreadable:
         # SECURITY: what the upstream may read in another way than we do counts as a password (C-12).
@@ -269,7 +328,7 @@ def _judge_body(
     return next((door.closed(doubt=doubt) for door in judged if (doubt := door.doubt(fields)) is not None), None)
 
 
-def _compiled(place: int, name: str, rule: PasswordRule) -> DoorRule:
+def _compiled(place: int, name: str, rule: PasswordRule, model: Model) -> DoorRule:
     when = rule.when or PasswordWhen()
     form, json = _comparable(when.form), _comparable(when.json_)
     known = {name_of(field): values for field, values in rule.known.form.items()}
@@ -279,7 +338,7 @@ def _compiled(place: int, name: str, rule: PasswordRule) -> DoorRule:
         place=place,
         name=name,
         rule=rule,
-        route=parse_match(rule.match),
+        route=parse_match(rule.match, model),
         form=form,
         json=json,
         query=_comparable(when.query),
@@ -305,7 +364,3 @@ def _holds(wanted: Mapping[str, str], fields: Fields) -> bool:
 def _is(value: str, expected: str) -> bool:
     compared = value_of(value)
     return bool(compared) if expected == "*" else compared == expected
-
-
-def _with_and_without_language(readings: Sequence[str]) -> set[str]:
-    return {*readings, *(reading[prefix.end() :] for reading in readings if (prefix := _LANGUAGE.match(reading)))}

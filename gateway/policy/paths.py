@@ -31,10 +31,6 @@ _COOKIELESS = re.compile(r"\((?:[afs]\([^()]*\))+\)")
 _LONGEST_UNUSUAL: Final = 8192  # a path that must be rewritten, which costs time
 _BLANKS: Final = " \u1680\u2028\u2029"  # what compatibility decomposition leaves of the blanks
 _FILLERS: Final = frozenset("\u115f\u1160")  # letters by category, invisible by nature
-#: Extensions of static files: never how a framework spells a page.
-_STATIC: Final = re.compile(
-    r"(?:css|m?js|map|png|jpe?g|gif|svg|ico|webp|avif|bmp|woff2?|[to]tf|eot|mp[34]|webm|ogg|pdf|wasm|webmanifest)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +38,14 @@ class Target:
     """`path` is canonical ASCII, `query` the bytes after `?` (None without one).
 
     `folded` is the path as the most lenient upstream reads it: decoded once, without case, marks, path parameters, blanks and dots
-    at the end of a segment, empty segments and the last slash. `readings` are that and the other readings it may have; `pages` and
-    `stems` add those without a file extension, `pages` only where it is not that of a static file.
+    at the end of a segment, empty segments and the last slash. `readings` are that and the other readings that it may have to any server at all;
+    what servers of some kind make of them is in `gateway.policy.readings`.
     """
 
     path: str
     query: bytes | None
     folded: str
     readings: tuple[str, ...]
-    pages: tuple[str, ...]
-    stems: tuple[str, ...]
 
     def wire(self) -> bytes:
         """What goes on the request line."""
@@ -69,7 +63,7 @@ def parse_target(raw: bytes) -> Target:
     if _PLAIN.fullmatch(path):
         text = path.decode("ascii")
         folded = text.lower().rstrip("/") or "/"
-        return _target(text, sent, (folded,))
+        return Target(path=text, query=sent, folded=folded, readings=(folded,))
     return _read_path(path, sent)
 
 
@@ -109,7 +103,8 @@ def _read_path(raw: bytes, query: bytes | None) -> Target:
             lowered.append(low)
             folded.append(fold)
     slash = "/" if kept and segments[-1] in ("", ".", "..") else ""
-    return _target("/" + "/".join(kept) + slash, query, _readings(folded, lowered))
+    readings = _readings(folded, lowered)
+    return Target(path="/" + "/".join(kept) + slash, query=query, folded=readings[0], readings=readings)
 
 
 def _canonical_escape(match: re.Match[bytes]) -> bytes:
@@ -153,24 +148,12 @@ def _decode_segment(segment: str) -> str:
 
 
 def _readings(folded: list[str], lowered: list[str]) -> tuple[str, ...]:
-    whole = "/" + "/".join(segment for segment in folded if segment)
-    found = {whole: None, "/" + "/".join(lowered): None}
-    # SECURITY: `/admin%3f/public/` is `/admin` to an upstream that decodes before it splits (C-03, C-04).
-    cut = re.split(r"[?#]", whole, maxsplit=1)[0]
-    if cut != whole:
-        found["/" + cut.rstrip("./" + _BLANKS).lstrip("/")] = None
+    whole, raw = "/" + "/".join(segment for segment in folded if segment), "/" + "/".join(lowered)
+    found = {whole: None, raw: None}
+    # SECURITY: `/admin%3f/public/` is `/admin` to an upstream that decodes before it splits (C-03, C-04), and so is `/admin;/public/` to one
+    # that takes a semicolon for the beginning of the query (Fastify up to version 4, C-65).
+    for text, marks in ((whole, r"[?#]"), (raw, r"[?#;]")):
+        cut = re.split(marks, text, maxsplit=1)[0]
+        if cut != text:
+            found["/" + cut.rstrip("./" + _BLANKS).lstrip("/")] = None
     return tuple(found)
-
-
-def _target(path: str, query: bytes | None, readings: tuple[str, ...]) -> Target:
-    stems: tuple[str, ...] = readings
-    pages: tuple[str, ...] = readings
-    for reading in readings:
-        head, dot, extension = reading.rpartition(".")
-        # SECURITY: `/login/password.json` is the same action in many frameworks (C-12).
-        if dot and len(extension) <= 10 and extension.isalnum() and extension[0].isalpha() and not head.endswith("/"):
-            stem = head.rstrip("." + _BLANKS)
-            stems += (stem,)
-            if not _STATIC.fullmatch(extension):
-                pages += (stem,)
-    return Target(path=path, query=query, folded=readings[0], readings=readings, pages=pages, stems=stems)

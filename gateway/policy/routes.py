@@ -2,7 +2,7 @@
 
 Pure. `*` stands for anything within a segment, `**` for any number of segments, and `X/**` holds for `X` too. Every pattern matches whole
 paths, and in linear time whatever the path: each wildcard takes the earliest place that fits and never gives it back.
-The invariant: what opens (`holds_exactly`) needs the canonical path and all its readings, what restricts (`may_hold`) any one of them.
+The invariant: what opens (`holds_exactly`) needs the canonical path and all that it is read as, what restricts (`may_hold`) any one reading.
 """
 
 import re
@@ -12,44 +12,64 @@ from itertools import groupby
 
 from gateway.config.values import parse_route
 from gateway.errors import BadRequest
-from gateway.policy.methods import SAFE, answers
-from gateway.policy.paths import Target, parse_target
+from gateway.policy.methods import answers
+from gateway.policy.paths import parse_target
+from gateway.policy.readings import EVERY, SCRIPTS, Model, Readings
+from gateway.policy.servers import Trait
+
+_SCRIPT = re.compile(rf"\.{SCRIPTS}\Z")
+#: What a name may be sent without: a program's extension, or a document's.
+_LEFT_OUT = re.compile(rf"(?P<stem>[^/]*[^/*.][^/]*)\.(?:{SCRIPTS}|x?html?)\Z")
+_DOCUMENT = re.compile(r"(?:index|default)(?:\.[a-z0-9]+)?\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteMatch:
     """`methods`: none means any. `exact` is compared with canonical paths, `folded` with readings.
 
-    `literal` is the one reading that `folded` matches; None when it has wildcards.
+    `lenient` holds for more readings than `folded`: for `/login.php` also `/login`, where the extension may be left out. `literal` is the one
+    reading that `lenient` matches; None where there may be more. `script`: the route names a program itself; `page`: it may be a page, which
+    somebody can ask for by its number; `by_form`: a form may name it.
     """
 
     methods: frozenset[str]
     literal: str | None
     exact: re.Pattern[str]
     folded: re.Pattern[str]
+    lenient: re.Pattern[str]
+    script: bool
+    page: bool
+    by_form: bool
 
-    def holds_exactly(self, methods: Iterable[str], target: Target) -> bool:
-        """Whether this opens the target: for each of these methods, as it stands and however it may be read."""
-        # SECURITY: an open `/assets/*.css` must not open `/admin;.css` or `/admin%23.css` (C-03, C-04, C-05, C-10).
+    def answers(self, methods: Iterable[str]) -> bool:
+        """Whether one of the methods is this route's."""
+        return any(answers(self.methods, method) for method in methods)
+
+    def holds_exactly(self, methods: Iterable[str], readings: Readings) -> bool:
+        """Whether this opens the target: for each of these methods, as it stands and whatever else it may be read as."""
+        # SECURITY: an open `/assets/*.css` must not open `/admin;.css` or `/admin%23.css` (C-03, C-04, C-05, C-10), and an open `/assets/**` not
+        # `/assets/index.php/admin` (C-65) or `/assets/x?rest_route=/wp/v2/users` (C-66).
         return (
             all(answers(self.methods, method) for method in methods)
-            and self.exact.fullmatch(target.path) is not None
-            and all(self.folded.fullmatch(reading) for reading in target.readings)
+            and self.exact.fullmatch(readings.asked) is not None
+            and all(self.folded.fullmatch(reading) for reading in readings.opening)
+            and (self.script or all(self.folded.fullmatch(reading) for reading in readings.scripts))
+            and not readings.any_page
         )
 
-    def may_hold(self, methods: frozenset[str], target: Target) -> bool:
-        """Whether a lenient upstream could take the target for one of these routes."""
-        if not any(answers(self.methods, method) for method in methods):
+    def may_hold(self, methods: frozenset[str], readings: Readings) -> bool:
+        """Whether some upstream could take the target for one of these routes."""
+        if not self.answers(methods):
             return False
-        # `/app.css` is a static file to everyone who only reads; what writes to it may mean `/app`.
-        readings = target.pages if methods <= SAFE else target.stems
-        return self.exact.fullmatch(target.path) is not None or any(
-            self.folded.fullmatch(reading) for reading in readings
+        return (
+            self.exact.fullmatch(readings.asked) is not None
+            or any(self.lenient.fullmatch(reading) for reading in readings.paths)
+            or (readings.any_page and self.page)
         )
 
 
-def parse_match(text: str) -> RouteMatch:
-    """`GET,POST /x/**` to its RouteMatch. Raises ValueError with what is allowed."""
+def parse_match(text: str, model: Model = EVERY) -> RouteMatch:
+    """`GET,POST /x/**` to its RouteMatch; `model` says what may be left out. Raises ValueError with what is allowed."""
     methods, glob = parse_route(text)
     try:
         canonical = parse_target(glob.encode())
@@ -60,12 +80,34 @@ def parse_match(text: str) -> RouteMatch:
     if canonical.query is not None:
         raise ValueError(f"{glob!r} holds a query; allowed: a path as /x, /x/*.css or /x/**")
     folded = canonical.folded
+    others = _left_out(folded, model)
+    scripts = [segment for segment in folded.split("/") if _SCRIPT.search(segment)]
     return RouteMatch(
         methods=methods,
-        literal=None if "*" in folded else folded,
+        literal=None if "*" in folded or others else folded,
         exact=_compile(canonical.path),
         folded=_compile(folded),
+        lenient=re.compile("|".join(_compile(each).pattern for each in (folded, *others)), re.DOTALL),
+        script=any("*" not in segment for segment in scripts),
+        page=not scripts and "/wp-" not in folded,
+        by_form=not scripts and ("/wp-" not in folded or "/wp-json" in folded),
     )
+
+
+def _left_out(glob: str, model: Model) -> list[str]:
+    """What a glob holds for, besides itself, where a name is sent without its extension, and a folder without its document."""
+    segments = glob.split("/")
+    place = len(segments) - 1 - (segments[-1] == "**" and len(segments) > 2)
+    before, name = segments[:place], segments[place]
+    others = []
+    # SECURITY: `/login` and `/login/x` run `login.php` under MultiViews, `/x/` is `/x/index.php` (C-65).
+    if model.traits & Trait.BARE and (match := _LEFT_OUT.match(name)) is not None:
+        others.append("/".join((*before, match["stem"], "**")))
+    if model.traits & (Trait.INDEX | Trait.ACTION) and _DOCUMENT.match(name) is not None:
+        others.append("/".join(before) or "/")
+    if model.traits & Trait.ACTION and before == [""] and name == "home":
+        others.append("/")
+    return others
 
 
 def _compile(glob: str) -> re.Pattern[str]:

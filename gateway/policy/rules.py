@@ -16,6 +16,7 @@ from gateway.identity import Identity
 from gateway.policy.forms import USUAL
 from gateway.policy.methods import overrides_in_query
 from gateway.policy.paths import Target
+from gateway.policy.readings import Model, Named, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
 
 #: The name of the app's own `require`, where a rule has `rules[N]`.
@@ -78,8 +79,9 @@ class RouteRules:
     """One app's rules. `by_method`: some rule names methods, so a request must not be able to change its own (B-35)."""
 
     def __init__(self, app: App) -> None:
+        self.model = model_of(app)
         named = [(f"rules[{place}]", rule) for place, rule in enumerate(app.rules)]
-        self._rules = tuple(_compiled(name, rule) for name, rule in named if not _opens(rule))
+        self._rules = tuple(_compiled(name, rule, self.model) for name, rule in named if not _opens(rule))
         self._openings = (
             *(
                 _Opening(name=name, route=parse_match(text))
@@ -96,24 +98,53 @@ class RouteRules:
         self._named = USUAL.union(*(route.methods for route in routes))
         self.by_method = any(route.methods for route in routes)
         self._forms = app.form_methods == "read"
+        # Whether a form can name the path, so that rules for other paths may hold.
+        self.by_form = self._forms and is_wordpress(app) and bool(self._rules or self._openings)
 
     def form_methods(self, method: str, target: Target) -> frozenset[str]:
         """The methods that a form could make of a POST and that are ruled otherwise; none where it makes no difference."""
         if method != "POST" or not (self.by_method and self._forms):
             return frozenset()
-        ruling = self.decide(method, target)
-        return frozenset(other for other in self._named if self.decide(method, target, frozenset((other,))) != ruling)
+        readings = self.model.read(target)
+        methods = frozenset((method,)) | overrides_in_query(target.query)
+        ruling = self._decide(methods, readings)
+        return frozenset(other for other in self._named if self._decide(methods | {other}, readings) != ruling)
 
-    def decide(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> Ruling:
-        """The ruling for one method and target. A query that asks for another method is judged as that one too; so is `also`."""
+    def decide(
+        self, method: str, target: Target, also: frozenset[str] = frozenset(), named: Named | None = None
+    ) -> Ruling:
+        """The ruling for one method and target. A query that asks for another method is judged as that one too; so is `also`.
+
+        `named`: what the body names. Raises BadRequest for a path that can be read in too many ways.
+        """
         # SECURITY: the method that decides is any that the upstream could act on (B-35).
         methods = frozenset((method,)) | overrides_in_query(target.query) | also
-        matched = [rule for rule in self._rules if any(route.may_hold(methods, target) for route in rule.routes)]
+        return self._decide(methods, self.model.read(target, named=named))
+
+    def strictest(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> Ruling:
+        """What could become of the target by a form that may name any of the methods `also` and any path."""
+        methods = frozenset((method,)) | overrides_in_query(target.query) | also
+        readings = self.model.read(target)
+        matched = [
+            rule
+            for rule in self._rules
+            if any(
+                route.may_hold(methods, readings) or (route.by_form and route.answers(methods)) for route in rule.routes
+            )
+        ]
+        return self._restricted(matched) if matched else self._plain()
+
+    def _decide(self, methods: frozenset[str], readings: Readings) -> Ruling:
+        matched = [rule for rule in self._rules if any(route.may_hold(methods, readings) for route in rule.routes)]
         if matched:
             return self._restricted(matched)
         for opening in self._openings:
-            if opening.route.holds_exactly(methods, target):
+            if opening.route.holds_exactly(methods, readings):
                 return Ruling(rule=opening.name, public=True)
+        return self._plain()
+
+    def _plain(self) -> Ruling:
+        """Where no rule says anything."""
         if self._app_wide is None:
             return Ruling(rule="default", public=False)
         return Ruling(rule=self._app_wide.rule, public=False, requirements=(self._app_wide,))
@@ -121,10 +152,11 @@ class RouteRules:
     def named(self, method: str, target: Target) -> tuple[list[str], list[str]]:
         """The names of the rules that restrict a method and target, and of the entries that would open it; for explanations."""
         methods = frozenset((method,)) | overrides_in_query(target.query)
+        readings = self.model.read(target)
         restricting = [
-            rule.name for rule in self._rules if any(route.may_hold(methods, target) for route in rule.routes)
+            rule.name for rule in self._rules if any(route.may_hold(methods, readings) for route in rule.routes)
         ]
-        return restricting, [one.name for one in self._openings if one.route.holds_exactly(methods, target)]
+        return restricting, [one.name for one in self._openings if one.route.holds_exactly(methods, readings)]
 
     def _restricted(self, matched: Sequence[_CompiledRule]) -> Ruling:
         requirements = (self._app_wide, *(rule.requirement for rule in matched))
@@ -144,10 +176,10 @@ def _opens(rule: Rule) -> bool:
     return rule.public and _requirement("", rule.require) is None and rule.max_age is None and not rule.acr
 
 
-def _compiled(name: str, rule: Rule) -> _CompiledRule:
+def _compiled(name: str, rule: Rule, model: Model) -> _CompiledRule:
     return _CompiledRule(
         name=name,
-        routes=tuple(parse_match(text) for text in rule.match),
+        routes=tuple(parse_match(text, model) for text in rule.match),
         requirement=_requirement(name, rule.require),
         max_age=rule.max_age,
         acr=rule.acr,

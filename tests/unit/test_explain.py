@@ -76,6 +76,36 @@ def test_a_path_that_can_be_read_in_two_ways_is_a_decision_too(path: str) -> Non
     assert told("GET", path)["decision"] == "refuse: 400 ambiguous_target"
 
 
+def test_the_readings_of_a_path_are_shown_with_the_kinds_of_servers_that_have_them() -> None:
+    """C-65, C-66."""
+    config = config_with({"apps.portal.rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}]})
+
+    def read(path: str, **settings: Any) -> dict[str, str]:
+        chosen = config_with({"apps.portal.reads_like": settings["like"]}) if settings else config
+        steps = explain(chosen, "GET", "https://portal.example.com" + path, email=None, groups=())
+        return dict(text.split(" ", 1) for name, text in steps if name == "read as")
+
+    assert read("/admin") == {}
+    assert "symfony" in read("/index.php/admin/users")["/admin/users"]
+    assert "rails" in read("/reports.1")["/reports"]
+    assert read("/app.css")["/app"].endswith("; a static file to who only fetches it)")
+    assert read("/?rest_route=/wp/v2/users")["/wp-json/wp/v2/users"] == "(wordpress)"
+    assert read("/login/index/1")["/login"] == "(aspnet-mvc, codeigniter)"
+    assert read("/index.php/admin/users", like=["django"]) == {}
+    assert (
+        "any page"
+        in dict(
+            explain(
+                config_with({"apps.portal.reads_like": "wordpress"}),
+                "GET",
+                "https://portal.example.com/?p=1",
+                email=None,
+                groups=(),
+            )
+        )["read as"]
+    )
+
+
 def test_a_path_of_our_own_is_never_forwarded() -> None:
     assert "never forwarded" in told("GET", "/oauth2/userinfo")["decision"]
 
@@ -137,7 +167,7 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
     assert page["6 require"] == "require: email_domains example.com: nobody is signed in"
     login = steps("POST", "/en/login", body="Email=a&Password=b")
     assert login["2 password doors"] == (
-        "closed by prevent_password_login; watched by nexudus: * /login, nexudus: GET /login: shut by nexudus: * /login (password, answer refuse): "
+        "closed by prevent_password_login; watched by nexudus: * /login, nexudus: * /login/index, nexudus: GET /login, nexudus: GET /login/index: shut by nexudus: * /login (password, answer refuse): "
         "The sign-in form sends a password"
     )
     assert steps("POST", "/api/token")["2 password doors"].endswith("(the request has no body)")
@@ -156,25 +186,3 @@ def test_open_doors_name_the_toggle_that_would_close_them() -> None:
     config = config_with({"apps.portal.password_routes": ["nexudus"], "apps.portal.surface": "shared"})
     steps = dict(explain(config, "GET", "https://portal.example.com/login", email=None, groups=()))
     assert steps["2 password doors"] == "open: prevent_password_login or prevent_dashboard_password_login is off"
-
-
-def test_a_preflight_is_explained() -> None:
-    """C-79, C-77: who answers it, and whether its origin is allowed."""
-    asked = ("Origin: https://app.example.net", "Access-Control-Request-Method: PUT")
-    cors = {"allow_origins": ["https://app.example.net"]}
-
-    def steps(keys: dict[str, Any], *headers: str) -> dict[str, str]:
-        config = config_with({f"apps.portal.{name}": value for name, value in keys.items()})
-        return dict(explain(config, "OPTIONS", "https://portal.example.com/x", email=None, groups=(), headers=headers))
-
-    answered = steps({"cors_preflight": cors}, *asked)
-    assert answered["preflight"].startswith("yes, and answered here: its origin is allowed")
-    assert answered["decision"] == "answered by Doorward itself: 204, never forwarded"
-    other = steps({"cors_preflight": cors}, "Origin: https://evil.example", asked[1])
-    assert "not allowed" in other["preflight"]
-    assert other["field"] == "Vary: Origin"
-    assert steps({"cors_preflight": "pass"}, *asked)["preflight"] == "yes (cors_preflight: pass)"
-    assert steps({"cors_preflight": "pass"}, *asked)["decision"] == "forward"
-    bare = steps({"cors_preflight": "pass"}, asked[0], "Accept: */*")
-    assert bare["preflight"] == "no, more or less than one (cors_preflight: pass)"
-    assert bare["decision"] == "refuse: 401 login_required"

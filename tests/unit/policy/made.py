@@ -8,6 +8,7 @@ from gateway.config.schema import App
 from gateway.identity import Identity
 from gateway.message import RequestHead
 from gateway.policy.paths import Target, parse_target
+from gateway.policy.readings import EVERY, Readings
 from gateway.policy.rules import RouteRules
 
 patient = settings(deadline=None)  # a busy machine is not a bug
@@ -30,6 +31,11 @@ def person(email: str | None = "ana@company.com", groups: tuple[str, ...] = ()) 
 
 def target(text: str | bytes) -> Target:
     return parse_target(text if isinstance(text, bytes) else text.encode())
+
+
+def read(text: str | bytes) -> Readings:
+    """What every row of servers makes of a target."""
+    return EVERY.read(target(text))
 
 
 def head(
