@@ -112,14 +112,6 @@ class Run:
         return [(m, Finding(verdict="unsure", by=f.by) if f.by in broken else f) for m, f in found]
 
 
-def _check(wrong: list[str], everything: list[Mutant]) -> int:
-    if wrong:
-        print("\n".join(wrong), file=sys.stderr)
-        return 1
-    print(f"{len(everything)} mutants for {len({(str(mutant.defence)) for mutant in everything})} defences")
-    return 0
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make mutate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -130,11 +122,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     asked = parser.parse_args()
     everything, wrong = mutants(ROOT)
-    if asked.check or wrong:
-        return _check(wrong, everything)
+    print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
+    if asked.check:
+        print(f"{len(everything)} mutants for {len({str(mutant.defence) for mutant in everything})} defences")
+        return 1 if wrong else 0
     wanted = [mutant for mutant in everything if not asked.words or _is_about(mutant, asked.words)]
     found = Run(suite=not asked.named, again=asked.again).all(wanted)
-    return _told(found)
+    return 1 if _told(found) or wrong else 0
 
 
 def _is_about(mutant: Mutant, words: list[str]) -> bool:
@@ -143,6 +137,7 @@ def _is_about(mutant: Mutant, words: list[str]) -> bool:
 
 
 def _told(found: list[tuple[Mutant, Finding]]) -> int:
+    """Prints what was not found, and how many are of each kind; how many must not stay so."""
     by_verdict: dict[str, int] = {}
     bad = 0
     for mutant, finding in found:
@@ -159,7 +154,7 @@ def _told(found: list[tuple[Mutant, Finding]]) -> int:
             f"{mutant.defence} {mutant.defence.name} {', '.join(mutant.defence.cases)}: {mutant.said}\n    {kind} {finding.by}"
         )
     print(", ".join(f"{count} {verdict}" for verdict, count in sorted(by_verdict.items())))
-    return 1 if bad else 0
+    return bad
 
 
 if __name__ == "__main__":

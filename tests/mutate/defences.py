@@ -91,14 +91,15 @@ def _comments(source: str) -> Iterator[tuple[int, int, str]]:
         yield first, last + 1, " ".join(words)
 
 
-def statement_below(defence: Defence, source: str) -> ast.stmt | None:
-    """The first statement under the comment, within its function."""
-    below = [
-        node
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.stmt) and defence.below <= node.lineno <= defence.last
-    ]
-    return min(below, key=lambda node: (node.lineno, node.col_offset), default=None)
+def guard_at(defence: Defence, source: str) -> ast.If | None:
+    """The `if` under the comment, or the one whose body begins with it."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
+    below = [node for node in nodes if defence.below <= node.lineno <= defence.last]
+    statement = min(below, key=lambda node: (node.lineno, node.col_offset), default=None)
+    if isinstance(statement, ast.If):
+        return statement
+    around = [node for node in nodes if isinstance(node, ast.If) and node.body[0] is statement]
+    return next((node for node in around if node.lineno < defence.line), None)
 
 
 # --- tests ------------------------------------------------------------------------------------------------------------

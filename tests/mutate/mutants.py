@@ -1,6 +1,7 @@
 """How each defence is taken out.
 
-By rule where the comment stands above a guard (`if bad:` whose body raises, returns or goes on, and no `else`): the condition becomes False.
+By rule where the comment stands above a guard, or is the first thing in it (`if bad:` whose body raises, returns, goes on or yields a finding,
+and no `else`): the condition becomes False.
 Elsewhere, and where the rule would not take out the defence, `tests/mutants.yaml` says it:
 
     gateway/gate.py:                     # the file
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.mutate.defences import Defence, defences, statement_below
+from tests.mutate.defences import Defence, defences, guard_at
 
 LIST: Final = "tests/mutants.yaml"
 _KEYS: Final = frozenset(("comment", "old", "new", "edits", "in", "equivalent"))
@@ -94,14 +95,15 @@ def _of(defence: Defence, source: str, entries: list[dict[str, Any]]) -> Iterato
         for entry in entries:
             yield _listed(defence, source, entry)
         return
-    guard = statement_below(defence, source)
-    if not isinstance(guard, ast.If) or guard.orelse or not _ends(guard.body[-1]):
-        raise MutantError(f"no guard stands below it: {LIST} has to say how this defence is taken out")
+    guard = guard_at(defence, source)
+    if guard is None or guard.orelse or not _ends(guard.body[-1]):
+        raise MutantError(f"it stands at no guard: {LIST} has to say how this defence is taken out")
     yield _guard_off(defence, source, guard.test)
 
 
 def _ends(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Raise | ast.Return | ast.Continue | ast.Break)
+    tells = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield)
+    return tells or isinstance(statement, ast.Raise | ast.Return | ast.Continue | ast.Break)
 
 
 def _guard_off(defence: Defence, source: str, test: ast.expr) -> Mutant:

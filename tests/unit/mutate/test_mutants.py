@@ -92,19 +92,27 @@ def test_a_guard_is_never_true(tmp_path: Path) -> None:
         door_of(loud)("twice")
 
 
+@pytest.mark.parametrize("last", ["raise ValueError", "return None", "yield knock"])
+def test_a_comment_may_be_the_first_thing_in_its_guard(tmp_path: Path, last: str) -> None:
+    source = f"def door(knock):\n    if knock:\n        # SECURITY: (A-01).\n        what = 1\n        {last}\n    return what\n"
+    (mutant,) = made(tmp_path, source)
+    assert "if False:" in mutant.source
+
+
 @pytest.mark.parametrize(
     "below",
     [
         "knock = knock.strip()\n    return knock",
         "if knock:\n        return knock\n    else:\n        return None",
         "if knock:\n        knock = None\n    return knock",
+        "try:\n        return knock\n    except ValueError:\n        return None",
         "return knock",
     ],
 )
 def test_a_comment_above_anything_else_needs_an_entry(tmp_path: Path, below: str) -> None:
     source = f"def door(knock):\n    # SECURITY: (A-01).\n    {below}\n"
     (said,) = wrong(tmp_path, source)
-    assert said.startswith("gateway/doors.py:2: no guard stands below it")
+    assert said.startswith("gateway/doors.py:2: it stands at no guard")
 
 
 # --- what is listed ---------------------------------------------------------------------------------------------------
