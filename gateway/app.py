@@ -48,6 +48,7 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.client import connect, push_sources, record_reader
 from gateway.sessions.ears import Sources
 from gateway.sessions.endings import Endings
+from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.marks import Marks
@@ -117,6 +118,7 @@ class Worker:
         config = self.config
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url)
+        self._fleet_time = FleetTime(self.redis, config.redis.key_prefix, time.monotonic, time.time)
         self.providers = open_providers(config, utc_now)
         self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
         self.store = SessionStore(
@@ -144,7 +146,7 @@ class Worker:
         pages = Pages(config.pages)
         sign_in = SignInPages(
             providers=self.providers, enabled=config.openid.enabled, sites=gate.sites, ring=ring, pages=pages, audit=self.audit,
-            now=utc_now,
+            now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
         self.brokers = self._brokers(ring)
         pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
@@ -158,7 +160,7 @@ class Worker:
         self.glass.start()
         self.providers.start()
         self.health = Health(self.store, self.cache, self.providers, self.directory, self.door, self.audit, utc_now)
-        self._tasks = [asyncio.create_task(self.health.watch())]
+        self._tasks = [asyncio.create_task(work) for work in (self.health.watch(), self._fleet_time.run())]
 
     def _break_glass(self, ring: KeyRing, gate: Gate, sources: Sources) -> BreakGlass:
         config = self.config
@@ -173,7 +175,12 @@ class Worker:
         return brokers_of(
             self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
             known=self.provisioner.known, http=self.directory_http, audit=self.audit, now=utc_now,
+            alive=self._is_alive,
         )  # fmt: skip
+
+    async def _is_alive(self, live: LiveSession) -> bool:
+        """Whether a session has not ended, as Redis knows it. Raises StoreUnavailable."""
+        return await self.store.fetch(live.key, live.host, live.session.app, tokens=False) is not None
 
     def _refresher(self, recheck: Recheck) -> Refresher:
         """`recheck` is asked about each person whose tokens were renewed."""
@@ -257,7 +264,7 @@ class Worker:
             cache=self.cache,
             marks=Marks(self.redis, prefix),
             places=Places(self.redis, ring, prefix, utc_now),
-            endings=Endings(self.redis, ring, prefix),
+            endings=Endings(self.redis, ring, prefix, self._fleet_time.now),
             signer=signer,
             upstreams=UpstreamSignOut(self.brokers, lambda app: self.door.pools[app]),
             now=utc_now,

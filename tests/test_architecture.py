@@ -42,6 +42,7 @@ DOORS = {
         "gateway.sessions.fetching",
         "gateway.sessions.client",
         "gateway.sessions.marks",
+        "gateway.sessions.fleet_time",
         "gateway.sessions.indexes",
         "gateway.sessions.resealing",
         "gateway.sessions.pending",

@@ -2,15 +2,19 @@
 
 The invariant: what comes out belongs to the person of the session that asked, or nothing comes out. Whoever waited while another tab or
 worker was handed off gets no second one: the browser has what it needs by then.
+
+A session that was opened at the upstream is somebody's, or it is ended there: whoever opens one writes down what it is and looks afterwards
+whether our session still lives; whoever signs out ends our session and looks afterwards what is written down. One of the two sees the other.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from gateway import audit as events
 from gateway.audit import Audit
@@ -31,9 +35,12 @@ from gateway.hand_off.seals import Seals
 from gateway.hand_off.set_cookie import SetCookie
 from gateway.hand_off.tokens import TokenSource
 from gateway.leases import LeaseBusy, Leases
+from gateway.sessions.client import look_at
 from gateway.sessions.live import LiveSession
 
 log = logging.getLogger("doorward.hand_off")
+_PARTING_SECONDS: Final = 5.0
+_Result = TypeVar("_Result")
 _CAUSE: Final = "Either the browser does not keep its session cookie, or this account may not open the page and is asked for another."
 
 
@@ -61,7 +68,9 @@ class Broker:
         leases: Leases,
         audit: Audit,
         now: Callable[[], datetime],
+        alive: Callable[[LiveSession], Awaitable[bool]],
     ) -> None:
+        """`alive` says whether a session of ours has not ended meanwhile; raises StoreUnavailable."""
         self.plan = plan
         self.seals = seals
         self._app = app
@@ -70,6 +79,8 @@ class Broker:
         self._leases = leases
         self._audit = audit
         self._now = now
+        self._alive = alive
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def hand_off(
         self, live: LiveSession, upstream: Upstream, *, return_to: str, request_id: str, stale: str | None = None
@@ -77,6 +88,17 @@ class Broker:
         """`stale`: a bearer token that the upstream does not take any more.
 
         Raises HandOffFailed and its kinds, DirectoryUnavailable, StoreUnavailable, UpstreamUnreachable and its like."""
+        work = self._in_background(self._hand_off(live, upstream, return_to, request_id, stale))
+        try:
+            # SECURITY: who asked may hang up or sign out meanwhile; what the upstream opens then must still be ended by somebody (C-75).
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(partial(self._nobody_took, upstream))
+            raise
+
+    async def _hand_off(
+        self, live: LiveSession, upstream: Upstream, return_to: str, request_id: str, stale: str | None
+    ) -> Handed:
         asked_at = self._now().timestamp()
         try:
             async with asyncio.timeout(self.plan.timeout.total_seconds()):
@@ -104,7 +126,22 @@ class Broker:
         record = record.with_start(self._now(), plan.within)
         await self._records.write(live, record)
         handed, record = await self._once(live, upstream, return_to, record)
-        await self._records.write(live, replace(record, ended=self._now().timestamp()))
+        opened = self._opened(handed)
+        try:
+            await self._must_be_theirs(live, upstream, opened)
+            await self._records.write(live, replace(record, ended=self._now().timestamp()))
+            # SECURITY: our session may have ended while the upstream's was being opened (C-75).
+            alive = await self._alive(live)
+        except HandOffMismatch:
+            raise  # it was ended when it was found
+        except BaseException:
+            self._end_soon(upstream, opened)
+            raise
+        if not alive:
+            self._end_soon(upstream, opened)
+            await self._records.forget(live)
+            self._tell(live, events.HAND_OFF_ENDED, request_id, why="sign_out")
+            return Handed(again=True)
         self._tell(live, events.HAND_OFF_SUCCEEDED, request_id, via=plan.via)
         return handed
 
@@ -120,16 +157,21 @@ class Broker:
             return Handed(link=link), record.with_link(link_hash(facts.get("token", link)))
         if plan.via == "bearer":
             bearer = await open_with_bearer(plan, upstream, facts, self._now())
-            await self._must_be_theirs(live, upstream, Credentials(bearer=bearer.token))
             return Handed(bearer=bearer), replace(record, bearer=bearer)
         cookies = await open_with_cookies(plan, upstream, facts)
-        await self._must_be_theirs(live, upstream, credentials_of(cookies, self.seals.names.exact))
         named = [cookie for cookie in cookies if cookie.name in self.seals.names.exact]
         paths = {cookie.name.decode("latin-1"): cookie.path.decode("latin-1") for cookie in named}
-        return Handed(cookies=cookies), replace(record, paths={**record.paths, **paths})
+        opened = tuple(pair.decode("latin-1") for pair in credentials_of(cookies, self.seals.names.exact).cookies)
+        return Handed(cookies=cookies), replace(record, paths={**record.paths, **paths}, opened=opened)
+
+    def _opened(self, handed: Handed) -> Credentials:
+        """What opens the session that came of a hand-off; nothing for a link, which a browser has yet to follow."""
+        if handed.bearer is not None:
+            return Credentials(bearer=handed.bearer.token)
+        return credentials_of(handed.cookies, self.seals.names.exact)
 
     async def _must_be_theirs(self, live: LiveSession, upstream: Upstream, credentials: Credentials) -> None:
-        if not await self.check(live, upstream, credentials):
+        if (credentials.cookies or credentials.bearer) and not await self.check(live, upstream, credentials):
             raise HandOffFailed("who_am_i", "the session that was just opened is none")
 
     # --- afterwards ---
@@ -150,6 +192,32 @@ class Broker:
             await log_out(self.plan, upstream, credentials)
         except Refusal as refusal:
             log.info("%s: the upstream's session was not ended there: %s", self._app, refusal.code)
+
+    def _end_soon(self, upstream: Upstream, credentials: Credentials) -> None:
+        """The same, without anybody waiting for it."""
+        self._in_background(self._end_in_time(upstream, credentials))
+
+    async def _end_in_time(self, upstream: Upstream, credentials: Credentials) -> None:
+        try:
+            async with asyncio.timeout(_PARTING_SECONDS):
+                await self.end(upstream, credentials)
+        except TimeoutError:
+            log.info("%s: the upstream's session was not ended there: it does not answer", self._app)
+
+    def _nobody_took(self, upstream: Upstream, work: "asyncio.Task[Handed]") -> None:
+        """Whoever was to get the cookies is gone; a bearer token is kept for the session's next request."""
+        if not work.cancelled() and work.exception() is None and work.result().cookies:
+            self._end_soon(upstream, self._opened(work.result()))
+
+    def _in_background(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        look_at(task)
 
     async def bearer(self, live: LiveSession) -> Bearer | None:
         """The bearer token that this session was given, if it is good for a while. Raises StoreUnavailable."""
@@ -175,8 +243,12 @@ class Broker:
         record = await self._records.read(live)
         if record.bearer is not None and self.plan.via == "bearer":
             credentials = Credentials(bearer=record.bearer.token)
-        if credentials.cookies or credentials.bearer:
-            await self.end(upstream, credentials)
+        # SECURITY: a session that was opened a moment ago is not in the cookies of a browser whose answer is still on its way (C-75).
+        opened = Credentials(cookies=tuple(pair.encode("latin-1") for pair in record.opened))
+        known = [credentials] if set(opened.cookies) <= set(credentials.cookies) else [credentials, opened]
+        known = [each for each in known if each.cookies or each.bearer]
+        if known:
+            await asyncio.gather(*(self.end(upstream, each) for each in known))
             self._tell(live, events.HAND_OFF_ENDED, None, why="sign_out")
         await self._records.forget(live)
         return dict.fromkeys(self.plan.session_cookies, "/") | record.paths

@@ -17,6 +17,7 @@ from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
 from gateway.identity import Identity
 from gateway.leases import Leases
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.live import LiveSession
 
 
 def brokers_of(
@@ -30,8 +31,10 @@ def brokers_of(
     http: aiohttp.ClientSession,
     audit: Audit,
     now: Callable[[], datetime],
+    alive: Callable[[LiveSession], Awaitable[bool]],
 ) -> dict[str, Broker]:
-    """By app. `known` finds the account of somebody whose session does not say it; `http` is for the APIs that `token` names."""
+    """By app. `known` finds the account of somebody whose session does not say it; `http` is for the APIs that `token` names; `alive` as for
+    Broker."""
     records = HandOffRecords(redis, ring, config.redis.key_prefix, now)
     brokers = {}
     for name, app in config.apps.items():
@@ -48,6 +51,7 @@ def brokers_of(
             leases=leases,
             audit=audit,
             now=now,
+            alive=alive,
         )
     return brokers
 

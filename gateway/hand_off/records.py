@@ -43,7 +43,8 @@ class Bearer:
 class HandOffRecord:
     """`began` and `ended` are seconds since 1970; `links` are the hashes of tokens in links that may still be passed: each tab has its own.
 
-    `paths` tells where the session cookies that were relayed live, name to path: to take them away at sign-out.
+    `paths` tells where the session cookies that were relayed live, name to path: to take them away at sign-out. `opened` are those of the
+    session that was opened last, `name=value`: a browser that signs out before they reached it cannot name that session.
     """
 
     began: tuple[float, ...] = ()
@@ -51,6 +52,7 @@ class HandOffRecord:
     bearer: Bearer | None = None
     links: tuple[str, ...] = ()
     paths: dict[str, str] = field(default_factory=dict)
+    opened: tuple[str, ...] = field(default=(), repr=False)
 
     def recent(self, now: datetime, within: timedelta) -> tuple[float, ...]:
         since = (now - within).timestamp()
@@ -111,6 +113,7 @@ def _encode(record: HandOffRecord) -> bytes:
         "bearer": None if bearer is None else [bearer.token, bearer.until],
         "links": record.links,
         "paths": record.paths,
+        "opened": record.opened,
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -124,4 +127,5 @@ def _decode(data: bytes) -> HandOffRecord:
         bearer=None if bearer is None else Bearer(token=str(bearer[0]), until=float(bearer[1])),
         links=tuple(str(link) for link in document["links"]),
         paths=dict(document["paths"]),
+        opened=tuple(str(pair) for pair in document.get("opened", ())),  # an earlier release left it out
     )

@@ -27,6 +27,7 @@ ATTEMPT_LIFETIME: Final = timedelta(minutes=15)
 
 _VERSION: Final = 1
 _LONGEST_CODE: Final = 4096
+_MICROSECONDS: Final = 1_000_000
 _FUTURE: Final = timedelta(minutes=1)  # clocks of two replicas
 _ERROR = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -37,7 +38,8 @@ class LoginAttempt:
     """What one browser remembers between leaving for the provider and coming back.
 
     `max_age` (seconds) and `acr` were asked of the provider; `step_up_for` is the "METHOD /path" whose rule wanted that, where it
-    is not `return_to`. `provider` names who was asked: nobody else's answer belongs to this attempt.
+    is not `return_to`. `provider` names who was asked: nobody else's answer belongs to this attempt. `begun` is the moment in seconds
+    since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
     """
 
     state: str = field(repr=False)
@@ -51,6 +53,7 @@ class LoginAttempt:
     acr: tuple[str, ...] = ()
     step_up_for: str | None = None
     provider: str = DEFAULT_PROVIDER
+    begun: float | None = None
 
     @property
     def id(self) -> str:
@@ -78,6 +81,7 @@ def new_attempt(
     acr: Sequence[str] = (),
     step_up_for: str | None = None,
     provider: str = DEFAULT_PROVIDER,
+    begun: float | None = None,
 ) -> LoginAttempt:
     """`random(n)` gives n random bytes: `secrets.token_bytes`."""
     state, nonce, verifier = (_text(random(32)) for _ in range(3))
@@ -93,6 +97,7 @@ def new_attempt(
         acr=tuple(acr),
         step_up_for=step_up_for,
         provider=provider,
+        begun=begun,
     )
 
 
@@ -184,6 +189,8 @@ def encode(attempt: LoginAttempt) -> bytes:
         values["p"] = attempt.provider
     if attempt.step_up_for is not None:
         values["f"] = attempt.step_up_for
+    if attempt.begun is not None:
+        values["b"] = int(attempt.begun * _MICROSECONDS)
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -192,12 +199,14 @@ def decode(raw: bytes) -> LoginAttempt:
     values = parse_object(raw)
     texts = [values.get(name) for name in ("s", "n", "c", "a", "h", "r")] + [values.get("p", DEFAULT_PROVIDER)]
     started_at, max_age, acr, step_up_for = values.get("t"), values.get("m"), values.get("l", []), values.get("f")
+    begun = values.get("b")
     if (
         values.get("v") != _VERSION
         or not all(isinstance(text, str) for text in texts)
         or not all(_TOKEN.fullmatch(str(text)) for text in texts[:3])
         or not _is_count(started_at)
         or not (max_age is None or _is_count(max_age))
+        or not (begun is None or _is_count(begun, 2**35 * _MICROSECONDS))
         or not (step_up_for is None or isinstance(step_up_for, str))
         or not (isinstance(acr, list) and all(isinstance(value, str) for value in acr))
     ):
@@ -215,11 +224,12 @@ def decode(raw: bytes) -> LoginAttempt:
         acr=tuple(acr),
         step_up_for=step_up_for,
         provider=provider,
+        begun=None if begun is None else begun / _MICROSECONDS,
     )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**35
+def _is_count(value: object, below: int = 2**35) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
 
 
 def _text(raw: bytes) -> str:

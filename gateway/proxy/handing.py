@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from gateway.errors import HandOffFailed, HandOffMismatch, UpstreamSessionEnded
+from gateway.errors import HandOffFailed, HandOffMismatch, LoginRequired, UpstreamSessionEnded
 from gateway.hand_off.broker import Broker, Handed
 from gateway.hand_off.opening import Credentials
 from gateway.hand_off.records import Bearer
@@ -86,7 +86,10 @@ class Handing:
         """Find this session's bearer token, or get one; then go on. Raises a Refusal."""
         known = await self._broker.bearer(live)
         if known is None:
-            known = (await self._get(visit, site, live, b"/")).bearer
+            handed = await self._get(visit, site, live, b"/")
+            known = handed.bearer
+            if known is None and handed.again:
+                raise LoginRequired(sign_in_url=site.route.origin + "/oauth2/start")  # the session is over
         if known is None:
             raise HandOffFailed("no_session", "no bearer token came of it")
         _remember(self._bearers, live.key, known)

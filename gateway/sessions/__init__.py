@@ -17,6 +17,7 @@
     marks      what is done once, and repeated until it was
     places     how many sessions a person may have in an app
     ended      what this worker ended, so that no failover brings it back
+    fleet_time what time it is for all workers
     endings    sign-ins that the provider ended a moment ago
     tracking   the connection on which one server says which records changed
     ears       all of them, and whether the cache may be trusted

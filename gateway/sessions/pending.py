@@ -26,13 +26,16 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingSignIn:
-    """`session` is complete but for what the directory says; `issued_at` is the ID Token's `iat`, `return_to` a local path."""
+    """`session` is complete but for what the directory says; `issued_at` is the ID Token's `iat`, `return_to` a local path. It began to wait at
+    `began`; `begun` is that of its LoginAttempt.
+    """
 
     session: Session
     claims: Mapping[str, Any] = field(repr=False)
     issued_at: int
     return_to: str
     began: datetime
+    begun: float | None = None
 
 
 class PendingSignIns:
@@ -52,6 +55,7 @@ class PendingSignIns:
             "issued_at": waiting.issued_at,
             "return_to": waiting.return_to,
             "began": waiting.began.timestamp(),
+            "begun": waiting.begun,
         }
         plain = json.dumps(document).encode()
         if len(plain) > _LARGEST:
@@ -76,6 +80,7 @@ class PendingSignIns:
                 issued_at=document["issued_at"],
                 return_to=document["return_to"],
                 began=datetime.fromtimestamp(document["began"], UTC),
+                begun=document.get("begun"),  # an earlier release left it out
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -39,8 +39,8 @@ class BrowserSessions:
             key, asked.route.host, asked.route.name
         )
 
-    async def replace(self, asked: Asked, session: Session, issued_at: int) -> str:
-        """Issue a session and end the browser's earlier one in the same step; the new token. `issued_at`: the ID Token's `iat`.
+    async def replace(self, asked: Asked, session: Session, issued_at: int, begun: float | None = None) -> str:
+        """Issue a session and end the browser's earlier one in the same step; the new token. `issued_at` and `begun` as for Endings.
 
         Raises TooManySessions; SignInExpired when the provider ended the sign-in meanwhile.
         """
@@ -54,7 +54,7 @@ class BrowserSessions:
             self._cache.forget(before.key)
             self._tell(asked, [before.session], by="new_login")
         # SECURITY: the provider's log-out may have overtaken this login; it could not find what was not stored yet (A-23).
-        if await self._endings.cover(session, issued_at):
+        if await self._endings.cover(session, issued_at, begun):
             await self._store.revoke(self._store.key_of(token))
             raise SignInExpired("ended_by_provider", continue_url="/oauth2/start")
         return token

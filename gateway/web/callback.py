@@ -104,6 +104,7 @@ class Callback:
                 issued_at=int(signed_in.claims.values["iat"]),
                 return_to=_landing(attempt),
                 began=self._now(),
+                begun=attempt.begun,
             ),
         )
         return page.plus(("Set-Cookie", self._attempts.finish(attempt, asked.route)))

@@ -51,11 +51,12 @@ class BackChannelLogout:
         self._now = now
 
     async def __call__(self, asked: Asked) -> Page:
+        received = self._endings.moment()
         try:
             token = _logout_token(asked)
             client = self._issuing(token)
             claims = await receive_logout_token(token, client.provider, client.settings, self._now())
-            ended = await self._end_once(claims, client.settings.clock_skew)
+            ended = await self._end_once(claims, client.settings.clock_skew, received)
         except LogoutTokenInvalid as refusal:
             log.warning("logout token refused: %s (%s) request %s", refusal.reason, refusal.detail, asked.request_id)
             return as_json(400, {"error": "invalid_request", "error_description": f"logout_token: {refusal.reason}"})
@@ -75,20 +76,22 @@ class BackChannelLogout:
             raise LogoutTokenInvalid("issuer")
         return client
 
-    async def _end_once(self, claims: LogoutClaims, skew: timedelta) -> list[Session]:
+    async def _end_once(self, claims: LogoutClaims, skew: timedelta, received: float) -> list[Session]:
         """Raises LogoutTokenInvalid for a token that did its work before; StoreUnavailable, and then the provider's repeat does it."""
         name = f"logout\n{claims.issuer}\n{claims.jti}"
         # SECURITY: a replayed logout token would end the sessions that the person began since (A-31).
         keep = max(claims.exp - self._now() + 2 * skew, timedelta(minutes=2))
         if not await self._marks.begin(name, keep):
             raise LogoutTokenInvalid("replayed")
-        ended = await self._end(claims)
+        ended = await self._end(claims, received)
         await self._marks.finish(name, keep)
         return ended
 
-    async def _end(self, claims: LogoutClaims) -> list[Session]:
+    async def _end(self, claims: LogoutClaims, received: float) -> list[Session]:
         # SECURITY: first the note, then the search: a login that is on its way finds one, or is found by the other (A-23).
-        await self._endings.note(claims.issuer, sid=claims.sid, sub=claims.sub, issued_at=claims.issued_at)
+        await self._endings.note(
+            claims.issuer, sid=claims.sid, sub=claims.sub, issued_at=claims.issued_at, received=received
+        )
         if claims.sid is None:
             return await self._store.revoke_person(claims.issuer, claims.sub or "")
         ended = await self._store.revoke_provider_session(claims.issuer, claims.sid)

@@ -147,7 +147,7 @@ class SettingUp:
 
     async def _enter(self, asked: Asked, waiting: PendingSignIn, identity: Identity) -> Page:
         session = replace(waiting.session, identity=identity)
-        token = await self._sessions.replace(asked, session, waiting.issued_at)
+        token = await self._sessions.replace(asked, session, waiting.issued_at, waiting.begun)
         self._audit.event(
             audit.LOGIN_SUCCEEDED,
             app=asked.route.name,

@@ -5,6 +5,7 @@ left alone: the callback replaces it (C-06, C-49).
 """
 
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -43,7 +44,9 @@ class SignIn:
         audit: Audit,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = secrets.token_bytes,
+        moment: Callable[[], float] = time.time,
     ) -> None:
+        """`moment` as for Endings."""
         self.attempts = AttemptCookies(ring)
         self.guard = ReturnGuard(sites)
         self.providers = providers
@@ -54,6 +57,7 @@ class SignIn:
         self._audit = audit
         self._now = now
         self._random = random
+        self._moment = moment
 
     def begin(
         self,
@@ -84,16 +88,9 @@ class SignIn:
             cause = likely_cause(app, cookies, rounds, client.name, step_up=bool(step_up))
             return self._loop(app, return_to, cookies, request_id, cause)
         attempt = new_attempt(
-            self._random,
-            app=app.name,
-            host=app.host,
-            return_to=return_to,
-            now=self._now(),
-            max_age=step_up.max_age,
-            acr=step_up.acr,
-            step_up_for=step_up_for,
-            provider=client.name,
-        )
+            self._random, app=app.name, host=app.host, return_to=return_to, now=self._now(), max_age=step_up.max_age,
+            acr=step_up.acr, step_up_for=step_up_for, provider=client.name, begun=self._moment(),
+        )  # fmt: skip
         url = authorization_url(
             metadata,
             client.settings,

@@ -12,9 +12,10 @@ from gateway.app import Worker
 from tests.fakes.house import BROWSER
 from tests.fakes.own_sessions import COOKIE
 from tests.fakes.provider import ADA
+from tests.fakes.recorder import Recorded
 from tests.fakes.street import ADA_MAIL, MIA_MAIL, SERVICE, Street
 from tests.fakes.waiting import eventually
-from tests.fakes.wire import exchange
+from tests.fakes.wire import Wire, exchange
 from tests.flows.conftest import OpenStreet
 
 # --- signing in -------------------------------------------------------------------------------------------------------
@@ -306,6 +307,107 @@ async def test_the_upstreams_own_way_out_ends_our_session_too(open_street: OpenS
     page = await browser.open(street.house.origin() + "/bookings", follow=False)
     assert page.status == 302
     assert page.location.startswith(street.house.provider.issuer if street.house.provider else "")
+
+
+async def sign_out(street: Street, cookie: str) -> None:
+    fields = f"Origin: {street.house.origin()}\r\nSec-Fetch-Site: same-origin\r\n"
+    answer = await street.house.ask("/oauth2/sign_out", method="POST", cookie=cookie, fields=fields)
+    assert answer.status == 303
+
+
+class Gate:
+    """Holds up one path of the upstream. `met` is set when somebody stands before it."""
+
+    def __init__(self, street: Street, path: str) -> None:
+        self.met, self.open = asyncio.Event(), asyncio.Event()
+        self._path, self._answer = path, street.house.upstream.answer
+        street.house.upstream.answer = self
+
+    async def __call__(self, request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request.target.partition("?")[0] == self._path:
+            self.met.set()
+            await self.open.wait()
+        await self._answer(request, reader, writer)
+
+
+@pytest.mark.parametrize("held_up", ["the token", "/sso", "/me"])
+async def test_a_hand_off_that_is_under_way_at_sign_out_ends_the_session_that_it_opens(
+    open_street: OpenStreet, held_up: str
+) -> None:
+    """C-75, C-44: wherever it is at that moment. The browser gets nothing of it, and is nobody at the next request."""
+    street = await open_street(who_am_i={"path": "/me", "pointer": "/Email"})
+    cookie = await street.house.session(email=MIA_MAIL)
+    if held_up == "the token":
+        street.office.gate.clear()
+        go, met = street.office.gate.set, eventually(lambda: street.office_server.requests)
+    else:
+        gate = Gate(street, held_up)
+        go, met = gate.open.set, gate.met.wait()
+    page = asyncio.create_task(street.house.ask("/bookings", cookie=cookie, fields=BROWSER))
+    await met
+    await sign_out(street, cookie)
+    go()
+    answer = await page
+    assert (answer.status, answer.value("Location")) == (302, street.house.origin() + "/bookings")
+    assert answer.values("Set-Cookie") == []
+    await eventually(lambda: MIA_MAIL in street.portal.logged_out)
+    assert street.portal.sessions == {}
+    assert [event["why"] for event in street.events("hand_off.ended")] == ["sign_out"]
+    again = await street.house.ask("/bookings", cookie=cookie, fields=BROWSER)
+    assert str(again.value("Location")).startswith(street.house.provider.issuer if street.house.provider else "")
+    assert street.portal.pages == []
+
+
+async def test_a_bearer_token_that_is_under_way_at_sign_out_is_given_back(open_street: OpenStreet) -> None:
+    """C-75."""
+    redeem = {"method": "POST", "path": "/api/exchange?token={token}"}
+    street = await open_street(via="bearer", session_cookies=[], redeem=redeem)
+    cookie = await street.house.session(email=MIA_MAIL)
+    gate = Gate(street, "/api/exchange")
+    page = asyncio.create_task(street.house.ask("/api/x", cookie=cookie))
+    await gate.met.wait()
+    await sign_out(street, cookie)
+    gate.open.set()
+    assert (await page).status == 401
+    await eventually(lambda: street.portal.logged_out == [MIA_MAIL])
+    assert street.portal.pages == []
+
+
+async def test_a_session_whose_cookies_never_reached_the_browser_ends_at_sign_out_too(open_street: OpenStreet) -> None:
+    """C-75: the answer was on its way when the person signed out in another tab."""
+    street = await open_street()
+    cookie = await street.house.session(email=MIA_MAIL)
+    assert (await street.house.ask("/bookings", cookie=cookie, fields=BROWSER)).values("Set-Cookie")
+    assert len(street.portal.sessions) == 1
+    await sign_out(street, cookie)
+    assert (street.portal.logged_out, street.portal.sessions) == ([MIA_MAIL], {})
+
+
+async def test_a_session_that_is_opened_for_a_connection_that_was_cut_is_ended(open_street: OpenStreet) -> None:
+    """C-75: nobody has its cookies, so nobody could end it."""
+    street = await open_street()
+    cookie = await street.house.session(email=MIA_MAIL)
+    gate = Gate(street, "/sso")
+    wire = await Wire.open(street.house.port)
+    await wire.send(f"GET / HTTP/1.1\r\nHost: {street.house.host()}\r\nCookie: {cookie}\r\n{BROWSER}\r\n".encode())
+    await gate.met.wait()
+    await street.house.worker.server.drain(0.0)  # as when the process ends: connections are cut
+    await eventually(lambda: not street.house.worker.door.connections)
+    await wire.close()
+    gate.open.set()
+    await eventually(lambda: street.portal.logged_out == [MIA_MAIL])
+    assert street.portal.sessions == {}
+
+
+async def test_a_session_that_is_opened_and_then_cannot_be_judged_is_ended(open_street: OpenStreet) -> None:
+    """C-75: the upstream does not say whose it is within the hand-off's time."""
+    street = await open_street(who_am_i={"path": "/me", "pointer": "/Email"}, timeout="1s")
+    cookie = await street.house.session(email=MIA_MAIL)
+    gate = Gate(street, "/me")
+    assert (await street.house.ask("/", cookie=cookie, fields=BROWSER)).status in (502, 504)
+    gate.open.set()
+    await eventually(lambda: street.portal.logged_out == [MIA_MAIL])
+    assert street.portal.sessions == {}
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

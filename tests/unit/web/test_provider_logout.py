@@ -262,6 +262,25 @@ async def test_a_login_that_a_logout_token_overtakes_becomes_no_session(office: 
     assert await is_alive(office, await signed_in(office))
 
 
+@pytest.mark.parametrize("by", ["sid", "sub"])
+async def test_what_began_after_a_logout_token_is_let_in_within_the_same_second(office: Office, by: str) -> None:
+    """C-74, C-44: the clock of provider and gateway stands still. What began before ends, and what began afterwards does not."""
+    browser = await signed_in(office)
+    names = {"sid": await provider_sid(office, browser), "sub": MISSING} if by == "sid" else {"sub": "hd-1001"}
+    before = office.browser()
+    before.jar.cookies += browser.jar.cookies  # the same session at the provider
+    await office.arrive(before, origin=DASHBOARD_ORIGIN)
+    assert (await tell(office, **names)).status == 200
+    page = await before.follow()
+    assert (page.status, "This sign-in is over" in page.text) == (400, True)
+    after = office.browser()
+    after.jar.cookies += browser.jar.cookies
+    await office.sign_in_as(after)
+    assert await is_alive(office, after)
+    if by == "sid":
+        assert await provider_sid(office, after) == names["sid"]
+
+
 async def test_a_session_without_a_sid_ends_with_its_person_when_the_token_names_both(office: Office) -> None:
     """A-23: which of them is meant cannot be known; those that have another sid live on."""
     office.provider.told.id_token["sid"] = NO_SID
