@@ -10,7 +10,7 @@ whether our session still lives; whoever signs out ends our session and looks af
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ from gateway.hand_off.opening import (
 from gateway.hand_off.plan import Plan
 from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
 from gateway.hand_off.seals import Seals
-from gateway.hand_off.set_cookie import SetCookie
+from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
 from gateway.hand_off.tokens import TokenSource
 from gateway.leases import LeaseBusy, Leases
 from gateway.sessions.client import look_at
@@ -161,7 +161,7 @@ class Broker:
         cookies = await open_with_cookies(plan, upstream, facts)
         named = [cookie for cookie in cookies if cookie.name in self.seals.names.exact]
         paths = {cookie.name.decode("latin-1"): cookie.path.decode("latin-1") for cookie in named}
-        opened = tuple(pair.decode("latin-1") for pair in credentials_of(cookies, self.seals.names.exact).cookies)
+        opened = _texts(credentials_of(cookies, self.seals.names.exact))
         return Handed(cookies=cookies), replace(record, paths={**record.paths, **paths}, opened=opened)
 
     def _opened(self, handed: Handed) -> Credentials:
@@ -238,6 +238,28 @@ class Broker:
         except LeaseBusy:
             return False
 
+    def passed(self, live: LiveSession, upstream: Upstream, cookies: Sequence[bytes]) -> None:
+        """A browser passed its link, and the upstream answers with these Set-Cookie values."""
+        found = (parse_set_cookie(value) for value in cookies)
+        opened = credentials_of([cookie for cookie in found if cookie is not None], self.seals.names.exact)
+        if opened.cookies:
+            self._in_background(self._passed(live, upstream, opened))
+
+    async def _passed(self, live: LiveSession, upstream: Upstream, opened: Credentials) -> None:
+        try:
+            async with self._leases.hold(f"hand-off:{live.key}", wait=self.plan.timeout):
+                record = await self._records.read(live)
+                await self._records.write(live, replace(record, opened=_texts(opened)))
+                # SECURITY: as after a hand-off of our own: somebody may have signed out meanwhile (C-75).
+                alive = await self._alive(live)
+        except (LeaseBusy, Refusal) as error:
+            log.info("%s: what a link opened was not written down: %s", self._app, type(error).__name__)
+            return
+        if not alive:
+            await self._records.forget(live)
+            await self._end_in_time(upstream, opened)
+            self._tell(live, events.HAND_OFF_ENDED, None, why="sign_out")
+
     async def farewell(self, live: LiveSession, upstream: Upstream, credentials: Credentials) -> dict[str, str]:
         """The person signs out: end the upstream's session too. The cookies to take away, name to path."""
         record = await self._records.read(live)
@@ -258,6 +280,10 @@ class Broker:
         self._audit.event(
             event, app=self._app, session=session.sid, request_id=request_id, email=session.identity.email, **facts
         )
+
+
+def _texts(credentials: Credentials) -> tuple[str, ...]:
+    return tuple(pair.decode("latin-1") for pair in credentials.cookies)
 
 
 def link_hash(token: str) -> str:

@@ -121,6 +121,9 @@ class Bridge:
             instead = self._renewed(visit, site, request, live, decision.wire, passage)
             if instead is not None:
                 return instead
+        if passage.passing and live is not None:
+            cookies = values_of(response.lines, b"set-cookie")
+            self._broker.passed(live, self._handing.upstream(visit, site, live), cookies)
         self._sealing.seal(visit, site, live, response)
         if passage.leaving:
             page = away(site.route.origin + SIGN_OUT, values_of(response.lines, b"set-cookie"))

@@ -100,7 +100,7 @@ class Handing:
     ) -> None:
         """Whose session is it? Somebody else's is ended; theirs goes on, and so does the request. Raises a Refusal."""
         try:
-            theirs = await self._broker.check(live, self._upstream(visit, site, live), credentials)
+            theirs = await self._broker.check(live, self.upstream(visit, site, live), credentials)
         except HandOffMismatch:
             theirs = False
         except HandOffFailed as failure:
@@ -116,7 +116,7 @@ class Handing:
     async def _get(
         self, visit: Attended, site: Site, live: LiveSession, wire: bytes, stale: str | None = None
     ) -> Handed:
-        upstream = self._upstream(visit, site, live)
+        upstream = self.upstream(visit, site, live)
         try:
             handed = await self._broker.hand_off(
                 live, upstream, return_to=wire.decode(), request_id=visit.request_id, stale=stale
@@ -129,7 +129,7 @@ class Handing:
             _remember(self._bearers, live.key, handed.bearer)
         return handed
 
-    def _upstream(self, visit: Attended, site: Site, live: LiveSession) -> UpstreamOfVisitor:
+    def upstream(self, visit: Attended, site: Site, live: LiveSession) -> UpstreamOfVisitor:
         _, request = visit.at_hand()
         lines = [line for line in request.lines if line.partition(b":")[0].lower() in _ABOUT_THE_VISITOR]
         lines += [

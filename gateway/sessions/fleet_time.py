@@ -5,6 +5,7 @@ the background, so that nobody waits for it. Until Redis has said anything it is
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ _ASK: Final = (
 )
 _EVERY: Final = 10.0
 _SOON: Final = 1.0
-_SLOW: Final = 0.5  # seconds: an answer that took so long says little
+_SLOW: Final = 0.1  # seconds: an answer that took so long says little, and is taken for want of a better one only
 
 
 class FleetTime:
@@ -39,17 +40,17 @@ class FleetTime:
     async def run(self) -> None:
         """Until cancelled: ask Redis."""
         while True:
-            try:
-                await self.ask()
-                await asyncio.sleep(_EVERY)
-            except StoreUnavailable:
-                await asyncio.sleep(_SOON)
+            known = False
+            with contextlib.suppress(StoreUnavailable):
+                known = await self.ask()
+            await asyncio.sleep(_EVERY if known else _SOON)
 
-    async def ask(self) -> None:
-        """Raises StoreUnavailable."""
+    async def ask(self) -> bool:
+        """Whether the answer was quick enough to say much. Raises StoreUnavailable."""
         begun = self._clock()
         question: Awaitable[Any] = self._redis.eval(_ASK, 1, self._key)
         seconds, microseconds = map(int, await self._operations.run(question))
         took = self._clock() - begun
         if took < _SLOW or self._ahead is None:
             self._ahead = seconds + microseconds / 1_000_000 - (begun + took / 2)
+        return took < _SLOW

@@ -41,7 +41,7 @@ class Openings:
         await self._operations.run(self._write(opening, now))
 
     async def _write(self, opening: Opening, now: datetime) -> None:
-        await self._note_what_ends(opening.app)
+        await self._note_what_ends(opening.app, but=opening.id)
         sealed = self._ring.seal(encode(opening), self._context(opening.app))
         left = max(opening.ends_at - now, _MILLISECOND)
         await self._redis.set(self._name(opening.app), sealed, px=left)
@@ -81,9 +81,9 @@ class Openings:
         await self._note_what_ends(app)
         return bool(await self._redis.delete(self._name(app)))
 
-    async def _note_what_ends(self, app: str) -> None:
+    async def _note_what_ends(self, app: str, but: str = "") -> None:
         opening, _ = await self._there(app)
-        if opening is not None:
+        if opening is not None and opening.id != but:
             await self._redis.set(self._note(opening.id), "over", px=REMEMBERED_OVER)
 
     async def note_over(self, ids: Iterable[str]) -> None:

@@ -147,7 +147,10 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
     """
     if len(encoded) > MAX_ENCODED:
         raise ValueError("too large")
-    stored = _read(encoded)
+    try:
+        stored = _read(encoded)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error  # in a field that is passed over
     expires_at, lifetime = stored.access_expires_at, stored.access_lifetime
     if stored.refresh_token is None:
         expires_at = lifetime = None

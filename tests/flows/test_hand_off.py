@@ -1,6 +1,7 @@
 """A person who is signed in here gets the upstream's own session, and never meets its login form, its token, or anybody else's session."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Callable
@@ -381,6 +382,44 @@ async def test_a_session_whose_cookies_never_reached_the_browser_ends_at_sign_ou
     assert len(street.portal.sessions) == 1
     await sign_out(street, cookie)
     assert (street.portal.logged_out, street.portal.sessions) == ([MIA_MAIL], {})
+
+
+async def test_a_session_that_a_link_opened_ends_at_sign_out_though_its_cookies_never_reached_the_browser(
+    open_street: OpenStreet,
+) -> None:
+    """C-75: the same where the browser itself redeems the token."""
+    street = await open_street(via="browser")
+    cookie = await street.house.session(email=MIA_MAIL)
+    link = str((await street.house.ask("/bookings", cookie=cookie, fields=BROWSER)).value("Location"))
+    passed = await street.house.ask(link.removeprefix(street.house.origin()), cookie=cookie, fields=BROWSER)
+    assert passed.values("Set-Cookie")
+
+    async def signed_out() -> bool:
+        # What the link opened is written down behind the answer: whoever signs out this quickly has it ended by whoever writes it.
+        await sign_out(street, cookie)
+        return MIA_MAIL in street.portal.logged_out
+
+    await eventually(signed_out)
+    assert street.portal.sessions == {}
+
+
+async def test_a_link_that_is_being_passed_at_sign_out_ends_the_session_that_it_opened(open_street: OpenStreet) -> None:
+    """C-75: the upstream has answered, our session is gone, and this worker has not heard of it yet."""
+    street = await open_street(via="browser")
+    cookie = await street.house.session(email=MIA_MAIL)
+    link = str((await street.house.ask("/bookings", cookie=cookie, fields=BROWSER)).value("Location"))
+    store, portal = street.house.worker.store, street.portal
+
+    async def ended_meanwhile(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await portal(request, reader, writer)
+        if request.target.startswith("/sso"):
+            await store.revoke(store.key_of(cookie.partition("=")[2]))
+
+    street.house.upstream.answer = ended_meanwhile
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        await street.house.ask(link.removeprefix(street.house.origin()), cookie=cookie, fields=BROWSER)
+    await eventually(lambda: street.portal.logged_out == [MIA_MAIL])
+    assert street.portal.sessions == {}
 
 
 async def test_a_session_that_is_opened_for_a_connection_that_was_cut_is_ended(open_street: OpenStreet) -> None:

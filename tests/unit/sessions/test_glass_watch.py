@@ -224,6 +224,13 @@ async def test_an_opening_that_another_one_took_the_place_of_does_not_come_back(
     assert await worker.openings.read("portal", datetime.now(UTC)) is None
 
 
+async def test_an_opening_that_is_written_again_is_open(watching: Watching) -> None:
+    worker = watching()
+    for _ in range(2):
+        await worker.write(opening())
+    assert await worker.openings.read("portal", datetime.now(UTC)) is not None
+
+
 async def test_a_redis_that_forgot_what_is_over_is_told_again(own_valkey: EmbeddedValkey, watching: Watching) -> None:
     """C-73: it came back from a backup, or a replica that lagged was promoted."""
     worker = watching(own_valkey.url)

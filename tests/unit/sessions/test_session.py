@@ -93,6 +93,8 @@ def without(field: str) -> bytes:
         b"[" * 100_000,
         b'{"v":' * 50_000,
         b'{"v":1e999}',
+        changed()[:-1] + b',"unknown":' + b"[" * 100_000,
+        changed()[:-1] + b',"unknown":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         changed(v=2),
         changed(v="1"),
         changed(v=True),
