@@ -38,6 +38,7 @@ class Kind:
     websockets: bool = False
     methods: bool = True  # the application hears of POST, bodies and overridden methods (nginx' does not)
     direct: frozenset[str] = frozenset()
+    pack: str = "nexudus"
 
 
 @dataclass
@@ -123,7 +124,7 @@ def _settings(
     both = {
         "upstream": f"http://127.0.0.1:{place.upstream}",
         "surface": "portal",
-        "password_routes": "nexudus",
+        "password_routes": place.kind.pack,
         "rules": RULES,
     }
     return {

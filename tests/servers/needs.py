@@ -23,6 +23,7 @@ PACKAGES = {
     "/usr/share/wordpress/wp-login.php": "wordpress",
     "/usr/sbin/mariadbd": "mariadb-server",
     "/usr/share/doc/php-mysql": "php-mysql",
+    "/usr/share/doc/php-xml": "php-xml",
 }
 
 if __name__ == "__main__":
