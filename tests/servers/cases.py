@@ -128,6 +128,10 @@ class ServerCases:
         for host in (place.closed, place.open):
             tried(place, attacks.options(host))
 
+    def test_no_spelling_reaches_what_is_closed(self, place: Place) -> None:
+        """C-10, C-11, C-12, D-02."""
+        tried(place, attacks.closed_spellings(place.open, self.every), mark=False)
+
     def test_nothing_leads_out_of_what_is_public(self, place: Place) -> None:
         """C-10, C-11, C-12."""
         for host in (place.closed, place.open):
@@ -136,6 +140,10 @@ class ServerCases:
     def test_without_the_door_many_spellings_reach_it(self, place: Place) -> None:
         asyncio.run(each(place.upstream, attacks.closed_spellings("localhost", self.every), ask))
         assert len(place.reached()) >= 3
+
+    def test_no_method_is_taken_for_another(self, place: Place) -> None:
+        """C-01, B-35."""
+        tried(place, attacks.method_overrides(place.open))
 
     def test_no_body_is_a_request(self, place: Place) -> None:
         """B-10 to B-18, C-30."""
