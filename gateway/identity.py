@@ -97,7 +97,7 @@ def identity_from_claims(
         subject=claims.subject,
         email=email,
         name=_text(names.name, claims.values.get(names.name)),
-        groups=_groups(names.groups, claims.values.get(names.groups)),
+        groups=_groups(names.groups, claims.values.get(names.groups)) if verified or not _is_address(names) else (),
         preferred_username=_text(names.preferred_username, claims.values.get(names.preferred_username)),
         user=None if user == claims.subject else user,
         email_verified=verified,
@@ -110,6 +110,11 @@ def validate_email_domain(identity: Identity, domains: Sequence[str]) -> Identit
     if domains and identity.email is not None and not is_at(identity.email, domains):
         raise EmailDomainForeign("email_domain", "the address is outside the provider's email_domains")
     return identity
+
+
+def _is_address(names: ClaimNames) -> bool:
+    """Whether people's addresses are their groups."""
+    return names.groups in (EMAIL_CLAIM, names.email)
 
 
 def is_at(email: str, domains: Sequence[str]) -> bool:

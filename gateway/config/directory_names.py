@@ -26,10 +26,11 @@ _ATTRIBUTE = re.compile(
 _NAMES_NOBODY: Final = frozenset(
     f"claims.{name}"
     for name in (
-        "aud", "azp", "email", "email_verified", "family_name", "given_name", "groups", "iss", "name", "nickname", "preferred_username",
-        "roles", "upn",
+        "acr", "amr", "at_hash", "aud", "auth_time", "azp", "email", "email_verified", "exp", "family_name", "given_name", "groups", "iat",
+        "jti", "name", "nbf", "nickname", "nonce", "phone_number", "preferred_username", "roles", "sid", "updated_at", "upn",
     )
 )  # fmt: skip
+_SHARED: Final = frozenset({"issuer", "claims.iss", "claims.tid", "claims.hd"})  # many persons have one
 _FRAMING: Final = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect"}
     | {"accept", "accept-encoding", "keep-alive", "proxy-authorization", "cookie"}
@@ -71,7 +72,10 @@ def parse_nexudus_link(name: str) -> str:
 
 def parse_link_value(text: str) -> str:
     """What stands in an account for its person: a text that no two persons of one provider share, and that nobody gives themselves."""
-    allowed = "allowed: {link}, which is issuer and subject, or a text with {subject}, {issuer} and {claims.NAME} that tells persons apart"
+    allowed = (
+        "allowed: {link}, which is issuer and subject, or {subject} or one {claims.NAME} that is a person's for good, with "
+        "{issuer} and fixed text"
+    )
     names = [piece.names for piece in placeholders.parse(text) if isinstance(piece, placeholders.Placeholder)]
     # SECURITY: what is the same for two persons, or what somebody can have changed, is a way into another's account (A-80).
     if any(len(alternatives) > 1 for alternatives in names):
@@ -80,8 +84,12 @@ def parse_link_value(text: str) -> str:
     wrong = sorted(name for name in chosen if name not in ("link", "subject", "issuer") and not _is_key_claim(name))
     if wrong:
         raise ValueError(f"holds {{{wrong[0]}}}, which may change or be somebody else's; {allowed}")
-    if not chosen - {"issuer"}:
+    varying = [alternatives[0] for alternatives in names if alternatives[0] not in _SHARED]
+    if not varying:
         raise ValueError(f"is the same for everybody; {allowed}")
+    # Of `{subject}{claims.badge}` the end of one may be the beginning of the other: two people, one text.
+    if len(varying) > 1:
+        raise ValueError(f"has more than one part that differs from person to person; {allowed}")
     return text
 
 

@@ -40,6 +40,14 @@ def _defaults(config: schema.Config, directory: schema.RemoteDirectory) -> Itera
 def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator[Finding]:
     """Two persons of two providers, who may have one subject, must never be one text in an account."""
     http = isinstance(directory, schema.HttpApi)
+    if (
+        not isinstance(directory, schema.HttpApi)
+        and directory.link_field is None
+        and "link_value" in directory.model_fields_set
+    ):
+        what, allowed = "means nothing without link_field", "allowed: together, or neither"
+        yield Finding(key="directory.link_value", what=what, allowed=allowed, reads=("directory.link_field",))
+        return
     key = "directory.answer.link_value" if http else "directory.link_value"
     text = directory.answer.link_value if isinstance(directory, schema.HttpApi) else directory.link_value
     for name, provider in providers_of(config).items():

@@ -79,7 +79,7 @@ def filled_link(template: str, known: Known) -> str | None:
     value = fill(template, known)
     text = "" if value is None else as_text(value)
     # SECURITY: an empty text stands in every account that is nobody's yet, and would be everybody's.
-    return text if text.strip() else None
+    return text if text.strip() and "\0" not in text else None
 
 
 def is_link(text: str | None) -> bool:

@@ -170,6 +170,8 @@ class Provisioner:
                 creation = Creation(directory, self._leases, self._notes, person, person.email, told.made)
                 account = await creation.once()
                 if creation.created:
+                    if account.link is None and directory.can("link"):
+                        log.warning("account %s was made, and the directory does not show whose it is", account.id)
                     return account
             account = None if account is None else await with_link(directory, account)
         if account is not None:

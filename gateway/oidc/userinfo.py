@@ -14,7 +14,7 @@ from joserfc.jwk import Key
 from gateway.config.schema import ClaimNames
 from gateway.directory.account import fold_email
 from gateway.errors import IdTokenInvalid, SignInFailed
-from gateway.identity import VERIFIED_CLAIM, said_of_email
+from gateway.identity import EMAIL_CLAIM, VERIFIED_CLAIM, said_of_email
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.registered_claims import require_audience, require_issuer, require_times
 from gateway.oidc.signatures import JwtInvalid, verified_claims
@@ -75,13 +75,14 @@ def is_disputed(first: Mapping[str, Any], second: Mapping[str, Any], email: str)
         return False
     if not _same_address(first, second, email):
         return True
-    return {said_of_email(first), said_of_email(second)} == {True, False}
+    return email == EMAIL_CLAIM and {said_of_email(first), said_of_email(second)} == {True, False}
 
 
 def is_disputed_by_older(said: Mapping[str, Any], before: Mapping[str, Any], email: str) -> bool:
     """Whether userinfo has another address than the older ID Token, which knew whether its own was verified, and does not say that itself."""
     changed = bool(said.get(email) and before.get(email)) and not _same_address(said, before, email)
-    return changed and said_of_email(said) is None and said_of_email(before) is not None
+    silent = said_of_email(said) is None and said_of_email(before) is not None
+    return email == EMAIL_CLAIM and changed and silent
 
 
 def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: str) -> bool:

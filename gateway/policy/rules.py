@@ -38,10 +38,11 @@ class Requirement:
         if self.groups is not None and self.groups.isdisjoint(identity.groups):
             return f"{self.rule}: none of the groups {_listed(self.groups)}"
         address = _address(identity.vouched_email)
+        unverified = "" if address is not None or identity.email is None else ", and nobody vouches for the address"
         if self.emails is not None and (address is None or "@".join(address) not in self.emails):
-            return f"{self.rule}: not one of the e-mail addresses"
+            return f"{self.rule}: not one of the e-mail addresses{unverified}"
         if self.email_domains is not None and (address is None or address[1] not in self.email_domains):
-            return f"{self.rule}: none of the e-mail domains {_listed(self.email_domains)}"
+            return f"{self.rule}: none of the e-mail domains {_listed(self.email_domains)}{unverified}"
         return None
 
 

@@ -141,7 +141,7 @@ class Callback:
             refresh_token=signed_in.refresh_token,
             address=asked.client,
             provider=provider,
-            userinfo_told=claims.userinfo_told,
+            userinfo_told=claims.userinfo_told if signed_in.refresh_token is not None else "",
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 

@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway import audit as events
+from gateway.directory.account import kept_link
+from gateway.directory.person import filled_link
 from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable, NotRegistered
 from gateway.identity import Identity
 from tests.fakes.gitlab import GitLab
@@ -122,6 +124,14 @@ async def test_a_field_with_nothing_in_it_is_nobodys_and_the_first_one_gets_the_
         assert (await come(at)).directory["id"] == number
         with pytest.raises(AccountLinkedElsewhere):
             await come(at, NEWCOMER)
+
+
+def test_no_subject_is_written_like_a_value_that_is_no_text() -> None:
+    """A-80."""
+    foreign = kept_link(["a", "b"])
+    assert foreign == '\0["a", "b"]'
+    assert filled_link("{subject}", {"subject": foreign}.get) is None
+    assert filled_link("{subject}", {"subject": "a"}.get) == "a"
 
 
 @pytest.mark.parametrize("kept", [["sub-1"], ["sub-1", None, ""]], ids=repr)

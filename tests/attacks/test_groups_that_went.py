@@ -165,6 +165,18 @@ def test_what_names_the_person_is_never_taken_away() -> None:
     assert without_what_went(before, {"roles": []}, NAMES, "groups name") == {"upn": "a", "roles": ["x"], "other": 1}
 
 
+async def test_a_session_without_a_refresh_token_notes_nothing(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """C-70."""
+    provider.told.id_token = {"groups": BOTH}
+    provider.told.userinfo = {"groups": BOTH}
+    house = await open_house(provider=provider)
+    session = await stored(house, await signed_in(house))
+    assert session is not None
+    assert (session.refresh_token, session.userinfo_told) == (None, "")
+
+
 def test_only_what_both_told_is_noted_and_words_of_later_releases_stay() -> None:
     """C-70: most sessions have nothing to note, and an earlier release reads them."""
     both = {"roles": ["x"], "name": None, "preferred_username": "a"}

@@ -16,7 +16,8 @@ from gateway.errors import DirectoryUnavailable, EmailNotVerified, NotRegistered
 from gateway.hand_off.filled import facts_of
 from gateway.hand_off.tokens import DirectoryTokens
 from gateway.identity import Claims, Identity, identity_from_claims
-from gateway.oidc.userinfo import is_disputed, merge_claims
+from gateway.oidc.userinfo import is_disputed, is_disputed_by_older, merge_claims
+from gateway.policy.rules import Requirement
 from gateway.sessions.session import decode, encode
 from tests.fakes.directories import asked_to_create
 from tests.fakes.house import House
@@ -191,6 +192,16 @@ def test_what_is_mapped_from_elsewhere_is_vouched_for_by_name_or_not_at_all(id_c
     assert outcome({"upn": A}, {"upn": B}, "never", UPN, ("example.com",)) == "u", "two addresses are none"
 
 
+def test_a_word_about_the_claim_email_disputes_no_other_claim() -> None:
+    """A-81."""
+    assert not is_disputed({"upn": A, **T}, {"upn": A, **F}, "upn")
+    assert is_disputed({"upn": A}, {"upn": B}, "upn")
+    assert not is_disputed_by_older({"upn": B}, {"upn": A, **T}, "upn")
+    assert is_disputed_by_older({"email": B}, {"email": A, **T}, "email")
+    assert not is_disputed_by_older({"email": B}, {"email": A}, "email")
+    assert not is_disputed_by_older({"email": B, **T}, {"email": A, **T}, "email")
+
+
 def test_where_the_operator_names_who_vouches_silence_about_other_domains_is_no_word() -> None:
     """A-81: a provider that never says whether an address is verified, as Entra ID."""
     for required, listed, other in (("when_present", "v", "u"), ("always", "v", "r"), ("never", "v", "u")):
@@ -211,6 +222,29 @@ def test_a_person_is_not_named_by_an_address_that_nobody_vouches_for() -> None:
             identity_from_claims(claims, names, "never")
     with pytest.raises(SignInFailed):
         identity_from_claims(Claims(issuer="i", subject="s", values={"sub": "s"}), by_address, "never")
+
+
+def test_an_address_that_nobody_vouches_for_is_no_group_either() -> None:
+    """A-81: where addresses are the groups of a rule."""
+    values = {"sub": "s", "email": A, "upn": B}
+    for names, groups in (
+        (ClaimNames(groups="email"), (A,)),
+        (ClaimNames(groups="upn", email="upn"), ()),
+        (ClaimNames(groups="email", email="upn"), ()),
+    ):
+        found = identity_from_claims(Claims(issuer="i", subject="s", values=values), names, "when_present")
+        assert found.groups == groups
+    disputed = Claims(issuer="i", subject="s", values=values, email_disputed=True)
+    assert identity_from_claims(disputed, ClaimNames(groups="email"), "when_present").groups == ()
+
+
+def test_a_refusal_says_in_the_log_that_nobody_vouches() -> None:
+    """For whoever wonders why a rule with this very address is not met."""
+    requirement = Requirement(emails=frozenset({EMAIL}))
+    assert requirement.unmet(ANA) is None
+    assert (
+        requirement.unmet(UNVERIFIED) == "require: not one of the e-mail addresses, and nobody vouches for the address"
+    )
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def keeping(kind: dict[str, Any], text: str) -> dict[str, Any]:
     """A directory whose links have this form."""
     if kind["kind"] == "http":
         return HTTP | {"answer": HTTP["answer"] | {"link": "/badge", "link_value": text}}
-    return kind | {"link_value": text}
+    return kind | {"link_value": text} | ({"link_field": "Custom1"} if kind["kind"] == "nexudus" else {})
 
 
 def place(kind: dict[str, Any]) -> str:
@@ -124,6 +124,10 @@ every_kind = pytest.mark.parametrize("kind", [NEXUDUS, SCIM, HTTP], ids=lambda k
         ("{fields.badge}", "holds {fields.badge}"),
         ("{claims.oid|subject}", "takes one thing for one person and another for the next"),
         ("{id}", "has an unknown placeholder"),
+        ("{claims.tid}/{issuer}", "is the same for everybody"),
+        ("{claims.sid}", "holds {claims.sid}"),
+        ("{subject}{claims.badge}", "has more than one part that differs from person to person"),
+        ("{link}|{subject}", "has more than one part that differs from person to person"),
     ],
 )
 def test_a_link_must_be_one_persons_for_good(kind: dict[str, Any], text: str, what: str) -> None:
@@ -142,6 +146,13 @@ def test_a_link_is_no_address_under_another_claims_name(kind: dict[str, Any]) ->
     assert problem.startswith(f"{place(kind)}: holds {{claims.mail}}, which is an address, a name or groups of openid")
 
 
+@pytest.mark.parametrize("kind", [NEXUDUS, SCIM | {"link_field": None}], ids=lambda kind: kind["kind"])
+def test_the_form_of_links_without_a_field_for_them_is_told(kind: dict[str, Any]) -> None:
+    assert said(kind | {"link_value": "{subject}"}) == [
+        "directory.link_value: means nothing without link_field; allowed: together, or neither"
+    ]
+
+
 def with_members(kind: dict[str, Any], text: str, other: str) -> list[str]:
     members = {"authority_url": other, "client_id": "x", "client_secret": "another secret"}
     changes = {"directory": keeping(kind, text), "providers": {"members": members}}
@@ -150,7 +161,7 @@ def with_members(kind: dict[str, Any], text: str, other: str) -> list[str]:
 
 @every_kind
 @pytest.mark.parametrize(
-    "text", ["{subject}", "{claims.oid}", "sso-{subject}", "{subject}{issuer}{subject}", "{claims.tid}{link}"]
+    "text", ["{subject}", "{claims.oid}", "sso-{subject}", "{claims.tid}{link}", "{claims.tid}/{claims.oid}"]
 )
 def test_with_several_providers_a_link_that_does_not_say_which_is_refused(kind: dict[str, Any], text: str) -> None:
     """A-84: the same subject at two providers is two people."""
