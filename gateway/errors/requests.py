@@ -63,7 +63,7 @@ class MethodNotAllowed(Refusal):
     title = "This method is not allowed"
     message = "The request method is not accepted for this address."
 
-    def __init__(self, detail: str, *, allow: Iterable[str]) -> None:
+    def __init__(self, detail: str = "", *, allow: Iterable[str] = ()) -> None:
         super().__init__(detail)
         self.fields = (("Allow", ", ".join(allow)),)  # RFC 9110 section 15.5.6
 
