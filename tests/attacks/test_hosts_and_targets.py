@@ -98,6 +98,21 @@ async def test_methods_that_do_not_pass_close_the_connection_and_discard_the_bod
     assert house.upstream.requests == []
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\nHost: {host}\n\n",
+        b"GET / HTTP/1.1\r\nHost: {host}\nX: 1\r\n",
+        b"GET / HTTP/1.1\r\nHost: {host}\r\n\n",
+    ],
+)
+async def test_a_bare_line_feed_is_refused_before_the_head_is_complete(house: House, data: bytes) -> None:
+    """B-13: for some servers it is complete; nobody waits for more of it."""
+    response = await house.raw(data.replace(b"{host}", house.host().encode()))
+    assert response.status == 400
+    assert house.upstream.requests == []
+
+
 @pytest.mark.parametrize("line", ["CONNECT a:443 HTTP/1.1", "TRACE / HTTP/1.1"])
 async def test_whoever_connects_or_traces_is_told_what_is_allowed(house: House, line: str) -> None:
     """B-32, B-33: 405 carries Allow (RFC 9110 section 15.5.6)."""

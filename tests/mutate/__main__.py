@@ -63,9 +63,9 @@ class Run:
 
     def _judge(self, mutant: Mutant, *, named: bool) -> Finding:
         """`named`: with the tests that name its cases and those of its package, which come before the suite."""
-        naming = files_naming(ROOT, mutant.defence)
+        naming = files_naming(self._copy.folder, mutant.defence)
         nodes = [node for each in naming for node in each.nodes]
-        files = list(dict.fromkeys([*files_near(ROOT, mutant.defence), *(each.file for each in naming)]))
+        files = list(dict.fromkeys([*files_near(self._copy.folder, mutant.defence), *(each.file for each in naming)]))
         stages = [(nodes, _NAMED_SECONDS), (files, _FILES_SECONDS)] if named else []
         if self._suite:
             stages.append((self._whole(), _SUITE_SECONDS))
@@ -93,9 +93,10 @@ class Run:
     def _whole() -> list[str]:
         return ["tests", *(f"--ignore={path}" for path in _NOT_OF_THE_SUITE)]
 
-    @staticmethod
-    def _all_files() -> tuple[str, ...]:
-        files = [str(file.relative_to(ROOT)) for file in sorted((ROOT / "tests").rglob("*.py"))]
+    def _all_files(self) -> tuple[str, ...]:
+        files = [
+            str(file.relative_to(self._copy.folder)) for file in sorted((self._copy.folder / "tests").rglob("*.py"))
+        ]
         return tuple(file for file in files if not file.startswith((*_NOT_OF_THE_SUITE, "tests/mutate", "tests/e2e")))
 
     def _confirmed(self, found: list[tuple[Mutant, Finding]]) -> list[tuple[Mutant, Finding]]:

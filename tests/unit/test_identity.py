@@ -29,6 +29,15 @@ def identity(required: Any = "when_present", names: ClaimNames = NAMES, **values
     return identity_from_claims(claims(**values), names, required)
 
 
+@pytest.mark.parametrize(
+    "template", ["a\r\nX-Forwarded-User: admin", "a\nb", "a\rb", "caf\u00e9 {email}", "a\x00", "\t", "a\x7f", "\u2028"]
+)
+def test_a_template_that_would_be_more_than_one_line_is_never_written(template: str) -> None:
+    """C-33: though the configuration would have refused it before."""
+    with pytest.raises(ValueError):
+        IdentityHeaders({"X-Customer": template}).render(BOB)
+
+
 def headers(person: Identity, **extra: str) -> dict[str, str]:
     raw = IdentityHeaders(extra).render(person)
     assert raw.endswith(b"\r\n")

@@ -14,6 +14,7 @@ from gateway.directory.calls import Means, NotSent
 from gateway.directory.nexudus import NexudusDirectory
 from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
+from tests.fakes.waiting import eventually
 from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, PERSON, READ, bench, section
 
 
@@ -351,3 +352,15 @@ async def test_a_list_that_ignores_the_link_gives_nobody_somebody_elses_record()
         found = await at.directory.find_linked(PERSON.link)
         assert found is not None
         assert found.id == "7"
+
+
+async def test_a_record_that_became_another_persons_after_it_was_listed_is_nobodys() -> None:
+    """A-59: what was read last decides."""
+    async with bench(settings={"link_field": "ReferenceNumber"}) as at:
+        record = at.stub.world.add_coworker("old@tenant.example", "Ana", Id=7, ReferenceNumber=PERSON.link)
+        at.stub.faults.add(Fault(kind="slow", match=READ, seconds=0.3))
+        asking = asyncio.create_task(at.directory.find_linked(PERSON.link))
+        await eventually(lambda: at.stub.counters["coworkers.list"] == 1)
+        record["ReferenceNumber"] = "https://login.example.com/|sub-2"
+        assert await asking is None
+        assert at.stub.counters["coworkers.read"] == 1

@@ -1,4 +1,4 @@
-"""One-time tokens of a stranger's API."""
+"""One-time tokens: of the directory for the right account, of a stranger's API for nobody who redirects."""
 
 from collections.abc import AsyncIterator
 
@@ -8,11 +8,30 @@ from aiohttp import web
 
 from gateway.config.hand_off import TokenCall
 from gateway.demo.listener import Listener
-from gateway.errors import HandOffFailed
-from gateway.hand_off.tokens import CalledTokens
+from gateway.directory.account import Account
+from gateway.errors import HandOffFailed, NoUpstreamLogin
+from gateway.hand_off.tokens import CalledTokens, DirectoryTokens
+from gateway.identity import Identity
+from tests.unit.directory.api import ANA, EMAIL, bench
 from tests.unit.sessions.made import a_session
 
 IDENTITY = a_session().identity
+
+
+async def test_the_account_is_that_of_the_link_and_never_just_that_of_the_address() -> None:
+    """A-59: somebody had this address before, and the account is theirs: the directory finds it, and no token is made for it."""
+    asked: list[Identity] = []
+
+    async def nobodys(identity: Identity) -> Account | None:
+        asked.append(identity)
+        return None
+
+    async with bench(coworkers=[{"email": EMAIL, "full_name": "Ana", "UserId": 5}]) as at:
+        assert await at.directory.find(EMAIL) is not None
+        before = dict(at.stub.counters)
+        with pytest.raises(NoUpstreamLogin):
+            await DirectoryTokens(at.directory, nobodys).token(ANA, {})
+        assert (asked, dict(at.stub.counters)) == ([ANA], before)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def test_other_places_are_no_login_page(location: str) -> None:
     [
         ("/x?a=1", b"/x?a=1"), ("y", b"/a/y"), ("?q", b"/a/b?q"), ("https://portal.example.com", b"/"), ("//evil.example/", None), ("http:evil", b"/a/evil"),
         ("https://user@portal.example.com/", None), ("ftp://portal.example.com/", None), ("/\t/evil.example", None), ("/%2f/x", None), ("/é", None),
+        ("/a\tb", None), (" /x", None), ("/x ", None), ("\x01/x", None), ("/x?a=\\b", None), ("/x?a=\tb", None), ("\\x", None), ("/x\r\n", None),
     ],
 )  # fmt: skip
 def test_a_location_on_the_upstream_is_a_canonical_target(location: str, target: bytes | None) -> None:

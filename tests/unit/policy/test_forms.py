@@ -45,7 +45,8 @@ def test_a_body_asks_for_a_method_where_a_framework_would_say_so(kind: bytes, bo
     "disposition",
     [
         b'form-data; name="_method"', b"form-data; name=_method", b'form-data;\r\n name="_method"', b'form-data; name="_\\method"', b'form-data; NAME="_METHOD"',
-        b"form-data; name*=utf-8''%5fmethod", b'form-data; name="=?utf-8?q?=5Fmethod?="', b'form-data; name="x"; ' + b"a" * 2000 + b'; name="_method"',
+        b"form-data; name*=utf-8''%5fmethod", b'form-data; name="=?utf-8?q?=5Fmethod?="', b"form-data; name*=utf-8''%5fmeth%6fd",
+        b'form-data; name="=?utf-8?b?X21ldGhvZA==?="', b"form-data; name*0=_meth; name*1=od", b'form-data; name="x"; ' + b"a" * 2000 + b'; name="_method"',
     ],
 )  # fmt: skip
 def test_a_part_that_may_be_the_field_is_not_guessed_at(disposition: bytes) -> None:
