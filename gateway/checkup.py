@@ -10,12 +10,16 @@ import aiohttp
 from redis.asyncio import Redis
 
 from gateway.config.providers import providers_of
-from gateway.config.schema import Config, ProviderKeys
+from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.opening import open_directory
 from gateway.errors import Refusal
+from gateway.hand_off.filled import Outgoing
+from gateway.hand_off.opening import Credentials
 from gateway.health import dependency_of
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
+from gateway.proxy.errand import UpstreamOfVisitor
+from gateway.proxy.headers import tells_of_connection_scheme
 from gateway.proxy.pool import Pool
 from gateway.sessions.client import connect, push_sources
 from gateway.sessions.embedded import EmbeddedValkey
@@ -65,11 +69,31 @@ async def _redis(config: Config) -> None:
 
 
 async def advise(config: Config) -> list[str]:
-    """What works and will not always: settings of the Redis server."""
+    """What works and will not always: settings of the Redis server, and upstreams that authenticate connections."""
+    lines = [line for name, app in config.apps.items() async for line in _authenticated(config, name, app)]
     if config.redis.url.get_secret_value() == "embedded":
-        return []
+        return lines
     async with _reached(config) as (redis, _):
-        return [line async for line in advice(redis)]
+        return lines + [line async for line in advice(redis)]
+
+
+async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[str]:
+    """What `/` answers to nobody tells whether the upstream wants NTLM or Negotiate, which has no place behind a proxy (B-61)."""
+    if not config.trusted_proxies:
+        return
+    pool = Pool(name, app)
+    visitor = UpstreamOfVisitor(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
+    try:
+        reply = await visitor.ask(Outgoing(method="GET", target="/"), Credentials())
+    except Refusal:
+        return  # `ask_everything` tells of it, if it answers nobody
+    finally:
+        pool.close()
+    if any(tells_of_connection_scheme(field, value) for field, value in reply.fields):
+        yield (
+            f"apps.{name}.upstream authenticates connections (NTLM, Negotiate), and trusted_proxies are set: over a proxy's connection, "
+            "which carries many people, nobody can sign in at it; let browsers come to Doorward directly, or have it ask in another way"
+        )
 
 
 @asynccontextmanager

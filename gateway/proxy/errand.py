@@ -11,6 +11,7 @@ from typing import Final
 from gateway.errors import Refusal, UpstreamFault, UpstreamTimeout
 from gateway.hand_off.filled import Outgoing
 from gateway.hand_off.opening import Credentials, Reply
+from gateway.proxy.headers import names_connection_scheme
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.pool import Pool
 from gateway.proxy.responses import ParsedResponse
@@ -22,9 +23,13 @@ _LARGEST: Final = 256 * 1024
 class Errand:
     """One request: the listener of its connection."""
 
-    def __init__(self, pool: Pool, connection: UpstreamConnection, method: str) -> None:
+    def __init__(self, pool: Pool, connection: UpstreamConnection, request: Outgoing) -> None:
         self.plain = False
-        self.request = ParsedRequest(b"", method, b"/", "1.1")
+        self.request = ParsedRequest(b"", request.method, b"/", "1.1")
+        self.authenticates = any(
+            name.lower() == "authorization" and names_connection_scheme(value.encode("latin-1"))
+            for name, value in request.headers
+        )
         self._pool = pool
         self._connection = connection
         self._head: ParsedResponse | None = None
@@ -101,7 +106,7 @@ class UpstreamOfVisitor:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamTlsFault, UpstreamFault."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await Errand(self._pool, await self._pool.connect(), request.method).ask(
+                return await Errand(self._pool, await self._pool.connect(), request).ask(
                     self._written(request, credentials)
                 )
         except TimeoutError as error:

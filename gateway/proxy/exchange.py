@@ -16,6 +16,7 @@ from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.pace import Pace
 from gateway.proxy.pool import Pool
 from gateway.proxy.responses import CHUNKED, ParsedResponse
+from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import Serves, UpstreamConnection
 
@@ -28,7 +29,7 @@ class Exchange:
 
     __slots__ = (
         "_chunk_out", "_clock", "_connecting", "_connection", "_finished", "_head", "_pace", "_queued", "_retried",
-        "_stopped", "_timeouts", "client", "draining", "keep_alive", "plain", "pool", "received", "request",
+        "_stopped", "_timeouts", "authenticates", "client", "draining", "keep_alive", "plain", "pool", "received", "request",
         "request_done", "size", "started", "status", "touched", "waiting_for_response",
     )  # fmt: skip
 
@@ -63,22 +64,21 @@ class Exchange:
         self._timeouts = timeouts
         self._pace: Pace | None = None
         self._stopped = False  # the client takes no more for now
-        self.started = self.draining = self._chunk_out = self._retried = self._finished = False
+        self.authenticates = self.started = self.draining = self._chunk_out = self._retried = self._finished = False
 
-    def start(self) -> None:
-        connection = self.pool.take(repeatable=self.repeatable)
+    def start(self, tie: Tie | None = None) -> None:
+        """`tie`: it has the connection for this request, unless that is gone."""
+        repeatable = self.request_done and self.request.method in _REPEATABLE
+        connection = None if tie is None else tie.take(repeatable=repeatable)
+        connection = connection or self.pool.take(repeatable=repeatable)
         if connection is not None:
             self._send(connection)
         else:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
-    @property
-    def repeatable(self) -> bool:
-        return self.request_done and self.request.method in _REPEATABLE
-
-    def start_on(self, connection: UpstreamConnection) -> None:
-        """Instead of `start`: on a connection that waited for this session's next request."""
-        self._send(connection)
+    def authenticate(self) -> None:
+        """The request has credentials for the connection that it goes over (`Listener.authenticates`)."""
+        self.authenticates, self.plain = True, False
 
     def body(self, data: bytes) -> None:
         """Body bytes of the client, unframed."""

@@ -11,7 +11,14 @@ back into Python. RFC 9112 section 5, RFC 9110 section 5.5.
 import re
 from typing import Final
 
-from gateway.proxy.headers import RESPONSE_DROP, FieldKinds, Kind, connection_options, is_odd
+from gateway.proxy.headers import (
+    RESPONSE_DROP,
+    FieldKinds,
+    Kind,
+    connection_options,
+    is_odd,
+    tells_of_connection_scheme,
+)
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -79,7 +86,7 @@ class ResponseFields:
         """Raises BadField."""
         name, value = split_line(line)
         field = Field(_response_kind(name.lower(), value), name, value)
-        if len(line) <= _LONGEST and name.lower() != b"set-cookie":
+        if len(line) <= _LONGEST and name.lower() != b"set-cookie" and field.kind is not Kind.BY_CONNECTION:
             remember(self._known, line, field)
         return field
 
@@ -114,4 +121,6 @@ def _response_kind(lower: bytes, value: bytes) -> Kind:
     # A nameless cookie is sent back as its bare value, which may look like one of ours (C-37).
     if lower == b"set-cookie" and b"doorward_" in value.lstrip(b"= \t").partition(b"=")[0].lower():
         return Kind.DROP
+    if tells_of_connection_scheme(lower, value):
+        return Kind.BY_CONNECTION
     return Kind.DROP if lower in RESPONSE_DROP else Kind.FORWARD

@@ -38,6 +38,7 @@ class Kind(IntEnum):
     WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
     CLIENTS = 16  # ends here, but not on its way to an app that lets clients send it: `client_headers`
+    BY_CONNECTION = 17  # of a response: the upstream authenticates its connection, or says that it did
 
 
 _FORWARDING: Final = (
@@ -87,6 +88,8 @@ RESPONSE_DROP: Final = frozenset(
     )
 )
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
+# NTLM and what carries it, or Kerberos: each authenticates the connection that it comes over, for all further requests (RFC 4559, MS-NTHT).
+_SCHEMES: Final = re.compile(rb"(?<![\w-])(?:ntlm|negotiate|nego2|kerberos|credssp)(?![\w-])", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
@@ -131,6 +134,20 @@ def _unknown(lower: bytes) -> Kind:
 def is_odd(name: bytes) -> bool:
     """Whether some servers take the name for another one: it has more than letters, digits and hyphens."""
     return _PLAIN_NAME.fullmatch(name) is None
+
+
+def names_connection_scheme(value: bytes) -> bool:
+    """Whether an Authorization, or a WWW-Authenticate, names a scheme that authenticates a connection; be it among others."""
+    return _SCHEMES.search(value) is not None
+
+
+def tells_of_connection_scheme(name: bytes, value: bytes) -> bool:
+    """Whether a response field, its name in lower case, says that the connection is authenticated, or can be."""
+    return (
+        (name == b"www-authenticate" and names_connection_scheme(value))
+        or name == b"persistent-auth"
+        or (name == b"proxy-support" and b"session-based-authentication" in value.lower())
+    )
 
 
 def valid_request_id(value: bytes) -> bool:

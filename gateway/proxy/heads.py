@@ -22,7 +22,7 @@ from gateway.errors import (
 from gateway.identity_headers import normalise_name
 from gateway.message import RequestHead
 from gateway.proxy.fields import BadField, Field, RequestFields
-from gateway.proxy.headers import Kind
+from gateway.proxy.headers import Kind, names_connection_scheme
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
@@ -250,6 +250,18 @@ def _judge_connection(
         request.special = [
             entry for entry in request.special if entry.kind is Kind.FORWARDED or entry.name.lower() not in named
         ]
+
+
+def authenticates_connection(request: ParsedRequest) -> bool:
+    """Whether its credentials are for the connection that it goes over."""
+    return any(entry.kind is Kind.AUTHORIZATION and names_connection_scheme(entry.value) for entry in request.special)
+
+
+def came_by_proxy(request: ParsedRequest) -> bool:
+    """Whether it says that others have passed it on; browsers never say so."""
+    return any(
+        entry.kind in (Kind.FORWARDED, Kind.VOUCHED) or entry.name.lower() == b"via" for entry in request.entries
+    )
 
 
 def judge_partial(data: bytes, end: int, limit: int) -> None:

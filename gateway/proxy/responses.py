@@ -22,10 +22,13 @@ CHUNKED: Final = b"Transfer-Encoding: chunked"
 class ParsedResponse:
     """A response head. `status_line` and `lines` are what travels on, without line ends; `length_line` is its Content-Length's.
 
+    `authenticates`: it speaks of a scheme that authenticates the connection.
     `wire` is the whole head as it travels on, for a response that is there as a whole on a connection that stays open; `whole` writes it.
     """
 
-    __slots__ = ("chunked", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade", "wire")
+    __slots__ = (
+        "authenticates", "chunked", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade", "wire",
+    )  # fmt: skip
 
     def __init__(self, status: int, keep_alive: bool, status_line: bytes) -> None:
         self.status = status
@@ -35,6 +38,7 @@ class ParsedResponse:
         self.length: int | None = None
         self.length_line = b""
         self.chunked = False
+        self.authenticates = False
         self.upgrade: bytes | None = None
         self.wire = b""
 
@@ -58,6 +62,9 @@ def parse_response(head: bytes) -> ParsedResponse:
         if entry is None:
             entry = _read_field(line)
         if not entry.kind:
+            forward.append(entry.line)
+        elif entry.kind is Kind.BY_CONNECTION:
+            response.authenticates = True
             forward.append(entry.line)
         elif special is None:
             special = [entry]

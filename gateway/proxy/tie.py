@@ -1,14 +1,15 @@
-"""An upstream connection that is no longer anybody's: it serves one session on one client connection, and ends with either (B-60).
+"""An upstream connection that is no longer anybody's: it serves one session on one client connection, and ends with either (B-60, B-61).
 
 It is used for the client connection's next request to the same app, if that comes with the same session key, and is closed otherwise. Bytes
-that arrive while it waits end it, as they end one in the pool.
+that arrive while it waits end it, as they end one in the pool. Where it waits because the end of an answer is uncertain, it does so shortly;
+where the upstream has authenticated it, as long as the client connection and the session last.
 """
 
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.proxy.pool import Pool
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream import Serves, UpstreamConnection
 from gateway.sessions.cache import LiveSession, SessionCache
 
 _IDLE_SECONDS: Final = 1.0
@@ -30,7 +31,7 @@ class Tie:
         connection: UpstreamConnection,
         pool: Pool,
         client: Ending,
-        key: str,
+        key: str | None,
         cache: SessionCache,
         clock: Callable[[], float],
     ) -> None:
@@ -54,22 +55,28 @@ class Tie:
             self._live = live
             self._cache.attach(live, self._session_ended)
 
-    def take(self, pool: Pool, key: str | None, *, repeatable: bool) -> UpstreamConnection | None:
-        """The connection, for a request to `pool` with the session key `key`. None: it is closed, and the request needs another."""
+    def is_for(self, pool: Pool, key: str | None) -> bool:
+        """Whether a request to `pool` with the session key `key` may have the connection."""
+        # SECURITY: what the last answer may still bring is for whom it was for, and so is what the upstream has taken them for (B-60, B-61).
+        return pool is self._pool and key == self._key
+
+    def take(self, *, repeatable: bool) -> UpstreamConnection | None:
+        """The connection. None: it is closed. What must not be sent twice is sent on one that may be dead only if no other one will do."""
         connection = self.connection
         alive = connection.alive and not connection.transport.is_closing()
-        # SECURITY: what the last answer may still bring is for the person that it was for (B-60).
-        ours = pool is self._pool and key == self._key
-        if alive and ours and (repeatable or self._clock() - connection.idle_since <= _IDLE_SECONDS):
+        if alive and (repeatable or self._fresh(self._clock())):
             connection.used = True
             return connection
         self.end()
         return None
 
-    def sweep(self, now: float) -> bool:
-        """Whether it goes on: not when it has been idle for long, since upstreams have few connections to give."""
+    def _fresh(self, now: float) -> bool:
         connection = self.connection
-        if connection.alive and now - connection.idle_since <= _IDLE_SECONDS:
+        return connection.serves is Serves.SAME_ALWAYS or now - connection.idle_since <= _IDLE_SECONDS
+
+    def sweep(self, now: float) -> bool:
+        """Whether it goes on: not when it has waited for long without need, since upstreams have few connections to give."""
+        if self.connection.alive and self._fresh(now):
             return True
         self.end()
         return False

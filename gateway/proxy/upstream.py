@@ -24,14 +24,18 @@ class Serves(IntEnum):
     """Whom a connection may serve after the exchange at hand. For one connection that is never more than it was before."""
 
     NOBODY = 0
-    SAME = 1  # the same session on the same client connection: nobody knows whether more of the answer is on its way
-    ANYBODY = 2
+    SAME_ALWAYS = 1  # the same session on the same client connection: the upstream takes the connection for a person's
+    SAME = 2  # the same, shortly: nobody knows whether more of the answer is on its way
+    ANYBODY = 3
 
 
 class Listener(Protocol):
     """What an exchange hears from its connection."""
 
     request: ParsedRequest
+    authenticates: (
+        bool  # whether the request has credentials for the connection, rather than for itself; it is not `plain` then
+    )
     plain: bool  # whether a response that came whole may be handed over so: not the one to HEAD, nor one that is looked at first
 
     def on_interim(self, response: ParsedResponse) -> None: ...
@@ -125,9 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def narrow(self, serves: Serves) -> None:
         """It serves no more than this from now on."""
-        if serves < self.serves:
-            self.serves = serves
-            self._response_seen = None  # the way of whole responses leads back to the pool
+        self.serves = min(serves, self.serves)
 
     def abort(self) -> None:
         """Close at once; nothing of it is used again."""
@@ -227,10 +229,14 @@ class UpstreamConnection(asyncio.Protocol):
         response = parse_response(head)
         listener = self.listener
         assert listener is not None
+        # SECURITY: a connection that was authenticated once is that person's, whoever's request comes over it (B-61).
+        if response.authenticates or listener.authenticates:
+            self.narrow(Serves.SAME_ALWAYS)
         if response.status < 200:
             self._interim(listener, response, rest)
             return
         framed = response.chunked or response.length is not None
+        # What is remembered goes back to the pool: nothing of a connection that serves fewer.
         # SECURITY: what somebody looks at first may be changed for one person, so it is never kept for the next (B-54).
         self._response_seen = None
         if (

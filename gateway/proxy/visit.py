@@ -16,13 +16,13 @@ from gateway.proxy.access_log import path_as_logged
 from gateway.proxy.collecting import Visiting, collect
 from gateway.proxy.door import Door
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.heads import ParsedRequest
+from gateway.proxy.heads import ParsedRequest, authenticates_connection, came_by_proxy
 from gateway.proxy.own_pages import serve
 from gateway.proxy.refusals import ABOUT_THE_SERVER
 from gateway.proxy.said import Said
 from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import honoured
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream import Serves, UpstreamConnection
 from gateway.proxy.waiting import Waiting, answer_failure
 from gateway.sessions.cache import LiveSession
 from gateway.sites import Site, Verdict
@@ -212,6 +212,8 @@ class Visit:
                 said.verdict_of_line = site.verdict_of_line if care is None else said.verdict_of_line
             head = door.heads.upstream(self, site, request, decision, said.fields)
             exchange = self._exchange(site, request, head)
+        if request.authorization and authenticates_connection(request):
+            exchange.authenticate()
         self._send(site, request, decision.live, exchange)
 
     def _pass(self, site: Site, request: ParsedRequest, live: LiveSession, verdict: Verdict) -> None:
@@ -243,10 +245,9 @@ class Visit:
                 door.cache.attach(live, self._session_ended)
         self.exchange = exchange
         exchange.draining = door.draining
-        if self.tie is None:
-            exchange.start()
-        else:
-            self._start_on(self.tie, exchange)
+        if self.tie is not None and not self.tie.is_for(exchange.pool, self.key):
+            self._untie()
+        exchange.start(self.tie)
         if self._body is not None:
             exchange.body(self._body)
             exchange.body_end()
@@ -258,26 +259,25 @@ class Visit:
         if self.exchange is not None or self.tunnelled:
             self.connection.session_ended()
 
-    def _start_on(self, tie: Tie, exchange: Exchange) -> None:
-        connection = tie.take(exchange.pool, self.key, repeatable=exchange.repeatable)
-        if connection is not None:
-            exchange.start_on(connection)
-        else:
-            self.tie = None
-            exchange.start()
-
     def keep(self, connection: UpstreamConnection) -> None:
         """The exchange at hand leaves a connection that may serve nobody but its own session, here."""
         tie, exchange, key = self.tie, self.exchange, self.key
         assert exchange is not None
+        always = connection.serves is Serves.SAME_ALWAYS
+        # SECURITY: a trusted proxy's connection carries many people, and so may any that says it is a proxy's. Without a session nobody is
+        # the same, unless the upstream itself has taken the connection for somebody's (B-60, B-61).
+        if self.connection.trusted or (key is None and (not always or came_by_proxy(exchange.request))):
+            self._untie()
+            connection.abort()
+            return
         if tie is None or tie.connection is not connection:
             self._untie()
-            # SECURITY: a trusted proxy's connection carries many people, and without a session nobody is the same (B-60).
-            if key is None or self.connection.trusted:
-                connection.abort()
-                return
             tie = self.tie = Tie(connection, exchange.pool, self.connection, key, self.door.cache, self.door.clock)
-        tie.wait(self._live)
+        site = self.site
+        live = self._live
+        if live is None and key is not None and site is not None:
+            live = self.door.cache.peek(key, site.route.host)  # of somebody on a public page
+        tie.wait(live)
 
     def _untie(self) -> None:
         tie, self.tie = self.tie, None

@@ -15,7 +15,7 @@ from gateway.errors import (
     UpstreamFault,
     VersionNotSupported,
 )
-from gateway.proxy.fields import RequestFields
+from gateway.proxy.fields import RequestFields, ResponseFields
 from gateway.proxy.headers import FieldKinds
 from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.responses import parse_response
@@ -326,3 +326,15 @@ def test_what_is_accepted_is_read_by_another_parser_in_the_same_way(pieces: list
         assert (parser.get_method().decode(), other.url) == (ours.method, ours.target)
         assert other.fields == ours.fields
         assert parser.get_http_version() == ours.version
+
+
+@pytest.mark.parametrize(
+    "line", [b"WWW-Authenticate: Negotiate oRQwEqADCgEA", b"WWW-Authenticate: NTLM TlRMTVNTUAAC", b"Set-Cookie: a=b"]
+)
+def test_response_lines_with_secrets_are_not_remembered(line: bytes) -> None:
+    """C-48, B-61."""
+    fields = ResponseFields()
+    assert fields.read(line).line == line
+    assert fields.known(line) is None
+    usual = b"WWW-Authenticate: Basic realm=x"
+    assert fields.read(usual) is fields.known(usual)
