@@ -45,6 +45,14 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPreflight:
+    """204 with these fields; the upstream does not hear of it."""
+
+    fields: tuple[tuple[str, str], ...]
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
 class NeedSession:
     key: str
 
@@ -56,7 +64,7 @@ class NeedBody:
     unread: Refuse
 
 
-Decision = Forward | SignIn | Refuse | Own | NeedSession | NeedBody
+Decision = Forward | SignIn | Refuse | Own | AnswerPreflight | NeedSession | NeedBody
 
 
 def is_by_glass(decision: Decision) -> bool:

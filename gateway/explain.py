@@ -9,7 +9,7 @@ from gateway.app import app_routes
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors import BadRequest, UnknownHost
-from gateway.gate import Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
+from gateway.gate import AnswerPreflight, Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
 from gateway.identity import Identity
 from gateway.identity_headers import IdentityHeaders
 from gateway.message import RequestHead
@@ -171,6 +171,12 @@ def _told(site: Site, decision: Decision) -> list[Step]:
             ("rule", unread.rule),
             ("decision", "read the body, then decide (give it with --body)"),
             ("because", unread.refusal.detail),
+        ]
+    if isinstance(decision, AnswerPreflight):
+        return [
+            ("rule", decision.rule),
+            ("decision", "answered by Doorward itself: 204, never forwarded"),
+            *(("field", f"{name}: {value}") for name, value in decision.fields),
         ]
     if isinstance(decision, Own):
         return [

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from gateway.config.schema import Config
-from gateway.decisions import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
+from gateway.decisions import (
+    AnswerPreflight,
+    Decision,
+    Forward,
+    NeedBody,
+    NeedSession,
+    Own,
+    Refuse,
+    SignIn,
+    is_by_glass,
+)
 from gateway.errors import (
     BadRequest,
     Forbidden,
@@ -25,6 +35,7 @@ from gateway.identity import Identity
 from gateway.message import RequestHead, is_navigation
 from gateway.policy.bodies import Unreadable, has_body, read_query
 from gateway.policy.break_glass import Glass, rule_of
+from gateway.policy.cors import RULE as CORS
 from gateway.policy.forms import asked_by_body, form_fields, kind_of
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
@@ -37,6 +48,7 @@ from gateway.sessions.session import Session
 from gateway.sites import AppRoute, Site, Verdict
 
 __all__ = [
+    "AnswerPreflight",
     "Decision",
     "Forward",
     "Gate",
@@ -120,6 +132,9 @@ class Gate:
         wire = verdict.path.encode() + mark + query
         if verdict.own:
             return Own(verdict.path, wire)
+        # Before the doors: nothing of it reaches the application, and the request that it asks about is judged when it comes.
+        if site.cors is not None and not unseen and is_only_a_preflight(head, read_query(query)):
+            return AnswerPreflight(site.cors.preflight(head), CORS)
         if not site.enabled:
             glass = None
         watched = site.enabled and site.doors.closed and bool(verdict.doors or head.authorization)

@@ -12,10 +12,11 @@ from gateway.decisions import is_by_glass
 from gateway.errors import BadRequest
 from gateway.gate import Gate
 from gateway.message import RequestHead
-from gateway.policy.bodies import has_body
+from gateway.policy.bodies import has_body, read_query
 from gateway.policy.break_glass import Glass, Opening
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import Target, parse_target
+from gateway.policy.preflights import is_only_a_preflight
 from gateway.policy.rules import Requirement, Ruling
 from gateway.policy.step_up import is_fresh
 from gateway.sessions.live import LiveSession
@@ -48,11 +49,30 @@ def reasons(
     ruling = verdict.ruling
     return [
         *steps,
+        *_preflight(site, head, target),
         ("2 password doors", _doors(site, openid, verdict, head, target, body)),
         ("3 break-glass", _break_glass(gate, site, head, body)),
         *_rules(site, head, target, ruling),
         ("6 require", _require(ruling, live)),
         ("7 step-up", _step_up(site, ruling, live)),
+    ]
+
+
+def _preflight(site: Site, head: RequestHead, target: Target) -> list[Step]:
+    """Nothing where no preflight is asked for."""
+    if head.method != "OPTIONS":
+        return []
+    keys = "answered here" if site.cors is not None else "pass" if site.preflight_passes else "refuse"
+    if not is_only_a_preflight(head, read_query(target.query)):
+        return [("preflight", f"no, more or less than one (cors_preflight: {keys})")]
+    if site.cors is None:
+        return [("preflight", f"yes (cors_preflight: {keys})")]
+    opened = len(site.cors.readable(head)) > 1
+    return [
+        (
+            "preflight",
+            f"yes, and answered here: its origin is {'allowed' if opened else 'not allowed'}; 2 to 7 are not asked",
+        )
     ]
 
 

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.config.providers import offered, providers_of
-from gateway.config.schema import App, Config
+from gateway.config.schema import App, Config, CorsPreflight
 from gateway.config.toggles import doors_closed
+from gateway.errors import BadRequest
 from gateway.policy.break_glass import Glass
+from gateway.policy.cors import Cors
 from gateway.policy.methods import overrides_in_query
 from gateway.policy.passwords import DoorRule, PasswordDoors
 from gateway.policy.paths import Target, parse_target
@@ -85,7 +87,9 @@ class Site:
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
         self.overrides_pass = not self.doors.closed and not self.rules.by_method
-        self.preflight_passes = route.config.cors_preflight == "pass"
+        preflights = route.config.cors_preflight
+        self.preflight_passes = preflights == "pass"
+        self.cors = Cors(preflights) if isinstance(preflights, CorsPreflight) else None
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
@@ -152,3 +156,11 @@ def is_own(target: Target) -> bool:
     """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
     folded = target.folded
     return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
+
+
+def is_own_target(raw: bytes) -> bool:
+    """The same for a request-target as it came. One that can be read in two ways is nobody's."""
+    try:
+        return is_own(parse_target(raw))
+    except BadRequest:
+        return False

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import addresses, values
+from gateway.config.cors import CorsPreflights
 from gateway.config.doors import PasswordEntry
 from gateway.config.fields import Age, File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
 from gateway.config.hand_off import HandOff
@@ -58,7 +59,7 @@ class App(Section):
     provider: Name | None = None
     providers: tuple[Name, ...] = ()
     unauthenticated: Literal["sign_in", "pass"] = "sign_in"
-    cors_preflight: Literal["pass", "refuse"] = "refuse"
+    cors_preflight: CorsPreflights = "refuse"
     upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)
     websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
     form_methods: Literal["read", "ignore"] = "read"

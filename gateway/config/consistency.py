@@ -10,7 +10,7 @@ from gateway.config.addresses import canonical_host, parse_listen
 from gateway.config.hand_off_consistency import hand_off_findings
 from gateway.config.problems import Finding
 from gateway.config.redis_url import parse_redis_url
-from gateway.config.schema import App, Config, PackFile, PasswordRule, Require, Rule
+from gateway.config.schema import App, Config, CorsPreflight, PackFile, PasswordRule, Require, Rule
 from gateway.config.values import normalise_header
 
 
@@ -100,6 +100,8 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         what, allowed = "means nothing without max_per_person", "allowed: together, or neither"
         yield Finding(key=f"{key}.session.when_full", what=what, allowed=allowed)
     yield from _upstream(key, app)
+    if isinstance(app.cors_preflight, CorsPreflight):
+        yield from _cors(f"{key}.cors_preflight", app.cors_preflight)
     seen: set[str] = set()
     for name in app.headers:
         if normalise_header(name) in seen:
@@ -121,6 +123,16 @@ def _app(key: str, app: App) -> Iterator[Finding]:
     for index, rule in enumerate(app.rules):
         yield from _rule(f"{key}.rules[{index}]", rule)
     yield from password_routes(key, app)
+
+
+def _cors(key: str, cors: CorsPreflight) -> Iterator[Finding]:
+    origins = f"{key}.allow_origins"
+    if "*" in cors.allow_origins and len(cors.allow_origins) > 1:
+        yield Finding(key=origins, what="names * beside other origins", allowed="allowed: * alone, or origins by name")
+    if "*" in cors.allow_origins and cors.allow_credentials:
+        # SECURITY: every page of the web could read what a person sees here; browsers refuse the pair, others do not (C-79).
+        what, allowed = "is on while allow_origins is *", "allowed: with origins by name"
+        yield Finding(key=f"{key}.allow_credentials", what=what, allowed=allowed, reads=(origins,))
 
 
 def _upstream(key: str, app: App) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ Pure. Each warning begins with the key that it is about.
 import base64
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
@@ -169,6 +170,7 @@ def _doors(config: Config) -> Iterator[str]:
         yield from _client_headers(key, app)
         if _opens_everything(app):
             yield f"{key}.public: opens every path to everybody"
+        yield from _cors(f"{key}.cors_preflight", app)
         if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):
             yield f"{key}.require: is empty; everyone whom the provider knows reaches this dashboard"
         asked = any(place.startswith("directory.") for text in app.headers.values() for place in parse_template(text))
@@ -203,3 +205,15 @@ def _methods(config: Config) -> Iterator[str]:
                     f"apps.{name}.rules[{place}]: names PUT, PATCH or DELETE and not POST, and form_methods is ignore; an upstream "
                     "that takes _method from a form would let a POST do the same"
                 )
+
+
+def _cors(key: str, app: schema.App) -> Iterator[str]:
+    cors = app.cors_preflight
+    if not isinstance(cors, schema.CorsPreflight):
+        return
+    if "*" in cors.allow_origins:
+        yield f"{key}.allow_origins: is *; pages of every site may ask, and read what strangers get"
+    for origin in cors.allow_origins:
+        parts = urlsplit(origin)
+        if cors.allow_credentials and parts.scheme == "http" and not is_loopback_name(parts.hostname or ""):
+            yield f"{key}.allow_origins: names {origin} together with allow_credentials; on http anybody on the way is that origin"

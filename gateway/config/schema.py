@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
+from gateway.config.cors import CorsPreflight
 from gateway.config.directory import (
     Budget,
     Default,
@@ -50,6 +51,7 @@ __all__ = [
     "Budget",
     "ClaimNames",
     "Config",
+    "CorsPreflight",
     "Default",
     "Directory",
     "HttpAnswer",

@@ -31,11 +31,11 @@ from gateway.proxy.headers import FieldKinds, Kind, is_trusted, valid_request_id
 from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
 from gateway.proxy.pool import Pool
-from gateway.proxy.refusals import Page
+from gateway.proxy.refusals import Page, Plain
 from gateway.proxy.telling import tell_refusal
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.shared_lines import SharedLines
-from gateway.sites import FORWARD_AUTH, AppRoute, Site
+from gateway.sites import FORWARD_AUTH, AppRoute, Site, is_own_target
 
 if TYPE_CHECKING:
     from gateway.proxy.care import Care
@@ -278,9 +278,11 @@ class Door:
     # --- what is told ---
 
     def render(self, refusal: Refusal, request: ParsedRequest | None, visit: Visited) -> Page:
-        return self._parts.render(
-            refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", visit.site
-        )
+        site = visit.site
+        page = self._parts.render(refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", site)
+        if site is None or site.cors is None or request is None or is_own_target(request.target):
+            return page
+        return Plain(page.status, (*page.headers, *site.cors.readable(request)), page.body)
 
     def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
         """The events of interface.md for what the gate refused."""

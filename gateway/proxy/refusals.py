@@ -30,7 +30,7 @@ class Page(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """An answer without a body."""
+    """A page of what it is made of; as a rule without a body."""
 
     status: int
     headers: Sequence[tuple[str, str]]

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import Refusal
-from gateway.gate import Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
+from gateway.gate import AnswerPreflight, Decision, Forward, NeedBody, NeedSession, Own, Refuse, SignIn, is_by_glass
 from gateway.proxy.access_log import path_as_logged
 from gateway.proxy.collecting import Visiting, collect
 from gateway.proxy.door import Door
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.heads import ParsedRequest, authenticates_connection, came_by_proxy
 from gateway.proxy.own_pages import serve
-from gateway.proxy.refusals import ABOUT_THE_SERVER
+from gateway.proxy.refusals import ABOUT_THE_SERVER, Plain
 from gateway.proxy.said import Said
 from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import honoured
@@ -188,6 +188,9 @@ class Visit:
         elif type(decision) is SignIn:
             self.rule, self.path = decision.rule, path_as_logged(request.target)
             self.connection.respond(self.door.begin_sign_in(site, request, decision, self.request_id))
+        elif type(decision) is AnswerPreflight:
+            self.rule, self.path = decision.rule, path_as_logged(request.target)
+            self.connection.respond(Plain(204, decision.fields))
         elif type(decision) is NeedBody:
             self.with_body(self._judge_body, decision.unread.refusal)
         elif type(decision) is Own:

@@ -186,3 +186,25 @@ def test_open_doors_name_the_toggle_that_would_close_them() -> None:
     config = config_with({"apps.portal.password_routes": ["nexudus"], "apps.portal.surface": "shared"})
     steps = dict(explain(config, "GET", "https://portal.example.com/login", email=None, groups=()))
     assert steps["2 password doors"] == "open: prevent_password_login or prevent_dashboard_password_login is off"
+
+
+def test_a_preflight_is_explained() -> None:
+    """C-79, C-77: who answers it, and whether its origin is allowed."""
+    asked = ("Origin: https://app.example.net", "Access-Control-Request-Method: PUT")
+    cors = {"allow_origins": ["https://app.example.net"]}
+
+    def steps(keys: dict[str, Any], *headers: str) -> dict[str, str]:
+        config = config_with({f"apps.portal.{name}": value for name, value in keys.items()})
+        return dict(explain(config, "OPTIONS", "https://portal.example.com/x", email=None, groups=(), headers=headers))
+
+    answered = steps({"cors_preflight": cors}, *asked)
+    assert answered["preflight"].startswith("yes, and answered here: its origin is allowed")
+    assert answered["decision"] == "answered by Doorward itself: 204, never forwarded"
+    other = steps({"cors_preflight": cors}, "Origin: https://evil.example", asked[1])
+    assert "not allowed" in other["preflight"]
+    assert other["field"] == "Vary: Origin"
+    assert steps({"cors_preflight": "pass"}, *asked)["preflight"] == "yes (cors_preflight: pass)"
+    assert steps({"cors_preflight": "pass"}, *asked)["decision"] == "forward"
+    bare = steps({"cors_preflight": "pass"}, asked[0], "Accept: */*")
+    assert bare["preflight"] == "no, more or less than one (cors_preflight: pass)"
+    assert bare["decision"] == "refuse: 401 login_required"
