@@ -15,6 +15,8 @@ from gateway.probe.reading import HOLES, Reading, Verdict, problem_of, read
 from gateway.probe.wire import Place, ask
 
 FASTEST: Final = 5000
+#: Requests as they are, whatever the sampling.
+ALWAYS: Final = ("as it is", "method", "OPTIONS")
 _AT_ONCE: Final = 16
 _ATTEMPTS: Final = 2  # one that got no answer is asked once more
 
@@ -64,7 +66,7 @@ class Outcome:
 
 
 def plan(rules: Iterable[tuple[str, PasswordRule]], *, every: int = 1) -> list[Knock]:
-    """The knocks of these rules and of HTTP Basic. `every`: only one in so many of the tricks; requests as they are always."""
+    """The knocks of these rules, and of HTTP Basic and its like. `every`: only one in so many of the tricks; requests as they are always."""
     found = [knock for name, rule in rules for knock in knocks(name, rule)] + list(basic_knocks())
     return list(_sampled(found, every))
 
@@ -72,7 +74,7 @@ def plan(rules: Iterable[tuple[str, PasswordRule]], *, every: int = 1) -> list[K
 def _sampled(found: Sequence[Knock], every: int) -> Iterator[Knock]:
     count = itertools.count()
     for knock in found:
-        if knock.group in ("as it is", "method") or next(count) % every == 0:
+        if knock.group in ALWAYS or next(count) % every == 0:
             yield knock
 
 

@@ -11,15 +11,23 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.config.schema import PasswordRule, PasswordWhen
+from gateway.config.values import METHODS
 from gateway.probe.spellings import spellings
 
 FORM: Final = b"application/x-www-form-urlencoded"
 JSON: Final = b"application/json"
+_USUAL: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_UNREGISTERED: Final = "FROBNICATE"
 _BODYLESS: Final = ("GET", "HEAD")
 _LANGUAGES: Final = ("/en", "/pt-br")
 _ANY: Final = "x"  # the value where a rule takes any
 _NUMBER: Final = "77"  # the name where a path takes any
 _BASIC: Final = b"YTpi"  # a:b
+#: Credentials of other schemes that carry a password or its proof.
+_PROOFS: Final = (
+    b'Digest username="a", realm="r", nonce="n", uri="/", response="x"', b"NTLM TlRMTVNTUAABAAAA", b"Negotiate YIIJ", b"SCRAM-SHA-256 data=biws",
+    b"SCRAM-SHA-1 data=biws", b'Mutual user="a", kc1="x"', b'WSSE profile="UsernameToken"', b"LDAP YTpi",
+)  # fmt: skip
 _LONG: Final = 96 * 1024  # more than a door reads
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -100,24 +108,34 @@ def knocks(name: str, rule: PasswordRule) -> Iterator[Knock]:
                 fields=(*plain.fields, *spelling.fields),
             )  # fmt: skip
         yield from _methods(plain, rule)
+        yield from _options(plain, ask)
         yield from _hosts(plain)
         yield from _forms_of_the_line(plain)
         yield from _bodies(plain, ask)
 
 
 def basic_knocks() -> Iterator[Knock]:
-    """HTTP Basic, which carries a password with any request."""
+    """HTTP Basic, which carries a password with any request, and other schemes that carry one or its proof."""
     plain = Knock(rule="basic", group="Basic", how="", method="GET", target=b"/")
     for path in (b"/", b"/api/x", b"/assets/x.css", b"/a/b/c?d=e"):
         for scheme in (b"Basic", b"basic", b"BASIC", b"BaSiC", b"\tBasic", b"Basic "):
             yield replace(plain, how=f"{scheme!r}", target=path, fields=((b"Authorization", scheme + b" " + _BASIC),))
-        for name, value in (
+        for name, field in (
             ("in another case", (b"aUTHORIZATION", b"Basic " + _BASIC)),
             ("after another", (b"Authorization", b"Bearer x, Basic " + _BASIC)),
+            ("in X-Authorization", (b"X-Authorization", b"Basic " + _BASIC)),
+            ("in X-WSSE", (b"X-WSSE", b'UsernameToken Username="a", PasswordDigest="x"')),
         ):
-            yield replace(plain, how=name, target=path, fields=(value,))
+            yield replace(plain, how=name, target=path, fields=(field,))
         two = ((b"Authorization", b"Bearer x"), (b"Authorization", b"Basic " + _BASIC))
         yield replace(plain, how="in a second field", target=path, fields=two)
+        for credentials in _PROOFS:
+            scheme = credentials.partition(b" ")[0]
+            for how, value in (
+                (f"{scheme.decode()}", credentials),
+                (f"{scheme.decode()} after another", b"Bearer x, " + credentials),
+            ):
+                yield replace(plain, group="other schemes", how=how, target=path, fields=((b"Authorization", value),))
 
 
 def _value(expected: str) -> str:
@@ -148,14 +166,51 @@ def _typed(ask: Ask) -> Fields:
 
 
 def _methods(plain: Knock, rule: PasswordRule) -> Iterator[Knock]:
-    """Every other method that the rule names."""
+    """Every other method that the rule names; where it names none, every method that is registered, and one that is not, with a body."""
     named, _ = rule.match.split()
-    methods: Sequence[str] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if named == "*" else (*named.split(","),)
+    methods: Sequence[str] = _USUAL if named == "*" else (*named.split(","),)
     if "GET" in methods and "HEAD" not in methods:
         methods = (*methods, "HEAD")
     for method in methods:
         if method != plain.method and (not plain.body or method not in _BODYLESS):
             yield replace(plain, group="method", how=method, method=method)
+    if named == "*":
+        for method in (*sorted(METHODS - {"OPTIONS", plain.method}), _UNREGISTERED):
+            yield replace(_with_a_body(plain), group="any method", how=f"{method} with a body", method=method)
+
+
+def _options(plain: Knock, ask: Ask) -> Iterator[Knock]:
+    """OPTIONS, with everything that a preflight may have, and more than one has. What is only a preflight may pass, so it says nothing."""
+    asked = replace(plain, group="OPTIONS", method="OPTIONS")
+    bare = replace(asked, fields=ask.fields, body=b"")
+    full = _with_a_body(asked)
+    preflight = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", plain.method.encode()))
+    yield replace(bare, how="bare")
+    yield replace(full, how="with a body")
+    yield replace(full, how="a preflight with a body", fields=(*full.fields, *preflight))
+    some = replace(bare, group="any method")
+    chunked = (b"Transfer-Encoding", b"chunked")
+    yield replace(some, how="with Origin alone", fields=(*bare.fields, preflight[0]))
+    yield replace(
+        some,
+        how="a preflight with no chunks",
+        fields=(*bare.fields, *preflight, chunked),
+        body=b"0\r\n\r\n",
+        framed=False,
+    )
+    override = (b"X-HTTP-Method-Override", plain.method.encode())
+    yield replace(some, how="a preflight taken for another method", fields=(*bare.fields, *preflight, override))
+    mark = b"&" if ask.query else b"?"
+    yield replace(
+        some,
+        how="a preflight with _method",
+        fields=(*bare.fields, *preflight),
+        target=plain.target + mark + b"_method=" + override[1],
+    )
+
+
+def _with_a_body(plain: Knock) -> Knock:
+    return plain if plain.body else replace(plain, body=b"x=1", fields=((b"Content-Type", FORM), *plain.fields))
 
 
 def _hosts(plain: Knock) -> Iterator[Knock]:

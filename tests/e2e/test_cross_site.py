@@ -4,6 +4,7 @@ The API host has `surface: shared`, `unauthenticated: pass` and `cors_preflight:
 """
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,9 +55,10 @@ async def page(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """`api` is the API host's origin, `near` a portal under the same domain, `far` the same portal on another site."""
+    """`api` is the API host's origin, `answered` that of the same API where Doorward answers preflights for `far` alone, `near` a portal under the same domain, `far` the same portal on another site."""
 
     api: str
+    answered: str
     near: str
     far: str
     upstream: RecordingUpstream
@@ -81,12 +83,18 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "cors_preflight": "pass",
         "password_routes": "nexudus",
     }
-    config = settings(port, provider, {"api": app})
+    far, near = (f"http://members.{domain}.localhost:{portal.port}" for domain in ("elsewhere", "harbour"))
+    cors = {
+        "allow_origins": [far],
+        "allow_headers": ["Authorization", "Content-Type", "X-Portal"],
+        "allow_credentials": True,
+    }
+    answered = {**app, "hosts": [f"answered.harbour.localhost:{port}"], "cors_preflight": cors}
+    config = settings(port, provider, {"api": app, "answered": answered})
     # One toggle is enough to shut the doors of a shared host.
     config["openid"] |= {"prevent_password_login": True, "prevent_dashboard_password_login": False}
     gateway: Program = start_gateway(config, tmp_path_factory.mktemp("cross-site"))
-    far, near = (f"http://members.{domain}.localhost:{portal.port}" for domain in ("elsewhere", "harbour"))
-    yield Town(origin, near, far, upstream)
+    yield Town(origin, f"http://answered.harbour.localhost:{port}", near, far, upstream)
     gateway.stop()
     provider.stop()
     backstage.run(upstream.close())
@@ -157,3 +165,28 @@ def test_no_page_of_any_site_gets_a_token_with_a_password(town: Town, tab: Page,
     answer = call(tab, town.api + "/api/token", method="POST", headers={"Content-Type": FORM}, body=refresh)
     assert answer == [200, "api"]
     assert town.seen("POST", "/api/token")[-1].body == refresh.encode()
+
+
+def test_a_preflight_that_is_answered_here_lets_an_allowed_page_call_and_read_refusals(town: Town, tab: Page) -> None:
+    """C-79, C-77: a real browser takes the answer, and the application does not hear of the question."""
+    tab.goto(town.far)
+    before = len(town.upstream.requests)
+    headers = {"Authorization": "Bearer the-portals-own", "X-Portal": "1"}
+    assert call(tab, town.answered + "/api/rooms?answered", headers=headers) == [200, "api"]
+    password = "grant_type=password&username=a%40b.example&password=x"
+    status, said = call(
+        tab, town.answered + "/api/token", method="POST", headers={"Content-Type": FORM, "X-Portal": "1"}, body=password
+    )
+    assert (status, json.loads(str(said))["code"]) == (403, "password_login_disabled")
+    assert [request.line.split(b" ")[0] for request in town.upstream.requests[before:]] == [b"GET"]
+    # What was not named is not asked for: a field, a method, a page of another origin.
+    assert call(tab, town.answered + "/api/rooms", headers={"X-Other": "1"}) == [0, "TypeError"]
+    assert call(tab, town.answered + "/api/rooms", method="DELETE") == [0, "TypeError"]
+    assert call(tab, town.answered + "/oauth2/userinfo") == [0, "TypeError"]
+    tab.goto(town.near)
+    assert call(tab, town.answered + "/api/rooms", headers=headers) == [0, "TypeError"]
+    assert call(tab, town.answered + "/api/token", method="POST", headers={"Content-Type": FORM}, body=password) == [
+        0,
+        "TypeError",
+    ]
+    assert len(town.upstream.requests) == before + 1

@@ -11,8 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from gateway import cli
-from gateway.config.packs import PACKS
+from gateway.config.packs import PACKS, pack_names
 from gateway.config.schema import PasswordRule
+from gateway.config.values import METHODS
 from gateway.policy.passwords import load_pack
 from gateway.probe.firing import NoDoor, Outcome, Probe, plan
 from gateway.probe.reading import Verdict
@@ -44,6 +45,46 @@ async def test_nothing_gets_through_a_shut_door(open_street: OpenStreet, unauthe
         assert len(outcome.shots) > 600
         assert {shot.reading.verdict for shot in outcome.shots} == {Verdict.CLOSED, Verdict.MALFORMED}
     assert (street.logins, street.visits, street.knocks_at_the_api) == (0, 0, {})
+
+
+async def test_a_door_that_lets_a_method_through_is_found(open_house: OpenHouse) -> None:
+    """C-77: by OPTIONS and by every registered method, where a rule is for one method only, or where there is none."""
+    house = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass", "password_routes": "nexudus"}})
+    fire = Probe(FAST).fire
+    token = [named for named in NEXUDUS if named[1].match == "* /api/token"]
+    plain = [knock for knock in plan(token) if knock.group in ("method", "OPTIONS", "any method")]
+    outcome = await fire([(place_of(house.origin()), plain)])
+    assert {shot.knock.method for shot in outcome.shots} >= METHODS - {"POST"}
+    assert (outcome.holes, outcome.unanswered) == ([], [])
+    assert house.upstream.requests == []
+    # A rule for POST alone: the other methods get through, OPTIONS does not.
+    narrow = [{"match": "POST /api/token", "reason": "x"}]
+    open_ = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass", "password_routes": narrow}})
+    outcome = await fire([(place_of(open_.origin()), plain)])
+    assert outcome.status == 1
+    found = {shot.knock.method for shot in outcome.holes}
+    assert found >= {"PUT", "QUERY", "PROPFIND"}
+    assert "OPTIONS" not in found
+    # And none at all.
+    bare = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass"}})
+    outcome = await fire([(place_of(bare.origin()), [knock for knock in plain if knock.method == "OPTIONS"])])
+    assert all(shot.hole for shot in outcome.shots)
+
+
+async def test_every_rule_of_every_pack_is_shut_to_every_method(open_house: OpenHouse) -> None:
+    """C-77, C-78: OPTIONS in every form and all registered methods with bodies, at a path that is public besides."""
+    for pack in pack_names():
+        keys = {"password_routes": pack, "public": ["* /**"]}
+        house = await open_house(openid=CLOSED, apps={"portal": keys})
+        rules = [(rule.match, rule) for rule in load_pack(pack)]
+        knocks = [knock for knock in plan(rules) if knock.group in ("OPTIONS", "other schemes")]
+        knocks += [knock for knock in plan(rules) if knock.group == "any method"][::7]
+        outcome = await Probe(FAST).fire([(place_of(house.origin()), knocks)])
+        assert (
+            [(shot.knock.how, shot.knock.target, shot.reading.said) for shot in outcome.holes],
+            outcome.unanswered,
+        ) == ([], []), pack
+        assert house.upstream.requests == []
 
 
 #: Rules that no other rule of the pack overlaps.

@@ -4,11 +4,12 @@ import pytest
 
 from gateway.config.packs import pack_names
 from gateway.config.schema import PasswordRule
+from gateway.config.values import METHODS
 from gateway.policy.passwords import load_pack
-from gateway.probe.firing import plan
+from gateway.probe.firing import ALWAYS, plan
 from gateway.probe.knocks import Ask, asks, knocks
 
-GROUPS = {"as it is", "path", "method override", "host", "absolute-form", "HTTP/1.0", "header"}
+GROUPS = {"as it is", "path", "method override", "host", "absolute-form", "HTTP/1.0", "header", "OPTIONS", "any method"}
 
 
 def rule(**keys: object) -> PasswordRule:
@@ -61,6 +62,32 @@ def test_a_knock_names_the_door_where_its_trick_does() -> None:
 def test_a_quick_look_keeps_every_request_as_it_is() -> None:
     rules = [(f"r{n}", each) for n, each in enumerate(load_pack("nexudus"))]
     whole, quick = plan(rules), plan(rules, every=50)
-    plain = [knock for knock in whole if knock.group in ("as it is", "method")]
-    assert [knock for knock in quick if knock.group in ("as it is", "method")] == plain
+    plain = [knock for knock in whole if knock.group in ALWAYS]
+    assert [knock for knock in quick if knock.group in ALWAYS] == plain
     assert len(quick) < len(whole) / 20
+
+
+@pytest.mark.parametrize("match", ["* /login", "* /api/token", "GET /login", "POST /login"])
+def test_options_is_fired_at_every_rule_and_every_method_where_it_names_none(match: str) -> None:
+    """C-77: with bodies. Nothing among them is a preflight alone, which may pass."""
+    when = {"form": {"grant_type": "password"}} if "token" in match else None
+    found = list(knocks("x", rule(match=match, when=when)))
+    options = [knock for knock in found if knock.method == "OPTIONS"]
+    assert [knock.how for knock in options if knock.group == "OPTIONS"] == [
+        "bare",
+        "with a body",
+        "a preflight with a body",
+    ]
+    for knock in options:
+        names = {name for name, _ in knock.fields}
+        more = knock.body or b"_method" in knock.target or b"X-HTTP-Method-Override" in names
+        assert more or not names >= {b"Origin", b"Access-Control-Request-Method"}, knock.how
+    bodied = {knock.method for knock in found if knock.body and knock.group in ("any method", "as it is", "OPTIONS")}
+    assert bodied >= (METHODS | {"FROBNICATE"} if match.startswith("*") else {"OPTIONS"}) - {"POST"}
+
+
+@pytest.mark.parametrize("name", pack_names())
+def test_the_number_of_methods_that_are_tried_is_bounded(name: str) -> None:
+    for each in load_pack(name):
+        found = [knock for knock in knocks("x", each) if knock.group in ("method", "OPTIONS", "any method")]
+        assert len(found) <= 48 * len(list(asks(each)))
