@@ -14,6 +14,8 @@ _TCHAR: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _UNPLAIN = re.compile(rb"[^\t\x20-\x7e]")
 #: After quotes and empty list elements: a name, and whether it is that of a parameter.
 _START = re.compile(rb"[\s\"';]*(?P<name>" + _TCHAR + rb"+)(?P<parameter>[ \t]*=)?")
+#: For those who look for it wherever it stands.
+_BASIC = re.compile(rb"basic[ \t]+[^ \t]", re.IGNORECASE)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _LIST_STARTS = b" \t,"
 #: A token68, or a longer one as it is sent without a scheme.
@@ -38,6 +40,9 @@ def _found(value: bytes, allowed: frozenset[str]) -> Found | None:
     # SECURITY: some servers take a no-break space for a blank, and letters beyond ASCII for plain ones (C-78).
     if _UNPLAIN.search(value):
         return "unreadable", "Authorization holds more than printable ASCII"
+    # SECURITY: scripts that search the value for `Basic` find it behind another scheme, without a comma (C-78).
+    if _BASIC.search(value):
+        return "basic", _REASONS["basic"]
     # SECURITY: in any case, spacing and place of any Authorization field (C-12, C-78).
     for place, part in enumerate(value.split(b",")):
         if (start := _START.match(part)) is None:

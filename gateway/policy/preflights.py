@@ -1,7 +1,7 @@
 """What a CORS preflight is, beyond doubt.
 
 Pure. The invariant: a request counts as a preflight only when no upstream can take it for anything else: OPTIONS, one Origin, one
-Access-Control-Request-Method, no body, no other method asked for. WHATWG Fetch, "CORS-preflight fetch".
+Access-Control-Request-Method, no body, no other method or protocol asked for. WHATWG Fetch, "CORS-preflight fetch".
 """
 
 import re
@@ -19,6 +19,9 @@ def is_only_a_preflight(head: RequestHead, query: Fields) -> bool:
         return False
     origins, methods = head.values(b"origin"), head.values(b"access-control-request-method")
     if len(origins) != 1 or not origins[0] or len(methods) != 1 or not _TOKEN.fullmatch(methods[0]):
+        return False
+    # SECURITY: a preflight that the upstream answers with 101 would be a tunnel that nobody signed in for (C-77, B-41).
+    if head.first(b"upgrade") is not None:
         return False
     # SECURITY: one that asks to be taken for a DELETE is a DELETE without a session to some upstreams (C-18, B-35).
     return not has_body(head, None) and asked_methods(head, query) == {"OPTIONS"}

@@ -96,6 +96,16 @@ async def test_a_rule_without_methods_is_for_every_method(open_house: OpenHouse,
     assert house.upstream.requests == []
 
 
+async def test_a_preflight_asks_for_no_other_protocol(open_house: OpenHouse) -> None:
+    """C-77, B-41: an upstream that answers 101 would have a tunnel to somebody without a session, and past the doors."""
+    keys = {"password_routes": "nexudus", "cors_preflight": "pass", "upgrades": ["tunnel"]}
+    house = await open_house(openid=CLOSED, apps={"portal": keys})
+    upgrade = PREFLIGHT + "Connection: upgrade\r\nUpgrade: tunnel\r\n"
+    for path, status in (("/api/token", 403), ("/rooms", 401)):
+        assert (await house.ask(path, method="OPTIONS", fields=upgrade)).status == status
+    assert house.upstream.requests == []
+
+
 async def test_other_routes_answer_options_as_the_application_likes(open_house: OpenHouse) -> None:
     """The honest client beside: nothing but password routes asks for a preflight."""
     house = await open_house(openid=CLOSED, apps={"portal": {"password_routes": "nexudus", "public": ["* /api/**"]}})

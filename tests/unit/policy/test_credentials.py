@@ -111,6 +111,12 @@ def test_what_is_not_ascii_could_be_read_as_something_else(value: bytes) -> None
     assert found(value) is not None
 
 
+@pytest.mark.parametrize("value", ["Bearer Basic YTpi", "Bearer x Basic YTpi", 'Token t="Basic YTpi"', "Bearer x;basic\tYTpi", "Bearer x|Basic YTpi"])  # fmt: skip
+def test_basic_is_found_by_those_who_look_for_it_anywhere(value: str) -> None:
+    """C-78: an expression without an anchor."""
+    assert found(value) == ("basic", "HTTP Basic authentication carries a password")
+
+
 def test_any_x_wsse_is_the_proof_of_a_password() -> None:
     """C-78."""
     assert found('UsernameToken Username="a", PasswordDigest="x"', name=b"x-wsse") is not None
