@@ -55,7 +55,8 @@ class Run:
             print(f"{number} {before.verdict:8} before   {mutant.defence} {before.by}", flush=True)
             return mutant, before
         finding = self._judge(mutant, named=before is None)
-        self._kept.keep(mutant, finding)
+        if finding.verdict != "invalid":
+            self._kept.keep(mutant, finding)
         print(
             f"{number} {finding.verdict:8} {time.monotonic() - began:5.0f} s  {mutant.defence} {finding.by}", flush=True
         )
