@@ -13,11 +13,12 @@ from gateway.sessions.live import LiveSession
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """To the upstream, as `wire`; with the identity of `live`, or without one."""
+    """To the upstream, as `wire`; with the identity of `live`, or without one. `destination`: what its Destination says, in canonical form."""
 
     wire: bytes
     live: LiveSession | None
     rule: str
+    destination: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

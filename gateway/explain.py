@@ -44,7 +44,11 @@ def explain(
     site = _site(gate, config, parts.netloc)
     target = (url.split(parts.netloc, 1)[1] or "/").encode()
     target = target if target.startswith(b"/") else b"/" + target
-    head = RequestHead(method.upper(), target, parts.netloc.encode(), _fields(headers, body))
+    if method.upper() == "WEBSOCKET":
+        fields = _fields(("Sec-Fetch-Mode: websocket", *headers), body)
+        head = RequestHead("GET", target, parts.netloc.encode(), fields, upgrade=b"websocket")
+    else:
+        head = RequestHead(method.upper(), target, parts.netloc.encode(), _fields(headers, body))
     steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
     live = _live(site, email, groups, acr, signed_in_ago) if email is not None else None
     steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))

@@ -7,7 +7,9 @@ waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetch
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from gateway.config.schema import Config
 from gateway.decisions import (
@@ -36,6 +38,7 @@ from gateway.message import RequestHead, is_navigation
 from gateway.policy.bodies import Unreadable, has_body, read_query
 from gateway.policy.break_glass import Glass, rule_of
 from gateway.policy.cors import RULE as CORS
+from gateway.policy.elsewhere import COPY_AND_MOVE, named_elsewhere
 from gateway.policy.forms import asked_by_body, form_fields, kind_of
 from gateway.policy.passwords import Closed, NeedsBody
 from gateway.policy.paths import parse_target
@@ -122,21 +125,21 @@ class Gate:
         `past_doors`: a door is opened for this one request, whose link is the person's own; all else holds.
         `glass`: the request comes from where break-glass is open.
         """
-        raw_path, mark, query = head.target.partition(b"?")
+        if head.elsewhere:
+            judge = partial(
+                self.admit, site, key=key, live=live, now=now, body=body, known=known, unseen=unseen, past_doors=past_doors, glass=glass,
+            )  # fmt: skip
+            return _with_elsewhere(site, head, judge)
         try:
-            verdict = site.verdict(head.method, raw_path, query)
-            if mark and (b"#" in query or not query.isascii()):
-                query = parse_target(head.target).query or b""
+            verdict, wire, query = _read(site, head)
         except BadRequest as unclear:
             return Refuse(unclear, "target")
-        wire = verdict.path.encode() + mark + query
         if verdict.own:
             return Own(verdict.path, wire)
         # Before the doors: nothing of it reaches the application, and the request that it asks about is judged when it comes.
         if site.cors is not None and not unseen and is_only_a_preflight(head, read_query(query)):
             return AnswerPreflight(site.cors.preflight(head), CORS)
-        if not site.enabled:
-            glass = None
+        glass = glass if site.enabled else None
         watched = site.enabled and site.doors.closed and bool(verdict.doors or head.authorization)
         if watched and glass is None and not past_doors:
             decision = _door(site, verdict, head, wire, key, live, body, known, unseen)
@@ -150,6 +153,50 @@ class Gate:
         if (verdict.form or verdict.named) and (unseen or has_body(head, body)):
             return _by_form(site, verdict, head, wire, body, settle)
         return settle(verdict.ruling)
+
+
+def _read(site: Site, head: RequestHead) -> tuple[Verdict, bytes, bytes]:
+    """What method and target decide; the target as it is forwarded, and its query. Raises AmbiguousTarget or BadRequest."""
+    raw_path, mark, query = head.target.partition(b"?")
+    verdict = site.verdict(head.method, raw_path, query, head.upgrade)
+    if mark and (b"#" in query or not query.isascii()):
+        query = parse_target(head.target).query or b""
+    return verdict, verdict.path.encode() + mark + query, query
+
+
+def _with_elsewhere(site: Site, head: RequestHead, judge: Callable[[RequestHead], Decision]) -> Decision:
+    """A request that names other resources beside its target: each is judged as the target is, for the same person and method."""
+    decision = judge(head.at(head.target))
+    if not isinstance(decision, Forward):
+        return decision
+    try:
+        named = named_elsewhere(head.elsewhere, site.route.host)
+    except BadRequest as unclear:
+        return Refuse(unclear, "target")
+    for each in named:
+        # A query or a form may ask for one of the two methods that read Destination, whatever the request's own is.
+        methods = {head.method, *(COPY_AND_MOVE if each.is_destination else ())}
+        for method in (head.method,) if head.method in COPY_AND_MOVE else sorted(methods):
+            # SECURITY: a MOVE or COPY from a path that is allowed writes to one that is not (C-64).
+            other = judge(head.at(each.target, method))
+            if not isinstance(other, Forward):
+                return _refused_elsewhere(site, other)
+            if each.is_destination:
+                decision = replace(decision, destination=each.start + other.wire)
+            elif other.wire != each.target:
+                return Refuse(BadRequest("If names a resource in a spelling that is not canonical"), "target")
+            if is_by_glass(other):
+                decision = replace(decision, rule=other.rule)
+    return decision
+
+
+def _refused_elsewhere(site: Site, decision: Decision) -> Decision:
+    """What a refusal of another resource is to the request: no way to sign in to a page that nobody asked for."""
+    if isinstance(decision, SignIn):
+        return Refuse(_login(site), decision.rule)
+    if isinstance(decision, Own):
+        return Refuse(Forbidden("a path of ours is named beside the target"), "own path")
+    return decision
 
 
 def _settled(

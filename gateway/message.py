@@ -9,16 +9,19 @@ from typing import Final
 #: Lower case. Those by which applications take credentials; a proxy that uses up Authorization sends the client's as X-Authorization.
 AUTHORIZATION_FIELDS: Final = frozenset((b"authorization", b"x-authorization", b"x-wsse"))
 
+#: Lower case. Those by which a request names other resources beside its target (RFC 4918 sections 10.3 and 10.4).
+ELSEWHERE_FIELDS: Final = frozenset((b"destination", b"if"))
+
 
 class RequestHead:
     """One request's method, target and header fields.
 
     `target` is the request-target as sent (origin-form after the proxy's own checks), `host` the one Host field's value.
     `fields` holds `(name as sent, value)` in order of arrival; `authorization` says whether one of them is one of
-    AUTHORIZATION_FIELDS.
+    AUTHORIZATION_FIELDS, `elsewhere` are those of ELSEWHERE_FIELDS, in lower case. `upgrade` is the protocol that a change is asked to.
     """
 
-    __slots__ = ("_fields", "authorization", "host", "method", "target", "version")
+    __slots__ = ("_fields", "authorization", "elsewhere", "host", "method", "target", "upgrade", "version")
 
     def __init__(
         self,
@@ -27,13 +30,25 @@ class RequestHead:
         host: bytes,
         fields: list[tuple[bytes, bytes]],
         version: str = "1.1",
+        upgrade: bytes | None = None,
     ) -> None:
         self.method = method
         self.target = target
         self.host = host
         self._fields = fields
         self.version = version
-        self.authorization = any(name.lower() in AUTHORIZATION_FIELDS for name, _ in fields)
+        self.upgrade = upgrade
+        names = [name.lower() for name, _ in fields]
+        self.authorization = not AUTHORIZATION_FIELDS.isdisjoint(names)
+        self.elsewhere = [
+            (name, value) for name, (_, value) in zip(names, fields, strict=True) if name in ELSEWHERE_FIELDS
+        ]
+
+    def at(self, target: bytes, method: str = "") -> "RequestHead":
+        """The same request, for another target (and by another method) and no other resource."""
+        head = RequestHead(method or self.method, target, self.host, self.fields, self.version, self.upgrade)
+        head.elsewhere = []
+        return head
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

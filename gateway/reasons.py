@@ -20,7 +20,7 @@ from gateway.policy.preflights import is_only_a_preflight
 from gateway.policy.rules import Requirement, Ruling
 from gateway.policy.step_up import is_fresh
 from gateway.sessions.live import LiveSession
-from gateway.sites import Site, Verdict
+from gateway.sites import Site, Verdict, change_of_protocol
 
 Step = tuple[str, str]
 
@@ -37,7 +37,7 @@ def reasons(
     """One step a line. Nothing where the target can be read in two ways: the decision says so."""
     try:
         target = parse_target(head.target)
-        verdict = site.verdict(head.method, head.target.partition(b"?")[0], target.query or b"")
+        verdict = site.verdict(head.method, head.target.partition(b"?")[0], target.query or b"", head.upgrade)
     except BadRequest:
         return []
     own = (
@@ -109,7 +109,8 @@ def _break_glass(gate: Gate, site: Site, head: RequestHead, body: bytes | None) 
 
 
 def _rules(site: Site, head: RequestHead, target: Target, ruling: Ruling) -> list[Step]:
-    restricting, opening = site.rules.named(head.method, target)
+    change = change_of_protocol(head.upgrade if head.upgrade in site.upgrades else None)
+    restricting, opening = site.rules.named(head.method, target, change)
     if restricting:
         return [("4 rules", _joined(restricting)), ("5 public", "not asked: a rule restricts this")]
     public = f"{ruling.rule} opens it" if ruling.public else "no entry names this path in every reading"

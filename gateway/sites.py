@@ -4,7 +4,7 @@ What a method and a path alone decide is remembered: it never changes while the 
 look-up.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,10 +12,11 @@ from gateway.config.openid import DEFAULT_PROVIDER
 from gateway.config.providers import offered, providers_of
 from gateway.config.schema import App, Config, CorsPreflight
 from gateway.config.toggles import doors_closed
+from gateway.config.values import WEBSOCKET
 from gateway.errors import BadRequest
 from gateway.policy.break_glass import Glass
 from gateway.policy.cors import Cors
-from gateway.policy.methods import overrides_in_query
+from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query
 from gateway.policy.passwords import DoorRule, PasswordDoors
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.rules import RouteRules, Ruling
@@ -99,8 +100,20 @@ class Site:
         self.verdict_of_line = self._lines.get  # a request line without a query that was judged before
         self._rulings: dict[Ruling, int] = {}
 
-    def verdict(self, method: str, path: bytes, query: bytes) -> Verdict:
-        """What method and path decide; the query only where it may name another method or path. Raises AmbiguousTarget or BadRequest."""
+    def verdict(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Verdict:
+        """What method and path decide; the query only where it may name another method or path, `upgrade` where it will be asked for.
+
+        Raises AmbiguousTarget or BadRequest.
+        """
+        plain = self._plain(method, path, query)
+        if upgrade is None or upgrade not in self.upgrades:
+            return plain
+        # SECURITY: what a path shows to everybody, it does not say to everybody for as long as they listen: a handshake is public where an
+        # entry names WEBSOCKET, and any other change of protocol nowhere (C-19).
+        target = parse_target(path + b"?" + query if query else path)
+        return replace(plain, ruling=self.rules.decide(method, target, change_of_protocol(upgrade)), bit=0)
+
+    def _plain(self, method: str, path: bytes, query: bytes) -> Verdict:
         # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35), `?rest_route=/wp/v2/users` as that path (C-66).
         if query and (overrides_in_query(query) or self.rules.model.may_be_named(query)):
             return self._judge(method, parse_target(path + b"?" + query))
@@ -144,6 +157,13 @@ class Site:
             named=named,
             bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
         )
+
+
+def change_of_protocol(upgrade: bytes | None) -> frozenset[str]:
+    """What stands for a change to this protocol among the methods of a request; nothing where none is asked for."""
+    if upgrade is None:
+        return frozenset()
+    return frozenset((WEBSOCKET if upgrade == b"websocket" else OTHER_UPGRADE,))
 
 
 def callback_path(provider: str) -> str:

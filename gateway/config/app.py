@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gateway.config import addresses, values
 from gateway.config.cors import CorsPreflights
 from gateway.config.doors import PasswordEntry
-from gateway.config.fields import Age, File, Lasting, Name, Places, Route, Section, Surface, Wait, as_list, checked
+from gateway.config.fields import Age, Entry, File, Lasting, Name, Places, Section, Surface, Wait, as_list, checked
 from gateway.config.hand_off import HandOff
 from gateway.config.responses import Responses
 from gateway.config.schemes import parse_scheme
@@ -21,7 +21,7 @@ class Require(Section):
 
 
 class Rule(Section):
-    match: tuple[Route, ...]
+    match: tuple[Entry, ...]
     public: bool = False
     require: Require = Require()
     max_age: Age | None = None
@@ -67,7 +67,7 @@ class App(Section):
     reads_like: Annotated[
         tuple[Annotated[str, AfterValidator(values.parse_reader)], ...], BeforeValidator(as_list)
     ] = ()
-    public: tuple[Route, ...] = ()
+    public: tuple[Entry, ...] = ()
     require: Require = Require()
     rules: tuple[Rule, ...] = ()
     session: SessionLimits = SessionLimits()

@@ -11,7 +11,7 @@ from gateway.config.hand_off_consistency import hand_off_findings
 from gateway.config.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config, CorsPreflight, PackFile, PasswordRule, Require, Rule
-from gateway.config.values import normalise_header
+from gateway.config.values import WEBSOCKET, normalise_header, parse_entry
 
 
 def findings(config: Config) -> Iterator[Finding]:
@@ -102,6 +102,7 @@ def _app(key: str, app: App) -> Iterator[Finding]:
     yield from _upstream(key, app)
     if isinstance(app.cors_preflight, CorsPreflight):
         yield from _cors(f"{key}.cors_preflight", app.cors_preflight)
+    yield from _handshakes(key, app)
     seen: set[str] = set()
     for name in app.headers:
         if normalise_header(name) in seen:
@@ -133,6 +134,16 @@ def _cors(key: str, cors: CorsPreflight) -> Iterator[Finding]:
         # SECURITY: every page of the web could read what a person sees here; browsers refuse the pair, others do not (C-79).
         what, allowed = "is on while allow_origins is *", "allowed: with origins by name"
         yield Finding(key=f"{key}.allow_credentials", what=what, allowed=allowed, reads=(origins,))
+
+
+def _handshakes(key: str, app: App) -> Iterator[Finding]:
+    """Entries for WebSockets where there are none."""
+    entries = [(f"{key}.public[{index}]", text) for index, text in enumerate(app.public)]
+    entries += [(f"{key}.rules[{index}].match", text) for index, rule in enumerate(app.rules) for text in rule.match]
+    for place, text in entries:
+        if WEBSOCKET in parse_entry(text)[0] and "websocket" not in app.upgrades:
+            what, allowed = "names WEBSOCKET, but upgrades does not", "allowed: with websocket in upgrades"
+            yield Finding(key=place, what=what, allowed=allowed, reads=(f"{key}.upgrades",))
 
 
 def _upstream(key: str, app: App) -> Iterator[Finding]:

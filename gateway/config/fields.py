@@ -68,6 +68,7 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 Name = Annotated[str, AfterValidator(values.parse_name)]
 Route = Annotated[str, checked(values.parse_route)]
+Entry = Annotated[str, checked(values.parse_entry)]
 Surface = Literal["portal", "dashboard", "shared"]
 
 

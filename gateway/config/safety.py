@@ -18,7 +18,7 @@ from gateway.config.providers import key_of, offered_by_app, providers_of
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config
 from gateway.config.toggles import doors_closed, refused_by_omission
-from gateway.config.values import parse_route, parse_template
+from gateway.config.values import parse_entry, parse_template
 
 _BY_NAME = "allowed: https, a loopback name, or allow_insecure_http: true"
 
@@ -192,14 +192,14 @@ def _client_headers(key: str, app: App) -> Iterator[str]:
 
 def _opens_everything(app: App) -> bool:
     routes = [*app.public, *(text for rule in app.rules if rule.public for text in rule.match)]
-    return any(parse_route(text)[1] == "/**" for text in routes)
+    return any(parse_entry(text)[1] == "/**" for text in routes)
 
 
 def _methods(config: Config) -> Iterator[str]:
     """A framework that takes `_method=DELETE` from a form makes a DELETE of a POST (B-35)."""
     for name, app in config.apps.items():
         for place, rule in enumerate(app.rules if app.form_methods == "ignore" else ()):
-            named = [parse_route(text)[0] for text in rule.match]
+            named = [parse_entry(text)[0] for text in rule.match]
             if any(methods & {"PUT", "PATCH", "DELETE"} and "POST" not in methods for methods in named):
                 yield (
                     f"apps.{name}.rules[{place}]: names PUT, PATCH or DELETE and not POST, and form_methods is ignore; an upstream "

@@ -29,6 +29,8 @@ METHODS: Final = frozenset(
         "SOURCE", "M-SEARCH",
     }
 )  # fmt: skip
+#: A WebSocket handshake, among the methods of a compiled route: written WEBSOCKET, kept in a form that no request's method has.
+WEBSOCKET: Final = "websocket"
 PLACEHOLDERS: Final = (
     "email",
     "name",
@@ -108,6 +110,19 @@ def parse_route(text: str) -> tuple[frozenset[str], str]:
         raise ValueError(f"names a method that is not known; {_ROUTE}")
     _check_glob(parts[1])
     return methods, parts[1]
+
+
+def parse_entry(text: str) -> tuple[frozenset[str], str]:
+    """The same where WEBSOCKET stands among the methods, as an app's `public` and `rules` may have it. Raises ValueError."""
+    methods, blank, glob = text.partition(" ")
+    asked = methods.upper().split(",")
+    others = ",".join(method for method in asked if method != "WEBSOCKET")
+    if "WEBSOCKET" not in asked:
+        return parse_route(text)
+    known, glob = parse_route(f"{others or 'GET'}{blank}{glob}")
+    if not known:
+        raise ValueError(f"has * beside WEBSOCKET; {_ROUTE}")
+    return (known if others else frozenset()) | {WEBSOCKET}, glob
 
 
 def _check_glob(glob: str) -> None:

@@ -7,6 +7,8 @@ facts/security.md B-35; RFC 9110 section 9.3.2 (HEAD is GET without content).
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.config.values import WEBSOCKET
+from gateway.identity_headers import normalise_name
 from gateway.message import RequestHead
 from gateway.policy import servers
 from gateway.policy.bodies import Fields, name_of, read_query
@@ -18,6 +20,10 @@ OVERRIDE_NAMES: Final = frozenset(map(name_of, servers.OVERRIDE_PARAMETERS | ser
 #: Those that only read. Not OPTIONS: who sends more with it than a preflight means something else (C-77).
 SAFE: Final = frozenset(("GET", "HEAD"))
 
+#: What stands for a change of protocol, among methods; in lower case, so no request can ask to be taken for it. No rule can name the other one.
+OTHER_UPGRADE: Final = "upgrade"
+CHANGES_OF_PROTOCOL: Final = frozenset((WEBSOCKET, OTHER_UPGRADE))
+
 
 def answers(methods: frozenset[str], method: str) -> bool:
     """Whether a rule for `methods` (none: any) is one for `method`."""
@@ -25,10 +31,10 @@ def answers(methods: frozenset[str], method: str) -> bool:
 
 
 def overrides_in_fields(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[str]:
-    """The methods that header fields ask for. CGI and WSGI upstreams do not tell `_` from `-`."""
+    """The methods that header fields ask for. CGI and WSGI upstreams do not tell `_` from `-`, nor others `.` and the like."""
     found: set[str] = set()
     for name, value in fields:
-        if b"method" in name.lower() and name.lower().replace(b"_", b"-") in OVERRIDE_FIELDS:
+        if b"method" in name.lower() and normalise_name(name) in OVERRIDE_FIELDS:
             found.update(_names(value.decode("latin-1")))
     return frozenset(found)
 

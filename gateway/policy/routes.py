@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from gateway.config.values import parse_route
+from gateway.config.values import parse_entry
 from gateway.errors import BadRequest
-from gateway.policy.methods import answers
+from gateway.policy.methods import CHANGES_OF_PROTOCOL, answers
 from gateway.policy.paths import parse_target
 from gateway.policy.readings import EVERY, SCRIPTS, Model, Readings
 from gateway.policy.servers import Trait
@@ -49,8 +49,15 @@ class RouteMatch:
         """Whether this opens the target: for each of these methods, as it stands and whatever else it may be read as."""
         # SECURITY: an open `/assets/*.css` must not open `/admin;.css` or `/admin%23.css` (C-03, C-04, C-05, C-10), and an open `/assets/**` not
         # `/assets/index.php/admin` (C-65) or `/assets/x?rest_route=/wp/v2/users` (C-66).
+        asked = frozenset(methods)
+        change = asked & CHANGES_OF_PROTOCOL
+        if change:
+            # SECURITY: neither GET nor `*` says that a handshake is public; WEBSOCKET says it of the handshake alone (C-19).
+            if not change <= self.methods:
+                return False
+            asked -= change | {"GET"}
         return (
-            all(answers(self.methods, method) for method in methods)
+            all(answers(self.methods, method) for method in asked)
             and self.exact.fullmatch(readings.asked) is not None
             and all(self.folded.fullmatch(reading) for reading in readings.opening)
             and (self.script or all(self.folded.fullmatch(reading) for reading in readings.scripts))
@@ -70,7 +77,7 @@ class RouteMatch:
 
 def parse_match(text: str, model: Model = EVERY) -> RouteMatch:
     """`GET,POST /x/**` to its RouteMatch; `model` says what may be left out. Raises ValueError with what is allowed."""
-    methods, glob = parse_route(text)
+    methods, glob = parse_entry(text)
     try:
         canonical = parse_target(glob.encode())
     except BadRequest as refusal:

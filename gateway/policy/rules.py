@@ -14,7 +14,7 @@ from typing import Final
 from gateway.config.schema import App, Require, Rule
 from gateway.identity import Identity
 from gateway.policy.forms import USUAL
-from gateway.policy.methods import overrides_in_query
+from gateway.policy.methods import CHANGES_OF_PROTOCOL, overrides_in_query
 from gateway.policy.paths import Target
 from gateway.policy.readings import Model, Named, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
@@ -96,7 +96,7 @@ class RouteRules:
         routes = [route for rule in self._rules for route in rule.routes] + [
             opening.route for opening in self._openings
         ]
-        self._named = USUAL.union(*(route.methods for route in routes))
+        self._named = USUAL.union(*(route.methods for route in routes)) - CHANGES_OF_PROTOCOL
         self.by_method = any(route.methods for route in routes)
         self._forms = app.form_methods == "read"
         # Whether a form can name the path, so that rules for other paths may hold.
@@ -150,9 +150,9 @@ class RouteRules:
             return Ruling(rule="default", public=False)
         return Ruling(rule=self._app_wide.rule, public=False, requirements=(self._app_wide,))
 
-    def named(self, method: str, target: Target) -> tuple[list[str], list[str]]:
+    def named(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> tuple[list[str], list[str]]:
         """The names of the rules that restrict a method and target, and of the entries that would open it; for explanations."""
-        methods = frozenset((method,)) | overrides_in_query(target.query)
+        methods = frozenset((method,)) | overrides_in_query(target.query) | also
         readings = self.model.read(target)
         restricting = [
             rule.name for rule in self._rules if any(route.may_hold(methods, readings) for route in rule.routes)

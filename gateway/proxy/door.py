@@ -26,7 +26,14 @@ from gateway.proxy.break_glass import BreakGlass, Inside
 from gateway.proxy.counters import Counters
 from gateway.proxy.crowd import Crowd
 from gateway.proxy.fields import RequestFields
-from gateway.proxy.forward_auth import answer, original_request, refuse_what_never_travels, with_method
+from gateway.proxy.forward_auth import (
+    answer,
+    original_request,
+    readings,
+    refuse_what_never_travels,
+    strictest,
+    with_method,
+)
 from gateway.proxy.headers import FieldKinds, Kind, is_trusted, valid_request_id
 from gateway.proxy.heads import ParsedRequest, RequestReader, parse_host
 from gateway.proxy.outgoing import HeadWriter, Peer, Visitor
@@ -263,8 +270,15 @@ class Door:
         live = self.cache.peek(key, site.route.host) if key is not None else None
         if key is not None and live is None:
             live = await self.cache.load(key, site.route.host, site.route.name)
-        ask = partial(self._parts.gate.admit, site, asked, key, live, now=self._parts.now(), known=True, unseen=True)
-        decision = ask() if site.glass is None else self.glass.admit(ask, site, request, visit.connection, None)
+        admit = partial(
+            self._parts.gate.admit, site, key=key, live=live, now=self._parts.now(), known=True, unseen=True
+        )
+
+        def judge(reading: RequestHead) -> Decision:
+            ask = partial(admit, reading)
+            return ask() if site.glass is None else self.glass.admit(ask, site, request, visit.connection, None)
+
+        decision = strictest([judge(reading) for reading in readings(asked)], asked)
         refused = decision.unread if isinstance(decision, NeedBody) else decision
         if isinstance(refused, Refuse):
             # `site` and `live` of the request that was judged: this one asks about another than it is.

@@ -15,6 +15,7 @@ from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteB
 from gateway.gate import Decision, Forward, Own, Refuse, SignIn
 from gateway.identity_headers import is_identity_name
 from gateway.message import RequestHead
+from gateway.policy.methods import overrides_in_fields
 from gateway.proxy.headers import is_odd
 from gateway.proxy.strangers import ends_here
 from gateway.sites import Site
@@ -32,6 +33,7 @@ _DESCRIBES = frozenset(
 )
 #: Traefik and Spring name servers and prefixes with these, and Doorward cannot tell them from a client's.
 _SAID_BY_PROXIES: Final = frozenset((b"x-forwarded-server", b"x-forwarded-prefix"))
+_MOST_METHODS: Final = 8
 #: No method was described: judged as GET where no rule could tell, refused elsewhere.
 UNSAID: Final = b"UNSAID"
 _URL = re.compile(rb"https?://([^/?#]+)([^ \t]*)", re.IGNORECASE)
@@ -116,6 +118,33 @@ def refuse_what_never_travels(asked: RequestHead, site: Site) -> None:
         # would serve another path than the one that is judged here (C-62). Our own names are overwritten with those of the answer.
         if is_odd(name) or (ends_here(lower) and not is_identity_name(name) and lower not in _SAID_BY_PROXIES):
             raise BadRequest(f"forward-auth about a request with {name.decode()}, which must not reach an application")
+
+
+def readings(asked: RequestHead) -> list[RequestHead]:
+    """The requests that the application may take this one for, itself first: all of them are judged. Raises BadRequest."""
+    found = [asked]
+    # SECURITY: we take X-HTTP-Method-Override out of what we forward where it would matter; here it goes on to the application (C-01).
+    methods = overrides_in_fields(asked.fields) - {asked.method}
+    if len(methods) > _MOST_METHODS or not all(method.isascii() and method.isprintable() for method in methods):
+        raise BadRequest(
+            "forward-auth about a request that asks to be taken for too many methods, or for one that is none"
+        )
+    found += [RequestHead(method, asked.target, asked.host, asked.fields) for method in sorted(methods)]
+    # SECURITY: proxies do not pass Upgrade on to whom they ask; what else a handshake has comes along (C-19).
+    upgrade = asked.first(b"upgrade")
+    if upgrade is not None or any(name.lower().startswith(b"sec-websocket-") for name, _ in asked.fields):
+        protocol = (upgrade or b"websocket").strip().lower()
+        found.append(RequestHead(asked.method, asked.target, asked.host, asked.fields, upgrade=protocol))
+    return found
+
+
+def strictest(decisions: Sequence[Decision], asked: RequestHead) -> Decision:
+    """What comes of the readings of a request together. The proxy passes Destination on as it came, so it must be canonical."""
+    decision = next((each for each in decisions if not isinstance(each, Forward)), decisions[0])
+    # SECURITY: what an application reads must be what was judged (C-64).
+    if isinstance(decision, Forward) and decision.destination not in (None, asked.first(b"destination")):
+        return Refuse(BadRequest("forward-auth about a Destination that is not in canonical form"), "target")
+    return decision
 
 
 def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:

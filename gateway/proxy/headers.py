@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.config.schema import Network
 from gateway.identity_headers import is_identity_name
-from gateway.message import AUTHORIZATION_FIELDS
+from gateway.message import AUTHORIZATION_FIELDS, ELSEWHERE_FIELDS
 from gateway.proxy.strangers import ends_here, is_vouched
 
 _TABLE_LIMIT: Final = 4096
@@ -39,6 +39,7 @@ class Kind(IntEnum):
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
     CLIENTS = 16  # ends here, but not on its way to an app that lets clients send it: `client_headers`
     BY_CONNECTION = 17  # of a response: the upstream authenticates its connection, or says that it did
+    ELSEWHERE = 18  # Destination, If: another resource beside the target, judged like it
 
 
 _FORWARDING: Final = (
@@ -67,6 +68,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"x-request-id": Kind.REQUEST_ID,
     b"content-encoding": Kind.CONTENT_ENCODING,
     **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
+    **dict.fromkeys(ELSEWHERE_FIELDS, Kind.ELSEWHERE),
     **dict.fromkeys(_FORWARDING, Kind.FORWARDED),
     **dict.fromkeys(_HOP_BY_HOP, Kind.DROP),
     **dict.fromkeys(_METHOD_OVERRIDES, Kind.OVERRIDE),

@@ -46,12 +46,12 @@ _END_TO_END: Final = frozenset((b"cookie", b"authorization", b"host", b"content-
 class ParsedRequest(RequestHead):
     """A request head, judged sound. `line` is the request line as it came, `lines` are the fields that travel, `special` the others.
 
-    `repeatable`: its fields say the same under any other request line: nothing of them is about a body or a change of protocol.
+    `repeatable`: its fields say the same under any other request line: nothing of them is about a body, a change of protocol or
+    another resource.
     """
 
     __slots__ = (
         "chunked", "cookies", "entries", "expects_continue", "keep_alive", "length", "line", "lines", "repeatable", "sized", "special",
-        "upgrade",
     )  # fmt: skip
 
     def __init__(self, line: bytes, method: str, target: bytes, version: str) -> None:
@@ -61,6 +61,7 @@ class ParsedRequest(RequestHead):
         self.version = version
         self.host = b""
         self.authorization = False
+        self.elsewhere = []
         self.entries: list[Field] = []
         self.lines: list[bytes] = []
         self.special: list[Field] = []
@@ -70,7 +71,7 @@ class ParsedRequest(RequestHead):
         self.length = 0
         self.sized = False  # Content-Length was there, be it 0
         self.chunked = False
-        self.upgrade: bytes | None = None
+        self.upgrade = None
         self.repeatable = False
 
     @property
@@ -107,7 +108,10 @@ class RequestReader:
             else:
                 forward.append(entry.line)
         _judge(request, special)
-        if not (request.chunked or request.sized or request.expects_continue) and request.upgrade is None:
+        if (
+            not (request.chunked or request.sized or request.expects_continue or request.elsewhere)
+            and request.upgrade is None
+        ):
             request.repeatable = request.keep_alive and request.version == "1.1"
         return request
 
@@ -210,6 +214,8 @@ def _refuse_twins(entries: list[Field]) -> None:
 def _judge_rare(request: ParsedRequest, entry: Field) -> None:
     if entry.kind is Kind.AUTHORIZATION:
         request.authorization = True
+    elif entry.kind is Kind.ELSEWHERE:
+        request.elsewhere.append((entry.name.lower(), entry.value))
     elif entry.kind is Kind.EXPECT:
         if entry.value.lower() != b"100-continue":
             raise ExpectationFailed("Expect")

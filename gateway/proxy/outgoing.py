@@ -103,6 +103,8 @@ class HeadWriter:
             parts.append(b"Expect: 100-continue\r\n")
         if request.upgrade is not None:
             parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % request.upgrade)
+        if decision.destination is not None:
+            parts.append(b"Destination: %b\r\n" % decision.destination)
         framing = b"".join(parts)
         said = fields or self.fields(visit, site, request)
         return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (start, said, identity, framing, visit.request_id.encode())
@@ -117,6 +119,7 @@ class HeadWriter:
                 or (kind is Kind.OVERRIDE and site.overrides_pass)
                 or (kind is Kind.WEBSOCKET and request.upgrade is not None)
                 or (kind is Kind.VOUCHED and visit.connection.trusted)
+                or (kind is Kind.ELSEWHERE and entry.name.lower() != b"destination")
                 or (kind is Kind.CLIENTS and entry.name.lower() in site.client_headers)
             ):
                 parts.append(entry.line)

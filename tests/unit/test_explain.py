@@ -106,6 +106,14 @@ def test_the_readings_of_a_path_are_shown_with_the_kinds_of_servers_that_have_th
     )
 
 
+def test_a_handshake_is_explained_as_one() -> None:
+    """C-19."""
+    assert told("GET", "/assets/x")["decision"] == "forward"
+    steps = told("WEBSOCKET", "/assets/x")
+    assert steps["decision"] == "refuse: 401 login_required"
+    assert "opens" not in steps["5 public"]
+
+
 def test_a_path_of_our_own_is_never_forwarded() -> None:
     assert "never forwarded" in told("GET", "/oauth2/userinfo")["decision"]
 

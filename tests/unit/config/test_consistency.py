@@ -76,6 +76,8 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"apps.portal.websocket_origins": ["*"]}, "apps.portal.websocket_origins[0]: '*' is not a URL"),
         ({"apps.portal": {"hosts": ["a.example"], "upstream": "http://127.0.0.1:1", "headers": {"My-Field": "{email}"}, "client_headers": ["my_field"]}},
          "apps.portal.client_headers[0]: is set by headers, or named twice"),
+        ({"apps.portal": {"hosts": ["a.example"], "upstream": "http://127.0.0.1:1", "upgrades": [], "public": ["GET /x", "WEBSOCKET /x"]}},
+         "apps.portal.public[1]: names WEBSOCKET, but upgrades does not"),
         ({"apps.portal.client_headers": ["my_field", "My.Field"]}, "apps.portal.client_headers[1]: is set by headers, or named twice"),
         ({"apps.portal.headers": {"X-Id": "{email}", "x-id": "{name}"}}, "apps.portal.headers.x-id: is the same header as another one"),
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "require": {"groups": ["a"]}}]}, "apps.portal.rules[0]: is public and"),

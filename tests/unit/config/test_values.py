@@ -48,6 +48,20 @@ def test_a_route_is_methods_and_a_path(text: str, methods: set[str], glob: str) 
     assert values.parse_route(text) == (frozenset(methods), glob)
 
 
+def test_an_entry_may_name_a_websocket_handshake_and_no_request_has_that_method() -> None:
+    """C-19."""
+    assert values.parse_entry("WEBSOCKET /live") == (frozenset((values.WEBSOCKET,)), "/live")
+    assert values.parse_entry("get,websocket /x/**") == (frozenset(("GET", values.WEBSOCKET)), "/x/**")
+    assert values.parse_entry("* /x") == (frozenset(), "/x")
+    assert values.WEBSOCKET not in values.METHODS
+    assert values.WEBSOCKET.upper() != values.WEBSOCKET
+    for text in ("*,WEBSOCKET /x", "WEBSOCKET", "WEBSOCKET x", "WEBSOCKETS /x", "WEBSOCKET,GTE /x", "WEBSOCKET  /x"):
+        with pytest.raises(ValueError, match="; allowed"):
+            values.parse_entry(text)
+    with pytest.raises(ValueError, match="a method that is not known"):
+        values.parse_route("WEBSOCKET /login")
+
+
 @pytest.mark.parametrize(
     "text",
     [
