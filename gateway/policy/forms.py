@@ -23,6 +23,7 @@ _PART_HEAD: Final = 1024
 _DISPOSITION = re.compile(rb"disposition", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
 _CHARSET = re.compile(rb"charset[^=;]*=[\s\"']*([^\s;,\"']*)")
+_BOUNDARY = re.compile(rb"boundary=[\"']?[^\s\"';,]")
 #: Charsets in which ASCII letters are ASCII bytes, so that no name is hidden in them.
 _PLAIN_CHARSET = re.compile(rb"utf-?8|(?:us-)?ascii|iso-8859-[0-9]{1,2}|latin1|windows-125[0-9]|")
 _NAME = re.compile(rb"name=([^;]*)")
@@ -38,6 +39,7 @@ def kind_of(head: RequestHead) -> BodyKind:
     said = values[0].lower() if values else b""
     kinds: tuple[tuple[bytes, BodyKind], ...] = (
         (b"urlencoded", "form"),
+        (b"url-encoded", "form"),  # application/x-url-encoded is one to werkzeug up to version 2
         (b"multipart", "multipart"),
         (b"json", "json"),
     )
@@ -47,6 +49,9 @@ def kind_of(head: RequestHead) -> BodyKind:
     media_type = said.partition(b";")[0].strip()
     # SECURITY: Rack takes a POST without a media type for a form (C-67).
     kind: BodyKind = found.pop() if found else "other" if _MEDIA_TYPE.fullmatch(media_type) else "form"
+    # SECURITY: parts that nothing divides are a plain form to Rack (C-67).
+    if kind == "multipart" and _BOUNDARY.search(said) is None:
+        kind = "form"
     # SECURITY: in UTF-16 or EBCDIC `_method` has other bytes than those that are looked for (C-67).
     charsets = _CHARSET.findall(said)
     if kind != "other" and (

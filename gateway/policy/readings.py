@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import islice
 from operator import or_
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -16,18 +17,22 @@ from urllib.parse import unquote_to_bytes
 from gateway.config.schema import App
 from gateway.errors import BadRequest
 from gateway.policy.bodies import Fields, name_of, read_query
-from gateway.policy.paths import Target, casefold
+from gateway.policy.paths import Target, casefold, parse_target
 from gateway.policy.servers import NONE, ROWS, RouteParameter, Row, Trait
 
 _SUFFIX, _SCRIPT, _FRONT, _BARE, _INDEX, _ACTION, _STREAM, _PARAMETER = (int(trait) for trait in Trait)
 #: `/en`, `/pt-br`, `/zh-hans`, `/es-419`: a portal has every route below each of its languages.
 _LANGUAGE = re.compile(r"/[a-z]{2}(?:[_-][a-z0-9]{2,8}){0,2}(?=/)")
-#: Extensions of programs that a server runs.
-SCRIPTS: Final = (
-    r"(?:php[0-9]?|phtml|phar|aspx?|as[hm]x|axd|svc|[cv]shtml|cfml?|cfc|f?cgi|pl|py|rb|lua|jspx?|do|action|dll|exe)"
-)
-_SCRIPT_WITH_MORE = re.compile(rf"/[^/]*\.{SCRIPTS}(?=/)")
+#: Extensions of programs that a server runs, and of pages that it may fill in.
+SCRIPTS: Final = r"(?:php[0-9]?|phtml|phar|aspx?|as[hm]x|axd|svc|[cv]shtml|cfml?|cfc|f?cgi|pl|py|rb|lua|jspx?|do|action|dll|exe|[sx]?html?)"
+_PROGRAM = re.compile(SCRIPTS)
+_SCRIPT_WITH_MORE = re.compile(rf"(?:/[^/]*\.{SCRIPTS}|(?<=/cgi-bin)/[^/]+)(?=/)")
 _ENDS_IN_SCRIPT = re.compile(rf"/[^/]*\.{SCRIPTS}\Z")
+#: A front controller's name, with something behind it that is no slash.
+_GLUED = re.compile(r"/[^/]*?\.php(?=[^/])")
+_FRONT_SCRIPT = re.compile(r"(?:index|app|app_dev)\.php", re.IGNORECASE)
+#: How long a front controller's path may be that no address shows (/web/app.php, /web/index.php, /web/app_dev.php, /public/index.php).
+_HIDDEN_LENGTHS: Final = (12, 14, 16, 17)
 #: A front controller whose extension was left out.
 _BARE_FRONT = re.compile(r"/(?:index|app|app_dev|main|default)(?=/)")
 _DOCUMENT = re.compile(r"/(?:index|default)(?:\.[^/]*)?\Z")
@@ -39,7 +44,7 @@ _STATIC: Final = re.compile(
 _MOST_SCRIPTS: Final = 4
 _MOST_DOTS: Final = 8
 _MOST_READINGS: Final = 96
-_MOST_CHARACTERS: Final = 65_536  # of all readings together, besides eight times the path
+_MOST_CHARACTERS: Final = 65_536  # of all readings together, besides twice the path
 _MOST_ROUTES: Final = 8
 
 _Step = tuple[
@@ -96,9 +101,11 @@ class Model:
             for route in row.routes
             if not route.own or row.name in self._own
         ]
-        self._pages = frozenset(name for row in self.rows if row.name in self._own for name in row.pages)
+        known = [row for row in self.rows if row.name in self._own]
+        self._pages = frozenset(name for row in known for name in row.pages)
+        self._pages_of_query = self._pages.union(*(row.pages_of_query for row in known))
         # PHP makes `_` of several characters in names.
-        names_asked = {route.name for _, route, _ in self._routes if route.name} | self._pages
+        names_asked = {route.name for _, route, _ in self._routes if route.name} | self._pages_of_query
         words = sorted("[^=&;]".join(map(re.escape, name.split("_"))) for name in names_asked)
         self.words: Final = frozenset(name for name, route, _ in self._routes if route.in_body) | self._pages
         self._may_route = re.compile(
@@ -113,7 +120,10 @@ class Model:
         scripts: dict[str, None] = {}
         starts: list[_Step] = [(path, 0, False) for path in target.readings]
         starts += [(path, _PARAMETER, False) for path in also]
-        left = _MOST_CHARACTERS + 8 * len(target.path)
+        if self._given(_FRONT | _BARE):
+            # What is left of `/shop/index.php` is no other page.
+            starts += [(path, _FRONT | _BARE * ("/" not in path[1:]), False) for path in _cut_blindly(target.path)]
+        left = _MOST_CHARACTERS + 2 * len(target.path)
         for path, traits, static in self._steps(starts, languages):
             if traits & (_SCRIPT | _FRONT) and not traits & ~(_SCRIPT | _FRONT | _PARAMETER | _STREAM):
                 scripts[path] = None
@@ -168,7 +178,8 @@ class Model:
                     found[path] = found.get(path, frozenset()) | {row}
         if len(found) > _MOST_ROUTES:
             raise BadRequest("the request names more paths than any server routes")
-        return Named(paths=found, page=any(name in self._pages for name, _ in fields))
+        pages = self._pages if in_body else self._pages_of_query
+        return Named(paths=found, page=any(name in pages for name, _ in fields))
 
     def _given(self, traits: int) -> bool:
         known = self._known.get(traits)
@@ -177,12 +188,10 @@ class Model:
         return known
 
     def _steps(self, starts: Iterable[_Step], languages: bool) -> Iterator[_Step]:
-        stages: list[Callable[[_Step], Iterator[_Step]]] = [_streams, _scripts, _suffixes, _documents, _actions]
-        if languages:
-            stages.insert(2, _languages)
         waiting: Iterable[_Step] = starts
-        for stage in stages:
-            waiting = self._after(waiting, stage)
+        for trait, stage in _STAGES:
+            if languages if stage is _languages else self.traits & trait:
+                waiting = self._after(waiting, stage)
         return iter(waiting)
 
     def _after(self, steps: Iterable[_Step], stage: Callable[[_Step], Iterator[_Step]]) -> Iterator[_Step]:
@@ -219,6 +228,17 @@ def _routed(route: RouteParameter, value: str) -> str:
     return f"{route.below}/{text}" if text else route.below or "/"
 
 
+def _cut_blindly(path: str) -> Iterator[str]:
+    """What Symfony routes where a front controller that no address shows is named in one: the path without as many characters as it has."""
+    # SECURITY: `/sixteen-letters/admin/1index.php` is `/admin/1index.php` behind /public/index.php (C-65).
+    if ".php" in path.lower() and _FRONT_SCRIPT.search(path) is not None:
+        for length in _HIDDEN_LENGTHS:
+            try:
+                yield parse_target(b"/" + path[length:].lstrip("/").encode()).folded
+            except BadRequest:
+                continue  # cut within an escape
+
+
 def _streams(step: _Step) -> Iterator[_Step]:
     path, traits, static = step
     if ":" in path and (plain := _STREAM_NAME.sub("", path)) != path:
@@ -229,7 +249,7 @@ def _scripts(step: _Step) -> Iterator[_Step]:
     path, traits, static = step
     if (bare := _BARE_FRONT.match(path)) is not None:
         yield path[bare.end() :], traits | _FRONT | _BARE, static
-    if "." not in path:
+    if "." not in path and "/cgi-bin/" not in path:
         return
     for number, match in enumerate(_SCRIPT_WITH_MORE.finditer(path)):
         if number == _MOST_SCRIPTS:
@@ -240,6 +260,14 @@ def _scripts(step: _Step) -> Iterator[_Step]:
         yield path[match.end() :], traits | _FRONT, static
         if match.start():
             yield path[: match.start()] + path[match.end() :], traits | _FRONT, static
+    if ".php" not in path:
+        return
+    for match in islice(_GLUED.finditer(path), _MOST_SCRIPTS):
+        # SECURITY: `/index.phpadmin` is `/admin` to Symfony, which cuts the script's name off whatever follows (C-65).
+        certain = match.start() == 0 and _FRONT_SCRIPT.fullmatch(path, 1, match.end()) is not None
+        yield "/" + path[match.end() :], traits | (_FRONT if certain else _FRONT | _BARE), static
+    if _FRONT_SCRIPT.fullmatch(path, path.rfind("/") + 1) is not None:
+        yield "/", traits | _FRONT | _BARE, static
 
 
 def _languages(step: _Step) -> Iterator[_Step]:
@@ -262,6 +290,8 @@ def _suffixes(step: _Step) -> Iterator[_Step]:
             break
         yield path[:place].rstrip(". "), traits | _SUFFIX, static
         place = path.find(".", place + 1)
+    if _PROGRAM.fullmatch(path, last + 1) is not None:
+        yield path[:last].rstrip(". "), traits | _BARE, static
     # SECURITY: `/login.1`, `/reports.pdf` and `/login/password.json` are the same action in many frameworks (C-12, C-65).
     yield path[:last].rstrip(". "), traits | _SUFFIX, static
 
@@ -286,3 +316,14 @@ def _actions(step: _Step) -> Iterator[_Step]:
         yield path[: -len("/index")], traits, static
     if controller == "home" and (not more or (more[0] == "index" and len(more) <= 2)):
         yield "/", traits, static
+
+
+#: In this order: a script's tail may begin with a language, and what is left may have an extension, a document, an action.
+_STAGES: Final[tuple[tuple[Trait, Callable[[_Step], Iterator[_Step]]], ...]] = (
+    (Trait.STREAM, _streams),
+    (Trait.SCRIPT | Trait.FRONT, _scripts),
+    (NONE, _languages),
+    (Trait.SUFFIX | Trait.BARE, _suffixes),
+    (Trait.INDEX, _documents),
+    (Trait.ACTION, _actions),
+)

@@ -19,7 +19,7 @@ from gateway.policy.servers import Trait
 
 _SCRIPT = re.compile(rf"\.{SCRIPTS}\Z")
 #: What a name may be sent without: a program's extension, or a document's.
-_LEFT_OUT = re.compile(rf"(?P<stem>[^/]*[^/*.][^/]*)\.(?:{SCRIPTS}|x?html?)\Z")
+_LEFT_OUT = re.compile(rf"(?P<stem>[^/]*[^/*.][^/]*)\.{SCRIPTS}\Z")
 _DOCUMENT = re.compile(r"(?:index|default)(?:\.[a-z0-9]+)?\Z")
 
 

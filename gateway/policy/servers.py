@@ -66,7 +66,8 @@ class Override:
 class Row:
     """`seen`: whether tests compare the row with the real server, or it was written from the documentation that `source` names.
 
-    `pages`: parameters that name a page by its number, so that its path cannot be told (only for an application known to be of this kind).
+    `pages`: parameters that name a page, or a list of pages, by no path, in a query or a form; `pages_of_query`: only there
+    (both only for an application known to be of this kind).
     `names`: what the server makes of a parameter's name besides decoding it.
     """
 
@@ -76,6 +77,7 @@ class Row:
     traits: Trait = NONE
     routes: tuple[RouteParameter, ...] = ()
     pages: frozenset[str] = frozenset()
+    pages_of_query: frozenset[str] = frozenset()
     names: frozenset[NameRead] = frozenset()
     override: Override = Override()
 
@@ -176,7 +178,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         name="apache-multiviews",
         source="Apache httpd manual: mod_negotiation (MultiViews), AcceptPathInfo, DirectoryIndex",
-        seen="documentation",
+        seen="tested",
         traits=_PHP,
     ),
     Row(
@@ -206,7 +208,13 @@ ROWS: Final[tuple[Row, ...]] = (
             RouteParameter(name="pagename", in_body=True, anywhere=True),
             RouteParameter(name="name", in_body=True, anywhere=True, own=True),
         ),
-        pages=frozenset(("p", "page_id", "attachment_id")),
+        pages=frozenset(
+            (
+                *("p", "page_id", "attachment_id", "attachment", "cat", "category_name", "tag", "author_name"),
+                *("post_type", "taxonomy", "term", "m", "year", "monthnum"),
+            )
+        ),
+        pages_of_query=frozenset(("author",)),  # the form for comments has a field of this name
         names=_PHP_NAMES,
         override=Override(fields=_HEADER, parameters=_METHOD, where=frozenset(("query",))),
     ),

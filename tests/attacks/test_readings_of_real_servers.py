@@ -1,6 +1,6 @@
 """The rows of Django, werkzeug and Starlette are compared with their own routers: whatever reaches a handler is among the readings.
 
-The other servers of the table are compared in `tests/e2e/test_readings.py` (nginx, `php -S`, Express, Fastify) and by `make servers`.
+The other servers of the table are compared in `tests/e2e/test_readings.py` (nginx, Apache, `php -S`, Express, Fastify) and by `make servers`.
 """
 
 import asyncio
@@ -207,5 +207,8 @@ def test_every_row_has_its_name_its_source_and_a_name_that_reads_like_knows() ->
     assert sorted(NAMES) == sorted(READERS)
     assert len(set(NAMES)) == len(NAMES)
     assert all(row.source for row in ROWS)
-    assert {row.name for row in ROWS if row.seen == "tested"} == {*ROUTERS, "php-fpm", "express", "fastify", "nginx"}
+    assert {row.name for row in ROWS if row.seen == "tested"} == {
+        *ROUTERS,
+        *("apache-multiviews", "express", "fastify", "nginx", "php-fpm"),
+    }
     assert all((Trait.PARAMETER in row.traits) == bool(row.routes) for row in ROWS)

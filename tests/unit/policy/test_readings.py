@@ -21,8 +21,9 @@ def paths(sent: str, *rows: str, languages: bool = False) -> set[str]:
     ("row", "sent", "read"),
     [
         ("rails", "/a/login.1", {"/a/login.1", "/a/login"}), ("rails", "/.well-known", {"/.well-known"}), ("rails", "/a.b/c", {"/a.b/c"}),
-        ("spring-suffix", "/x.a.b", {"/x.a.b", "/x.a", "/x"}), ("spring", "/x.a", {"/x.a"}), ("nginx", "/a.php/x", {"/a.php/x", "/a.php"}),
-        ("nginx", "/x/index.html", {"/x/index.html", "/x"}), ("symfony", "/b/index.php/x", {"/b/index.php/x", "/b/index.php", "/b/index", "/b", "/x", "/b/x"}),
+        ("spring-suffix", "/x.a.b", {"/x.a.b", "/x.a", "/x"}), ("spring", "/x.a", {"/x.a"}), ("nginx", "/a.php/x", {"/a.php/x", "/a.php", "/a"}),
+        ("nginx", "/a.html", {"/a.html", "/a"}), ("nginx", "/a.png", {"/a.png"}), ("django", "/a.html/b.html/c.html/d.html/e.html/f", {"/a.html/b.html/c.html/d.html/e.html/f"}),
+        ("nginx", "/x/index.html", {"/x/index.html", "/x/index", "/x"}), ("symfony", "/b/index.php/x", {"/b/index.php/x", "/b/index.php", "/b/index", "/b", "/x", "/b/x", "/"}),
         ("aspnet-mvc", "/login/index/1", {"/login/index/1", "/login/index", "/login"}), ("aspnet-mvc", "/a/b/c/d", {"/a/b/c/d"}),
         ("aspnet-mvc", "/Home", {"/home", "/"}), ("iis", "/x.asp::$DATA", {"/x.asp::$data", "/x.asp", "/x"}), ("yii", "/?r=a/b", {"/", "/a/b"}),
         ("django", "/index.php/admin.json?r=a", {"/index.php/admin.json"}), ("express", "/login/index/1.json", {"/login/index/1.json"}),
@@ -35,9 +36,9 @@ def test_a_row_gives_its_readings_and_no_others(row: str, sent: str, read: set[s
 
 
 def test_a_reading_needs_one_row_that_has_all_that_leads_to_it() -> None:
-    """C-65: nginx runs scripts and Rails takes formats; no server does both to one path."""
-    assert "/a" not in paths("/a.php/x", "nginx", "rails")
-    assert "/a" in paths("/a.php/x", "php-fpm")
+    """C-65: nginx runs scripts and ASP.NET has a default controller; CodeIgniter has both."""
+    assert "/" not in paths("/home.php/x", "nginx", "aspnet-mvc")
+    assert "/" in paths("/home.php/x", "codeigniter")
     assert EVERY.rows_of(EVERY.read(target("/login/index/1")).paths["/login"].traits) == ["aspnet-mvc", "codeigniter"]
 
 
