@@ -47,8 +47,6 @@ class RouteMatch:
 
     def holds_exactly(self, methods: Iterable[str], readings: Readings) -> bool:
         """Whether this opens the target: for each of these methods, as it stands and whatever else it may be read as."""
-        # SECURITY: an open `/assets/*.css` must not open `/admin;.css` or `/admin%23.css` (C-03, C-04, C-05, C-10), and an open `/assets/**` not
-        # `/assets/index.php/admin` (C-65) or `/assets/x?rest_route=/wp/v2/users` (C-66).
         asked = frozenset(methods)
         change = asked & CHANGES_OF_PROTOCOL
         if change:
@@ -56,6 +54,8 @@ class RouteMatch:
             if not change <= self.methods:
                 return False
             asked -= change | {"GET"}
+        # SECURITY: an open `/assets/*.css` must not open `/admin;.css` or `/admin%23.css` (C-03, C-04, C-05, C-10), and an open `/assets/**` not
+        # `/assets/index.php/admin` (C-65) or `/assets/x?rest_route=/wp/v2/users` (C-66).
         return (
             all(answers(self.methods, method) for method in asked)
             and self.exact.fullmatch(readings.asked) is not None
