@@ -35,12 +35,14 @@ class IdentityLines:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         shared: SharedLines | None,
+        release: str = __version__,
     ) -> None:
         self.proof = b"X-Doorward-Jwt-Assertion: %b." % signer.header
         self._signer = signer
         self._clock = clock
         self._now = now
         self._shared = shared
+        self._release = release
         self._forms: dict[Site, _Form] = {}
 
     def renew(self, live: LiveSession, site: Site) -> None:
@@ -77,7 +79,7 @@ class IdentityLines:
     def _form(self, site: Site) -> "_Form":
         headers = IdentityHeaders(site.app.headers)
         # SECURITY: lines of a release that writes a person otherwise would be taken for this one's (C-71).
-        facts = [__version__, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
+        facts = [self._release, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
         known = specimen()
         for person in (known, replace(known, email_verified=True), Identity(issuer="i", subject="s")):
             signed, _, _ = self._sign(person, site, "sid", _LONG_AGO).rpartition(b".")  # signatures differ each time

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from gateway import __version__
 from gateway.app import app_routes
 from gateway.assertion import AssertionSigner
 from gateway.config.loader import build
@@ -157,35 +158,13 @@ async def test_lines_of_a_release_that_writes_people_otherwise_are_not_taken(
     session = a_session()
     one = Office(reader, clock).written(session, site())
     shared = await left(redis)
-    later = IdentityLines(
-        LaterSigner(KeyRing([KEY]).raw), clock.monotonic, clock.now, SharedLines(KeyRing([KEY]), "doorward:", reader)
-    )
-    hour = timedelta(hours=1)
-    live = live_from("k", Stored(session, hour, hour, record_id=RECORD, shared=shared), 0.0)
-    later.renew(live, site())
-    assert live.assertion != one.assertion
-
-
-class OtherAddresses(AssertionSigner):
-    """Of a release that writes addresses otherwise."""
-
-    def sign(self, identity: Identity, **facts: Any) -> bytes:
-        return super().sign(replace(identity, email=identity.email and f"mailto:{identity.email}"), **facts)
-
-
-async def test_lines_of_a_release_that_writes_addresses_otherwise_are_not_taken(
-    reader: RecordReader, redis: Redis, clock: SettableClock
-) -> None:
-    """C-71: the label knows a person whose address is told, and one whose address is not."""
-    one = Office(reader, clock).written(a_session(), site())
-    shared = await left(redis)
-    other = IdentityLines(
-        OtherAddresses(KeyRing([KEY]).raw), clock.monotonic, clock.now, SharedLines(KeyRing([KEY]), "doorward:", reader)
-    )
-    hour = timedelta(hours=1)
-    live = live_from("k", Stored(a_session(), hour, hour, record_id=RECORD, shared=shared), 0.0)
-    other.renew(live, site())
-    assert live.assertion != one.assertion
+    shared_lines = SharedLines(KeyRing([KEY]), "doorward:", reader)
+    for signer, release in ((LaterSigner, __version__), (AssertionSigner, "99.0.0")):
+        later = IdentityLines(signer(KeyRing([KEY]).raw), clock.monotonic, clock.now, shared_lines, release)
+        hour = timedelta(hours=1)
+        live = live_from("k", Stored(session, hour, hour, record_id=RECORD, shared=shared), 0.0)
+        later.renew(live, site())
+        assert live.assertion != one.assertion
 
 
 async def test_lines_of_another_record_are_not_taken(reader: RecordReader, redis: Redis, clock: SettableClock) -> None:
