@@ -6,6 +6,7 @@ Pure. Each warning begins with the key that it is about.
 import base64
 import re
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config import schema
@@ -21,6 +22,7 @@ from gateway.config.toggles import doors_closed, refused_by_omission
 from gateway.config.values import parse_entry, parse_template
 
 _BY_NAME = "allowed: https, a loopback name, or allow_insecure_http: true"
+_NEXUDUS_CLIENT: Final = "client_id"  # POST /api/token: the refresh token belongs to the client that this field names
 
 
 def refusals(config: Config) -> Iterator[Finding]:
@@ -179,7 +181,12 @@ def _doors(config: Config) -> Iterator[str]:
 
 
 def _client_headers(key: str, app: App) -> Iterator[str]:
+    nexudus = "nexudus" in app.password_routes
+    if nexudus and app.surface != "dashboard" and _NEXUDUS_CLIENT not in (name.lower() for name in app.client_headers):
+        yield f"{key}.client_headers: is without {_NEXUDUS_CLIENT}, with which pages of Nexudus renew their tokens; without it that fails"
     for index, name in enumerate(app.client_headers):
+        if nexudus and name.lower() == _NEXUDUS_CLIENT:
+            continue
         place, odd = f"{key}.client_headers[{index}]", not name.replace("-", "a").isalnum()
         says = told_by(name.lower())
         if says is not None:

@@ -97,6 +97,7 @@ def _apps(ports: Ports, upstreams: Upstreams) -> dict[str, Any]:
             "upstream": upstreams.portal,
             "public": list(public),
             "password_routes": "nexudus",
+            "client_headers": ["client_id"],
             "headers": {"X-Portal-Customer": "{directory.id}"},
         },
         "dashboard": {
@@ -107,6 +108,7 @@ def _apps(ports: Ports, upstreams: Upstreams) -> dict[str, Any]:
             "require": {"groups": ["staff"]},
             "session": {"idle": "15m", "lifetime": "12h"},
             "password_routes": "nexudus",
+            "client_headers": ["client_id"],
         },
     }
 

@@ -113,6 +113,7 @@ def settings(
         "upstream": behind.portal.url,
         "surface": "portal",
         "password_routes": "nexudus",
+        "client_headers": ["client_id"],
         "public": ["GET /assets/**"],
     }
     return {
@@ -141,6 +142,7 @@ def settings(
                 "upstream": behind.dashboard.url,
                 "require": {"groups": ["staff"]} if openid.get("enabled", True) else {},
                 "password_routes": "nexudus",
+                "client_headers": ["client_id"],
             },
         },
         "directory": {

@@ -133,7 +133,7 @@ async def open_street(open_house: OpenHouse) -> AsyncIterator[OpenStreet]:
             apps = {
                 "portal": {**DOOR, "surface": "portal", **(app_keys or {})},
                 "dashboard": {**DOOR, "surface": "dashboard", **(app_keys or {})},
-                "api": {**DOOR, "surface": "shared"},
+                "api": {**DOOR, "surface": "shared", "client_headers": ["client_id"]},
             }
             urls = {"portal": portal.url, "dashboard": dashboard.url, "api": api.url}
             return Street(await open_house(apps=apps, upstreams=urls, **sections), portal, dashboard, api)

@@ -133,6 +133,7 @@ def test_strangers_refused_by_omission_are_said() -> None:
         "openid.create_users": True,
         "openid.prevent_password_login": True,
         "apps.portal.password_routes": "nexudus",
+        "apps.portal.client_headers": ["client_id"],
     }
     (warning,) = warnings(config_with(QUIET | both))
     assert warning.startswith(
@@ -151,3 +152,11 @@ def test_a_rule_for_delete_without_post_is_warned_of_where_forms_are_ignored() -
     assert warnings(config_with(QUIET | {"apps.portal.rules": rules})) == ()
     rules = [{"match": ["POST,DELETE /items/**"], "require": {"groups": ["staff"]}}]
     assert warnings(config_with(ignoring | {"apps.portal.rules": rules})) == ()
+
+
+def test_the_field_that_pages_of_nexudus_need_is_missed_by_name() -> None:
+    """C-60: an underscore in a field's name reaches the application only where the app lets it through."""
+    closed = {"openid.prevent_password_login": True, "apps.portal.password_routes": "nexudus"}
+    (warning,) = warnings(config_with(QUIET | closed))
+    assert warning.startswith("apps.portal.client_headers: is without client_id")
+    assert warnings(config_with(QUIET | closed | {"apps.portal.client_headers": ["client_id"]})) == ()
