@@ -21,6 +21,7 @@ from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import Serves, UpstreamConnection
 
 _SMALL: Final = 16 * 1024
+_LONE_SECONDS: Final = 0.5
 _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"))
 
 
@@ -28,7 +29,7 @@ class Exchange:
     """One request on its way."""
 
     __slots__ = (
-        "_chunk_out", "_clock", "_connecting", "_connection", "_finished", "_head", "_pace", "_queued", "_retried",
+        "_chunk_out", "_clock", "_connecting", "_connection", "_finished", "_head", "_lone", "_pace", "_queued", "_retried",
         "_stopped", "_timeouts", "authenticates", "client", "draining", "keep_alive", "plain", "pool", "received", "request",
         "request_done", "size", "started", "status", "touched", "waiting_for_response",
     )  # fmt: skip
@@ -62,6 +63,7 @@ class Exchange:
         self.touched = now
         self._head = head
         self._timeouts = timeouts
+        self._lone = b""  # a response head that waits for the first bytes of its body
         self._pace: Pace | None = None
         self._stopped = False  # the client takes no more for now
         self.authenticates = self.started = self.draining = self._chunk_out = self._retried = self._finished = False
@@ -117,6 +119,8 @@ class Exchange:
     def sweep(self, now: float, unsent: int, limits: Limits) -> None:
         """Called now and then: ends what has waited too long. `unsent` bytes wait for the client to take them."""
         waited = now - self.touched
+        if waited > _LONE_SECONDS:
+            self._write_lone()
         connection = self._connection
         if self._dawdles(now, unsent, limits):
             self._fail(RequestTimeout("slower than limits.minimum_rate"))
@@ -223,7 +227,12 @@ class Exchange:
         parts.append(b"\r\n")
         body = b"" if not first else chunk(first) if self._chunk_out else first
         self.size = len(first or b"")
-        self._write(b"\r\n".join(parts), body)
+        if first == b"" and not self._chunk_out and 0 < (response.length or 0) <= _SMALL:
+            self._lone = b"\r\n".join(
+                parts
+            )  # many servers send head and body apart: a small answer goes on in one piece
+        else:
+            self._write(b"\r\n".join(parts), body)
 
     def _write(self, head: bytes, body: bytes) -> None:
         """A small body goes on in one piece with its head; a large one is not copied for that."""
@@ -232,6 +241,11 @@ class Exchange:
         else:
             self.client.write(head)
             self.client.write(body)
+
+    def _write_lone(self) -> None:
+        if self._lone:
+            lone, self._lone = self._lone, b""
+            self.client.write(lone)
 
     def on_whole(self, response: ParsedResponse, body: bytes) -> None:
         """A response that came all at once, on a connection that stays open."""
@@ -254,6 +268,8 @@ class Exchange:
         """Never empty; `last`: nothing comes after it."""
         self.touched = self._clock()
         self.size += len(data)
+        if self._lone:
+            data, self._lone = self._lone + data, b""
         if self._chunk_out:
             data = chunk(data) + LAST_CHUNK if last else chunk(data)
             self._chunk_out = not last
@@ -262,6 +278,7 @@ class Exchange:
     def on_end(self, serves: Serves) -> None:
         if self._chunk_out:
             self.client.write(LAST_CHUNK)
+        self._write_lone()
         connection, self._connection = self._connection, None
         self._finished = True
         if connection is not None:
@@ -311,6 +328,7 @@ class Exchange:
             return
         self.end()
         if self.started:
+            self._write_lone()
             self.client.cut(self.status, self.size)
         else:
             self.client.refuse(refusal)

@@ -1,6 +1,7 @@
 """What reaches the upstream, and what comes back."""
 
 import asyncio
+from typing import Any
 
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded
@@ -262,3 +263,43 @@ async def test_a_chunked_answer_that_comes_at_once_is_the_same_answer_as_one_tha
     for path, (_, body) in SHAPES.items():
         old = await house.raw(f"GET {path} HTTP/1.0\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
         assert (old.status, old.body, old.values("transfer-encoding")) == (200, body, [])
+
+
+async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(house: House) -> None:
+    """And one that has no body yet does not wait for ever; nor does one whose body is long, or has no length."""
+    cookie = await house.session()
+    go_on = asyncio.Event()
+    lengths = {
+        "/small": b"Content-Length: 4",
+        "/long": b"Content-Length: 100000",
+        "/chunked": b"Transfer-Encoding: chunked",
+    }
+
+    async def apart(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n" + lengths[request.target] + b"\r\n\r\n")
+        await writer.drain()
+        await go_on.wait()
+        writer.write(
+            {"/small": b"body", "/long": bytes(100_000), "/chunked": b"4\r\nbody\r\n0\r\n\r\n"}[request.target]
+        )
+
+    house.upstream.answer = apart
+
+    def exchange() -> Any:
+        return next((each.visit.exchange for each in house.worker.door.connections if each.request is not None), None)  # type: ignore[attr-defined]
+
+    for target, waits in (("/small", True), ("/long", False), ("/chunked", False)):
+        for swept in (False, True):
+            go_on.clear()
+            wire = await Wire.open(house.port)
+            await wire.send(f"GET {target} HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
+            await eventually(lambda: exchange() is not None and exchange().started)
+            if swept:  # as after a second
+                exchange().sweep(house.worker.door.clock() + 1, 0, house.worker.config.limits)
+            if swept or not waits:
+                assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+                go_on.set()
+            else:
+                go_on.set()
+                assert (await wire.reader.read(65536)).endswith(b"\r\n\r\nbody")
+            await wire.close()
