@@ -67,12 +67,18 @@ class Run:
         naming = files_naming(self._copy.folder, mutant.defence)
         nodes = [node for each in naming for node in each.nodes]
         files = list(dict.fromkeys([*files_near(self._copy.folder, mutant.defence), *(each.file for each in naming)]))
-        stages = [(nodes, _NAMED_SECONDS), (files, _FILES_SECONDS)] if named else []
+        hint = [
+            node for node in [self._kept.hint(mutant)] if Path(self._copy.folder, node.partition("::")[0]).is_file()
+        ]
+        stages = [(hint, _NAMED_SECONDS), (nodes, _NAMED_SECONDS), (files, _FILES_SECONDS)] if named else []
         if self._suite:
             stages.append((self._whole(), _SUITE_SECONDS))
         with self._copy.without(mutant):
             for tests, seconds in stages:
-                if tests and (finding := self._finding(self._copy.run(tests, seconds))) is not None:
+                outcome = self._copy.run(tests, seconds) if tests else Outcome(0)
+                if tests is hint and not outcome.found:
+                    continue  # it may be gone, or have another name
+                if (finding := self._finding(outcome)) is not None:
                     return finding
         decide = self._all_files() if self._suite else tuple(files)
         return Finding(

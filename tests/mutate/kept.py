@@ -42,6 +42,10 @@ class Kept:
         finding = Finding(**{**data, "files": tuple(data["files"])})
         return finding if finding.digest == digest(self._root, finding.files) else None
 
+    def hint(self, mutant: Mutant) -> str:
+        """The test that found it the last time, whatever became of that test since."""
+        return str(self._known.get(_key(mutant), {}).get("by", ""))
+
     def keep(self, mutant: Mutant, finding: Finding) -> None:
         self._read()
         self._known[_key(mutant)] = asdict(finding)

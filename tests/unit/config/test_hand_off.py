@@ -78,6 +78,7 @@ def test_a_cookie_is_a_session_or_a_rival() -> None:
         "p{",
         "a;b",
         "</style>",
+        '[a="</style>"]',
         "x<y",
         "@import",
         "a /* b",
