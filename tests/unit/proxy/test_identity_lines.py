@@ -167,6 +167,28 @@ async def test_lines_of_a_release_that_writes_people_otherwise_are_not_taken(
         assert live.assertion != one.assertion
 
 
+class OtherAddresses(AssertionSigner):
+    """Of a release that writes addresses otherwise."""
+
+    def sign(self, identity: Identity, **facts: Any) -> bytes:
+        return super().sign(replace(identity, email=identity.email and f"mailto:{identity.email}"), **facts)
+
+
+async def test_lines_of_a_release_that_writes_addresses_otherwise_are_not_taken(
+    reader: RecordReader, redis: Redis, clock: SettableClock
+) -> None:
+    """C-71: the label knows a person whose address is told, and one whose address is not."""
+    one = Office(reader, clock).written(a_session(), site())
+    shared = await left(redis)
+    other = IdentityLines(
+        OtherAddresses(KeyRing([KEY]).raw), clock.monotonic, clock.now, SharedLines(KeyRing([KEY]), "doorward:", reader)
+    )
+    hour = timedelta(hours=1)
+    live = live_from("k", Stored(a_session(), hour, hour, record_id=RECORD, shared=shared), 0.0)
+    other.renew(live, site())
+    assert live.assertion != one.assertion
+
+
 async def test_lines_of_another_record_are_not_taken(reader: RecordReader, redis: Redis, clock: SettableClock) -> None:
     """C-08, C-31."""
     session = a_session()
