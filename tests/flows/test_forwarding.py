@@ -297,7 +297,8 @@ async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(
             if swept:  # as after a second
                 exchange().sweep(house.worker.door.clock() + 1, 0, house.worker.config.limits)
             if swept or not waits:
-                assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+                async with asyncio.timeout(5):
+                    assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
                 go_on.set()
             else:
                 go_on.set()
