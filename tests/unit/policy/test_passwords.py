@@ -174,6 +174,16 @@ def test_a_form_that_asks_for_a_watched_method_is_watched() -> None:
     assert verdict(rules, "POST", "/api/users/1", body=b"_method=PUT&Name=x") is None
 
 
+def test_json_that_asks_for_a_watched_method_is_watched_in_json_too() -> None:
+    """C-67: Laravel takes `_method` from JSON."""
+    rules = [{"match": "PUT /login"}, PROFILE_JSON]
+    for body in (b'{"_method":"PUT"}', b'{"\\u005fmethod":"put"}'):
+        assert isinstance(verdict(rules, "POST", "/login", body=body, content_type=JSON, read=False), NeedsBody)
+        assert isinstance(verdict(rules, "POST", "/login", body=body, content_type=JSON), Closed)
+    for body in (b'{"_method":"PATCH"}', b'{"payment":{"method":"PUT"}}', b"[1]"):
+        assert verdict(rules, "POST", "/login", body=body, content_type=JSON) is None
+
+
 # --- what the body says ---
 
 
