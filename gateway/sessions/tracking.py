@@ -103,10 +103,12 @@ class Tracking:
 
     async def _listen(self, connection: PushConnection) -> None:
         """Read pushes, ping in between. Raises when three pings went unanswered, or whatever broke the connection."""
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         unanswered: deque[tuple[float, float]] = deque()  # when each ping was sent: by the loop's clock, by ours
         next_ping = loop.time()
         while True:
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # one that came together with a reply is swallowed on the way here
             if unanswered and loop.time() - unanswered[0][0] >= self._limit:
                 raise TimeoutError("no answer to a ping")
             if loop.time() >= next_ping:

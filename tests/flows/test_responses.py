@@ -43,7 +43,7 @@ class Scripted:
 
 
 async def a_house(open_house: OpenHouse, **responses: Any) -> House:
-    app = {"public": ["* /**"], "responses": responses or {"hide": HIDE}}
+    app = {"public": ["* /**", "WEBSOCKET /live"], "responses": responses or {"hide": HIDE}}
     return await open_house(apps={"portal": app})
 
 

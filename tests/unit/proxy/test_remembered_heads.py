@@ -8,7 +8,7 @@ import pytest
 
 from gateway.proxy.heads import ParsedRequest
 from gateway.proxy.responses import ParsedResponse
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream import Serves, UpstreamConnection
 from tests.fakes.recorder import Recorded, RecordingUpstream
 
 
@@ -29,6 +29,7 @@ class Reader:
 
     def __init__(self, *, plain: bool) -> None:
         self.plain = plain
+        self.authenticates = False
         self.request = ParsedRequest(b"GET / HTTP/1.1", "GET", b"/", "1.1")
         self.lines: list[bytes] = []
         self.body = b""
@@ -47,7 +48,7 @@ class Reader:
     def on_body(self, data: bytes, *, last: bool = False) -> None:
         self.body += data
 
-    def on_end(self, reusable: bool) -> None:
+    def on_end(self, serves: Serves) -> None:
         self.done.set()
 
     def __getattr__(self, name: str) -> Any:
