@@ -70,7 +70,11 @@ class House:
 
         A `provider` gets to know the house as a client, running or not; `others` stand in the section `providers`.
         """
-        port = free_port()
+        # Bound from the start: a port that was merely free a moment ago may be another program's by now.
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
         recorders: dict[str, RecordingUpstream] = {}
         described: dict[str, Any] = {}
         for name, keys in (apps or {"portal": {}}).items():
@@ -98,15 +102,16 @@ class House:
             keys = {"authority_url": other.issuer, "client_id": "doorward", "client_secret": "secret"}
             data.setdefault("providers", {})[name] = {**keys, **data.get("providers", {}).get(name, {})}
         lines: list[bytes] = []
-        worker = Worker(build(data), None, lines.append)
+        try:
+            worker = Worker(build(data), None, lines.append)
+        except BaseException:
+            sock.close()
+            raise
         if provider is not None:
             provider.register(_client(worker, data["openid"]["client_secret"]))
         for name, other in (others or {}).items():
             other.register(_client(worker, "secret", f"/{name}"))
         await worker.start()
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
         await worker.listen(sock)
         house = cls(worker, port, recorders, lines, provider)
         await eventually(lambda: worker.cache.trusted)
