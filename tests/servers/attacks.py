@@ -188,6 +188,22 @@ def smuggled(host: str) -> Iterator[bytes]:
         yield request(host, "/assets/x", method, chunked, close=False) + size + b"\r\n" + inner + b"\r\n0\r\n\r\n"
 
 
+def unread(host: str) -> Iterator[bytes]:
+    """A request in a body that the application does not read: the server may take it for the next one (B-02, B-18).
+
+    By then its end is told in one way only, so nothing is odd about it.
+    """
+    inner = _SMUGGLED.replace(b"HOST", host.encode())
+    for target in ("/assets/pay", "/assets/cached", "/assets/empty", "/assets/kept", "/assets/large"):
+        for method in ("POST", "GET", "PUT", "HEAD"):
+            for kind in (b"", b"Content-Type: " + FORM + b"\r\n"):
+                for body in (inner, inner * 40, b"x" * 70000 + inner):
+                    length = b"Content-Length: %d\r\n" % len(body)
+                    yield request(host, target, method, kind + length, close=False) + body
+                    chunk = b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+                    yield request(host, target, method, kind + b"Transfer-Encoding: chunked\r\n", close=False) + chunk
+
+
 def schemes(host: str) -> Iterator[bytes]:
     """An Authorization that carries a password, or its proof (C-12)."""
     for scheme in (f"Basic {MARK}", f'Digest username="{MARK}", realm="x", nonce="x", uri="/", response="x"', f"NTLM {MARK}", f"SCRAM-SHA-256 data={MARK}", f"scram-sha-1 data={MARK}", f"dIgEsT username={MARK}", f"Bearer x, Basic {MARK}", f"\tBasic {MARK}", f"NTLM  {MARK}"):  # fmt: skip

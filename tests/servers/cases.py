@@ -4,7 +4,7 @@ Whether an attack got through is said by the application itself: by the file `re
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.servers import attacks
 from tests.servers.attacks import FORM, MARK, handshake, request
@@ -28,6 +28,11 @@ def tried(place: Place, requests: Iterable[bytes], *, mark: bool = True) -> list
     ]
     assert (through, reached) == ([], [])
     return answered
+
+
+def read_by(place: Place, requests: Iterable[bytes]) -> Iterator[bytes]:
+    """Those whose bodies the server reads, or leaves unread without taking them for a request."""
+    return (each for each in requests if place.kind.reads_chunked or b"transfer-encoding" not in each.lower())
 
 
 class ServerCases:
@@ -96,23 +101,20 @@ class ServerCases:
         assert place.reached() == []
 
     def test_a_websocket_echoes_for_whoever_may_open_it(self, place: Place) -> None:
-        async def visit() -> None:
+        async def visit(host: str, fields: str) -> None:
             async with Line(place.port) as line:
-                opened = await line.ask(handshake(place.closed, "/assets/ws", f"Cookie: {place.staff}\r\n"))
-                if not place.kind.websockets:
-                    assert opened.status != 101
-                    return
-                assert opened.status == 101
-                assert await line.frame(b"ahoy") == b"ahoy"
-                assert await line.frame(b"and again") == b"and again"
+                opened = await line.ask(handshake(host, "/assets/ws", fields))
+                assert (opened.status == 101) == place.kind.websockets
+                for text in (b"ahoy", b"and again") if place.kind.websockets else ():
+                    assert await line.frame(text) == text
 
-        asyncio.run(visit())
-        place.reached()
+        for host, fields in ((place.closed, f"Cookie: {place.staff}\r\n"), (place.open, ""), (place.sockets, "")):
+            asyncio.run(visit(host, fields))
 
     # --- requests that become others --------------------------------------------------------------------------------------
 
     def test_no_field_names_a_path_or_a_person(self, place: Place) -> None:
-        """C-10 to C-24, C-30."""
+        """B-15, C-10 to C-24, C-30, C-60, C-61, C-63."""
         for host in (place.closed, place.open):
             tried(place, attacks.fields_that_name(host))
             tried(place, attacks.twins(host))
@@ -124,16 +126,16 @@ class ServerCases:
         assert ("path" in place.kind.direct) <= bool(place.reached())
 
     def test_options_takes_no_password_along(self, place: Place) -> None:
-        """C-12, C-18."""
+        """C-12, C-18, C-77."""
         for host in (place.closed, place.open):
             tried(place, attacks.options(host))
 
     def test_no_spelling_reaches_what_is_closed(self, place: Place) -> None:
-        """C-10, C-11, C-12, D-02."""
+        """C-10, C-11, C-12, C-65, D-02."""
         tried(place, attacks.closed_spellings(place.open, self.every), mark=False)
 
     def test_nothing_leads_out_of_what_is_public(self, place: Place) -> None:
-        """C-10, C-11, C-12."""
+        """C-10, C-11, C-12, C-65."""
         for host in (place.closed, place.open):
             tried(place, attacks.out_of_the_public(host))
 
@@ -142,23 +144,36 @@ class ServerCases:
         assert len(place.reached()) >= 3
 
     def test_no_method_is_taken_for_another(self, place: Place) -> None:
-        """C-01, B-35."""
+        """B-35, C-67."""
         tried(place, attacks.method_overrides(place.open))
 
     def test_no_body_is_a_request(self, place: Place) -> None:
-        """B-10 to B-18, C-30."""
+        """B-10 to B-18, B-65, B-66, C-30."""
         for host in (place.closed, place.open):
-            asyncio.run(each(place.port, attacks.smuggled(host), send, at_once=24))
+            asyncio.run(each(place.port, read_by(place, attacks.smuggled(host)), send, at_once=24))
             assert place.reached() == []
 
+    def test_no_body_that_nobody_reads_is_a_request(self, place: Place) -> None:
+        """B-02, B-18."""
+        asyncio.run(each(place.port, read_by(place, attacks.unread(place.closed)), send, at_once=24))
+        assert place.reached() == []
+
     def test_no_scheme_carries_a_password(self, place: Place) -> None:
-        """C-12."""
+        """C-12, C-78."""
         tried(place, attacks.schemes(place.closed))
+
+    def test_a_public_page_is_no_public_websocket(self, place: Place) -> None:
+        """C-19."""
+        answered = tried(place, attacks.handshakes(place.closed))
+        assert [sent for sent, reply in answered if reply is not None and reply.status == 101] == []
+        page = asyncio.run(ask(place.port, request(place.sockets, "/assets/ws")))
+        assert page is not None
+        assert page.status in (302, 303, 401)
 
     # --- one person's bytes at another ------------------------------------------------------------------------------------
 
     def test_bytes_after_a_head_are_nobodys_answer(self, place: Place) -> None:
-        """B-02, B-18, B-44, B-54: strangers ask for what the server sends bytes after; the others get their own answer all the same."""
+        """B-02, B-18, B-44, B-54, B-60: strangers ask for what the server sends bytes after; the others get their own answer all the same."""
         judged = asyncio.run(crowd(place.port, place.closed, self.asked))
         assert judged.asked >= self.asked
         assert (judged.wrong[:3], len(judged.wrong)) == ([], 0)

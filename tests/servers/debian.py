@@ -163,7 +163,7 @@ def start_jetty(folder: Path, port: int) -> list[Program]:
 
 
 def uwsgi(option: str, *before: str) -> Kind:
-    """The server's own HTTP socket with kept connections, or its HTTP router before it."""
+    """The server's own HTTP socket, without and with kept connections, or its HTTP router before it."""
 
     def start(folder: Path, port: int) -> list[Program]:
         command = [_path("uwsgi-core"), *before, "--plugin", "python3", f"--{option}", f"127.0.0.1:{port}"]
@@ -171,7 +171,9 @@ def uwsgi(option: str, *before: str) -> Kind:
         command += ["--disable-logging", "--die-on-term", "--master"]
         return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
 
-    return Kind(f"uWSGI {option}", start)
+    # A WSGI application there sees no chunked body unless it asks uWSGI for it by name, and what is left of one is the next request
+    # (deploy/guides/http.md, "Connections"): nothing before it can mend that.
+    return Kind(f"uWSGI {option}", start, reads_chunked=option != "http11-socket")
 
 
 # --- PHP --------------------------------------------------------------------------------------------------------------
@@ -211,6 +213,7 @@ KINDS = (
     Kind("Rack on WEBrick", start_webrick),
     Kind("Tomcat 10", start_tomcat, websockets=True),
     Kind("Jetty 9", start_jetty, websockets=True),
+    uwsgi("http-socket"),
     uwsgi("http11-socket"),
     uwsgi("http", "--plugin", "http", "--http-keepalive=30"),
     Kind("PHP-FPM behind nginx", start_fpm),

@@ -30,20 +30,22 @@ RULES = [
 class Kind:
     """How a server is started, and what is known of it. `start(folder, port)` returns when it listens.
 
-    `direct`: names of attacks that reach the application when nobody stands before it, so that each is known to mean something.
+    `reads_chunked`: a chunked body ends there where it ends, whether or not the application reads it. `direct`: names of attacks that reach the application when nobody stands before it, so that each is known to mean something.
     """
 
     name: str
     start: Callable[[Path, int], list[Program]]
     websockets: bool = False
     methods: bool = True  # the application hears of POST, bodies and overridden methods (nginx' does not)
+    reads_chunked: bool = True
     direct: frozenset[str] = frozenset()
     pack: str = "nexudus"
 
 
 @dataclass
 class Place:
-    """`closed` is the host where strangers have /assets/ and /api/ only; at `open` they may go where no rule says otherwise."""
+    """`closed` is the host where strangers have /assets/ and /api/ only; at `open` they may go where no rule says otherwise; at `sockets`
+    they have one WebSocket, and no page."""
 
     kind: Kind
     folder: Path
@@ -51,6 +53,7 @@ class Place:
     upstream: int
     closed: str
     open: str
+    sockets: str
     staff: str = ""
     _known: int = field(default=0)
 
@@ -89,7 +92,8 @@ def standing(kind: Kind, **settings: Any) -> Iterator[Place]:
 def _standing(kind: Kind, folder: Path, settings: Mapping[str, Any]) -> Iterator[Place]:
     make_files(folder)
     port, upstream = free_port(), free_port()
-    place = Place(kind, folder, port, upstream, f"closed.localhost:{port}", f"open.localhost:{port}")
+    hosts = (f"{name}.localhost:{port}" for name in ("closed", "open", "sockets"))
+    place = Place(kind, folder, port, upstream, *hosts)
     backstage = Backstage()
     client = DemoClient(
         client_id="doorward",
@@ -144,6 +148,7 @@ def _settings(
         "apps": {
             "closed": {**both, "hosts": [place.closed], "public": ["* /assets/**", "* /api/**"]},
             "open": {**both, "hosts": [place.open], "unauthenticated": "pass"},
+            "sockets": {**both, "hosts": [place.sockets], "public": ["WEBSOCKET /assets/ws"]},
         },
         **more,
     }

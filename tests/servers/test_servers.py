@@ -26,7 +26,7 @@ class TestServers(ServerCases):
 
 
 def test_bytes_that_nobody_announced_are_nobodys_answer() -> None:
-    """B-02, B-44, B-54: they come 50 ms after the head of a HEAD, a 204 or a 304, and no length or coding speaks of them."""
+    """B-02, B-44, B-60: they come 50 ms after the head of a HEAD, a 204 or a 304, and no length or coding speaks of them."""
     with standing(LATE_BODIES) as place:
         judged = asyncio.run(crowd(place.port, place.closed, 100_000))
     assert judged.asked >= 100_000
