@@ -248,3 +248,12 @@ def test_every_promise_names_its_cases_and_the_tests_that_name_them() -> None:
         assert missing == [], promise
         named = {case for file in files for case in re.findall(r"\b[A-D]-\d\d\b", file.read_text())}
         assert cases - named == set(), promise
+
+
+def test_every_threat_names_tests_that_name_it() -> None:
+    rows = re.findall(r"^\| ([A-D]-\d\d) \|.*\| ([^|]*) \|$", (ROOT / "docs" / "threats.md").read_text(), re.M)
+    assert rows
+    for case, tests in rows:
+        files = re.findall(r"tests/[\w/]+\.py", tests)
+        assert files, case
+        assert [file for file in files if case not in (ROOT / file).read_text()] == [], case

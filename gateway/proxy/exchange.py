@@ -228,9 +228,8 @@ class Exchange:
         body = b"" if not first else chunk(first) if self._chunk_out else first
         self.size = len(first or b"")
         if first == b"" and not self._chunk_out and 0 < (response.length or 0) <= _SMALL:
-            self._lone = b"\r\n".join(
-                parts
-            )  # many servers send head and body apart: a small answer goes on in one piece
+            # Many servers send head and body apart; a small answer goes on in one piece all the same.
+            self._lone = b"\r\n".join(parts)
         else:
             self._write(b"\r\n".join(parts), body)
 
