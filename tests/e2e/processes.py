@@ -15,6 +15,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Whether anybody may listen there: not where a connection has its own end, or had it a minute ago."""
+    with closing(socket.socket()) as taken:
+        try:
+            taken.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def listens(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.settimeout(1)

@@ -12,7 +12,7 @@ import yaml
 from gateway.config.packs import PACKS
 from tests.e2e.backstage import Backstage
 from tests.e2e.http_client import ask
-from tests.e2e.processes import Program, free_port, listens
+from tests.e2e.processes import Program, free_port, is_free, listens
 from tests.e2e.stack import OUTPUT, Behind, CertifiedProvider, settings, start_gateway
 
 DOORWARD = Path(sys.executable).with_name("doorward")
@@ -25,7 +25,7 @@ def probe(url: str, *arguments: str) -> tuple[int, str]:
 
 def test_nothing_gets_through_the_demo() -> None:
     """C-10 to C-13, B-31, B-35: all of the corpus at the portal, a part at the dashboard."""
-    port = next(port for port in iter(free_port, 0) if not listens(port + 1) and not listens(port + 10))
+    port = next(port for port in iter(free_port, 0) if is_free(port + 1) and is_free(port + 10))
     demo = Program([DOORWARD, "demo", "--port", str(port)], OUTPUT / "logs" / "demo.log")
     demo.wait_until(lambda: listens(port + 1) and ask(port + 1, "localhost", "/ready").status == 200, 60)
     for name, every in (("portal", "1"), ("dashboard", "10")):
