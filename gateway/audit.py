@@ -77,7 +77,7 @@ class Audit:
         email: str | None = None,
         **facts: Fact,
     ) -> None:
-        """Write one event. Raises KeyError for a name that interface.md does not list: a typo must not become a silent event."""
+        """Write one event. Raises KeyError for a name that docs/interface.md does not list: a typo must not become a silent event."""
         if name not in EVENTS:
             raise KeyError(name)
         self.counts[name, app] += 1

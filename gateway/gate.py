@@ -1,7 +1,7 @@
 """The gate: one request's admission, decided here and nowhere else.
 
 `admit(site, head, ...) -> Forward | SignIn | Refuse | Own | NeedSession | NeedBody`. The data plane, `/oauth2/auth` and
-`doorward explain` all ask it. The order is interface.md's: our own paths, password doors, rules, public, the app's `require`.
+`doorward explain` all ask it. The order is docs/interface.md's: our own paths, password doors, rules, public, the app's `require`.
 What is forwarded is the canonical target that was judged. With the session in the worker's cache the answer comes without
 waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
 """
@@ -263,7 +263,7 @@ def _by_form(
 
 
 def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
-    """`enabled: off`: a plain proxy; what needs a person cannot be met (interface.md "Access rules")."""
+    """`enabled: off`: a plain proxy; what needs a person cannot be met (docs/interface.md "Access rules")."""
     if not ruling.public and (ruling.requirements or ruling.max_age is not None or ruling.acr):
         return Refuse(SignInDisabled("openid.enabled is off"), ruling.rule)
     return Forward(wire, None, ruling.rule)

@@ -263,3 +263,24 @@ def test_a_security_comment_names_its_attack_and_a_test_names_that_case() -> Non
             wrong.append(f"{where} names no case: {text}")
         wrong += [f"{where} names {case}, and no test does" for case in named if case not in tested]
     assert not wrong
+
+
+# --- documents ----------------------------------------------------------------------------------------------------------
+
+DOCS = ROOT / "docs"
+
+
+def test_a_document_that_is_named_is_in_the_repository() -> None:
+    for module, path in SOURCES.items():
+        text = path.read_text()
+        for name in re.findall(r"(?<![\w/.-])((?:docs|deploy|config|facts|design)/[\w/.-]+\.(?:md|yaml))", text):
+            assert (ROOT / name).exists(), f"{module} names {name}"
+        assert not re.search(r"\bfacts/|(?<!docs/)\binterface\.md", text), (
+            f"{module} names a document of somewhere else"
+        )
+
+
+def test_every_case_of_a_security_comment_is_explained() -> None:
+    rows = set(re.findall(r"^\| ([A-D]-\d\d) \|", (DOCS / "threats.md").read_text(), re.M))
+    named = {case for _, text in SECURITY_COMMENTS for case in re.findall(r"\b[A-D]-\d\d\b", text)}
+    assert named <= rows

@@ -206,7 +206,7 @@ def requires(require: Require) -> bool:
 
 
 def _nobody_to_require(key: str, app: App) -> Iterator[Finding]:
-    """`enabled: off` knows nobody, so whatever asks for somebody would be closed for good (interface.md "Access rules")."""
+    """`enabled: off` knows nobody, so whatever asks for somebody would be closed for good (docs/interface.md "Access rules")."""
     asked = [f"{key}.require"] if requires(app.require) else []
     for index, rule in enumerate(app.rules):
         if requires(rule.require) or rule.max_age is not None or rule.acr:

@@ -6,7 +6,7 @@ Left out are fields that honest clients send and that prove nothing by themselve
 and `X-Grafana-Org-Id` (the pages of Kibana and Grafana), `X-Vault-*` (its token decides), `X-Goog-*` and `X-Okta-*` in general (notifications).
 
 Pure: a table of names and where they are known from. A trailing `*` stands for any ending. What becomes of a field: `Says`.
-facts/security.md C-01, C-30, C-31, C-34; deploy/guides/http.md shows this table to operators, and a test holds it to that.
+docs/threats.md C-01, C-30, C-31, C-34; deploy/guides/http.md shows this table to operators, and a test holds it to that.
 """
 
 from dataclasses import dataclass

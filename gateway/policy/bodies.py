@@ -3,7 +3,7 @@
 Pure. The invariant: a body is read in the one way it can be read, or `Unreadable` is raised; nothing is guessed, repaired or skipped.
 Queries cannot be refused wholesale, so `read_query` gives every field of every reading instead. Field names are compared without case,
 and without telling separators apart (`Coworker.Password`, `coworker[password]`, `Coworker_Password`): the upstreams are .NET, PHP, Rails.
-WHATWG URL (application/x-www-form-urlencoded), RFC 8259 (JSON), facts/nexudus.md section B.
+WHATWG URL (application/x-www-form-urlencoded), RFC 8259 (JSON), deploy/guides/nexudus.md.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Pure. Forms are read as Rails, Symfony and ASP.NET read them, JSON as Laravel does (a `_method` beside the other keys); a body without a media
 type is a form, as it is to Rack. What cannot be told for certain is `Unreadable`: the caller then takes the request for every method, and for
-every path that a form can name. facts/security.md B-35, C-66, C-67.
+every path that a form can name. docs/threats.md B-35, C-66, C-67.
 """
 
 import re

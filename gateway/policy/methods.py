@@ -1,7 +1,7 @@
 """Request methods as rules see them, and the ways in which a request asks an upstream to take it for another method.
 
 Pure. The invariant: a request is judged as its own method and as every method that it asks to be taken for.
-facts/security.md B-35; RFC 9110 section 9.3.2 (HEAD is GET without content).
+docs/threats.md B-35; RFC 9110 section 9.3.2 (HEAD is GET without content).
 """
 
 from collections.abc import Iterable

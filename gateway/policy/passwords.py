@@ -2,7 +2,7 @@
 
 Pure. The invariants: while the doors are closed, a request is refused when any upstream could read it as one of them, in its path, method,
 query or body; a body that could be read in two ways counts as a password. Rules are data: packs/*.yaml, or an app's own list.
-facts/nexudus.md section B, facts/security.md C-12.
+deploy/guides/nexudus.md, docs/threats.md C-12.
 """
 
 from collections.abc import Mapping, Sequence

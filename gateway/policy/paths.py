@@ -2,7 +2,7 @@
 
 Pure. The invariants: `parse_target` changes nothing in what it has made; what two servers could read in two ways raises AmbiguousTarget
 and is never repaired; a rule that restricts holds for every reading, so a spelling can only ever restrict more.
-RFC 3986 (sections 5.2.4 and 6.2.2), RFC 9112 section 3.2.1 (origin-form), facts/security.md C-03, C-04, C-10 to C-12, C-14.
+RFC 3986 (sections 5.2.4 and 6.2.2), RFC 9112 section 3.2.1 (origin-form), docs/threats.md C-03, C-04, C-10 to C-12, C-14.
 """
 
 import re

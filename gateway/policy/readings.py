@@ -2,7 +2,7 @@
 
 Pure. The invariants: a reading is there when one single row that counts has all the traits that lead to it; what restricts holds for any
 reading, what opens needs the plain path and all of `opening`; the work is linear in the path's length, and a path that has too many readings
-raises BadRequest. `reads_like` of an app narrows the rows; it never takes away what `paths` folds for everybody. facts/security.md C-65, C-66.
+raises BadRequest. `reads_like` of an app narrows the rows; it never takes away what `paths` folds for everybody. docs/threats.md C-65, C-66.
 """
 
 import re

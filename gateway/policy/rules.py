@@ -2,7 +2,7 @@
 
 Pure. The invariants: every rule that may hold for a target restricts it, in any reading and for any method it may be taken for; a public
 route opens only what it names in every reading, and never what another rule restricts; a rule adds to the app's `require`.
-Order and meaning: `rules`, `public`, the app's `require`. facts/security.md C-03, C-05, C-10, C-20, A-59, B-35.
+Order and meaning: `rules`, `public`, the app's `require`. docs/threats.md C-03, C-05, C-10, C-20, A-59, B-35.
 """
 
 import string

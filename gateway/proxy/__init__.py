@@ -19,6 +19,6 @@ one framing. Bytes a client sent never travel on as they came, except inside a b
 The starting design had httptools read the heads. It calls back into Python for each field, which cost more than everything else we did with
 a head, and left a list of things to refuse behind it; reading by line costs less and refuses more. A test holds the two against each other.
 
-Unlike many gateways, nothing here is aiohttp: its server decodes bodies and rewrites header bytes (facts/security.md F1, F2), and costs
+Unlike many gateways, nothing here is aiohttp: its server decodes bodies and rewrites header bytes (docs/threats.md B-01, B-20), and costs
 five times as much a request. The pages of our own are aiohttp's; `downstream` hands it the connection.
 """

@@ -1,7 +1,7 @@
 """Who is connected to one worker: how many in all, and how many from each address.
 
 Proxies that are trusted speak for many people, so they count in all only. IPv6 clients are counted by their /64, which is what one
-customer of a provider has (facts/security.md D-20).
+customer of a provider has (docs/threats.md D-20).
 """
 
 import logging

@@ -299,7 +299,7 @@ class Door:
         return Plain(page.status, (*page.headers, *site.cors.readable(request)), page.body)
 
     def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
-        """The events of interface.md for what the gate refused."""
+        """The events of docs/interface.md for what the gate refused."""
         tell_refusal(self._parts.audit, visit.request_id, Refuse(refusal, visit.rule), visit.site, visit.live)
 
     def told(self, visit: Visited, status: int, size: int) -> None:

@@ -2,7 +2,7 @@
 
 Two decoders, for either direction: both take bytes and say what is body, whether it is complete, and what is left over for the next
 message. Stricter than most parsers on purpose: what is accepted here is read alike by every server (RFC 9112 sections 6.3 and 7.1,
-facts/security.md B-13 to B-15).
+docs/threats.md B-13 to B-15).
 """
 
 import re

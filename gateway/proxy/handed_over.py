@@ -1,7 +1,7 @@
 """A client's connection whose last request is for a page of ours: aiohttp answers on it, and closes it.
 
 It stays one of the door's connections until it is gone: it counts, it is waited for when the door closes, and a client that does not take
-its answer is not waited for in earnest (facts/security.md D-20).
+its answer is not waited for in earnest (docs/threats.md D-20).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Which header fields travel, in which form, and which are ours alone.
 
 Pure. A field's fate depends on its name; names repeat, so their kind is looked up in a table that grows to a bound. RFC 9110 section 7.6.1
-(hop-by-hop fields), facts/security.md C-01, C-30, C-34, B-35, B-48.
+(hop-by-hop fields), docs/threats.md C-01, C-30, C-34, B-35, B-48.
 """
 
 import ipaddress

@@ -3,7 +3,7 @@
 The caller finds where a head ends (the first empty line) and hands over exactly that, so limits are exact and nothing of the next message
 is ever swallowed. Refused are versions other than 1.0 and 1.1, two blanks, transfer codings other than chunked, a transfer coding over
 HTTP/1.0, lengths that are not plain decimals, two Host fields, methods outside the registry, and whatever `fields` refuses.
-RFC 9112 sections 2 to 7; facts/security.md section 0 F3, F5 and B-10 to B-13, B-30.
+RFC 9112 sections 2 to 7; docs/threats.md B-10 to B-13, B-30.
 """
 
 import re

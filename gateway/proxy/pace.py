@@ -1,4 +1,4 @@
-"""How fast a client moves a body: a slow one holds a connection, and an upstream's, for as long as it likes (facts/security.md D-20).
+"""How fast a client moves a body: a slow one holds a connection, and an upstream's, for as long as it likes (docs/threats.md D-20).
 
 Pure. Asked now and then, while the client is the one who is waited for; judged over whole windows, since networks stumble.
 """

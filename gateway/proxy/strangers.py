@@ -3,7 +3,7 @@
 Who somebody is, only this gateway says: those fields end here, whoever sends them (an app's `headers` may set one anew, and its
 `client_headers` lets a client's own through). Where somebody comes from, and with which certificate, a trusted proxy may say as well.
 
-Pure. The names, and where they are known from: gateway/config/field_names.py. facts/security.md C-01, C-30, C-31, C-34.
+Pure. The names, and where they are known from: gateway/config/field_names.py. docs/threats.md C-01, C-30, C-31, C-34.
 """
 
 from gateway.config.field_names import Says, told_by

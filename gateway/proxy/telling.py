@@ -1,4 +1,4 @@
-"""The events of interface.md for what the gate refused."""
+"""The events of docs/interface.md for what the gate refused."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """One connection to an upstream: response heads and bodies in, told to whoever listens.
 
 It carries one exchange at a time and is used again only when the end of both messages is certain: what is left on it would be the next
-person's (facts/security.md B-02, B-18, B-54, B-60). Where connections come from and wait for work is in `pool`; those that can serve only one
+person's (docs/threats.md B-02, B-18, B-54, B-60). Where connections come from and wait for work is in `pool`; those that can serve only one
 person wait in `tie`.
 """
 

@@ -2,7 +2,7 @@
 
 Pure. The value is an opaque 256-bit token. A `Cookie` field is client input from any subdomain, any script and any proxy on the way:
 what could be read in two ways (two cookies of our name, a case variant, a nameless one) is no session at all.
-RFC 6265bis (prefixes, nameless cookies), facts/security.md C-35 to C-37.
+RFC 6265bis (prefixes, nameless cookies), docs/threats.md C-35 to C-37.
 """
 
 import re

@@ -5,7 +5,7 @@ request. So this much of the protocol (RESP2) is spoken here: a greeting, then G
 not judged here: whatever has no plain answer is left to the library, whose word counts (the answer is None).
 
 The invariant: a reply belongs to the reading that has waited longest. A waiter that lost its interest keeps its place, and bytes that are no
-such reply end the connection with everything that waits on it (facts/security.md C-41).
+such reply end the connection with everything that waits on it (docs/threats.md C-41).
 """
 
 import asyncio

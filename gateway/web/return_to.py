@@ -1,7 +1,7 @@
 """Where a person may be sent after a login or a sign-out: a path of this site, or of another configured host. Never anywhere else.
 
 Pure. What passes is not the text that came but a target built anew from its canonical form (`policy.paths`), so that a browser, a proxy
-and we read it alike. Everything that does not pass becomes `/`. RFC 9700 2.1 and 4.11, facts/security.md A-50 and A-51.
+and we read it alike. Everything that does not pass becomes `/`. RFC 9700 2.1 and 4.11, docs/threats.md A-50 and A-51.
 """
 
 import re

@@ -62,7 +62,7 @@ async def test_each_rule_denies_one_person_and_permits_another(house: House) -> 
 
 
 async def test_public_never_overrides_a_rule_that_requires(house: House) -> None:
-    """interface.md "Access rules"."""
+    """docs/interface.md "Access rules"."""
     assert (await house.ask("/admin/open")).status == 401
     assert (await house.ask("/admin/open", cookie=await cookie_for(house, MIA["sub"]))).status == 403
     assert house.upstream.requests == []

@@ -210,7 +210,7 @@ async def test_no_secret_and_no_address_is_in_any_line_or_in_redis(
 async def test_the_events_of_a_whole_visit_are_there_with_their_reasons_and_ids(
     open_house: OpenHouse, provider: MisbehavingProvider
 ) -> None:
-    """interface.md "Events": one JSON line each, counted by app."""
+    """docs/interface.md "Events": one JSON line each, counted by app."""
     async with NexudusStub() as stub:
         house = await a_house(open_house, provider, stub)
         await live_through_everything(house, provider, stub)

@@ -423,7 +423,7 @@ async def test_with_the_toggles_off_each_door_lets_people_in(open_street: OpenSt
 async def test_each_toggle_shuts_the_doors_of_its_surface(
     open_street: OpenStreet, toggles: dict[str, Any], shut_apps: set[str]
 ) -> None:
-    """interface.md: a `shared` app is shut when either toggle is on; off means a plain proxy."""
+    """docs/interface.md: a `shared` app is shut when either toggle is on; off means a plain proxy."""
     street = await open_street(openid=toggles)
     knock = LOGINS[2]
     for app in ("portal", "dashboard", "api"):

@@ -1,4 +1,4 @@
-"""A session ends by itself, on the server, and that is told once."""
+"""A session ends by itself, on the server, and that is told once (D-09)."""
 
 import json
 
