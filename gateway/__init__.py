@@ -4,20 +4,17 @@ Two planes and one gate::
 
     browser -> proxy/ (data plane: asyncio protocols) -> upstream
                  |
-                 +-- gate.py: canonical path -> policy -> session -> identity
+                 +-- gate/: canonical path -> password routes -> session -> rules
                  |
                  +-- web/ (control plane: aiohttp.web) -> provider, directory
                        oidc/  directory/  sessions/            Redis
 
 Imports go one way only; a package imports itself and what stands to its left::
 
-    errors -> config -> log -> histogram -> audit -> message -> identity -> identity_headers -> assertion -> policy -> sessions -> leases
-      -> directory -> oidc -> refresh -> rewriting -> hand_off -> sites -> decisions -> gate -> proxy -> web -> tls -> health -> app
-      -> worker -> listening -> readiness -> admin -> worker_process -> workers -> reasons
-      -> explain -> checkup -> probe -> demo -> commands -> cli
+    errors -> config -> observability -> identity -> http -> policy -> redis_client -> sessions -> directory -> oidc -> token_refresh
+      -> gate -> pages -> sign_in -> break_glass -> rewriting -> hand_off -> proxy -> web -> operations -> runtime -> demo -> cli
 
-`message` holds the head of a request as the parser left it: the gate, the policy and the proxy all read it.
-Start reading at `gate.py`: it is where one request is admitted or not.
+Start reading at `gate/admission.py`: it is where one request is admitted or not. `runtime/composition.py` puts the parts together.
 """
 
 __version__ = "0.1.0"

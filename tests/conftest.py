@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
-from gateway.sessions.client import connect
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.client import connect
+from gateway.redis_client.embedded import EmbeddedValkey
 from tests.fakes.clock import SettableClock
 from tests.fakes.valkey import running_valkey
 

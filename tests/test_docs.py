@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from gateway import cli, errors
+from gateway import errors
+from gateway.cli import main as cli
 from gateway.config.loader import load_config, load_pack_file
 from gateway.config.schema import Config
 from tests import field_lists

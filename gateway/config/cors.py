@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag
 
 from gateway.config.addresses import parse_origin
-from gateway.config.fields import Duration, Section
+from gateway.config.sections.fields import Duration, Section
 from gateway.config.values import between
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")

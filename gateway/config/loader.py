@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config import consistency, files, safety
-from gateway.config.packs import with_pack_files
-from gateway.config.problems import ConfigInvalid, Finding, Problem, is_below, overlap
+from gateway.config.checks import consistency, files, safety
+from gateway.config.reading.messages import Fault, faults
+from gateway.config.reading.packs import with_pack_files
+from gateway.config.reading.problems import ConfigInvalid, Finding, Problem, is_below, overlap
+from gateway.config.reading.sources import Resolved, resolve
 from gateway.config.schema import Config, PackFile, PackRule
-from gateway.config.sources import Resolved, resolve
-from gateway.config.wording import Fault, faults
 
 __all__ = ["ConfigInvalid", "Loaded", "Problem", "Resolved", "build", "load", "load_config", "resolve"]
 

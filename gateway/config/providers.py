@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway.config.openid import DEFAULT_PROVIDER, ProviderKeys
-from gateway.config.problems import Finding
+from gateway.config.reading.problems import Finding
 from gateway.config.schema import App, Config
+from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
 
 
 def providers_of(config: Config) -> dict[str, ProviderKeys]:
@@ -116,3 +116,8 @@ def _unusable_key(text: str) -> str | None:
     return (
         None if isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey) else "is of a kind that is not used here"
     )
+
+
+def dependency_of(provider: str) -> str:
+    """What a provider is called where dependencies are listed."""
+    return "provider" if provider == DEFAULT_PROVIDER else f"provider:{provider}"

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from gateway.config import addresses, values
-from gateway.config.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
 from gateway.config.cors import CorsPreflight
-from gateway.config.directory import (
+from gateway.config.sections.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
+from gateway.config.sections.directory import (
     Budget,
     Default,
     Directory,
@@ -24,9 +24,8 @@ from gateway.config.directory import (
     RemoteDirectory,
     Scim,
 )
-from gateway.config.directory_http import HttpAnswer, HttpRequest, HttpRequests, HttpStatuses
-from gateway.config.doors import PackFile, PackRule, PasswordKnown, PasswordRule, PasswordWhen
-from gateway.config.fields import (
+from gateway.config.sections.directory_http import HttpAnswer, HttpRequest, HttpRequests, HttpStatuses
+from gateway.config.sections.fields import (
     BodySize,
     Count,
     Crowd,
@@ -35,6 +34,7 @@ from gateway.config.fields import (
     HeadSize,
     Key,
     Network,
+    Notice,
     Rate,
     Section,
     Surface,
@@ -42,9 +42,15 @@ from gateway.config.fields import (
     Workers,
     checked,
 )
-from gateway.config.openid import ClaimNames, OpenID, ProviderKeys
-from gateway.config.redis import Redis, RedisSentinel, RedisTls
-from gateway.config.shutdown import Shutdown
+from gateway.config.sections.openid import ClaimNames, OpenID, ProviderKeys
+from gateway.config.sections.password_rules import PackFile, PackRule, PasswordKnown, PasswordRule, PasswordWhen
+from gateway.config.sections.redis import Redis, RedisSentinel, RedisTls
+
+
+class Shutdown(Section):
+    notice: Notice = timedelta(0)
+    drain: Wait = timedelta(seconds=30)
+
 
 __all__ = [
     "App",

@@ -31,7 +31,7 @@ class GatewayProcess:
     async def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway.cli", "run", str(self._config)),
+                *(sys.executable, "-m", "gateway.cli.main", "run", str(self._config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from gateway.sessions.client import Operations
+from gateway.redis_client.client import Operations
 from gateway.sessions.keyring import KeyRing
 
 LIFE: Final = timedelta(days=400)

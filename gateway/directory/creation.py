@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.directory.account import Account, AlreadyThere, CreationUncertain, Directory, fold_email
-from gateway.directory.calls import WriteHeld
-from gateway.directory.notes import Notes
+from gateway.directory.api.calls import WriteHeld
+from gateway.directory.creation_markers import Notes
 from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
-from gateway.leases import Lease, LeaseBusy, Leases
+from gateway.redis_client.leases import Lease, LeaseBusy, Leases
 
 log = logging.getLogger("doorward.directory")
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.config import schema
 from gateway.config.placeholders import Placeholder, parse
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 
 Known = Callable[[str], Any]
 

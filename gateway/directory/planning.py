@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from gateway.directory.account import Account, Change, Directory, is_elsewhere, with_link
-from gateway.directory.calls import Planned, WriteHeld
+from gateway.directory.api.calls import Planned, WriteHeld
 from gateway.directory.person import Person
 
 What = Literal["nothing", "create", "update", "suspend"]

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from gateway import audit as events
-from gateway.audit import Audit
+from gateway.config.schema import Config
+from gateway.config.toggles import registration
 from gateway.directory.account import Account, Directory, is_elsewhere, with_link
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.calls import WriteHeld
+from gateway.directory.api.calls import WriteHeld
 from gateway.directory.creation import Creation
-from gateway.directory.notes import Notes
+from gateway.directory.creation_markers import Notes
 from gateway.directory.person import Person
 from gateway.errors import (
     AccountAmbiguous,
@@ -30,8 +30,12 @@ from gateway.errors import (
     DirectoryUnavailable,
     NotRegistered,
 )
-from gateway.identity import Identity
-from gateway.leases import Leases
+from gateway.identity.claims import Identity
+from gateway.observability import events as events
+from gateway.observability.events import Audit
+from gateway.redis_client.leases import Leases
+from gateway.sessions.renewal_hook import Recheck, keep_directory_facts
+from gateway.sessions.session import Session
 
 log = logging.getLogger("doorward.directory")
 
@@ -261,3 +265,16 @@ class _Told:
     def planned(self, what: str, held: WriteHeld, **facts: str) -> None:
         log.info("shadow: would %s with %s %s", what, held.planned.method, held.planned.url)
         self.event(events.ACCOUNT_PLANNED, what=what, **facts)
+
+
+def recheck_of(config: Config, provisioner: Provisioner) -> Recheck:
+    """What `config` says is asked about a person whose tokens were renewed."""
+    if config.directory.kind == "none" or config.directory.recheck == "login":
+        return keep_directory_facts
+
+    async def ask_again(session: Session, identity: Identity) -> Identity:
+        app = config.apps.get(session.app)
+        asked = "skip" if app is None else registration(config.openid, app.surface, config.directory.kind)
+        return await provisioner.recheck(session.identity, identity, app=session.app, registration=asked)
+
+    return ask_again

@@ -1,12 +1,14 @@
 """Hand-off: a person who is signed in here gets the upstream's own session, and never sees its login form.
 
-plan       one app's settings, with what is known of nexudus filled in (pure)
-filled     requests of ours with a person's facts in them; JSON pointers (pure)
-set_cookie, seals   the upstream's cookies: read, bound to one session of ours, and let through only there (pure)
-whereto    the upstream's redirects: to its login page, to a page of its own, elsewhere (pure)
-records    what a session remembers of its hand-offs, sealed in Redis
-tokens     where a one-time token comes from: the directory, or a stranger's API
-broker     one hand-off, one at a time for each session in the whole fleet
+    plan           one app's settings, with what is known of nexudus filled in (pure)
+    templates      requests of ours with a person's facts in them; JSON pointers (pure)
+    set_cookie     the upstream's Set-Cookie fields (pure)
+    cookie_seals   the upstream's cookies, bound to one session of ours (pure)
+    redirects      where an upstream's redirect leads: its login page, a page of its own, elsewhere (pure)
+    records        what a session remembers of its hand-offs, sealed in Redis
+    tokens         where a one-time token comes from: the directory, or an API that the configuration describes
+    credentials    the request that redeems a token, and the steps that follow it
+    broker         one hand-off, one at a time for each session over all workers
 
 The data plane's part is `proxy.bridge`: it sees when a hand-off is due. The token travels from server to server; no browser, no log
 and no cache holds it, unless `via: browser` says that the browser is to be sent through the link.

@@ -16,11 +16,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from gateway import audit as events
-from gateway.audit import Audit
+import aiohttp
+
+from gateway.config.schema import Config
+from gateway.config.sections.hand_off import HandOff
+from gateway.directory.account import Account, Directory
 from gateway.errors import DirectoryUnavailable, HandOffFailed, HandOffLoop, HandOffMismatch, Refusal
-from gateway.hand_off.filled import facts_of, outgoing
-from gateway.hand_off.opening import (
+from gateway.hand_off.cookie_seals import Seals
+from gateway.hand_off.credentials import (
     Credentials,
     Upstream,
     ask_whose,
@@ -29,13 +32,17 @@ from gateway.hand_off.opening import (
     open_with_bearer,
     open_with_cookies,
 )
-from gateway.hand_off.plan import Plan
-from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
-from gateway.hand_off.seals import Seals
+from gateway.hand_off.plan import Plan, resolve, upstream_hosts
+from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords, RedisCommands
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
-from gateway.hand_off.tokens import TokenSource
-from gateway.leases import LeaseBusy, Leases
-from gateway.sessions.client import look_at
+from gateway.hand_off.templates import facts_of, outgoing
+from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
+from gateway.identity.claims import Identity
+from gateway.observability import events as events
+from gateway.observability.events import Audit
+from gateway.redis_client.client import look_at
+from gateway.redis_client.leases import LeaseBusy, Leases
+from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 
 log = logging.getLogger("doorward.hand_off")
@@ -288,3 +295,51 @@ def _texts(credentials: Credentials) -> tuple[str, ...]:
 
 def link_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def brokers_of(
+    config: Config,
+    *,
+    ring: KeyRing,
+    redis: RedisCommands,
+    leases: Leases,
+    directory: Directory | None,
+    known: Callable[[Identity], Awaitable[Account | None]],
+    http: aiohttp.ClientSession,
+    audit: Audit,
+    now: Callable[[], datetime],
+    alive: Callable[[LiveSession], Awaitable[bool]],
+) -> dict[str, Broker]:
+    """By app. `known` finds the account of somebody whose session does not say it; `http` is for the APIs that `token` names; `alive` as for
+    Broker."""
+    records = HandOffRecords(redis, ring, config.redis.key_prefix, now)
+    brokers = {}
+    for name, app in config.apps.items():
+        settings = app.hand_off
+        if settings is None or not config.openid.enabled:
+            continue
+        plan = resolve(settings, upstream_hosts(app.upstream))
+        brokers[name] = Broker(
+            name,
+            plan,
+            Seals(ring, name, plan.session_cookies),
+            tokens=_tokens(settings, plan, directory, known, http),
+            records=records,
+            leases=leases,
+            audit=audit,
+            now=now,
+            alive=alive,
+        )
+    return brokers
+
+
+def _tokens(
+    settings: HandOff,
+    plan: Plan,
+    directory: Directory | None,
+    known: Callable[[Identity], Awaitable[Account | None]],
+    http: aiohttp.ClientSession,
+) -> TokenSource | None:
+    if settings.token is not None:
+        return CalledTokens(settings.token, http)
+    return DirectoryTokens(directory, known) if directory is not None and plan.needs_token else None

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from gateway.config.hand_off import HandOff, Redemption, TokenCall, WhoAmI
-from gateway.hand_off.links import RedeemingRoute
-from gateway.hand_off.whereto import LoginPages
+from gateway.config.sections.hand_off import HandOff, Redemption, TokenCall, WhoAmI
+from gateway.hand_off.records import RedeemingRoute
+from gateway.hand_off.redirects import LoginPages
 
 _LINK: Final = Redemption(path="/en/user/login?t={token}&redirectUrl={return_to}")
 _EXCHANGE: Final = Redemption(method="POST", path="/api/sys/users/exchange?token={token}&validForInMinutes=1440")

@@ -10,11 +10,11 @@ from typing import Final, Protocol
 import aiohttp
 from yarl import URL
 
-from gateway.config.hand_off import TokenCall
+from gateway.config.sections.hand_off import TokenCall
 from gateway.directory.account import Account, Directory
 from gateway.errors import HandOffFailed, NoUpstreamLogin
-from gateway.hand_off.filled import at_pointer, outgoing
-from gateway.identity import Identity
+from gateway.hand_off.templates import at_pointer, outgoing
+from gateway.identity.claims import Identity
 
 _LARGEST: Final = 256 * 1024
 _PATIENT: Final = aiohttp.ClientTimeout(total=None)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from gateway.config.openid import DEFAULT_PROVIDER, ProviderKeys
+from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
 from gateway.errors import SignInFailed
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.strict_json import parse_object

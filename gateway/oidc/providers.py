@@ -15,7 +15,7 @@ import aiohttp
 
 from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.schema import Config, ProviderKeys
-from gateway.identity import EMAIL_CLAIM, Identity, is_at
+from gateway.identity.claims import EMAIL_CLAIM, Identity, is_at
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient

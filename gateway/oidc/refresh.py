@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway.config.schema import ClaimNames, ProviderKeys
 from gateway.errors import RefreshRefused
-from gateway.identity import Claims
+from gateway.identity.claims import Claims
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import TokenResponse, parse_token_response

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from gateway.config.schema import ProviderKeys
 from gateway.errors import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
-from gateway.identity import Claims
+from gateway.identity.claims import Claims
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import Answer
 from gateway.oidc.client_authentication import ClientAuthentication

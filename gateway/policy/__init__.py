@@ -1,8 +1,20 @@
 """What a request may do: pure decisions about a method, a target, header fields and, where a rule asks for it, a body.
 
-`paths` makes the one canonical form of a target and the forms a lenient upstream could read it as; `routes` compiles the configuration's
-`METHODS PATH-GLOB`; `methods` knows how a request asks to be taken for another method; `rules` says who may go where; `bodies` reads
-queries, forms and JSON in the one way they can be read; `passwords` shuts the password doors that `packs/*.yaml` and the configuration list.
+    paths         the one canonical form of a target, and the forms a lenient upstream could read it as
+    routes        the configuration's `METHODS PATH-GLOB`, compiled
+    rules         who may go where
+    step_up       `max_age` and `acr`
+    passwords     the password routes that `packs/*.yaml` and the configuration list
+    bodies        queries, forms and JSON, read in the one way they can be read
+    forms         the method that a form asks for
+    methods       the method that a request asks to be taken for
+    servers       reading models: what a server of each kind makes of a path, a parameter name, a method
+    readings      the readings that these models give of one request
+    credentials   which Authorization carries a password or its proof
+    preflights    which OPTIONS request is a preflight
+    elsewhere     paths that a request names besides its target: Destination, If
+    cors          CORS fields of the answers given here
+    break_glass   which openings may be had, and for whom they hold
 
 What opens needs every reading of a request, what restricts needs one. Pure: nothing waits, no clock, no randomness, no network.
 """

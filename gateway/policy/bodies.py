@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import BadRequest
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
 from gateway.policy.paths import casefold
 
 #: (name as compared, value as sent)

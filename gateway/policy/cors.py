@@ -7,7 +7,7 @@ nothing but the configuration and the one Origin field. WHATWG Fetch, "CORS prot
 from typing import Final
 
 from gateway.config.schema import CorsPreflight
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
 
 Fields = tuple[tuple[str, str], ...]
 RULE: Final = "cors_preflight"

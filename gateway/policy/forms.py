@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from gateway.config.values import METHODS
 from gateway.errors import BadRequest
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
 from gateway.policy.bodies import Fields, Unreadable, name_of, read_body, read_query
 from gateway.policy.methods import OVERRIDE_NAMES, overrides_in
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.config.values import WEBSOCKET
-from gateway.identity_headers import normalise_name
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
+from gateway.identity.headers import normalise_name
 from gateway.policy import servers
 from gateway.policy.bodies import Fields, name_of, read_query
 

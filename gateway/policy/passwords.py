@@ -12,10 +12,10 @@ from typing import Literal
 
 import yaml
 
-from gateway.config.packs import PACKS, pack_names
+from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import App, PackFile, PackRule, PasswordRule, PasswordWhen
 from gateway.errors import BadRequest
-from gateway.message import AUTHORIZATION_FIELDS, RequestHead
+from gateway.http.message import AUTHORIZATION_FIELDS, RequestHead
 from gateway.policy.bodies import (
     BodyKind,
     Fields,

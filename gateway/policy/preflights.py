@@ -6,7 +6,7 @@ Access-Control-Request-Method, no body, no other method or protocol asked for. W
 
 import re
 
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
 from gateway.policy.bodies import Fields, has_body
 from gateway.policy.methods import asked_methods
 

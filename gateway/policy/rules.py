@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.config.schema import App, Require, Rule
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 from gateway.policy.forms import USUAL
 from gateway.policy.methods import CHANGES_OF_PROTOCOL, overrides_in_query
 from gateway.policy.paths import Target

@@ -2,7 +2,7 @@
 
 Pure. The invariant: a row may give more readings than its server has, never fewer. What all rows have in common is no trait: `paths` folds
 letter case, escapes, path parameters, empty segments, dots and blanks at the end of a segment and the last slash for every application.
-`readings` derives the readings; `gateway/config/app.py` lists the names for `reads_like`. docs/threats.md C-65 to C-67.
+`readings` derives the readings; `gateway/config/sections/app.py` lists the names for `reads_like`. docs/threats.md C-65 to C-67.
 """
 
 from dataclasses import dataclass

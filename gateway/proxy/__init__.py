@@ -1,24 +1,43 @@
-"""The data plane: asyncio protocols on both sides, heads read by line, our own framing for bodies.
+"""The data plane: asyncio protocols on both sides.
 
-    downstream  one client connection: heads in, answers out, in order
-    fields      one field line, checked once and found again by its bytes
-    heads, responses   request and response heads, judged sound
-    framing     where a body ends: Content-Length, chunked
-    headers     which fields travel, which are ours (pure)
-    exchange    one admitted request and its answer
-    upstream    connections to an app, and the pool that keeps them
-    tunnel      after a 101: bytes both ways
-    refusals    an answer of our own, on the wire
-    forward_auth   /oauth2/auth
-    access_log, counters   what is told about each request
-    server      listening, deadlines, draining
+    server             listening and draining
+    listener           connections that begin with TLS or the PROXY protocol
+    downstream         one client connection: heads in, answers out, in order
+    request_handler    one request's way through the gate
+    head_memo          what the fields of a connection's requests say, kept while they come again
+    context            what all connections of a worker share
+    client_side        the client's connection, as an exchange sees it
+    caring             which app has a filter
+    waiting            what a request waits for in a Task
+    request_body       a request's body on its way in; buffered where it is judged
+    exchange           one admitted request and its answer
+    upstream           one connection to an upstream
+    pool               the connections to an app's endpoints
+    tie                a connection that serves one session on one client connection
+    endpoint           one address of an app
+    upstream_head      request heads, written anew
+    identity_fields    identity fields and assertion, kept with the session
+    local_reply        an answer of our own
+    internal_routes    the pages of our own, answered by aiohttp on the client's connection
+    forward_auth       `/oauth2/auth`
+    filters            what some apps ask for beyond forwarding
+    app_care           the filter of one app
+    edits              response rewriting as a filter
+    bridge             hand-off as a filter
+    handing            hand-offs under way
+    sealing            the upstream's session cookies, sealed and opened
+    subrequest         requests of our own to an app's upstream
+    break_glass        who is admitted by break-glass
+    telling            the events of a refusal
+    tunnel             after a 101: bytes both ways
+    connection_limit   how many clients, in all and from one address
 
 The invariant: whatever reaches an upstream was re-serialised from the parsed form that the gate admitted; one message on each side,
 one framing. Bytes a client sent never travel on as they came, except inside a body whose length both sides agree on.
 
-The starting design had httptools read the heads. It calls back into Python for each field, which cost more than everything else we did with
-a head, and left a list of things to refuse behind it; reading by line costs less and refuses more. A test holds the two against each other.
+Heads are read by line and not by a parser with callbacks: a callback for each field costs more than everything else that is done with a
+head, and leaves a list of things to refuse behind it. A test holds the two against each other.
 
 Unlike many gateways, nothing here is aiohttp: its server decodes bodies and rewrites header bytes (docs/threats.md B-01, B-20), and costs
-five times as much a request. The pages of our own are aiohttp's; `downstream` hands it the connection.
+five times as much a request. The pages of our own are aiohttp's; `internal_routes` hands it the connection.
 """

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 
-from gateway.gate import Forward, Refuse
+from gateway.gate.admission import Forward, Refuse
+from gateway.gate.site import Site
+from gateway.http.header_policy import Kind
+from gateway.http.request_head import ParsedRequest
+from gateway.http.response_head import ParsedResponse
 from gateway.proxy.bridge import Bridge, Passage
-from gateway.proxy.care import Attended, BodyFilter, Instead, ReviewedExchange
-from gateway.proxy.door import Door
+from gateway.proxy.context import Door
 from gateway.proxy.edits import Edits
-from gateway.proxy.headers import Kind
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.outgoing import Peer
-from gateway.proxy.responses import ParsedResponse
-from gateway.sites import Site
+from gateway.proxy.filters import Attended, BodyFilter, Instead, ReviewedExchange
+from gateway.proxy.upstream_head import Peer
 
 
 @dataclass(slots=True, kw_only=True)

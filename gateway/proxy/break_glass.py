@@ -11,18 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from gateway import audit
-from gateway.audit import Audit
+from gateway.break_glass.store import Openings
+from gateway.break_glass.watcher import CLOSED, EXPIRED, OPENED, GlassWatch, facts_of
 from gateway.config.schema import Network
-from gateway.gate import Decision, is_by_glass
+from gateway.gate.admission import Decision, is_by_glass
+from gateway.gate.site import Site
+from gateway.http.header_policy import Kind, client_address, is_trusted, parse_address
+from gateway.http.request_head import ParsedRequest
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.policy.break_glass import Glass, Opening, rule_of
-from gateway.proxy.headers import Kind, client_address, is_trusted, parse_address
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.outgoing import Peer
-from gateway.sessions.ears import Sources
-from gateway.sessions.glass_watch import CLOSED, EXPIRED, OPENED, GlassWatch, facts_of
-from gateway.sessions.openings import Openings
-from gateway.sites import Site
+from gateway.proxy.upstream_head import Peer
+from gateway.redis_client.invalidation import Sources
 
 _EVENTS: Final = {
     OPENED: audit.BREAK_GLASS_OPENED,

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.errors import Refusal, RouteBlocked
-from gateway.gate import Forward, Refuse
+from gateway.gate.admission import Forward, Refuse
+from gateway.gate.site import Site
 from gateway.hand_off.broker import Broker
-from gateway.hand_off.opening import Credentials
-from gateway.hand_off.whereto import with_language, without_language
-from gateway.message import RequestHead, is_navigation
+from gateway.hand_off.credentials import Credentials
+from gateway.hand_off.redirects import with_language, without_language
+from gateway.http.message import RequestHead, is_navigation
+from gateway.http.request_head import ParsedRequest
+from gateway.http.response_head import ParsedResponse
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.routes import parse_match
-from gateway.proxy.care import Attended, Instead, values_of
-from gateway.proxy.door import Door
+from gateway.proxy.context import Door
+from gateway.proxy.filters import Attended, Instead, values_of
 from gateway.proxy.handing import SIGN_OUT, Handing, away
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.responses import ParsedResponse
 from gateway.proxy.sealing import Sealing
 from gateway.sessions.cache import LiveSession
-from gateway.sites import Site
 
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _NOTHING: Final = Credentials()

@@ -6,7 +6,7 @@ from gateway.config.schema import Config
 from gateway.hand_off.broker import Broker
 from gateway.proxy.app_care import AppCare
 from gateway.proxy.bridge import Bridge
-from gateway.proxy.door import Door
+from gateway.proxy.context import Door
 from gateway.proxy.edits import Edits
 
 

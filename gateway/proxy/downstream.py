@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from gateway.errors import MalformedRequest, Refusal, RequestTimeout
-from gateway.proxy.door import Door, Source
-from gateway.proxy.framing import FramingError
-from gateway.proxy.heads import ParsedRequest, judge_partial
-from gateway.proxy.incoming import Incoming
-from gateway.proxy.refusals import Page, bare, break_off, may_go_on, serialise
+from gateway.http.framing import FramingError
+from gateway.http.request_head import ParsedRequest, judge_partial
+from gateway.proxy.context import Door, Source
+from gateway.proxy.local_reply import Page, bare, break_off, may_go_on, serialise
+from gateway.proxy.request_body import Incoming
+from gateway.proxy.request_handler import Visit
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
-from gateway.proxy.visit import Visit
 
 _PIPELINE_LIMIT: Final = 64 * 1024
 _LINGER_SECONDS: Final = 2.0

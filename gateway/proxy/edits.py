@@ -11,10 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.config.responses import Responses
-from gateway.message import RequestHead, is_navigation
-from gateway.proxy.care import BodyFilter, values_of
-from gateway.proxy.responses import ParsedResponse
+from gateway.config.sections.responses import Responses
+from gateway.http.message import RequestHead, is_navigation
+from gateway.http.response_head import ParsedResponse
+from gateway.proxy.filters import BodyFilter, values_of
 from gateway.rewriting.coding import Decoder, can_decode
 from gateway.rewriting.cookie_names import CookieNames
 from gateway.rewriting.prolog import StyleInserter

@@ -10,15 +10,34 @@ from typing import Final
 
 from gateway.config.schema import Limits, Timeouts
 from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeout
+from gateway.http.framing import LAST_CHUNK, chunk
+from gateway.http.request_head import ParsedRequest
+from gateway.http.response_head import CHUNKED, ParsedResponse
 from gateway.proxy.client_side import Client
-from gateway.proxy.framing import LAST_CHUNK, chunk
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.pace import Pace
 from gateway.proxy.pool import Pool
-from gateway.proxy.responses import CHUNKED, ParsedResponse
 from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import Serves, UpstreamConnection
+
+
+class Pace:
+    """One exchange's. `moved` is the number of bytes, of both bodies, that the client has sent or taken so far."""
+
+    __slots__ = ("_moved", "_since")
+
+    def __init__(self, now: float, moved: int) -> None:
+        self._since = now
+        self._moved = moved
+
+    def too_slow(self, now: float, moved: int, rate: int, window: float) -> bool:
+        """Whether fewer than `rate` bytes a second moved in the window that ends now; False inside a window of so many seconds."""
+        spent = now - self._since
+        if spent < window:
+            return False
+        slow = moved - self._moved < rate * spent
+        self._since, self._moved = now, moved
+        return slow
+
 
 _SMALL: Final = 16 * 1024
 _LONE_SECONDS: Final = 0.5

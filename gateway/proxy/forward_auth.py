@@ -12,13 +12,12 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
-from gateway.gate import Decision, Forward, Own, Refuse, SignIn
-from gateway.identity_headers import is_identity_name
-from gateway.message import RequestHead
+from gateway.gate.admission import Decision, Forward, Own, Refuse, SignIn
+from gateway.gate.site import Site
+from gateway.http.header_policy import ends_here, is_odd
+from gateway.http.message import RequestHead
+from gateway.identity.headers import is_identity_name
 from gateway.policy.methods import overrides_in_fields
-from gateway.proxy.headers import is_odd
-from gateway.proxy.strangers import ends_here
-from gateway.sites import Site
 
 _DESCRIBES = frozenset(
     (

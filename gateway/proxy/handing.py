@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from gateway.errors import HandOffFailed, HandOffMismatch, LoginRequired, UpstreamSessionEnded
+from gateway.gate.site import Site
 from gateway.hand_off.broker import Broker, Handed
-from gateway.hand_off.opening import Credentials
+from gateway.hand_off.credentials import Credentials
 from gateway.hand_off.records import Bearer
-from gateway.proxy.care import Attended
-from gateway.proxy.door import Door
-from gateway.proxy.errand import UpstreamOfVisitor
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.refusals import Plain
+from gateway.http.request_head import ParsedRequest
+from gateway.proxy.context import Door
+from gateway.proxy.filters import Attended
+from gateway.proxy.local_reply import Plain
 from gateway.proxy.sealing import Sealing
+from gateway.proxy.subrequest import UpstreamOfVisitor
 from gateway.sessions.cache import LiveSession
-from gateway.sites import Site
 
 SIGN_OUT: Final = "/oauth2/sign_out"
 _REMEMBERED: Final = 10_000

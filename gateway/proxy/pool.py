@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.config.schema import App
 from gateway.errors import Refusal, UpstreamTimeout, UpstreamTlsFault, UpstreamUnreachable
-from gateway.proxy.address import Address, Resolve, resolve
+from gateway.proxy.endpoint import Address, Resolve, resolve
 from gateway.proxy.upstream import UpstreamConnection
 
 _log = logging.getLogger("doorward.proxy")

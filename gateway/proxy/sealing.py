@@ -3,13 +3,13 @@
 The invariant is that of `hand_off.seals`. Who has no session of ours has none of the upstream's, unless its own login is open to them.
 """
 
-from gateway.hand_off.opening import Credentials
-from gateway.hand_off.seals import Seals
+from gateway.gate.site import Site
+from gateway.hand_off.cookie_seals import Seals
+from gateway.hand_off.credentials import Credentials
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
-from gateway.proxy.care import Attended
-from gateway.proxy.responses import ParsedResponse
+from gateway.http.response_head import ParsedResponse
+from gateway.proxy.filters import Attended
 from gateway.sessions.cache import LiveSession
-from gateway.sites import Site
 
 
 class Sealing:

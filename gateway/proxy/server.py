@@ -5,9 +5,9 @@ import socket
 import ssl
 from typing import Final
 
-from gateway.proxy.door import Door
+from gateway.proxy.context import Door
 from gateway.proxy.downstream import Downstream
-from gateway.proxy.entrance import Entrance
+from gateway.proxy.listener import Entrance
 
 _SWEEP_SECONDS: Final = 0.5
 _BACKLOG: Final = 4096

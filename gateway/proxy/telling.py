@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from gateway import audit
-from gateway.audit import Audit
 from gateway.errors import Forbidden, RouteBlocked
-from gateway.gate import Refuse
+from gateway.gate.admission import Refuse
+from gateway.gate.site import Site
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.sessions.cache import LiveSession
-from gateway.sites import Site
 
 
 def tell_refusal(log: Audit, request_id: str, refused: Refuse, site: Site | None, live: LiveSession | None) -> None:

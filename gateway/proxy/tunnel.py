@@ -14,7 +14,7 @@ from collections.abc import Callable, Set
 from typing import Final
 
 from gateway.errors import MalformedRequest, OriginForbidden, UpgradeRequired
-from gateway.proxy.heads import ParsedRequest
+from gateway.http.request_head import ParsedRequest
 from gateway.proxy.upstream import UpstreamConnection
 
 _LAST_SECONDS: Final = 10.0

@@ -10,9 +10,9 @@ from enum import IntEnum
 from typing import Final, Protocol, cast
 
 from gateway.errors import UpstreamFault
-from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.responses import ParsedResponse, parse_response
+from gateway.http.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
+from gateway.http.request_head import ParsedRequest
+from gateway.http.response_head import ParsedResponse, parse_response
 
 _HEAD_LIMIT: Final = 256 * 1024
 _INTERIM_LIMIT: Final = 32

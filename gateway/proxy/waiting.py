@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.errors import Refusal
-from gateway.proxy.collecting import Visiting
+from gateway.proxy.request_body import Visiting
 
 _log = logging.getLogger("doorward.proxy")
 

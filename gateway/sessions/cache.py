@@ -14,15 +14,14 @@ from functools import partial
 from typing import Final
 
 from gateway.errors import Refusal, StoreUnavailable
-from gateway.sessions.attention import Attendant, Unattended
-from gateway.sessions.ears import Ears, Sources, end_task
-from gateway.sessions.fetching import Which
+from gateway.redis_client.invalidation import Ears, Sources, end_task
+from gateway.sessions.inflight import Hear, Loading
 from gateway.sessions.live import LiveSession
-from gateway.sessions.loading import Loading
-from gateway.sessions.readings import Hear
+from gateway.sessions.open_exchanges import Closer, Streams
+from gateway.sessions.records import Which
+from gateway.sessions.renewal_hook import Attendant, Unattended
 from gateway.sessions.store import SessionStore
-from gateway.sessions.streams import Closer, Streams
-from gateway.sessions.touches import Touches
+from gateway.sessions.touch_queue import Touches
 
 __all__ = ["SESSION_ENDED", "SESSION_EXPIRED", "LiveSession", "SessionCache"]
 SESSION_ENDED: Final = "session ended"

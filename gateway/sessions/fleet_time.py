@@ -12,7 +12,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from gateway.errors import StoreUnavailable
-from gateway.sessions.client import Operations
+from gateway.redis_client.client import Operations
 
 _ASK: Final = (
     "return redis.call('TIME')"  # as a script, because that has a key: in a cluster all ask the one server that has it

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from gateway.sessions.client import all_done, checked
+from gateway.redis_client.client import all_done, checked
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
-from gateway.sessions.fetching import Stored
+from gateway.sessions.records import Stored
 from gateway.sessions.session import Session
 
 NEVER: Final = float("inf")

@@ -3,13 +3,24 @@
 No I/O. The invariant: what opens was sealed by a key of this ring, for this very key in Redis, host, app and format.
 """
 
-from typing import Final, NamedTuple
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from gateway.errors import StoreUnavailable
+from gateway.redis_client.client import Operations, checked, unavailable
+from gateway.redis_client.limits import MAX_RECORD
+from gateway.redis_client.pipelined_reader import RecordReader, Replies, plain
+from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import SEAL_BYTES, KeyRing, joined
-from gateway.sessions.session import MAX_ENCODED, VERSION, Session, decode, encode
+from gateway.sessions.session import VERSION, Session, decode, encode
 
-MAX_RECORD: Final = MAX_ENCODED + 4096
-MAX_SHARED: Final = 8 * 1024  # bytes of what lies beside a record
 HEAD: Final = 1024  # bytes that surely hold all that is in the open
 _MAGIC: Final = b"DW%d" % VERSION
 _VERSION: Final = joined((str(VERSION),))  # how every context begins
@@ -114,3 +125,160 @@ def _take(data: bytes) -> tuple[str, bytes]:
     if len(data) < end:
         raise ValueError("cut short")
     return data[2:end].decode(), data[end:]
+
+
+_BATCH: Final = 100
+
+# SECURITY: a plain SET would bring back a session that was ended since it was read, or lengthen its life (C-44, C-46).
+_SWAP: Final = (
+    "if redis.call('GETRANGE', KEYS[1], 0, ARGV[3]) ~= ARGV[1] then return 0 end"
+    " redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL') return 1"
+)
+
+
+async def reseal(redis: Redis, prefix: str, records: Records, indexes: Indexes, keys: Sequence[str]) -> int:
+    """Seal these records with the first key where they are not; how many were. A few round trips for many. Raises StoreUnavailable."""
+    count = 0
+    for start in range(0, len(keys), _BATCH):
+        some = keys[start : start + _BATCH]
+        pipe = redis.pipeline(transaction=False)
+        for key in some:
+            pipe.getrange(prefix + key, 0, MAX_RECORD)
+        read = zip(some, await _done(pipe), strict=True)
+        opened = [
+            (key, record, session)
+            for key, record in read
+            if (session := records.open(key, record)) is not None and records.place_of_key(record) != 0
+        ]
+        # The index first: its old name is lost with the old key, and a session that no index knows cannot be ended from afar.
+        await indexes.enter(redis, [(key, session) for key, _, session in opened])
+        pipe = redis.pipeline(transaction=False)
+        for key, record, _ in opened:
+            pipe.eval(_SWAP, 1, prefix + key, record, records.seal_again(key, record), str(MAX_RECORD))
+        count += sum(await _done(pipe))
+    return count
+
+
+async def _done(pipe: Pipeline) -> list[Any]:
+    """The replies. Raises StoreUnavailable when a command was refused."""
+    replies: list[Any] = await pipe.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise unavailable(reply) from reply
+    return replies
+
+
+async def swap(redis: Redis, name: str, before: bytes, record: bytes) -> bool:
+    """Put `record` in the place of `before`, if that is still there. One key only, so that it runs on any cluster."""
+    swapped: Awaitable[Any] = redis.eval(_SWAP, 1, name, before, record, str(MAX_RECORD))
+    return bool(await swapped)
+
+
+_log = logging.getLogger("doorward.sessions")
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_OVER: Final = timedelta(0)
+
+
+Which = tuple[str, str, str]  # key, host, app
+
+
+class Stored(Struct, frozen=True, gc=False):
+    """A session as Redis has it: `ttl` until it ends unless it is touched, `remaining` until it ends in any case.
+
+    `old_key`: another key than the ring's first one sealed it. `record` is what it was read from, for `SessionStore.rewrite`, and
+    `record_id` tells it from all others. `shared` is what a worker left beside it, sealed.
+    """
+
+    session: Session
+    ttl: timedelta
+    remaining: timedelta
+    old_key: bool = False
+    record: bytes = b""
+    record_id: bytes = b""
+    shared: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Stored({self.session!r}, ttl={self.ttl})"
+
+
+class Unsaid:
+    """No plain answer: `fetch` must say."""
+
+
+UNSAID: Final = Unsaid()
+#: What was found; None: no session, for whoever asks; StoreUnavailable: nobody can say.
+Found = Stored | StoreUnavailable | Unsaid | None
+
+
+class Fetching:
+    """`prefix` is what record keys begin with, `beside` the keys of what is shared; `now`, `believed` and `reader` as for SessionStore."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        records: Records,
+        prefix: str,
+        beside: str,
+        operations: Operations,
+        now: Callable[[], datetime],
+        believed: Callable[[Session], bool],
+        reader: RecordReader | None,
+    ) -> None:
+        self._redis = redis
+        self._records = records
+        self._prefix = prefix
+        self._beside = beside
+        self._operations = operations
+        self._now = now
+        self._believed = believed
+        self._reader = reader
+
+    async def fetch(self, key: str, host: str, app: str, *, tokens: bool = True) -> Stored | None:
+        """The session by way of the library; with all that is in its record, or without its tokens. Raises StoreUnavailable."""
+        record, left = await self._operations.run(self._read(self._prefix + key))
+        return self._judge(key, host, app, record, left, b"", tokens=tokens)
+
+    def ask(self, which: Which, hear: Callable[[Found], None]) -> None:
+        """Have the session, without its tokens, told to `hear`, now or later, who must not raise."""
+        key, reader = which[0], self._reader
+        told = partial(self._told, which, hear)
+        if reader is None or not reader.ask((self._prefix + key).encode(), (self._beside + key).encode(), told):
+            hear(UNSAID)
+
+    def _told(self, which: Which, hear: Callable[[Found], None], replies: Replies, seconds: float) -> None:
+        self._operations.durations.observe(seconds)
+        found: Found = UNSAID
+        if isinstance(replies, StoreUnavailable):
+            found = replies
+        elif (answer := plain(replies)) is not None:
+            try:
+                found = self._judge(*which, *answer, tokens=False)
+            except Exception:
+                _log.exception("a session could not be judged")
+        hear(found)
+
+    def _judge(
+        self, key: str, host: str, app: str, record: object, left: int, shared: bytes, *, tokens: bool
+    ) -> Stored | None:
+        # SECURITY: a session counts only under the host and app that issued it (C-09).
+        opened = self._records.open_for(key, host, app, record, tokens=tokens)
+        if opened is None:
+            return None
+        session = opened.session
+        if not self._believed(session):
+            return None
+        remaining = session.remaining(self._now())
+        # `left` is negative for a record without a TTL: Redis would keep it for ever, so it is not ours.
+        ttl = min(left * _MILLISECOND, session.idle, remaining)
+        # A session was opened from it: `record` is bytes.
+        if ttl <= _OVER or not isinstance(record, bytes):
+            return None
+        return Stored(session, ttl, remaining, opened.old_key, record if tokens else b"", opened.record_id, shared)
+
+    async def _read(self, name: str) -> tuple[object, int]:
+        """A record and its TTL in milliseconds, as the library reads them: what goes wrong, it names."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.getrange(name, 0, MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
+        pipe.pttl(name)
+        record, left = checked(await pipe.execute(raise_on_error=False))
+        return record, left

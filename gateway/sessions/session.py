@@ -19,8 +19,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from gateway.config.openid import DEFAULT_PROVIDER
-from gateway.identity import Identity
+from gateway.config.sections.openid import DEFAULT_PROVIDER
+from gateway.identity.claims import Identity
 
 VERSION: Final[Literal[1]] = 1
 MAX_ENCODED: Final = 256 * 1024  # three tokens and 500 groups fit many times over

@@ -23,17 +23,16 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from gateway.errors import SignInFailed
-from gateway.histogram import Histogram
-from gateway.sessions.client import Operations, all_done, checked
-from gateway.sessions.ended import Ended
-from gateway.sessions.fetching import Fetching, Stored
+from gateway.observability.counters import Histogram
+from gateway.redis_client.client import Operations, all_done, checked
+from gateway.redis_client.limits import MAX_RECORD
+from gateway.redis_client.pipelined_reader import RecordReader
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.reader import RecordReader
-from gateway.sessions.records import MAX_RECORD, Records
-from gateway.sessions.resealing import reseal, swap
+from gateway.sessions.records import Fetching, Records, Stored, reseal, swap
 from gateway.sessions.session import Session
-from gateway.sessions.shared_lines import shared_prefix
+from gateway.sessions.shared_headers import shared_prefix
+from gateway.sessions.tombstones import Ended
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 _KEY: Final = re.compile(rb"[0-9a-f]{64}")

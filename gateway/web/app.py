@@ -13,29 +13,29 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.assertion import AssertionSigner
-from gateway.audit import Audit
 from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
-from gateway.message import RequestHead, is_navigation
+from gateway.gate.site import OWN_JWKS, AppRoute, Site, callback_path
+from gateway.http.message import RequestHead, is_navigation
+from gateway.identity.assertion import AssertionSigner
+from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
+from gateway.pages.renderer import Page, Pages
+from gateway.redis_client.once import Marks
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.marks import Marks
-from gateway.sessions.pending import PendingSignIns
-from gateway.sessions.places import Places
+from gateway.sessions.logout_markers import Endings
+from gateway.sessions.pending_sign_in import PendingSignIns
+from gateway.sessions.session_limit import Places
 from gateway.sessions.store import SessionStore
-from gateway.sites import OWN_JWKS, AppRoute, Site, callback_path
-from gateway.web.asked import Asked, read_request
+from gateway.sign_in.begin import SignIn
+from gateway.web.account_setup import WAIT, SettingUp
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
-from gateway.web.pages import Page, Pages
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
-from gateway.web.setting_up import WAIT, SettingUp
-from gateway.web.sign_in import SignIn
+from gateway.web.request import Asked, read_request
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
 from gateway.web.start import Start
 from gateway.web.upstream_sign_out import UpstreamSignOut

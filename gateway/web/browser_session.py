@@ -5,16 +5,16 @@ The invariant: what was ended is dead in Redis before any answer says so (A-20),
 
 from collections.abc import Iterable
 
-from gateway import audit
-from gateway.audit import Audit
 from gateway.errors import SignInExpired, TooManySessions
-from gateway.gate import account_of
+from gateway.gate.admission import account_of
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.sessions.cache import LiveSession, SessionCache
-from gateway.sessions.endings import Endings
-from gateway.sessions.places import PROVISIONAL, Places
+from gateway.sessions.logout_markers import Endings
 from gateway.sessions.session import Session
+from gateway.sessions.session_limit import PROVISIONAL, Places
 from gateway.sessions.store import SessionStore
-from gateway.web.asked import Asked
+from gateway.web.request import Asked
 
 
 class BrowserSessions:

@@ -10,26 +10,26 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway import audit
-from gateway.audit import Audit
 from gateway.config import schema
 from gateway.errors import Refusal, SignInExpired, SignInFailed, StepUpUnmet
-from gateway.identity import Identity, identity_from_claims, validate_email_domain
+from gateway.gate.site import callback_path
+from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.oidc.tokens import SignIn as SignedIn
-from gateway.refresh.schedule import access_times
-from gateway.sessions.pending import PendingSignIn
+from gateway.pages.renderer import Page, Pages, redirect
+from gateway.sessions.pending_sign_in import PendingSignIn
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
-from gateway.sites import callback_path
-from gateway.web.asked import Asked
-from gateway.web.attempts import read_cookies
+from gateway.sign_in.attempt_cookies import read_cookies
+from gateway.sign_in.begin import SignIn, start_url
+from gateway.sign_in.return_to import HOME, is_local
+from gateway.token_refresh.schedule import access_times
+from gateway.web.account_setup import SettingUp
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.pages import Page, Pages, redirect
-from gateway.web.return_to import HOME, is_local
-from gateway.web.setting_up import SettingUp
-from gateway.web.sign_in import SignIn, start_url
+from gateway.web.request import Asked
 
 log = logging.getLogger("doorward.web")
 

@@ -11,19 +11,19 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway import audit
-from gateway.audit import Audit
 from gateway.errors import LogoutTokenInvalid, Refusal
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.oidc.id_token import read_unverified
 from gateway.oidc.logout import LogoutClaims, receive_logout_token
 from gateway.oidc.providers import ProviderClient, Providers
-from gateway.sessions.endings import Endings
-from gateway.sessions.marks import Marks
+from gateway.pages.renderer import Page, as_json
+from gateway.redis_client.once import Marks
+from gateway.sessions.logout_markers import Endings
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
-from gateway.web.asked import Asked, parse_form
 from gateway.web.browser_session import BrowserSessions, tell_revoked
-from gateway.web.pages import Page, as_json
+from gateway.web.request import Asked, parse_form
 
 log = logging.getLogger("doorward.web")
 

@@ -11,20 +11,20 @@ import binascii
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from gateway import audit
-from gateway.audit import Audit
 from gateway.errors import CrossSiteRequest, ProviderUnavailable
-from gateway.gate import account_of
+from gateway.gate.admission import account_of
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.oidc.logout import logout_url
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.providers import ProviderClient, Providers
+from gateway.pages.renderer import Content, Link, Page, Pages, redirect
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
-from gateway.web.asked import Asked, parse_form
+from gateway.sign_in.begin import SignIn
+from gateway.sign_in.return_to import HOME, Destination, ReturnGuard
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.pages import Content, Link, Page, Pages, redirect
-from gateway.web.return_to import HOME, Destination, ReturnGuard
-from gateway.web.sign_in import SignIn
+from gateway.web.request import Asked, parse_form
 from gateway.web.token_revocation import TokenRevocation
 from gateway.web.upstream_sign_out import UpstreamSignOut
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from gateway.config.providers import title_of
 from gateway.errors import BadRequest, Refusal, SignInDisabled, UnknownIssuer
+from gateway.gate.site import Site
+from gateway.pages.renderer import Content, Link, Page, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of
-from gateway.sites import Site
-from gateway.web.asked import Asked, parse_form
-from gateway.web.pages import Content, Link, Page, redirect
-from gateway.web.sign_in import PROMPTS, SignIn, away_status, start_url
+from gateway.sign_in.begin import PROMPTS, SignIn, away_status, start_url
+from gateway.web.request import Asked, parse_form
 
 _LONGEST_HINT: Final = 254
 _LONGEST_ROUTE: Final = 1024

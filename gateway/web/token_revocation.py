@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from gateway import audit
-from gateway.audit import Audit
 from gateway.errors import Refusal
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
 from gateway.sessions.session import Session
 

@@ -11,12 +11,12 @@ from typing import Final
 
 from gateway.errors import Refusal
 from gateway.hand_off.broker import Broker
-from gateway.hand_off.opening import Credentials
+from gateway.hand_off.credentials import Credentials
 from gateway.hand_off.set_cookie import expired
-from gateway.proxy.errand import UpstreamOfVisitor
 from gateway.proxy.pool import Pool
+from gateway.proxy.subrequest import UpstreamOfVisitor
 from gateway.sessions.cache import LiveSession
-from gateway.web.asked import Asked
+from gateway.web.request import Asked
 
 log = logging.getLogger("doorward.web")
 _SECONDS: Final = 2.0

@@ -7,12 +7,12 @@ using the session.
 import json
 from typing import Any
 
-from gateway.assertion import AssertionSigner
 from gateway.errors import LoginRequired
+from gateway.identity.assertion import AssertionSigner
+from gateway.pages.renderer import Page, as_json
 from gateway.sessions.session import Session
-from gateway.web.asked import Asked
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.pages import Page, as_json
+from gateway.web.request import Asked
 
 
 class UserInfo:

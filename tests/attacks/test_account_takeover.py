@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from gateway import audit as events
 from gateway.directory.account import kept_link
 from gateway.directory.person import filled_link
 from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable, NotRegistered
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
+from gateway.observability import events as events
 from tests.fakes.gitlab import GitLab
 from tests.fakes.rowing_club import RowingClub
 from tests.unit.directory.api import ANA, EMAIL

@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from gateway.checkup import advise
-from gateway.hand_off.filled import Outgoing
-from gateway.hand_off.opening import Credentials
-from gateway.proxy.errand import UpstreamOfVisitor
+from gateway.hand_off.credentials import Credentials
+from gateway.hand_off.templates import Outgoing
+from gateway.operations.check import advise
+from gateway.proxy.subrequest import UpstreamOfVisitor
 from tests.attacks.test_leftovers import all_closed, answered, ask, connections, nobody_after_it, only_idle
 from tests.fakes.authenticating import Authenticating
 from tests.fakes.house import House

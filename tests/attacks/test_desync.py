@@ -15,8 +15,8 @@ import pytest
 
 from gateway.config.schema import Timeouts
 from gateway.errors import Refusal
+from gateway.http.framing import ChunkedBody, FramingError
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.framing import ChunkedBody, FramingError
 from gateway.proxy.upstream import UpstreamConnection
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded, RecordingUpstream, answer_ok

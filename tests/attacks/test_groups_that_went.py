@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.app import utc_now
 from gateway.config.schema import ClaimNames
 from gateway.oidc.userinfo import mapped_claims, renewed_words, told_by_both, without_what_went
+from gateway.runtime.composition import utc_now
 from tests.fakes.browser import Browser
 from tests.fakes.house import House
 from tests.fakes.provider import MIA, MISSING, MisbehavingProvider, earlier_sign_in

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.demo.nexudus_stub import SERVICE as ACCOUNT
 from gateway.demo.nexudus_stub import NexudusStub
-from gateway.probe.spellings import spellings
+from gateway.operations.probe.spellings import spellings
 from tests.fakes.house import BROWSER
 from tests.fakes.own_sessions import COOKIE, OwnSessions
 from tests.fakes.recorder import Recorded

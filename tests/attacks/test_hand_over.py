@@ -7,7 +7,7 @@ import socket
 import pytest
 from redis.asyncio import Redis
 
-from gateway.proxy.handed_over import HandedOver
+from gateway.proxy.internal_routes import HandedOver
 from tests.fakes.house import House
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire

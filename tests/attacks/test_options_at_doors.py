@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.config.packs import pack_names
+from gateway.config.reading.packs import pack_names
+from gateway.operations.probe.knocks import asks
 from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
-from gateway.probe.knocks import asks
 from tests.flows.conftest import OpenHouse
 from tests.unit.policy.made import app, head, target
 

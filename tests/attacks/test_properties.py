@@ -12,21 +12,20 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.app import app_routes
-from gateway.assertion import AssertionSigner
 from gateway.config.loader import build
 from gateway.errors import BadRequest, MalformedRequest, Refusal, UpstreamFault
-from gateway.gate import Forward, Gate, Own, Refuse, SignIn
-from gateway.identity_headers import normalise_name
-from gateway.message import RequestHead
-from gateway.proxy.fields import RequestFields
-from gateway.proxy.framing import LAST_CHUNK, ChunkedBody, FramingError, chunk
-from gateway.proxy.headers import FieldKinds, Kind
-from gateway.proxy.heads import ParsedRequest, RequestReader
-from gateway.proxy.outgoing import HeadWriter
-from gateway.proxy.responses import parse_response
+from gateway.gate.admission import Forward, Gate, Own, Refuse, SignIn
+from gateway.gate.site import Site, app_routes
+from gateway.http.field_cache import RequestFields
+from gateway.http.framing import LAST_CHUNK, ChunkedBody, FramingError, chunk
+from gateway.http.header_policy import FieldKinds, Kind
+from gateway.http.message import RequestHead
+from gateway.http.request_head import ParsedRequest, RequestReader
+from gateway.http.response_head import parse_response
+from gateway.identity.assertion import AssertionSigner
+from gateway.identity.headers import normalise_name
+from gateway.proxy.upstream_head import HeadWriter
 from gateway.sessions.keyring import new_key
-from gateway.sites import Site
 from tests.fakes.strict import Unchunker, Unclear, framing_of, read_fields
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway.config.schema import ClaimNames
-from gateway.directory.nexudus_records import new_record
+from gateway.directory.backends.nexudus_records import new_record
+from gateway.directory.backends.scim_records import new_user
 from gateway.directory.person import Person
-from gateway.directory.scim_records import new_user
 from gateway.errors import DirectoryUnavailable, EmailNotVerified, NotRegistered, SignInFailed
-from gateway.hand_off.filled import facts_of
+from gateway.hand_off.templates import facts_of
 from gateway.hand_off.tokens import DirectoryTokens
-from gateway.identity import Claims, Identity, identity_from_claims
+from gateway.identity.claims import Claims, Identity, identity_from_claims
 from gateway.oidc.userinfo import is_disputed, is_disputed_by_older, merge_claims
 from gateway.policy.rules import Requirement
 from gateway.sessions.session import decode, encode

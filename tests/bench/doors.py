@@ -78,7 +78,7 @@ class Doorward:
         self.port, self._admin = free_port(), free_port()
         file = folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(settings(house, self.port, self._admin, **sections)))
-        self.child = Child(name, [sys.executable, "-m", "gateway.cli", "run", file], folder, on)
+        self.child = Child(name, [sys.executable, "-m", "gateway.cli.main", "run", file], folder, on)
 
     def wait_ready(self) -> "Doorward":
         """Until it serves, and knows its provider if that is to be had."""
@@ -91,7 +91,7 @@ class Doorward:
         return self
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.child.family() if "gateway.worker" in cores.command(pid)]
+        return [pid for pid in self.child.family() if "gateway.runtime.worker" in cores.command(pid)]
 
     def metric(self, name: str) -> float:
         """The sum of one family's samples, over all their labels."""

@@ -13,11 +13,11 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from gateway.app import utc_now
 from gateway.config.schema import Redis
-from gateway.identity import Identity
-from gateway.sessions.client import connect
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.identity.claims import Identity
+from gateway.redis_client.client import connect
+from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore

@@ -45,7 +45,7 @@ class Watched:
             descriptors = (theirs.fileno(), listening.fileno())
             command: list[str | Path] = [
                 program("valgrind"), "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self._folder}/out",
-                sys.executable, "-m", "gateway.worker", *map(str, descriptors),
+                sys.executable, "-m", "gateway.runtime.worker", *map(str, descriptors),
             ]  # fmt: skip
             self.child = Child("callgrind", command, self._folder, cores.MEASURED, pass_fds=descriptors)
         self._control = control

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from gateway.app import utc_now
 from gateway.config.schema import Redis
-from gateway.sessions.client import connect
+from gateway.redis_client.client import connect
+from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.embedded import EmbeddedValkey
 from tests.bench import cores, peers
 from tests.bench.children import BenchFailed, Child, free_port, listens
 from tests.bench.doors import Doorward, Household, new_key

@@ -18,9 +18,9 @@ import yaml
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from gateway.app import utc_now
 from gateway.config import schema
-from gateway.sessions.client import connect
+from gateway.redis_client.client import connect
+from gateway.runtime.composition import utc_now
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import Records
@@ -168,7 +168,7 @@ def _timed(words: list[str], stage: Stage, count: int) -> tuple[str, list[str]]:
     began = time.monotonic()
     with output.open("wb") as file:
         done = subprocess.run(
-            [sys.executable, "-m", "gateway.cli", "sessions", *words],
+            [sys.executable, "-m", "gateway.cli.main", "sessions", *words],
             stdout=file,
             stderr=subprocess.STDOUT,
             timeout=_COMMAND_SECONDS,

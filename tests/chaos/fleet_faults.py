@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from gateway.sessions.topology import slot_of
+from gateway.redis_client.topology import slot_of
 from tests.chaos.stage import PREFIX, Stage
 from tests.chaos.trial import BLIND_BOUND, Fault, Proof
 from tests.fakes.redis_servers import RedisServer, SentinelSet, ValkeyCluster, replicas_of, until

@@ -8,8 +8,8 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.app import utc_now
 from gateway.demo.nexudus_stub import Fault as DirectoryFault
+from gateway.runtime.composition import utc_now
 from tests.chaos.load import Load
 from tests.chaos.process_faults import created_twice
 from tests.chaos.stage import Stage

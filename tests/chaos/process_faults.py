@@ -35,7 +35,7 @@ async def workers_killed(stage: Stage, proof: Proof) -> AsyncIterator[None]:
         while not stop.is_set():
             workers = [pid for replica in stage.replicas for pid in replica.workers()]
             pid = random.choice(workers)
-            if "gateway.worker" in command(pid):
+            if "gateway.runtime.worker" in command(pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     dead.append(pid)

@@ -42,7 +42,7 @@ class Replica:
     def begin(self) -> None:
         """Start the process; it is not ready yet."""
         self._starts += 1
-        words = ["env", *self._environ, sys.executable, "-m", "gateway.cli", "run", self._file]
+        words = ["env", *self._environ, sys.executable, "-m", "gateway.cli.main", "run", self._file]
         self._child = Child(f"{self.name}-{self._starts}", words, self._folder, _EVERYWHERE)
 
     async def wait_started(self) -> "Replica":
@@ -64,7 +64,7 @@ class Replica:
         return self._child.pid
 
     def workers(self) -> list[int]:
-        return [pid for pid in family(self.pid) if "gateway.worker" in command(pid)]
+        return [pid for pid in family(self.pid) if "gateway.runtime.worker" in command(pid)]
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.sessions.shared_lines import shared_prefix
+from gateway.sessions.shared_headers import shared_prefix
 from tests.bench.cores import memory
 from tests.chaos.judging import Figures, Meaning, slope
 from tests.chaos.load import Load

@@ -17,13 +17,13 @@ from typing import Any, Final, Literal
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from gateway.app import utc_now
 from gateway.config import schema
 from gateway.demo.nexudus_stub import SERVICE, NexudusStub
 from gateway.demo.provider import DemoClient
-from gateway.identity import Identity
-from gateway.sessions.client import connect
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.identity.claims import Identity
+from gateway.redis_client.client import connect
+from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config.packs import PACKS
+from gateway.config.reading.packs import PACKS
 from tests.e2e.backstage import Backstage
 from tests.e2e.http_client import ask
 from tests.e2e.processes import Program, free_port, is_free, listens

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
+from gateway.redis_client.client import connect, push_sources
+from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.self_test import examine
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.client import connect, push_sources
-from gateway.sessions.examination import examine
-from gateway.sessions.fleet import Fleet
 from gateway.sessions.store import SessionStore
 from tests.e2e.needs import program
 from tests.fakes.house import free_port
@@ -25,10 +25,8 @@ from tests.fakes.redis_servers import (
     running_sentinels,
 )
 from tests.fakes.waiting import eventually
-from tests.unit.sessions.made import APP, HOST, ISSUER, a_fleet, a_session, a_store
-from tests.unit.sessions.test_client import a_certificate
-from tests.unit.sessions.test_examination import RIGHTS
-from tests.unit.sessions.test_fleet import (  # noqa: F401 - the same promises, kept by another server
+from tests.unit.redis_client.test_client import a_certificate
+from tests.unit.redis_client.test_routed_client import (  # noqa: F401 - the same promises, kept by another server
     spread,
     test_a_cluster_that_misses_slots_is_a_refusal,
     test_a_key_that_is_on_its_way_is_found_where_it_goes,
@@ -43,6 +41,8 @@ from tests.unit.sessions.test_fleet import (  # noqa: F401 - the same promises, 
     test_what_is_written_is_answered_when_the_replicas_have_it_too,
     watched,
 )
+from tests.unit.redis_client.test_self_test import RIGHTS
+from tests.unit.sessions.made import APP, HOST, ISSUER, a_fleet, a_session, a_store
 
 BINARY = str(program("redis-server"))
 USER = "doorward"

@@ -16,12 +16,12 @@ from urllib.parse import quote
 import pytest
 
 from gateway.config.schema import App
+from gateway.operations.probe.firing import Probe, plan
+from gateway.operations.probe.spellings import Spelling, spellings
+from gateway.operations.probe.wire import place_of
 from gateway.policy.passwords import PasswordDoors, load_pack
 from gateway.policy.paths import parse_target
 from gateway.policy.rules import RouteRules
-from gateway.probe.firing import Probe, plan
-from gateway.probe.spellings import Spelling, spellings
-from gateway.probe.wire import place_of
 from tests.e2e.http_client import Answer, ask
 from tests.e2e.processes import free_port
 from tests.e2e.stack import CertifiedProvider, start_gateway

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.app import Worker, utc_now
 from gateway.config.loader import build
 from gateway.config.providers import offered, providers_of
 from gateway.demo.provider import DemoClient
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
+from gateway.runtime.composition import Worker, utc_now
 from gateway.sessions.keyring import new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore

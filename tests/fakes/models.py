@@ -3,7 +3,7 @@
 from functools import cache
 
 from gateway.errors import BadRequest
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
 from gateway.policy.bodies import Unreadable, read_query
 from gateway.policy.forms import asked_by_body
 from gateway.policy.methods import asked_methods

@@ -15,30 +15,30 @@ from aiohttp import web
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from gateway.assertion import AssertionSigner
-from gateway.audit import Audit
 from gateway.config import schema
 from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.toggles import Registration
 from gateway.demo.provider import DemoClient
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.notes import Notes
+from gateway.directory.creation_markers import Notes
 from gateway.directory.provisioner import Habits, Provisioner
-from gateway.leases import Leases
+from gateway.gate.site import Site
+from gateway.identity.assertion import AssertionSigner
+from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
+from gateway.pages.renderer import Pages
+from gateway.redis_client.client import push_sources
+from gateway.redis_client.leases import Leases
+from gateway.redis_client.once import Marks
 from gateway.sessions.cache import LiveSession, SessionCache
-from gateway.sessions.client import push_sources
-from gateway.sessions.endings import Endings
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.marks import Marks
-from gateway.sessions.pending import PendingSignIns
-from gateway.sessions.places import Places
+from gateway.sessions.logout_markers import Endings
+from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.session import Session
+from gateway.sessions.session_limit import Places
 from gateway.sessions.store import SessionStore
-from gateway.sites import Site
+from gateway.sign_in.begin import SignIn
 from gateway.web.app import WebParts, build_app
-from gateway.web.pages import Pages
-from gateway.web.sign_in import SignIn
 from gateway.web.upstream_sign_out import UpstreamSignOut
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.clock import SettableClock

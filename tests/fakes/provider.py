@@ -23,7 +23,7 @@ from gateway.demo.provider.pages import answer
 from gateway.demo.provider.requests import BrowserSession
 from gateway.demo.provider.sign_out import SignOut
 from gateway.demo.provider.tokens import Grant, Issued
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 from tests.fakes.forge import rsa_key
 
 MISSING: Final = object()

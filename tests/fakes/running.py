@@ -62,7 +62,7 @@ class Running:
         return found
 
     def workers(self) -> set[int]:
-        return {pid for pid, command in self.children().items() if "gateway.worker" in command}
+        return {pid for pid, command in self.children().items() if "gateway.runtime.worker" in command}
 
     def worker_behind(self, port: int) -> int | None:
         """The worker whose end of a connection has this port."""
@@ -108,7 +108,7 @@ async def running(
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gateway.cli",
+            "gateway.cli.main",
             "run",
             str(config),
             stdout=output,

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.embedded import EmbeddedValkey
 
 
 @contextmanager

@@ -15,10 +15,10 @@ import yaml
 from redis.asyncio import Redis
 from typer.testing import CliRunner
 
-from gateway import cli
+from gateway.break_glass.store import Openings
+from gateway.cli import main as cli
 from gateway.policy.break_glass import Opening, parse_range
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.openings import Openings
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded, RecordingUpstream
 from tests.fakes.running import Running, running

@@ -1,6 +1,6 @@
 """`doorward check --online`: each thing that the door depends on, a line each."""
 
-from gateway.checkup import ask_everything
+from gateway.operations.check import ask_everything
 from tests.fakes.house import NOBODY
 from tests.fakes.provider import MisbehavingProvider
 from tests.flows.conftest import OpenHouse

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 from gateway.sessions.keyring import new_key
 from gateway.sessions.store import SessionStore
 from tests.fakes.house import House

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from redis.asyncio import Redis
 
-from gateway.app import Worker
+from gateway.runtime.composition import Worker
 from tests.fakes.house import BROWSER
 from tests.fakes.own_sessions import COOKIE
 from tests.fakes.provider import ADA

@@ -15,8 +15,8 @@ from joserfc.jwk import KeySet
 from redis.asyncio import Redis
 from typer.testing import CliRunner
 
-from gateway import cli
-from gateway.identity import Identity
+from gateway.cli import main as cli
+from gateway.identity.claims import Identity
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore

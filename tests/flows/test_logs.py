@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.demo.nexudus_stub import SERVICE, Fault, NexudusStub
-from gateway.log import JsonFormatter, TextFormatter
+from gateway.observability.logging import JsonFormatter, TextFormatter
 from tests.fakes.browser import Browser
 from tests.fakes.house import BROWSER, House
 from tests.fakes.provider import ADA, MIA, MisbehavingProvider, parameters_of, says

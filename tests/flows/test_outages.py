@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.config import schema
-from gateway.readiness import readiness
-from gateway.sessions.client import connect
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.client import connect
+from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.runtime.readiness import readiness
 from tests.fakes.house import BROWSER, House, free_port
 from tests.fakes.provider import MisbehavingProvider
 from tests.fakes.recorder import Recorded, RecordingUpstream

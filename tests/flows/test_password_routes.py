@@ -19,7 +19,7 @@ from gateway.demo.dashboard import SampleDashboard
 from gateway.demo.nexudus_stub import NexudusStub
 from gateway.demo.people import ADMIN, MEMBER
 from gateway.demo.portal import SamplePortal
-from gateway.probe.spellings import Spelling, spellings
+from gateway.operations.probe.spellings import Spelling, spellings
 from tests.fakes.browser import Answer
 from tests.fakes.house import BROWSER, House
 from tests.fakes.provider import MisbehavingProvider

@@ -17,10 +17,10 @@ from click.testing import Result
 from redis.asyncio import Redis
 from typer.testing import CliRunner
 
-from gateway import cli
+from gateway.cli import main as cli
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account_links import AccountLinks, realm_of
-from gateway.directory.notes import Notes
+from gateway.directory.creation_markers import Notes
 from gateway.sessions.keyring import KeyRing, new_key
 from tests.fakes.directories import KINDS, asked_to_create, created
 from tests.unit.directory.test_every_kind import service_may_edit

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gateway import cli
-from gateway.config.packs import PACKS, pack_names
+from gateway.cli import main as cli
+from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import PasswordRule
 from gateway.config.values import METHODS
+from gateway.operations.probe.firing import NoDoor, Outcome, Probe, plan
+from gateway.operations.probe.reading import Verdict
+from gateway.operations.probe.wire import place_of
 from gateway.policy.passwords import load_pack
-from gateway.probe.firing import NoDoor, Outcome, Probe, plan
-from gateway.probe.reading import Verdict
-from gateway.probe.wire import place_of
 from tests.fakes.authority import Authority
 from tests.fakes.house import House
 from tests.fakes.recorder import RecordingUpstream

@@ -284,7 +284,7 @@ async def test_a_second_door_on_the_same_port_says_which_port(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "gateway.cli",
+        "gateway.cli.main",
         "run",
         str(other),
         stderr=asyncio.subprocess.PIPE,

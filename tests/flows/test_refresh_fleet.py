@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.app import utc_now
 from gateway.demo.provider import DemoClient
+from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.store import SessionStore
 from tests.fakes.provider import MisbehavingProvider, earlier_sign_in

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.demo.nexudus_stub import Fault
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 from tests.fakes.directories import KINDS
 from tests.fakes.house import House
 from tests.fakes.provider import MIA, MisbehavingProvider, earlier_sign_in

@@ -13,8 +13,8 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from gateway import cli
-from gateway.app import utc_now
+from gateway.cli import main as cli
+from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.store import SessionStore
 from tests.fakes.house import House

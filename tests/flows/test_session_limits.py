@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app import utc_now
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
+from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import new_key
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.house import House

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from joserfc.jwk import RSAKey
 
-from gateway.checkup import ask_everything
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
+from gateway.operations.check import ask_everything
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.forge import rsa_key, sign
 from tests.fakes.house import BROWSER, House

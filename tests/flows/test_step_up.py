@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.app import utc_now
+from gateway.runtime.composition import utc_now
 from tests.fakes.browser import Answer, Browser, Document
 from tests.fakes.house import BROWSER, House
 from tests.fakes.provider import MISSING, MisbehavingProvider, parameters_of

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.app import utc_now
+from gateway.runtime.composition import utc_now
 from gateway.sessions.session import Session
 from tests.fakes.house import BROWSER, House
 from tests.fakes.provider import (

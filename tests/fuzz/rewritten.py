@@ -3,7 +3,7 @@
 import re
 
 from gateway.errors import UpstreamFault
-from gateway.hand_off.seals import Seals
+from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.set_cookie import parse_set_cookie
 from gateway.rewriting.coding import Decoder
 from gateway.rewriting.prolog import LONGEST, StyleInserter

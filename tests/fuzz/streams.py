@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.gate import Forward
-from gateway.message import RequestHead
+from gateway.gate.admission import Forward
+from gateway.http.message import RequestHead
 from gateway.proxy.downstream import Downstream
 from tests.fakes.house import House
 from tests.fakes.strict import Reply, Seen, StrictUpstream

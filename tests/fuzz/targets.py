@@ -16,27 +16,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gateway.app import app_routes
-from gateway.assertion import AssertionSigner
 from gateway.config.loader import ConfigInvalid, Problem, build, resolve
 from gateway.config.values import METHODS
 from gateway.errors import BadRequest, Refusal, UpstreamFault
-from gateway.gate import Forward, Gate
-from gateway.identity_headers import normalise_name
-from gateway.message import RequestHead
+from gateway.gate.admission import Forward, Gate
+from gateway.gate.site import app_routes
+from gateway.http.field_cache import RequestFields
+from gateway.http.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
+from gateway.http.header_policy import FieldKinds, client_address, is_trusted, parse_address, trusted_forwarding_block
+from gateway.http.message import RequestHead
+from gateway.http.request_head import ParsedRequest, RequestReader, judge_partial, parse_host
+from gateway.http.response_head import parse_response
+from gateway.identity.assertion import AssertionSigner
+from gateway.identity.headers import normalise_name
 from gateway.policy.bodies import Unreadable
 from gateway.policy.forms import asked_by_body
 from gateway.policy.paths import parse_target
-from gateway.proxy.fields import RequestFields
 from gateway.proxy.forward_auth import original_request
-from gateway.proxy.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
-from gateway.proxy.headers import FieldKinds, client_address, is_trusted, parse_address, trusted_forwarding_block
-from gateway.proxy.heads import ParsedRequest, RequestReader, judge_partial, parse_host
-from gateway.proxy.outgoing import HeadWriter
-from gateway.proxy.responses import parse_response
+from gateway.proxy.upstream_head import HeadWriter
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.session import decode, encode
-from gateway.web.return_to import is_local, parse_return_to
+from gateway.sign_in.return_to import is_local, parse_return_to
 from tests.fakes.strict import framing_of, read_fields
 from tests.fuzz.rewritten import REWRITTEN_SEEDS, REWRITTEN_TARGETS
 from tests.unit.sessions.made import a_session

@@ -43,8 +43,9 @@ class Kept:
         return finding if finding.digest == digest(self._root, finding.files) else None
 
     def hint(self, mutant: Mutant) -> str:
-        """The test that found it the last time, whatever became of that test since."""
-        return str(self._known.get(_key(mutant), {}).get("by", ""))
+        """The test that found it the last time, whatever became of that test since; "" when none did."""
+        data = self._known.get(_key(mutant), {})
+        return str(data["by"]) if data.get("verdict") == "killed" else ""
 
     def keep(self, mutant: Mutant, finding: Finding) -> None:
         self._read()

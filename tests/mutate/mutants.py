@@ -4,7 +4,7 @@ By rule where the comment stands above a guard, or is the first thing in it (`if
 and no `else`): the condition becomes False.
 Elsewhere, and where the rule would not take out the defence, `tests/mutants.yaml` says it:
 
-    gateway/gate.py:                     # the file
+    gateway/gate/admission.py:                     # the file
       - comment: for another method      # words of the comment, which no other comment of the file has; of one entry, or of several
         old: "methods = also | own"      # what stands under the comment, or else anywhere in its function (the file where it is in none)
         new: "methods = own"             # what stands there instead

@@ -10,28 +10,27 @@ from typing import Any
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from gateway.app import app_routes
-from gateway.assertion import AssertionSigner
+from gateway.break_glass.store import Openings
 from gateway.config import schema
 from gateway.config.loader import build
 from gateway.directory.account_links import AccountLinks
+from gateway.gate.site import Site, app_routes
+from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
-from gateway.hand_off.seals import Seals
-from gateway.proxy.identity_lines import IdentityLines
-from gateway.sessions.client import connect
+from gateway.identity.assertion import AssertionSigner
+from gateway.proxy.identity_fields import IdentityLines
+from gateway.redis_client.client import connect
+from gateway.redis_client.once import Marks
 from gateway.sessions.cookie import SessionCookie
-from gateway.sessions.endings import Endings
-from gateway.sessions.fetching import Stored
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import live_from
-from gateway.sessions.marks import Marks
-from gateway.sessions.openings import Openings
-from gateway.sessions.pending import PendingSignIn, PendingSignIns
-from gateway.sessions.places import Places
-from gateway.sessions.shared_lines import SharedLines
+from gateway.sessions.logout_markers import Endings
+from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
+from gateway.sessions.records import Stored
+from gateway.sessions.session_limit import Places
+from gateway.sessions.shared_headers import SharedLines
 from gateway.sessions.store import SessionStore
-from gateway.sites import Site
-from gateway.web.attempts import AttemptCookies
+from gateway.sign_in.attempt_cookies import AttemptCookies
 from gateway.web.sign_out import AfterSignOut
 from tests.fakes.valkey import running_valkey
 from tests.records.written import APP, ATTEMPT, BARE, FULL, HEADERS, HOST, ISSUER, KEYS, NOW, OPENING, PREFIX, REALM

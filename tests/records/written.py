@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Final
 
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 from gateway.oidc.authorization import LoginAttempt
 from gateway.policy.break_glass import Opening
 from gateway.sessions.session import Session

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.probe.spellings import Spelling, spellings
+from gateway.operations.probe.spellings import Spelling, spellings
 
 MARK = "evil7531"
 FORM = b"application/x-www-form-urlencoded"

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.embedded import EmbeddedValkey
 from tests.bench import cores
 from tests.bench.doors import Doorward, Household, new_key
 from tests.bench.idle_connections import sign_in

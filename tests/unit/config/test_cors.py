@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.safety import warnings
+from gateway.config.checks.safety import warnings
 from gateway.config.schema import CorsPreflight
 from tests.unit.config.made import config_with, problems_with
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config import tree
+from gateway.config.checks.safety import warnings
 from gateway.config.loader import load
-from gateway.config.safety import warnings
+from gateway.config.reading import schema_walk as tree
 from tests.unit.config.made import KEY
 
 FOLDER = Path(__file__).resolve().parents[3] / "config"

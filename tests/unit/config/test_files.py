@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.config.packs import pack_names
+from gateway.config.reading.packs import pack_names
 from tests.unit.config.made import changed, problems_of
 
 

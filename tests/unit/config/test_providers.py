@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.config.checks.safety import warnings
 from gateway.config.providers import offered_by_app, providers_of, title_of
-from gateway.config.safety import warnings
 from gateway.config.toggles import toggle_table
 from tests.unit.config.made import config_with, keys_with, problems_with
 

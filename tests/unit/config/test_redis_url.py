@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.config.redis import parse_outage
 from gateway.config.redis_url import RedisUrl, parse_redis_url
+from gateway.config.sections.redis import parse_outage
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from gateway.config.rotation import rotation_warnings
+from gateway.config.checks.safety import rotation_warnings
 
 A, B, C = "a" * 43, "b" * 43, "c" * 43
 

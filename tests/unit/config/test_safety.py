@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.safety import warnings
+from gateway.config.checks.safety import warnings
 from tests.unit.config.made import KEY, NEXUDUS, config_with, keys_with
 
 QUIET: dict[str, Any] = {"redis": {"url": "rediss://h"}, "trusted_proxies": ["127.0.0.1"]}

@@ -11,18 +11,18 @@ import aiohttp
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from gateway.audit import Audit
 from gateway.config import schema
 from gateway.demo.nexudus_stub import SERVICE, NexudusStub
 from gateway.directory.account import Directory
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.calls import Means
-from gateway.directory.nexudus import NexudusDirectory
-from gateway.directory.notes import Notes
+from gateway.directory.api.calls import Means
+from gateway.directory.backends.nexudus import NexudusDirectory
+from gateway.directory.creation_markers import Notes
 from gateway.directory.person import Person
 from gateway.directory.provisioner import Habits, Provisioner
-from gateway.identity import Identity
-from gateway.leases import Leases
+from gateway.identity.claims import Identity
+from gateway.observability.events import Audit
+from gateway.redis_client.leases import Leases
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.clock import SettableClock
 from tests.fakes.directories import UNLIMITED

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from gateway.config import schema
 from gateway.directory.account import Directory
-from gateway.directory.calls import Means
-from gateway.directory.opening import backend
+from gateway.directory.api.calls import Means
+from gateway.directory.factory import backend
 from tests.fakes.directories import KINDS
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

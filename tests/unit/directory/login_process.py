@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
-from gateway.audit import Audit
 from gateway.config import schema
-from gateway.directory.calls import Means
-from gateway.directory.opening import backend
+from gateway.directory.api.calls import Means
+from gateway.directory.factory import backend
 from gateway.errors import Refusal
-from gateway.sessions.client import connect
+from gateway.observability.events import Audit
+from gateway.redis_client.client import connect
 from tests.unit.directory.api import ANA, provisioner
 from tests.unit.directory.every import settings_of
 

@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 
 from gateway.config import schema
 from gateway.demo.nexudus_stub import Fault
-from gateway.directory.breaker import Breaker, BreakerOpen
-from gateway.directory.budget import Budget
-from gateway.directory.calls import Means
-from gateway.directory.opening import backend
+from gateway.directory.api.breaker import Breaker, BreakerOpen
+from gateway.directory.api.budget import Budget
+from gateway.directory.api.calls import Means
+from gateway.directory.factory import backend
 from gateway.errors import DirectoryUnavailable, StoreUnavailable
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.embedded import EmbeddedValkey
 from tests.fakes.clock import SettableClock
 from tests.fakes.directories import NexudusApi
 from tests.fakes.scim import ScimServer

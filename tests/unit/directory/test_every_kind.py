@@ -8,7 +8,7 @@ import pytest
 
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account import AlreadyThere, CreationUncertain
-from gateway.directory.calls import WriteHeld
+from gateway.directory.api.calls import WriteHeld
 from gateway.directory.person import Person
 from gateway.errors import AccountAmbiguous, DirectoryUnavailable
 from tests.fakes.directories import asked_to_create, created

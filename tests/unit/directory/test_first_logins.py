@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway import audit as events
 from gateway.demo.nexudus_stub import Fault
+from gateway.observability import events as events
 from tests.fakes.directories import KINDS, asked_to_create, created
 from tests.unit.directory.every import every_kind
 

@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from gateway.config import schema
 from gateway.demo.nexudus_stub import Fault
-from gateway.directory.http_answers import account_of, pointed
-from gateway.directory.http_requests import outgoing
+from gateway.directory.backends.http_api import account_of, outgoing, pointed
 from gateway.directory.person import Person
 from gateway.errors import AccountAmbiguous, DirectoryUnavailable
 from tests.fakes.rowing_club import RowingClub

@@ -12,15 +12,15 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from gateway import audit as events
-from gateway.audit import Audit
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.calls import Means
-from gateway.directory.opening import backend, habits_of
+from gateway.directory.api.calls import Means
+from gateway.directory.factory import backend, habits_of
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import AccountLinkedElsewhere, AccountSuspended, DirectoryUnavailable, NotRegistered
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
+from gateway.observability import events as events
+from gateway.observability.events import Audit
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.directories import KINDS, asked_to_create, created
 from tests.unit.directory.api import ANA, EMAIL, provisioner

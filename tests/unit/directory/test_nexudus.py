@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from gateway.demo.nexudus_stub import Fault, Switches
 from gateway.directory.account import CreationUncertain
-from gateway.directory.calls import Means, NotSent
-from gateway.directory.nexudus import NexudusDirectory
+from gateway.directory.api.calls import Means, NotSent
+from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
 from tests.fakes.waiting import eventually

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.directory.nexudus_records import account_of, candidates, created_id, new_record, read_page
+from gateway.directory.backends.nexudus_records import account_of, candidates, created_id, new_record, read_page
 from gateway.errors import DirectoryUnavailable
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 
 EMAIL = "ana@tenant.example"
 

@@ -12,15 +12,15 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from gateway import audit as events
-from gateway.audit import Audit
 from gateway.demo.nexudus_stub import Fault, NexudusStub
-from gateway.directory.calls import Means
-from gateway.directory.nexudus import NexudusDirectory
-from gateway.directory.notes import Notes
+from gateway.directory.api.calls import Means
+from gateway.directory.backends.nexudus import NexudusDirectory
+from gateway.directory.creation_markers import Notes
 from gateway.errors import AccountSuspended, DirectoryUnavailable, NotRegistered, StoreUnavailable
-from gateway.identity import Identity
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.identity.claims import Identity
+from gateway.observability import events as events
+from gateway.observability.events import Audit
+from gateway.redis_client.embedded import EmbeddedValkey
 from tests.fakes.clock import SettableClock
 from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, READ, provisioner, section
 

@@ -6,12 +6,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.config.hand_off import TokenCall
+from gateway.config.sections.hand_off import TokenCall
 from gateway.demo.listener import Listener
 from gateway.directory.account import Account
 from gateway.errors import HandOffFailed, NoUpstreamLogin
 from gateway.hand_off.tokens import CalledTokens, DirectoryTokens
-from gateway.identity import Identity
+from gateway.identity.claims import Identity
 from tests.unit.directory.api import ANA, EMAIL, bench
 from tests.unit.sessions.made import a_session
 

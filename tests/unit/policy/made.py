@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import settings
 
 from gateway.config.schema import App
-from gateway.identity import Identity
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
+from gateway.identity.claims import Identity
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.readings import EVERY, Readings
 from gateway.policy.rules import RouteRules

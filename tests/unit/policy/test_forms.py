@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.message import RequestHead
+from gateway.http.message import RequestHead
 from gateway.policy.bodies import Unreadable
 from gateway.policy.forms import asked_by_body, kind_of
 

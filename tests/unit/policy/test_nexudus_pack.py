@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import PasswordRule
 from gateway.errors import BadRequest
+from gateway.operations.probe.knocks import asks
+from gateway.operations.probe.spellings import Spelling, spellings
 from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
 from gateway.policy.paths import Target, parse_target
-from gateway.probe.knocks import asks
-from gateway.probe.spellings import Spelling, spellings
 from tests.unit.policy.made import FORM, JSON, app, head, patient, target
 
 PACK = load_pack("nexudus")

@@ -4,12 +4,12 @@ from itertools import islice
 
 import pytest
 
-from gateway.config.packs import pack_names
+from gateway.config.reading.packs import pack_names
 from gateway.config.schema import PackRule
 from gateway.errors import BadRequest
+from gateway.operations.probe.spellings import spellings
 from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
 from gateway.policy.paths import parse_target
-from gateway.probe.spellings import spellings
 from tests.unit.policy.made import FORM, JSON, app, head
 from tests.unit.policy.test_nexudus_pack import requests_of
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import AmbiguousTarget, BadRequest
+from gateway.operations.probe.spellings import spellings
 from gateway.policy.paths import Target, casefold, parse_target
 from gateway.policy.readings import EVERY
-from gateway.probe.spellings import spellings
 from tests.unit.policy.made import patient, target
 
 PIECES = st.sampled_from(

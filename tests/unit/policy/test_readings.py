@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.problems import ConfigInvalid
+from gateway.config.reading.problems import ConfigInvalid
 from gateway.errors import BadRequest
 from gateway.policy.readings import EVERY, Model, is_wordpress, model_of
 from gateway.policy.servers import NAMES

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import Require
 from gateway.errors import BadRequest
+from gateway.operations.probe.spellings import spellings
 from gateway.policy.paths import parse_target
 from gateway.policy.rules import Requirement
-from gateway.probe.spellings import spellings
 from tests.unit.policy.made import patient, person, rules, target
 from tests.unit.policy.test_paths import BYTES, TARGETS
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.http import framing
 from gateway.policy import bodies
-from gateway.proxy import downstream, framing, pool, tunnel, upstream
+from gateway.proxy import downstream, pool, tunnel, upstream
 
 GUIDE = (Path(__file__).resolve().parents[3] / "deploy" / "guides" / "http.md").read_text()
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config.schema import App
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy.address import Record
+from gateway.proxy.endpoint import Record
 from gateway.proxy.pool import Pool
 from tests.fakes.clock import SettableClock
 from tests.fakes.house import NOBODY, free_port

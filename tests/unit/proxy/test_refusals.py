@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.proxy.refusals import Plain, serialise
+from gateway.proxy.local_reply import Plain, serialise
 
 
 @pytest.mark.parametrize("value", ["/a\r\nSet-Cookie: planted=1", "/a\nX: 1", "/a\rX: 1", "\n"])

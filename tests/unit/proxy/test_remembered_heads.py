@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.proxy.heads import ParsedRequest
-from gateway.proxy.responses import ParsedResponse
+from gateway.http.request_head import ParsedRequest
+from gateway.http.response_head import ParsedResponse
 from gateway.proxy.upstream import Serves, UpstreamConnection
 from tests.fakes.recorder import Recorded, RecordingUpstream
 

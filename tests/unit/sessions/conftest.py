@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from gateway.sessions.fleet import Fleet
+from gateway.redis_client.routed_client import Fleet
 from tests.fakes.redis_servers import SentinelSet, ValkeyCluster, running_cluster, running_sentinels
 from tests.unit.sessions.made import a_fleet
 

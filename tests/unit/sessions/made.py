@@ -9,13 +9,13 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
-from gateway.identity import Identity
-from gateway.proxy.identity_lines import specimen
-from gateway.sessions.client import OneSource, connect
-from gateway.sessions.ears import Sources
-from gateway.sessions.fleet import Fleet
+from gateway.identity.claims import Identity
+from gateway.proxy.identity_fields import specimen
+from gateway.redis_client.client import OneSource, connect
+from gateway.redis_client.connection_factory import Links
+from gateway.redis_client.invalidation import Sources
+from gateway.redis_client.routed_client import Fleet
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.links import Links
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 

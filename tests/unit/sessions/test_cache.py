@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Refusal, StoreUnavailable
+from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.cache import SESSION_ENDED, SESSION_EXPIRED, LiveSession, SessionCache
-from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
 from tests.fakes.valkey import FlakyLink

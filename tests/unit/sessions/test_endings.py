@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import StoreUnavailable
-from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.endings import Endings
-from gateway.sessions.fleet import Fleet
+from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.redis_client.routed_client import Fleet
 from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.logout_markers import Endings
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import ISSUER, KEY, a_client, a_session
 

@@ -4,13 +4,12 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from gateway.sessions.census import Census
-from gateway.sessions.endings import Endings
-from gateway.sessions.fleet import Fleet
+from gateway.redis_client.once import Marks
+from gateway.redis_client.routed_client import Fleet
 from gateway.sessions.keyring import KeyRing, new_key
-from gateway.sessions.marks import Marks
-from gateway.sessions.places import Places
-from gateway.sessions.selection import Selection
+from gateway.sessions.logout_markers import Endings
+from gateway.sessions.scan import Census, Selection
+from gateway.sessions.session_limit import Places
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_session, a_store
 
 NEW = new_key()

@@ -7,9 +7,8 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from gateway.sessions.census import Census
 from gateway.sessions.keyring import KeyRing, new_key
-from gateway.sessions.selection import Selection
+from gateway.sessions.scan import Census, Selection
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_session, a_store

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 
 from gateway.errors import StoreUnavailable
+from gateway.redis_client.client import FleetSources
+from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.redis_client.topology import slot_of
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.client import FleetSources
-from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.store import SessionStore
-from gateway.sessions.topology import slot_of
 from tests.fakes.clock import SettableClock
 from tests.fakes.redis_servers import running_cluster
 from tests.fakes.valkey import FlakyLink

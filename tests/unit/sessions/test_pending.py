@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 
 from gateway.sessions.keyring import KeyRing, new_key
-from gateway.sessions.pending import PendingSignIn, PendingSignIns
+from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from tests.unit.sessions.made import HOST, a_session
 
 WAITING = PendingSignIn(

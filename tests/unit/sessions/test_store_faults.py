@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import StoreUnavailable
-from gateway.sessions.embedded import EmbeddedValkey
+from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.store import SessionStore
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from gateway.sessions.tracking import Tracking
+from gateway.redis_client.tracking import Tracking
 
 
 class Answering:

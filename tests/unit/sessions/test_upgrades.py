@@ -12,35 +12,34 @@ import pytest
 from msgspec.structs import fields, replace
 from redis.asyncio import Redis
 
-from gateway.assertion import AssertionSigner
+from gateway.break_glass.store import Openings
 from gateway.directory.account_links import AccountLinks
+from gateway.gate.site import Site
+from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
-from gateway.hand_off.seals import Seals
-from gateway.identity import Identity
-from gateway.proxy.identity_lines import IdentityLines, specimen
+from gateway.identity.assertion import AssertionSigner
+from gateway.identity.claims import Identity
+from gateway.proxy.identity_fields import IdentityLines, specimen
+from gateway.redis_client.once import Marks
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.census import Census
 from gateway.sessions.cookie import SessionCookie
-from gateway.sessions.endings import Endings
-from gateway.sessions.fetching import Stored
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.live import live_from
-from gateway.sessions.marks import Marks
-from gateway.sessions.openings import Openings
-from gateway.sessions.pending import PendingSignIn, PendingSignIns
-from gateway.sessions.places import Places
-from gateway.sessions.selection import Selection
+from gateway.sessions.logout_markers import Endings
+from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
+from gateway.sessions.records import Stored
+from gateway.sessions.scan import Census, Selection
 from gateway.sessions.session import Session, decode, encode
-from gateway.sessions.shared_lines import SharedLines
+from gateway.sessions.session_limit import Places
+from gateway.sessions.shared_headers import SharedLines
 from gateway.sessions.store import SessionStore
-from gateway.sites import Site
-from gateway.web.attempts import AttemptCookies, read_cookies
+from gateway.sign_in.attempt_cookies import AttemptCookies, read_cookies
 from gateway.web.sign_out import AfterSignOut
 from tests.fakes.waiting import eventually
 from tests.records import written
-from tests.unit.proxy.test_identity_lines import site
+from tests.unit.proxy.test_identity_fields import site
+from tests.unit.redis_client.test_pipelined_reader import ShortWay, reading
 from tests.unit.sessions.made import APP, HOST, KEY, a_person, a_session, a_store, push_connections, with_every_field
-from tests.unit.sessions.test_reader import ShortWay, reading
 
 BARE = {"id_token": None, "access_token": None, "refresh_token": None}
 RELEASES = sorted(Path(written.__file__).parent.glob("release-*.json"))

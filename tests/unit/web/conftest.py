@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
-from gateway.sessions.client import connect
+from gateway.redis_client.client import connect
 from tests.fakes.clock import SettableClock
 from tests.fakes.office import Office
 from tests.fakes.valkey import FlakyLink

@@ -6,10 +6,10 @@ from typing import Any
 
 from gateway.config.loader import build
 from gateway.config.schema import Config
-from gateway.gate import Gate
+from gateway.gate.admission import Gate
+from gateway.gate.site import AppRoute, Site
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.sessions.keyring import new_key
-from gateway.sites import AppRoute, Site
 
 PORTAL = "portal.example.com"
 DASHBOARD = "dashboard.example.com"

@@ -4,9 +4,9 @@ import pytest
 from aiohttp import web
 
 from gateway.config import schema
+from gateway.pages.renderer import Page, Pages
 from gateway.web.app import Front
-from gateway.web.asked import Asked
-from gateway.web.pages import Page, Pages
+from gateway.web.request import Asked
 from tests.fakes.browser import Browser
 from tests.fakes.office import Office
 from tests.unit.web.made import PORTAL, PORTAL_ORIGIN, made_sites

@@ -5,7 +5,7 @@ import json
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from gateway.assertion import AssertionSigner
+from gateway.identity.assertion import AssertionSigner
 from tests.fakes.office import COOKIE, Office
 from tests.fakes.provider import MIA
 from tests.unit.web.conftest import Shaky

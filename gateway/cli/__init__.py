@@ -1,0 +1,17 @@
+"""The command line: arguments in, tables out.
+
+    main               every command of `doorward`, put together
+    run                `run`, `check`, `demo`
+    explain            `explain`: one request through the real gate
+    probe              `probe`: every spelling of every password rule, fired at a running gateway
+    sessions           `sessions list | show | revoke`
+    session_tables     sessions as a table, JSON lines, CSV
+    token_revocation   tokens of revoked sessions, given back to their providers
+    provisioning       `provision`, `unlink`, `reconcile`
+    break_glass        `break-glass open | status | close`
+    keys               `keys new | status`
+    printing           the CONFIG argument, the two consoles, a configuration or all of its problems
+
+Each module has plain functions with typer's annotations, or a typer app of its own where a command has sub-commands. All output goes
+through the two consoles of `printing`; a command that found something wrong ends with an exit status, never with a traceback.
+"""

@@ -1,0 +1,73 @@
+"""What every command needs: the CONFIG argument, the two consoles, a configuration or all of its problems."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.config.checks.safety import warnings
+from gateway.config.loader import ConfigInvalid, load_config
+from gateway.config.schema import Config
+from gateway.config.toggles import toggle_table
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file.")]
+
+out: Final = Console(highlight=False, markup=False, soft_wrap=True)
+err: Final = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+_UNFOLDED: Final = 1000  # columns
+
+
+def loaded(path: Path) -> Config:
+    """The configuration. With problems: all of them on standard error, and exit status 1."""
+    try:
+        return load_config(path, os.environ)
+    except ConfigInvalid as error:
+        for problem in error.problems:
+            err.print(str(problem))
+        err.print(f"{path}: {len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}")
+        raise typer.Exit(1) from error
+    except OSError as error:
+        err.print(f"{path}: cannot be read: {error.strerror}")
+        raise typer.Exit(1) from error
+
+
+def show_warnings(config: Config) -> None:
+    """On standard error, one line each."""
+    for warning in warnings(config):
+        err.print(f"warning: {warning}")
+
+
+def show_toggles(config: Config, console: Console) -> None:
+    """What the settings come to, app by app."""
+    table = Table(
+        "app",
+        "surface",
+        "signs in at",
+        "a person the directory does not know",
+        "password routes",
+        box=None,
+        pad_edge=False,
+    )
+    for row in toggle_table(config):
+        table.add_row(row.app, row.surface, " or ".join(row.providers), row.stranger, row.doors)
+    console.print(table)
+
+
+def show_table(table: Table, console: Console) -> None:
+    """Folded to the terminal; as wide as it is where nobody says how many columns there are: in a file, in a pipe."""
+    wide = (
+        console if console.is_terminal else Console(file=console.file, width=_UNFOLDED, highlight=False, markup=False)
+    )
+    wide.print(table)
+
+
+def show_steps(steps: list[tuple[str, str]]) -> None:
+    """Names and texts, one line each, in two columns."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, text in steps:
+        table.add_row(name, text)
+    out.print(table)

@@ -1,0 +1,286 @@
+"""`doorward provision | unlink | reconcile`: one person's account before anybody signs in, and all accounts against who comes.
+
+Exit status: 0 done; 1 the configuration has problems; 2 a wrong call; 3 the directory or Redis does not answer; 4 not confirmed.
+"""
+
+import asyncio
+import csv
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from msgspec.structs import replace
+from rich.table import Table
+
+from gateway.cli import provisioning as people_work
+from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
+from gateway.config import schema, values
+from gateway.config.schema import Config, RemoteDirectory
+from gateway.directory.account import Account, Directory, is_elsewhere, quotable, with_link
+from gateway.directory.account_links import AccountLinks
+from gateway.directory.api.calls import Planned
+from gateway.directory.creation import Creation
+from gateway.directory.creation_markers import Notes
+from gateway.directory.factory import open_directory, open_links
+from gateway.directory.person import Person
+from gateway.directory.planning import Plan, Stray, known_account, plan, strays
+from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable, Refusal
+from gateway.identity.claims import Claims, identity_from_claims
+from gateway.oidc.calls import open_session
+from gateway.redis_client.client import reached
+from gateway.redis_client.leases import Leases
+from gateway.sessions.keyring import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    config: Config
+    settings: RemoteDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A plan, and the calls that finding it out took."""
+
+    what: str
+    plan: Plan
+    calls: tuple[Planned, ...]
+
+
+async def planned(settings: RemoteDirectory, person: Person, *, suspend: bool) -> Shown:
+    """Asks the directory and writes nothing."""
+    calls: list[Planned] = []
+    async with open_session(settings.ca) as http:
+        directory = open_directory(settings, http, hold_writes=True, watch=calls.append)
+        assert directory is not None
+        found = await plan(directory, person, suspend=suspend, shared=settings.linked_elsewhere == "allow")
+    asked = tuple(call for call in calls if call is not found.call)
+    return Shown(what=found.what, plan=found, calls=asked)
+
+
+def show(shown: Shown, settings: RemoteDirectory, person: Person, *, emails: bool) -> None:
+    found, account = shown.plan, shown.plan.account
+    steps = [("directory", f"{settings.kind} {settings.base_url}, mode {settings.mode}")]
+    steps += [("asked", f"{call.method} {call.url}") for call in shown.calls]
+    steps.append(("account", "none" if account is None else _said_of(account)))
+    if account is not None and account.link is not None:
+        steps.append(("linked to", quotable(account.link)))
+    if not person.link:
+        steps.append(("link", "none: the claims have no sub"))
+    if found.elsewhere:
+        steps.append(
+            (
+                "refused",
+                "account_linked_elsewhere: the directory keeps another person in it, or this one in another form",
+            )
+        )
+    show_steps(steps)
+    if found.changes:
+        table = Table("field", "now", "would be", box=None, pad_edge=False)
+        for change in found.changes:
+            table.add_row(change.name, _value(change.before), _value(change.after))
+        out.print(table)
+    if found.call is None:
+        out.print("nothing to do")
+        return
+    out.print(f"would {found.what}:")
+    out.print(f"  {found.call.method} {found.call.url}")
+    for name, value in found.call.headers:
+        out.print(f"  {name}: {value}")
+    out.print(f"  {found.call.body}")
+
+
+def _said_of(account: Account) -> str:
+    return f"{account.id}, {'active' if account.active else 'not active'}"
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+async def carried_out(at: At, shown: Shown, person: Person) -> str:
+    """Does it, with the same guards as a sign-in: the lock, the second look, the note."""
+    async with _live(at) as (directory, links, redis):
+        account = shown.plan.account
+        if account is None:
+            prefix = at.config.redis.key_prefix
+            leases = Leases(redis, prefix, time.monotonic)
+            made: list[str] = []
+            creation = Creation(directory, leases, Notes(redis, prefix), person, person.email or "", made.append)
+            async with asyncio.timeout(at.settings.timeout.total_seconds() * 2):
+                account = await creation.once()
+            await _bound(at, directory, links, account, person)
+            return f"account {account.id} {'created' if made else 'was there already'}"
+        if shown.what == "suspend":
+            await directory.suspend(account)
+            return f"account {account.id} suspended"
+        if person.link and not _shared(at) and not await links.allows(person.link, account.id):
+            raise AccountLinkedElsewhere(f"account {account.id} belongs to another person, who signed in to it here")
+        await directory.update(account, shown.plan.changes)
+        return f"account {account.id} updated"
+
+
+def _shared(at: At) -> bool:
+    return at.settings.linked_elsewhere == "allow"
+
+
+async def _bound(at: At, directory: Directory, links: AccountLinks, account: Account, person: Person) -> None:
+    """Link person and account, where it is known who the person is. Raises AccountLinkedElsewhere."""
+    if not person.link:
+        return
+    account = await with_link(directory, account)
+    theirs = is_elsewhere(account, directory.link_for(person)) and not _shared(at)
+    if theirs or not await links.claim(person.link, account.id, shared=_shared(at)):
+        raise AccountLinkedElsewhere(f"account {account.id} belongs to another person")
+
+
+async def unlinked(at: At, person: Person) -> str:
+    async with _live(at) as (directory, links, _):
+        account = await known_account(directory, person)
+        if account is None:
+            raise DirectoryUnavailable("rejected", "no account has this address")
+        had = await links.release(account.id)
+        kept = (
+            "" if account.link is None else f"; the directory itself keeps {quotable(account.link)!r}: clear that there"
+        )
+        return f"account {account.id} {'is nobody' if had else 'was nobody'}'s now{kept}"
+
+
+async def reconciled(at: At, days: int, *, as_csv: bool, emails: bool) -> None:
+    since = datetime.now(UTC) - timedelta(days=days)
+    writer = csv.writer(sys.stdout)
+    names = ["why", "account", "active", "last seen", *(["email"] if emails else [])]
+    table = Table(*names, box=None, pad_edge=False)
+    if as_csv:
+        writer.writerow(names)
+    number = 0
+    async with _live(at) as (directory, links, _):
+        seen = {entry.account_id: entry.at async for entry in links.seen()}
+        async for stray in strays(directory, seen, since):
+            number += 1
+            row = _row(stray, emails=emails)
+            writer.writerow(row) if as_csv else table.add_row(*row)
+    if not as_csv:
+        out.print(table)
+        out.print(f"{number} of them; a person counts as seen in the last {days} days")
+
+
+def _row(stray: Stray, *, emails: bool) -> list[str]:
+    account = stray.account
+    active = "-" if account is None else "yes" if account.active else "no"
+    at = "never" if stray.seen_at is None else stray.seen_at.isoformat(timespec="seconds")
+    # A cell that begins like a formula would be one in a spreadsheet.
+    email = "" if account is None else account.email
+    shown = [f"'{email}" if email[:1] in ("=", "+", "-", "@") else email] if emails else []
+    return [stray.why, stray.account_id, active, at, *shown]
+
+
+@asynccontextmanager
+async def _live(at: At) -> AsyncIterator[tuple[Directory, AccountLinks, Any]]:
+    settings, prefix = at.settings, at.config.redis.key_prefix
+    async with reached(at.config.redis) as redis, open_session(settings.ca) as http:
+        directory = open_directory(settings, http, redis, prefix)
+        assert directory is not None
+        yield directory, open_links(settings, redis, prefix, KeyRing(at.config.keys)), redis
+
+
+WRONG_CALL: Final = 2
+NO_ANSWER: Final = 3
+NOT_CONFIRMED: Final = 4
+
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The person's address.")]
+
+
+def provision(
+    config: ConfigPath,
+    email: Email,
+    claims: Annotated[
+        Path | None, typer.Option("--claims", metavar="FILE", help="What the provider would say, as a JSON object.")
+    ] = None,
+    app: Annotated[str, typer.Option("--app", metavar="NAME", help="As if signing in at this app.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, with the exact call.")
+    ] = False,
+    suspend: Annotated[bool, typer.Option("--suspend", help="Make the account inactive instead.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Find or create one person's account, bring its fields up to date, or suspend it."""
+    valid, settings = _remote(config)
+    person = _person(valid, email, claims, app)
+    plan = _run(people_work.planned(settings, person, suspend=suspend))
+    people_work.show(plan, settings, person, emails=True)
+    if dry_run or plan.what == "nothing":
+        return
+    if settings.mode == "shadow":
+        err.print("directory.mode is shadow: nothing is written")
+        raise typer.Exit(NOT_CONFIRMED)
+    if not yes and not typer.confirm(f"{plan.what} now?", err=True):
+        raise typer.Exit(NOT_CONFIRMED)
+    out.print(_run(people_work.carried_out(At(valid, settings), plan, person)))
+
+
+def unlink(config: ConfigPath, email: Email) -> None:
+    """Forget whose the account with this address is: the next person who signs in with the address gets it."""
+    valid, settings = _remote(config)
+    person = _person(valid, email, None, "")
+    out.print(_run(people_work.unlinked(At(valid, settings), person)))
+
+
+def reconcile(
+    config: ConfigPath,
+    days: Annotated[int, typer.Option(min=1, max=400, help="Not seen for so many days.")] = 90,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a line of names first.")] = False,
+    emails: Annotated[bool, typer.Option("--emails", help="Show e-mail addresses also at `pii: minimal`.")] = False,
+) -> None:
+    """Accounts whose person was not seen, and persons whose account is gone. Changes nothing."""
+    valid, settings = _remote(config)
+    shown = emails or valid.log.pii == "full"
+    _run(people_work.reconciled(At(valid, settings), days, as_csv=as_csv, emails=shown))
+
+
+def _remote(path: Path) -> tuple[Config, schema.RemoteDirectory]:
+    valid = loaded(path)
+    if isinstance(valid.directory, schema.NoDirectory):
+        err.print("directory.kind is none: there is no directory to ask")
+        raise typer.Exit(WRONG_CALL)
+    return valid, valid.directory
+
+
+def _person(config: Config, email: str, file: Path | None, app: str) -> Person:
+    """Without a `sub` among the claims nobody is linked: who that would be is not known yet."""
+    if app and app not in config.apps:
+        err.print(f"--app {app}: no such app; allowed: {', '.join(config.apps)}")
+        raise typer.Exit(WRONG_CALL)
+    try:
+        values.parse_email(email)
+        given = json.loads(file.read_text()) if file is not None else {}
+        if not isinstance(given, dict):
+            raise ValueError('is not a JSON object; allowed: claims, as {"sub": "..."}')
+        subject = given.get("sub")
+        told = {**given, config.openid.claims.email: email, config.openid.claims.subject: subject or "-"}
+        issuer = str(given.get("iss") or config.openid.authority_url)
+        claims = Claims(issuer=issuer, subject=subject if isinstance(subject, str) else "", values=told)
+        # The operator names the address, and so vouches for it.
+        identity = replace(identity_from_claims(claims, config.openid.claims, "never"), email_verified=True)
+    except (OSError, ValueError) as error:
+        err.print(f"{file if isinstance(error, OSError) or file else email}: {error}")
+        raise typer.Exit(WRONG_CALL) from error
+    except Refusal as refusal:
+        err.print(f"{email}: {refusal.code}: {refusal.detail}")
+        raise typer.Exit(WRONG_CALL) from refusal
+    return Person(identity=identity, claims=given, app=app)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return asyncio.run(work)
+    except Refusal as refusal:
+        err.print(f"{refusal.code}: {refusal.detail}")
+        raise typer.Exit(NO_ANSWER) from refusal

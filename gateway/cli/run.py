@@ -1,0 +1,48 @@
+"""`doorward run | check | demo`: the door itself, its configuration judged, and the whole product on one machine."""
+
+import asyncio
+import os
+from typing import Annotated
+
+import typer
+
+from gateway.cli.printing import ConfigPath, err, loaded, out, show_toggles, show_warnings
+from gateway.demo import run as demo_run
+from gateway.operations.check import advise, ask_everything
+from gateway.runtime import supervisor as workers
+
+
+def run(config: ConfigPath) -> None:
+    """Open the door and keep it open. SIGTERM drains, SIGHUP reads CONFIG again."""
+    valid = loaded(config)
+    show_warnings(valid)
+    show_toggles(valid, err)
+    raise typer.Exit(workers.run(config, os.environ, lambda line: err.print(line)))
+
+
+def check(
+    config: ConfigPath,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the provider, Redis, the directory and the upstreams.")
+    ] = False,
+) -> None:
+    """Say every problem of CONFIG at once. Exit status 0, or 1 with problems."""
+    valid = loaded(config)
+    show_warnings(valid)
+    show_toggles(valid, out)
+    failed = False
+    if online:
+        for name, problem in asyncio.run(ask_everything(valid)):
+            failed = failed or problem is not None
+            out.print(f"{name}: {'ok' if problem is None else problem}")
+        for line in asyncio.run(advise(valid)):
+            err.print(f"warning: {line}")
+    out.print(f"{config}: {'something does not answer' if failed else 'no problems'}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def demo(
+    port: Annotated[int, typer.Option(help="The door's port; the demo's other servers follow it.")] = 4180,
+) -> None:
+    """Run the whole product on this machine: a provider, a portal, a dashboard, a directory, and the door in front."""
+    raise typer.Exit(demo_run.main(port))

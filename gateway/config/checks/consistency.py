@@ -1,0 +1,303 @@
+"""What must stand together in a configuration: keys that need each other, exclude each other or repeat each other.
+
+Pure. Each function looks at one section of a whole configuration and yields findings; nothing is raised, nothing is changed.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import parse_qsl
+
+from gateway.config import providers
+from gateway.config.addresses import canonical_host, is_insecure, parse_listen
+from gateway.config.checks import directory_rules
+from gateway.config.reading.problems import Finding
+from gateway.config.redis_url import parse_redis_url
+from gateway.config.schema import (
+    App,
+    Config,
+    CorsPreflight,
+    Directory,
+    HttpApi,
+    Nexudus,
+    PackFile,
+    PasswordRule,
+    Require,
+    Rule,
+)
+from gateway.config.sections.hand_off import Call, HandOff, Redemption
+from gateway.config.values import WEBSOCKET, normalise_header, parse_entry
+
+
+def hand_off_findings(config: Config) -> Iterator[Finding]:
+    for name, app in config.apps.items():
+        place = f"apps.{name}.hand_off"
+        if app.hand_off is None:
+            continue
+        if not config.openid.enabled:
+            what = "is given, but openid.enabled is off and nobody can be handed off"
+            yield Finding(key=place, what=what, allowed="allowed: with openid.enabled", reads=("openid.enabled",))
+        yield from _session(place, app, app.hand_off)
+        yield from _requests(place, app.hand_off)
+        yield from _token(place, config, app.hand_off)
+
+
+def _session(place: str, app: App, given: HandOff) -> Iterator[Finding]:
+    if given.via != "bearer" and not given.session_cookies:
+        what = f"is empty, and via is {given.via}"
+        allowed = "allowed: the names of the cookies that hold the upstream's session, as [ASP.NET_SessionId]"
+        yield Finding(key=f"{place}.session_cookies", what=what, allowed=allowed, reads=(f"{place}.via",))
+    both = sorted({*given.session_cookies} & {*app.responses.drop_cookies})
+    if both:
+        what = f"names {both[0]}, which responses.drop_cookies takes away"
+        reads = (f"apps.{place.split('.')[1]}.responses.drop_cookies",)
+        yield Finding(key=f"{place}.session_cookies", what=what, allowed="allowed: in one of them", reads=reads)
+    if given.kind == "http" and given.via != "bearer" and not given.login_pages and not given.on_401:
+        what = "is empty, and on_401 is off: nothing says that the upstream's session has ended"
+        allowed = "allowed: the paths of its login page, as [/login]"
+        yield Finding(key=f"{place}.login_pages", what=what, allowed=allowed, reads=(f"{place}.on_401",))
+
+
+def _requests(place: str, given: HandOff) -> Iterator[Finding]:
+    calls: dict[str, Call | None] = {"token": given.token, "redeem": given.redeem}
+    for name, call in calls.items():
+        if call is not None and call.form is not None and call.json_ is not None:
+            yield Finding(key=f"{place}.{name}", what="has form and json", allowed="allowed: one of them")
+        if call is not None and call.method == "GET" and (call.form is not None or call.json_ is not None):
+            yield Finding(key=f"{place}.{name}.method", what="is GET, with a body", allowed="allowed: POST or PUT")
+    if given.redeem is None:
+        if given.kind == "http":
+            allowed = "allowed: the request that opens the upstream's session, as {path: '/sso?ticket={token}'}"
+            yield Finding(key=f"{place}.redeem", what="is missing for http", allowed=allowed, reads=(f"{place}.kind",))
+        return
+    if given.via == "browser":
+        query = given.redeem.path.partition("?")[2]
+        if given.redeem.method != "GET" or [value for _, value in parse_qsl(query)].count("{token}") != 1:
+            what = "is no link that a browser can be sent through"
+            allowed = "allowed: GET, and one parameter of the query that is {token}"
+            yield Finding(key=f"{place}.redeem", what=what, allowed=allowed, reads=(f"{place}.via",))
+
+
+def _token(place: str, config: Config, given: HandOff) -> Iterator[Finding]:
+    if given.token is None:
+        wanted = given.kind == "nexudus" or (given.redeem is not None and _mentions_token(given.redeem))
+        if wanted and not _gives_tokens(config.directory):
+            what = f"is missing, and directory.kind {config.directory.kind} gives no one-time tokens"
+            what = what if config.directory.kind != "none" else "is missing, and directory.kind is none"
+            allowed = "allowed: the request that gets a one-time token"
+            yield Finding(key=f"{place}.token", what=what, allowed=allowed, reads=("directory.kind",))
+    elif is_insecure(given.token.url) and not config.allow_insecure_http:
+        what = "is http to another machine: whoever reads it can sign in as anybody"
+        allowed = "allowed: https, a loopback name, or allow_insecure_http: true"
+        yield Finding(key=f"{place}.token.url", what=what, allowed=allowed, reads=("allow_insecure_http",))
+
+
+def _mentions_token(call: Redemption) -> bool:
+    headers = "".join(value.get_secret_value() for value in call.headers.values())
+    return "{token}" in f"{call.path} {headers} {call.form} {call.json_}"
+
+
+def _gives_tokens(directory: Directory) -> bool:
+    if isinstance(directory, HttpApi):
+        return directory.requests.sign_in_token is not None
+    return isinstance(directory, Nexudus)
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Everything that contradicts itself."""
+    yield from _listeners(config)
+    yield from _redis(config)
+    yield from _keys(config)
+    if config.openid.enabled:
+        yield from providers.findings(config)
+    yield from directory_rules.findings(config)
+    yield from _hosts(config)
+    yield from hand_off_findings(config)
+    for name, app in config.apps.items():
+        yield from _app(f"apps.{name}", app)
+        if not config.openid.enabled:
+            yield from _nobody_to_require(f"apps.{name}", app)
+
+
+def _listeners(config: Config) -> Iterator[Finding]:
+    if parse_listen(config.admin_listen).overlaps(parse_listen(config.listen)):
+        # SECURITY: health, metrics and console on the public port would be everybody's (C-23).
+        yield Finding(
+            key="admin_listen", what="is the same address as listen", allowed="allowed: another port", reads=("listen",)
+        )
+    if config.listen_proxy_protocol and not config.trusted_proxies:
+        # SECURITY: a PROXY header is believed about the client's address; nobody but the balancer may send one (C-34).
+        what, allowed = (
+            "is on, but nobody may speak it",
+            "allowed: with the load balancers' addresses in trusted_proxies",
+        )
+        yield Finding(key="listen_proxy_protocol", what=what, allowed=allowed, reads=("trusted_proxies",))
+    if (config.tls.certificate is None) != (config.tls.key is None):
+        yield Finding(key="tls", what="needs both certificate and key", allowed="allowed: both, or neither")
+
+
+def _redis(config: Config) -> Iterator[Finding]:
+    url, tls, sentinel = parse_redis_url(config.redis.url.get_secret_value()), config.redis.tls, config.redis.sentinel
+    if (tls.certificate is None) != (tls.key is None):
+        yield Finding(key="redis.tls", what="needs both certificate and key", allowed="allowed: both, or neither")
+    if (tls.ca or tls.certificate or tls.key) and not url.tls:
+        what = "is given, but redis.url does not use TLS"
+        allowed = "allowed: with rediss://, rediss+sentinel:// or rediss+cluster://"
+        yield Finding(key="redis.tls", what=what, allowed=allowed, reads=("redis.url",))
+    if config.redis.data_dir and url.kind != "embedded":
+        what = "is given, but redis.url is not embedded"
+        yield Finding(key="redis.data_dir", what=what, allowed="allowed: with embedded", reads=("redis.url",))
+    if (sentinel.username or sentinel.password) and url.kind != "sentinel":
+        what, allowed = "is given, but redis.url names no sentinels", "allowed: with redis+sentinel://"
+        yield Finding(key="redis.sentinel", what=what, allowed=allowed, reads=("redis.url",))
+    elif sentinel.username and sentinel.password is None:
+        allowed = "allowed: both, or a password alone"
+        yield Finding(key="redis.sentinel", what="has a username without a password", allowed=allowed)
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    keys = [key.get_secret_value() for key in config.keys]
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            what = f"is the same key as keys[{keys.index(key)}]"
+            yield Finding(key=f"keys[{index}]", what=what, allowed="allowed: each key once", reads=("keys",))
+    if not keys and config.openid.enabled:
+        allowed = "allowed: at least one (`doorward keys new` makes it)"
+        yield Finding(key="keys", what="is missing", allowed=allowed, reads=("openid.enabled",))
+
+
+def _hosts(config: Config) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    if not config.apps:
+        yield Finding(key="apps", what="is empty", allowed="allowed: at least one app with hosts and upstream")
+    for name, app in config.apps.items():
+        if not app.hosts:
+            yield Finding(key=f"apps.{name}.hosts", what="is empty", allowed="allowed: at least one host name")
+        for index, host in enumerate(app.hosts):
+            canonical, key = canonical_host(host, config.external_url_scheme), f"apps.{name}.hosts[{index}]"
+            if canonical in seen:
+                what, allowed = f"is the same host as {seen[canonical]}", "allowed: each host in one app"
+                yield Finding(key=key, what=what, allowed=allowed, reads=("external_url_scheme", seen[canonical]))
+            seen.setdefault(canonical, key)
+
+
+def _app(key: str, app: App) -> Iterator[Finding]:
+    if app.session.idle > app.session.lifetime:
+        what, reads = "has an idle timeout longer than its lifetime", (f"{key}.session.idle", f"{key}.session.lifetime")
+        yield Finding(key=f"{key}.session", what=what, allowed="allowed: idle up to lifetime", reads=reads)
+    if app.session.when_full is not None and app.session.max_per_person is None:
+        what, allowed = "means nothing without max_per_person", "allowed: together, or neither"
+        yield Finding(key=f"{key}.session.when_full", what=what, allowed=allowed)
+    yield from _upstream(key, app)
+    if isinstance(app.cors_preflight, CorsPreflight):
+        yield from _cors(f"{key}.cors_preflight", app.cors_preflight)
+    yield from _handshakes(key, app)
+    seen: set[str] = set()
+    for name in app.headers:
+        if normalise_header(name) in seen:
+            what = "is the same header as another one to many upstreams"
+            yield Finding(key=f"{key}.headers.{name}", what=what, allowed="allowed: each header once")
+        seen.add(normalise_header(name))
+    for index, name in enumerate(app.client_headers):
+        if normalise_header(name) in seen:
+            # SECURITY: the application would not know whose word it has, ours or a client's (C-31, C-63).
+            what, allowed = "is set by headers, or named twice", "allowed: each name once, and none of headers"
+            yield Finding(key=f"{key}.client_headers[{index}]", what=what, allowed=allowed, reads=(f"{key}.headers",))
+        seen.add(normalise_header(name))
+    if "wordpress" in app.password_routes and app.reads_like and "wordpress" not in app.reads_like:
+        # SECURITY: the pack's rules hold for what WordPress reads in queries and forms, too (C-66).
+        allowed = "allowed: with wordpress, or no reads_like"
+        what = "leaves out wordpress, whose pack the app uses"
+        yield Finding(key=f"{key}.reads_like", what=what, allowed=allowed, reads=(f"{key}.password_routes",))
+    yield from _require(f"{key}.require", app.require)
+    for index, rule in enumerate(app.rules):
+        yield from _rule(f"{key}.rules[{index}]", rule)
+    yield from password_routes(key, app)
+
+
+def _cors(key: str, cors: CorsPreflight) -> Iterator[Finding]:
+    origins = f"{key}.allow_origins"
+    if "*" in cors.allow_origins and len(cors.allow_origins) > 1:
+        yield Finding(key=origins, what="names * beside other origins", allowed="allowed: * alone, or origins by name")
+    if "*" in cors.allow_origins and cors.allow_credentials:
+        # SECURITY: every page of the web could read what a person sees here; browsers refuse the pair, others do not (C-79).
+        what, allowed = "is on while allow_origins is *", "allowed: with origins by name"
+        yield Finding(key=f"{key}.allow_credentials", what=what, allowed=allowed, reads=(origins,))
+
+
+def _handshakes(key: str, app: App) -> Iterator[Finding]:
+    """Entries for WebSockets where there are none."""
+    entries = [(f"{key}.public[{index}]", text) for index, text in enumerate(app.public)]
+    entries += [(f"{key}.rules[{index}].match", text) for index, rule in enumerate(app.rules) for text in rule.match]
+    for place, text in entries:
+        if WEBSOCKET in parse_entry(text)[0] and "websocket" not in app.upgrades:
+            what, allowed = "names WEBSOCKET, but upgrades does not", "allowed: with websocket in upgrades"
+            yield Finding(key=place, what=what, allowed=allowed, reads=(f"{key}.upgrades",))
+
+
+def _upstream(key: str, app: App) -> Iterator[Finding]:
+    """The addresses of one app: interchangeable, so alike."""
+    place = f"{key}.upstream"
+    schemes = {url.partition(":")[0] for url in app.upstream}
+    if not app.upstream:
+        yield Finding(key=place, what="is empty", allowed="allowed: at least one address, as http://127.0.0.1:8001")
+    if len(schemes) > 1:
+        # SECURITY: one plain address among https ones would get every second request, cookies included (C-21).
+        allowed = "allowed: addresses that all begin with http:, all with https: or all with unix:"
+        yield Finding(key=place, what="mixes schemes", allowed=allowed)
+    if len(set(app.upstream)) != len(app.upstream):
+        yield Finding(key=place, what="names an address twice", allowed="allowed: each once")
+    if (app.upstream_tls.ca or app.upstream_tls.server_name) and schemes != {"https"}:
+        what = "is given, but the upstream is not https"
+        yield Finding(key=f"{key}.upstream_tls", what=what, allowed="allowed: with https", reads=(place,))
+
+
+def password_routes(key: str, app: App) -> Iterator[Finding]:
+    for index, entry in enumerate(app.password_routes):
+        yield from _password_entry(f"{key}.password_routes[{index}]", entry)
+
+
+def _password_entry(key: str, entry: str | PackFile | PasswordRule) -> Iterator[Finding]:
+    """One entry of `password_routes`; a file's rules are looked at one by one."""
+    if isinstance(entry, PackFile):
+        if not entry.rules:
+            yield Finding(key=f"{key}.rules", what="is empty", allowed="allowed: at least one rule")
+        for index, rule in enumerate(entry.rules):
+            yield from _password_entry(f"{key}.rules[{index}]", rule)
+    elif isinstance(entry, PasswordRule) and entry.when is not None and not _asks(entry):
+        allowed = "allowed: form, json, query or header with a field and its value"
+        yield Finding(key=f"{key}.when", what="names nothing", allowed=allowed)
+
+
+def _asks(rule: PasswordRule) -> bool:
+    when = rule.when
+    return when is not None and bool(when.form or when.json_ or when.query or when.header)
+
+
+def _rule(key: str, rule: Rule) -> Iterator[Finding]:
+    if not rule.match:
+        yield Finding(key=f"{key}.match", what="is empty", allowed="allowed: at least one METHODS PATH-GLOB")
+    if rule.public and (requires(rule.require) or rule.max_age is not None or rule.acr):
+        what = "is public and asks for a person at once"
+        yield Finding(key=key, what=what, allowed="allowed: public, or require, max_age and acr")
+    yield from _require(f"{key}.require", rule.require)
+
+
+def _require(key: str, require: Require) -> Iterator[Finding]:
+    for name in ("groups", "emails", "email_domains"):
+        if name in require.model_fields_set and not getattr(require, name):
+            # SECURITY: an empty allow-list reads as "nobody" and would be applied as "everybody" (C-21).
+            yield Finding(key=f"{key}.{name}", what="is empty", allowed="allowed: at least one entry, or no such key")
+
+
+def requires(require: Require) -> bool:
+    return bool(require.groups or require.emails or require.email_domains)
+
+
+def _nobody_to_require(key: str, app: App) -> Iterator[Finding]:
+    """`enabled: off` knows nobody, so whatever asks for somebody would be closed for good (docs/interface.md "Access rules")."""
+    asked = [f"{key}.require"] if requires(app.require) else []
+    for index, rule in enumerate(app.rules):
+        if requires(rule.require) or rule.max_age is not None or rule.acr:
+            asked.append(f"{key}.rules[{index}]")
+    for place in asked:
+        what = "asks for a person, but openid.enabled is off and nobody can sign in"
+        yield Finding(key=place, what=what, allowed="allowed: with openid.enabled", reads=("openid.enabled",))

@@ -1,0 +1,116 @@
+"""One YAML document as plain data, with the line of every key, and every key that is given twice.
+
+Pure. YAML's safe subset and less: text, numbers, true and false, null, lists, mappings. No tags, no merge keys, no dates;
+a key is always its text (`on:` is not true). Whatever YAML's reader complains about is said without repeating a piece of
+the file, which may be a secret.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from gateway.config.reading.problems import Problem, shown
+
+_DEEPEST: Final = 40
+_MOST: Final = 50_000  # values after aliases: ten lines of YAML can stand for billions
+_TEXT: Final = "tag:yaml.org,2002:str"
+_TYPED: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null"))
+_AS_TEXT: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge", "value"))
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Document:
+    """`lines`: shown path to line, 1 for the first."""
+
+    data: Any = None
+    lines: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def parse_document(text: str) -> Document:
+    """Never raises: what is wrong is in the document's problems."""
+    reader = _Reader(text)
+    try:
+        reader.read()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reader.complain(
+            "", _without_quotes(error.problem or "cannot be read"), line=None if mark is None else mark.line + 1
+        )
+    except yaml.reader.ReaderError:
+        reader.complain("", "holds a character that YAML does not allow")
+    except RecursionError:
+        reader.complain("", "is nested too deeply")
+    return reader.document
+
+
+def _without_quotes(text: str) -> str:
+    """PyYAML quotes what it stumbled over: an undefined alias is a secret that starts with an asterisk."""
+    return "is not YAML: " + re.sub(r"\s*['\"].{2,}['\"]", "", text, flags=re.DOTALL)
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.document = Document()
+        self.loader: yaml.SafeLoader
+        self.count = 0
+
+    def complain(self, key: str, what: str, allowed: str = "", line: int | None = None) -> None:
+        self.document.problems.append(Problem(key=key or "the file", what=what, allowed=allowed, line=line))
+
+    def read(self) -> None:
+        self.loader = yaml.SafeLoader(self.text)
+        try:
+            node = self.loader.get_single_node()
+            self.document.data = None if node is None else self.value(node, ())
+        finally:
+            self.loader.dispose()
+
+    def value(self, node: yaml.Node, path: Place) -> Any:
+        self.count += 1
+        if len(path) > _DEEPEST or self.count > _MOST:
+            raise RecursionError
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            return [self.entry(child, (*path, index)) for index, child in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in _AS_TEXT:
+            return node.value
+        if isinstance(node, yaml.ScalarNode) and node.tag in _TYPED:
+            try:
+                return self.loader.construct_object(node)
+            except (ValueError, yaml.YAMLError):
+                pass
+        self.complain(shown(path), "has a tag or a number that is not understood", "allowed: plain YAML", line_of(node))
+        return None
+
+    def entry(self, node: yaml.Node, path: Place) -> Any:
+        self.document.lines.setdefault(shown(path), line_of(node))
+        return self.value(node, path)
+
+    def mapping(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.complain(
+                    shown(path), "has a key that is not a plain text", "allowed: key: value", line_of(key_node)
+                )
+                continue
+            key, line = str(key_node.value), line_of(key_node)
+            here = shown((*path, key))
+            if key in result:
+                first = self.document.lines.get(here, line)
+                self.complain(here, f"is given twice, in lines {first} and {line}", "allowed: each key once", line)
+                continue
+            self.document.lines.setdefault(here, line)
+            result[key] = self.value(value_node, (*path, key))
+        return result
+
+
+def line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

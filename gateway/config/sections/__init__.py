@@ -1,0 +1,12 @@
+"""One model for each section of the file.
+
+app               one entry of `apps`
+openid            `openid` and the provider settings
+directory         `directory`, for each kind
+directory_http    `directory.kind: http`
+redis             `redis`
+hand_off          an app's `hand_off`
+password_rules    an app's `password_routes`
+responses         an app's `responses`
+fields            the annotated types that the sections are made of
+"""

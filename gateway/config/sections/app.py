@@ -1,0 +1,95 @@
+"""One app of the `apps` section: its hosts, its upstream, who may do what there."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gateway.config import addresses, values
+from gateway.config.cors import CorsPreflights
+from gateway.config.schemes import parse_scheme
+from gateway.config.sections.fields import (
+    Age,
+    Entry,
+    File,
+    Lasting,
+    Name,
+    Places,
+    Section,
+    Surface,
+    Wait,
+    as_list,
+    checked,
+)
+from gateway.config.sections.hand_off import HandOff
+from gateway.config.sections.password_rules import PasswordEntry
+from gateway.config.sections.responses import Responses
+
+
+class Require(Section):
+    groups: tuple[Name, ...] = ()
+    emails: tuple[Annotated[str, AfterValidator(values.parse_email)], ...] = ()
+    email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
+
+
+class Rule(Section):
+    match: tuple[Entry, ...]
+    public: bool = False
+    require: Require = Require()
+    max_age: Age | None = None
+    acr: tuple[Name, ...] = ()
+
+
+class SessionLimits(Section):
+    idle: Lasting = timedelta(hours=8)
+    lifetime: Lasting = timedelta(days=7)
+    max_per_person: Places | None = None
+    when_full: Literal["newest_wins", "refuse"] | None = None  # None: newest_wins
+
+
+class Timeouts(Section):
+    connect: Wait = timedelta(seconds=5)
+    response_headers: Wait = timedelta(seconds=60)
+    idle: Wait = timedelta(minutes=5)
+
+
+class UpstreamTls(Section):
+    ca: File | None = None
+    server_name: Annotated[str, AfterValidator(values.parse_domain)] | None = None
+
+
+HeaderName = Annotated[str, AfterValidator(values.parse_header_name)]
+ClientHeader = Annotated[str, AfterValidator(values.parse_client_header)]
+Template = Annotated[str, checked(values.parse_template)]
+
+
+class App(Section):
+    surface: Surface = "portal"
+    hosts: tuple[Annotated[str, AfterValidator(addresses.parse_host)], ...]
+    # A lone URL becomes a tuple of one.
+    upstream: Annotated[tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...], BeforeValidator(as_list)]
+    provider: Name | None = None
+    providers: tuple[Name, ...] = ()
+    unauthenticated: Literal["sign_in", "pass"] = "sign_in"
+    cors_preflight: CorsPreflights = "refuse"
+    upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)
+    websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
+    form_methods: Literal["read", "ignore"] = "read"
+    # The kinds of servers whose readings of a path count (gateway/policy/servers.py); a lone name becomes a tuple of one. Empty: all.
+    reads_like: Annotated[
+        tuple[Annotated[str, AfterValidator(values.parse_reader)], ...], BeforeValidator(as_list)
+    ] = ()
+    public: tuple[Entry, ...] = ()
+    require: Require = Require()
+    rules: tuple[Rule, ...] = ()
+    session: SessionLimits = SessionLimits()
+    # A lone pack name or a lone rule in YAML becomes a tuple of one.
+    password_routes: Annotated[tuple[PasswordEntry, ...], BeforeValidator(as_list)] = ()
+    authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
+    headers: dict[HeaderName, Template] = Field(default_factory=dict)
+    # Fields that end here otherwise, by their exact names: a client may send them to this app.
+    client_headers: tuple[ClientHeader, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    upstream_tls: UpstreamTls = UpstreamTls()
+    hand_off: HandOff | None = None
+    responses: Responses = Responses()

@@ -1,0 +1,52 @@
+"""The `openid` section: the provider, and the toggles of the "Integrating OpenID" page."""
+
+from datetime import timedelta
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator
+
+from gateway.config import addresses, values
+from gateway.config.sections.fields import File, Name, Secret, Section, Skew, Wait, checked
+
+DEFAULT_PROVIDER: Final = "openid"  # the name of the provider that this section describes
+
+
+class ClaimNames(Section):
+    subject: Name = "sub"
+    email: Name = "email"
+    name: Name = "name"
+    groups: Name = "groups"
+    preferred_username: Name = "preferred_username"
+
+
+class ProviderKeys(Section):
+    """What is said of one provider, and of us as its client."""
+
+    title: Annotated[str, AfterValidator(values.parse_title)] = ""
+    log_out_url: Annotated[str, checked(addresses.parse_log_out_url)] | None = None
+    authority_url: Annotated[str, AfterValidator(addresses.parse_authority)] = ""
+    client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
+    client_secret: Secret | None = None
+    client_authentication: Literal[
+        "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"
+    ] = "client_secret_basic"
+    client_private_key: Secret | None = None
+    scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
+    claims: ClaimNames = ClaimNames()
+    require_verified_email: Literal["always", "when_present", "never"] = "when_present"
+    verified_email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
+    clock_skew: Skew = timedelta(seconds=30)
+    ca: File | None = None
+    email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
+    refresh: Literal["before_expiry", "never"] = "before_expiry"
+    refresh_before: Wait = timedelta(minutes=1)
+
+
+class OpenID(ProviderKeys):
+    """The provider of a house with one, and the toggles, which hold for every provider."""
+
+    enabled: bool = True
+    create_users: bool = False
+    prevent_password_login: bool = False
+    prevent_dashboard_password_login: bool = False
+    unregistered_when_sso_only: Literal["create", "refuse"] | None = None

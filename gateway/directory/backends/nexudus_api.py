@@ -1,0 +1,76 @@
+"""Authorised calls to the Nexudus API: with the service account's token, renewed once when it is refused.
+
+A 401 has four meanings: an expired token (renewed once, then asked again), too few rights (401 again), "Not found" for an id, and
+"Access Denied." for a write that names a record which is not there.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.config import schema
+from gateway.directory.account import CreationUncertain
+from gateway.directory.api.answer import Answer
+from gateway.directory.api.calls import ApiCalls, Deadline, Habits, Means, NotSent, Outgoing, json_bytes
+from gateway.directory.backends.nexudus_token import ServiceToken
+from gateway.errors import DirectoryUnavailable
+
+_THROTTLED: Final = frozenset({409, 429})
+
+
+class NexudusApi:
+    """`config.timeout` bounds each operation in total, with all its waits."""
+
+    def __init__(self, config: schema.Nexudus, means: Means, client_id: str) -> None:
+        self._calls = ApiCalls(Habits(base_url=config.base_url, throttled=_THROTTLED), means)
+        self._token = ServiceToken(self._calls, config.username, config.password, client_id, means.clock)
+        self._timeout = config.timeout.total_seconds()
+
+    def deadline(self) -> Deadline:
+        return self._calls.deadline(self._timeout)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        query: Mapping[str, str] | None = None,
+        json_body: Mapping[str, Any] | None = None,
+        write: bool = False,
+        final: str = "access denied",
+    ) -> Answer:
+        """One authorised call; a 401 that does not say `final` gets another token and one more try."""
+        token = await self._token.current(deadline)
+        answer = await self._send(method, path, token, deadline, query, json_body, write)
+        if answer.status == 401 and answer.text().casefold() != final:
+            token = await self._token.renewed(token, deadline)
+            answer = await self._send(method, path, token, deadline, query, json_body, write)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        deadline: Deadline,
+        query: Mapping[str, str] | None,
+        json_body: Mapping[str, Any] | None,
+        write: bool,
+    ) -> Answer:
+        """One call. Raises CreationUncertain for a write that left and was not answered."""
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        body = b""
+        if json_body is not None:
+            headers["Content-Type"] = "application/json"
+            body = json_bytes(json_body)
+        request = Outgoing(
+            method=method, path=path, headers=headers, query=query or {}, body=body, write=write, repeatable=not write
+        )
+        try:
+            return await self._calls.call(request, deadline)
+        except NotSent:
+            raise
+        except DirectoryUnavailable as error:
+            if not write or error.reason == "throttled":
+                raise
+            raise CreationUncertain(error.reason, error.detail) from error

@@ -1,0 +1,75 @@
+"""A Note is what the maker of an account leaves in Redis: "I am about to", then "it has this id".
+
+Lists of the directory may lag behind a creation; a note bridges that. It holds an id or nothing, never an address, and
+is a hint: the id counts only after the directory confirmed it. What cannot be read counts as "about to", because that
+forbids a creation.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from gateway.redis_client.client import Operations
+
+ATTEMPT_LIFE: Final = timedelta(minutes=2)  # how long an unanswered creation may take to show in a list
+CREATED_LIFE: Final = timedelta(minutes=10)
+
+_CREATED = re.compile(rb"created ([A-Za-z0-9._:-]{1,128})")
+
+
+class RedisCommands(Protocol):
+    """The three commands that notes need of a `redis.asyncio.Redis`."""
+
+    def get(self, name: str, /) -> Any: ...
+
+    def set(self, name: str, value: str, /, *, px: int, nx: bool) -> Any: ...
+
+    def delete(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`account_id` None: a creation was begun, and nobody has written how it ended."""
+
+    account_id: str | None
+
+
+class Notes:
+    """Notes by name under `prefix`. Every method raises StoreUnavailable."""
+
+    def __init__(
+        self,
+        redis: RedisCommands,
+        prefix: str,
+        *,
+        attempt_life: timedelta = ATTEMPT_LIFE,
+        created_life: timedelta = CREATED_LIFE,
+    ) -> None:
+        self._redis = redis
+        self._prefix = f"{prefix}note:"
+        self._attempt_life = attempt_life
+        self._created_life = created_life
+        self._operations = Operations()
+
+    async def read(self, name: str) -> Note | None:
+        value = await self._operations.run(self._redis.get(self._prefix + name))
+        if value is None:
+            return None
+        match = _CREATED.fullmatch(value)
+        return Note(match[1].decode() if match else None)
+
+    async def begin(self, name: str) -> bool:
+        """Announce a creation. False: somebody else has announced or finished one, so there must not be a second."""
+        return bool(await self._put(name, "begun", self._attempt_life, nx=True))
+
+    async def finish(self, name: str, account_id: str) -> None:
+        await self._put(name, f"created {account_id}", self._created_life, nx=False)
+
+    async def withdraw(self, name: str) -> None:
+        """The announced creation surely did not happen."""
+        await self._operations.run(self._redis.delete(self._prefix + name))
+
+    async def _put(self, name: str, text: str, life: timedelta, *, nx: bool) -> Any:
+        milliseconds = max(int(life / timedelta(milliseconds=1)), 1)
+        return await self._operations.run(self._redis.set(self._prefix + name, text, px=milliseconds, nx=nx))

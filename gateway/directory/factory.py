@@ -1,0 +1,84 @@
+"""A directory of the configured kind, and the provisioner in front of it: how the parts of this package are put together."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import aiohttp
+from redis.asyncio import Redis
+
+from gateway.config import schema
+from gateway.directory.account import Directory
+from gateway.directory.account_links import AccountLinks, realm_of
+from gateway.directory.api.breaker import Breaker
+from gateway.directory.api.budget import Budget
+from gateway.directory.api.calls import Means, Planned
+from gateway.directory.backends.http_api import HttpDirectory
+from gateway.directory.backends.nexudus import NexudusDirectory
+from gateway.directory.backends.scim import ScimDirectory
+from gateway.directory.creation_markers import Notes
+from gateway.directory.provisioner import Habits, Provisioner
+from gateway.observability.events import Audit
+from gateway.redis_client.leases import Leases
+from gateway.sessions.keyring import KeyRing
+
+
+def backend(settings: schema.RemoteDirectory, means: Means) -> Directory:
+    """The Directory of this kind."""
+    if isinstance(settings, schema.Nexudus):
+        return NexudusDirectory(settings, means)
+    if isinstance(settings, schema.Scim):
+        return ScimDirectory(settings, means)
+    return HttpDirectory(settings, means)
+
+
+def open_directory(
+    settings: schema.Directory,
+    http: aiohttp.ClientSession,
+    redis: Redis | None = None,
+    prefix: str = "",
+    *,
+    hold_writes: bool = False,
+    watch: Callable[[Planned], None] | None = None,
+) -> Directory | None:
+    """None for `kind: none`. Without `redis` nothing is counted against the fleet's budget."""
+    if isinstance(settings, schema.NoDirectory):
+        return None
+    budget = None
+    if redis is not None and any(settings.budget.model_dump().values()):
+        budget = Budget(redis, prefix, _realm(settings), settings.budget)
+    held = hold_writes or settings.mode == "shadow"
+    breaker = Breaker(time.monotonic)
+    return backend(settings, Means(http=http, budget=budget, breaker=breaker, hold_writes=held, watch=watch))
+
+
+def open_links(settings: schema.RemoteDirectory, redis: Redis, prefix: str, ring: KeyRing) -> AccountLinks:
+    return AccountLinks(redis, prefix, ring, _realm(settings))
+
+
+def open_provisioner(
+    settings: schema.Directory,
+    directory: Directory | None,
+    redis: Redis,
+    prefix: str,
+    ring: KeyRing,
+    audit: Audit,
+    now: Callable[[], datetime],
+) -> Provisioner:
+    remote = None if isinstance(settings, schema.NoDirectory) else settings
+    habits = Habits() if remote is None else habits_of(remote)
+    links = AccountLinks(redis, prefix, ring, "none" if remote is None else _realm(remote))
+    leases = Leases(redis, prefix, time.monotonic)
+    return Provisioner(directory, leases, audit, notes=Notes(redis, prefix), links=links, habits=habits, now=now)
+
+
+def habits_of(settings: schema.RemoteDirectory) -> Habits:
+    return Habits(
+        timeout=settings.timeout,
+        shared=settings.linked_elsewhere == "allow",
+        update=settings.update == "at_login",
+    )
+
+
+def _realm(settings: schema.RemoteDirectory) -> str:
+    return realm_of(settings.kind, settings.base_url)

@@ -1,0 +1,197 @@
+"""An app under one of its hosts, with its policy compiled.
+
+What a method and a path alone decide is remembered: it never changes while the configuration stands, and a request with a known path costs one
+look-up.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.addresses import canonical_host
+from gateway.config.providers import offered, providers_of
+from gateway.config.schema import App, Config, CorsPreflight
+from gateway.config.sections.openid import DEFAULT_PROVIDER
+from gateway.config.toggles import doors_closed
+from gateway.config.values import WEBSOCKET
+from gateway.errors import BadRequest
+from gateway.policy.break_glass import Glass
+from gateway.policy.cors import Cors
+from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query
+from gateway.policy.passwords import DoorRule, PasswordDoors
+from gateway.policy.paths import Target, parse_target
+from gateway.policy.rules import RouteRules, Ruling
+from gateway.sessions.cookie import SessionCookie
+
+OWN_PREFIX: Final = "/oauth2"
+OWN_CALLBACK: Final = "/oauth2/callback"
+OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
+FORWARD_AUTH: Final = "/oauth2/auth"
+_MEMO_LIMIT: Final = 4096
+_MEMO_PATH: Final = 256  # bytes: longer paths are judged each time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRoute:
+    """One app under one of its hosts.
+
+    `host` is the canonical host (lower case, no trailing dot, no default port), `origin` what browsers call it
+    (`https://portal.example.com`), `secure` whether cookies carry Secure and the `__Host-` prefix.
+    """
+
+    name: str
+    config: App
+    host: str
+    origin: str
+    secure: bool
+
+    def redirect_uri(self, provider: str = DEFAULT_PROVIDER) -> str:
+        """The registered callback under this host: one for each provider."""
+        return self.origin + callback_path(provider)
+
+
+def app_routes(config: Config) -> list[AppRoute]:
+    """One route for each app and host."""
+    scheme = config.external_url_scheme
+    return [
+        AppRoute(name=name, config=app, host=host, origin=f"{scheme}://{host}", secure=scheme == "https")
+        for name, app in config.apps.items()
+        for host in (canonical_host(given, scheme) for given in app.hosts)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verdict:
+    """What a method and a path alone decide; remembered, since it never changes while the configuration stands.
+
+    `start` begins the head that an upstream gets for this method and path, without a query. `form`: the methods that a form could make of
+    it, and that are ruled otherwise; `named`: a form could name another path. `bit` stands for the ruling in `LiveSession.met`; 0 where
+    more than the ruling and the session decides (a page of ours, a door, a form, a clock, a preflight).
+    """
+
+    method: str
+    target: bytes
+    path: str
+    start: bytes
+    own: bool
+    doors: tuple[DoorRule, ...]
+    ruling: Ruling
+    form: frozenset[str]
+    named: bool
+    bit: int
+
+
+class Site:
+    """An app under one host, with its policy compiled."""
+
+    def __init__(self, route: AppRoute, config: Config) -> None:
+        self.route = route
+        self.app = route.config
+        self.enabled = config.openid.enabled
+        self.providers = offered(config, route.config)
+        self.clock_skew = max(
+            (settings.clock_skew for name, settings in providers_of(config).items() if name in self.providers),
+            default=config.openid.clock_skew,
+        )
+        self.rules = RouteRules(route.config)
+        self.doors = PasswordDoors(route.config, closed=doors_closed(config.openid, route.config.surface))
+        self.cookie = SessionCookie(route.secure)
+        self.host_bytes = route.host.encode()
+        self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
+        self.overrides_pass = not self.doors.closed and not self.rules.by_method
+        preflights = route.config.cors_preflight
+        self.preflight_passes = preflights == "pass"
+        self.cors = Cors(preflights) if isinstance(preflights, CorsPreflight) else None
+        self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
+        self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
+        self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
+        self.glass: Glass | None = None  # what is open by break-glass, while it is
+        self._memo: dict[tuple[str, bytes], Verdict] = {}
+        self._lines: dict[bytes, Verdict] = {}
+        self.verdict_of_line = self._lines.get  # a request line without a query that was judged before
+        self._rulings: dict[Ruling, int] = {}
+
+    def verdict(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Verdict:
+        """What method and path decide; the query only where it may name another method or path, `upgrade` where it will be asked for.
+
+        Raises AmbiguousTarget or BadRequest.
+        """
+        plain = self._plain(method, path, query)
+        if upgrade is None or upgrade not in self.upgrades:
+            return plain
+        # SECURITY: what a path shows to everybody, it does not say to everybody for as long as they listen: a handshake is public where an
+        # entry names WEBSOCKET, and any other change of protocol nowhere (C-19).
+        target = parse_target(path + b"?" + query if query else path)
+        return replace(plain, ruling=self.rules.decide(method, target, change_of_protocol(upgrade)), bit=0)
+
+    def _plain(self, method: str, path: bytes, query: bytes) -> Verdict:
+        # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35), `?rest_route=/wp/v2/users` as that path (C-66).
+        if query and (overrides_in_query(query) or self.rules.model.may_be_named(query)):
+            return self._judge(method, parse_target(path + b"?" + query))
+        key = (method, path)
+        known = self._memo.get(key)
+        if known is None:
+            known = self._judge(method, parse_target(path), path)
+            if len(path) <= _MEMO_PATH:
+                if len(self._memo) >= _MEMO_LIMIT:
+                    self._memo.clear()
+                    self._lines.clear()
+                self._memo[key] = known
+                self._lines[b"%b %b HTTP/1.1" % (method.encode(), path)] = known
+        return known
+
+    def _judge(self, method: str, target: Target, path: bytes = b"") -> Verdict:
+        own = is_own(target)
+        doors = () if own else self.doors.watch(method, target)
+        ruling = self.rules.decide(method, target)
+        form = frozenset() if own else self.rules.form_methods(method, target)
+        named = not own and method == "POST" and self.rules.by_form
+        more = (
+            own
+            or doors
+            or form
+            or named
+            or ruling.public
+            or ruling.max_age is not None
+            or ruling.acr
+            or method == "OPTIONS"
+        )
+        return Verdict(
+            method=method,
+            target=path,
+            path=target.path,
+            start=b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target.path.encode(), self.host_bytes),
+            own=own,
+            doors=doors,
+            ruling=ruling,
+            form=form,
+            named=named,
+            bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
+        )
+
+
+def change_of_protocol(upgrade: bytes | None) -> frozenset[str]:
+    """What stands for a change to this protocol among the methods of a request; nothing where none is asked for."""
+    if upgrade is None:
+        return frozenset()
+    return frozenset((WEBSOCKET if upgrade == b"websocket" else OTHER_UPGRADE,))
+
+
+def callback_path(provider: str) -> str:
+    """Where a provider's answers come in."""
+    # SECURITY: an honest provider that was asked in another's name answers at its own address, and not at that one's (A-57).
+    return OWN_CALLBACK if provider == DEFAULT_PROVIDER else f"{OWN_CALLBACK}/{provider}"
+
+
+def is_own(target: Target) -> bool:
+    """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
+    folded = target.folded
+    return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
+
+
+def is_own_target(raw: bytes) -> bool:
+    """The same for a request-target as it came. One that can be read in two ways is nobody's."""
+    try:
+        return is_own(parse_target(raw))
+    except BadRequest:
+        return False

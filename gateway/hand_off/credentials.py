@@ -1,0 +1,147 @@
+"""Opens the upstream's session: the request that redeems, the steps that follow it, the question whose session it is.
+
+Pure of connections: an `Upstream` sends what is asked. Redirects are followed only while the upstream's session is not there yet, only on the
+upstream itself, and a few of them; nobody's browser learns where they led (A-50).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from gateway.directory.account import fold_email
+from gateway.errors import HandOffFailed, HandOffMismatch
+from gateway.hand_off.plan import Plan
+from gateway.hand_off.records import Bearer
+from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
+from gateway.hand_off.templates import Outgoing, at_pointer, fill, knows, outgoing
+from gateway.hand_off.tokens import usable
+
+_MOST_STEPS: Final = 5
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_SHORTEST_LIFE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An upstream's whole answer. `fields` are names in lower case, and values."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for found, value in self.fields if found == name]
+
+    @property
+    def location(self) -> bytes:
+        found = self.values(b"location")
+        return found[0] if len(found) == 1 and self.status in _REDIRECTS else b""
+
+    def json(self) -> Any:
+        """None for what is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What opens the upstream's session in a request: `name=value` cookies, or a bearer token."""
+
+    cookies: tuple[bytes, ...] = field(default=(), repr=False)
+    bearer: str | None = field(default=None, repr=False)
+
+
+class Upstream(Protocol):
+    """The app's upstream, on behalf of one visitor."""
+
+    host: str
+
+    async def ask(self, request: Outgoing, credentials: Credentials) -> Reply:
+        """Raises UpstreamUnreachable, UpstreamFault, UpstreamTimeout, UpstreamTlsFault."""
+
+
+async def open_with_cookies(plan: Plan, upstream: Upstream, facts: Mapping[str, str]) -> tuple[SetCookie, ...]:
+    """All cookies that the upstream sets on the way to its session. Raises HandOffFailed when there is none of `session_cookies`."""
+    wanted = frozenset(name.encode() for name in plan.session_cookies)
+    jar: dict[tuple[bytes, bytes], SetCookie] = {}
+    request = outgoing(plan.redeem, plan.redeem.path, facts)
+    for _ in range(_MOST_STEPS):
+        reply = await upstream.ask(request, Credentials(cookies=_pairs(jar.values())))
+        for value in reply.values(b"set-cookie"):
+            cookie = parse_set_cookie(value)
+            if cookie is not None:
+                jar[cookie.name, cookie.path] = cookie
+        if any(cookie.name in wanted and not cookie.deletes for cookie in jar.values()):
+            if reply.status >= 400:
+                raise HandOffFailed("redeem_refused", f"the upstream answered {reply.status}")
+            return tuple(jar.values())
+        request = _next_step(plan, upstream, request, reply)
+    raise HandOffFailed("no_session", f"no session cookie after {_MOST_STEPS} redirects")
+
+
+def _next_step(plan: Plan, upstream: Upstream, request: Outgoing, reply: Reply) -> Outgoing:
+    """Raises HandOffFailed where the way ends."""
+    if not reply.location:
+        names = b", ".join(sorted(value.partition(b"=")[0].strip() for value in reply.values(b"set-cookie")))
+        told = f"it set {names[:200].decode('latin-1')!r}" if names else "it set no cookie"
+        raise HandOffFailed("no_session", f"the upstream answered {reply.status}, and {told}: see session_cookies")
+    asked = request.target.encode()
+    if plan.login_pages.are_at(reply.location, asked, upstream.host):
+        raise HandOffFailed("redeem_refused", "the upstream sent the token back to its login page")
+    there = plan.login_pages.on_its_own(reply.location, asked, upstream.host)
+    if there is None:
+        raise HandOffFailed("no_session", "the upstream leads elsewhere before its session is there")
+    return Outgoing(method="GET", target=there.wire().decode())
+
+
+async def open_with_bearer(plan: Plan, upstream: Upstream, facts: Mapping[str, str], now: datetime) -> Bearer:
+    """Raises HandOffFailed."""
+    reply = await upstream.ask(outgoing(plan.redeem, plan.redeem.path, facts), Credentials())
+    if not 200 <= reply.status < 300:
+        raise HandOffFailed("redeem_refused", f"the upstream answered {reply.status}")
+    document = reply.json()
+    token = usable(at_pointer(document, plan.redeem.token_pointer))
+    seconds = at_pointer(document, plan.redeem.expires_pointer)
+    good = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < 1e9
+    return Bearer(token=token, until=now.timestamp() + (max(float(seconds), _SHORTEST_LIFE) if good else 3600.0))
+
+
+async def ask_whose(plan: Plan, upstream: Upstream, credentials: Credentials, facts: Mapping[str, str]) -> bool:
+    """Whether the upstream's session is this person's. False: there is none any more.
+
+    Raises HandOffMismatch for somebody else's, HandOffFailed where the upstream does not say.
+    """
+    if not plan.who_am_i:
+        return True
+    asked = next((one for one in plan.who_am_i if knows(one.equals, facts)), plan.who_am_i[-1])
+    path = fill(asked.path, facts)
+    headers = (("Accept", "application/json"),)
+    reply = await upstream.ask(Outgoing(method="GET", target=path, headers=headers), credentials)
+    if reply.status in (401, 403) or plan.login_pages.are_at(reply.location, path.encode(), upstream.host):
+        return False
+    found = at_pointer(reply.json(), asked.pointer) if 200 <= reply.status < 300 else None
+    if not isinstance(found, str | int) or isinstance(found, bool):
+        raise HandOffFailed("who_am_i", f"the upstream answered {reply.status}, without a value at {asked.pointer}")
+    # SECURITY: one person's upstream session must never be another's: case aside, it is the very text (A-59).
+    if fold_email(str(found).strip()) != fold_email(fill(asked.equals, facts).strip()):
+        raise HandOffMismatch("the upstream's session belongs to somebody else")
+    return True
+
+
+async def log_out(plan: Plan, upstream: Upstream, credentials: Credentials) -> None:
+    """End the upstream's session there, where it has a path for that. Raises a Refusal when it does not answer."""
+    if plan.log_out is not None and (credentials.cookies or credentials.bearer):
+        await upstream.ask(Outgoing(method="GET", target=plan.log_out), credentials)
+
+
+def _pairs(cookies: Sequence[SetCookie] | Any) -> tuple[bytes, ...]:
+    return tuple(cookie.name + b"=" + cookie.value for cookie in cookies if not cookie.deletes)
+
+
+def credentials_of(cookies: Sequence[SetCookie], names: frozenset[bytes]) -> Credentials:
+    """Those of a session that was just opened."""
+    return Credentials(cookies=_pairs([cookie for cookie in cookies if cookie.name in names]))

@@ -1,0 +1,101 @@
+"""Requests of ours with a person's facts in them, and values found in the JSON that answers.
+
+Pure. The invariant: a fact, whatever it holds, adds no parameter, no path segment, no field and no member: it is encoded for the place
+where it stands. A fact that is missing is no empty text but a refusal. RFC 6901 (JSON pointers), RFC 3986 section 2.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from gateway.config.sections.hand_off import Call
+from gateway.errors import HandOffFailed, NoUpstreamLogin
+from gateway.identity.claims import Identity
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A request, ready to be sent. Its target and headers may hold a token: they stay out of `repr` (C-48)."""
+
+    method: str
+    target: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+def facts_of(identity: Identity, **more: str) -> dict[str, str]:
+    """What the placeholders stand for; what is not known is not in it."""
+    facts = {
+        "email": identity.vouched_email,
+        "name": identity.name,
+        "subject": identity.subject,
+        "user": identity.user or identity.subject,
+        "preferred_username": identity.preferred_username,
+        "issuer": identity.issuer,
+    }
+    facts |= {f"directory.{name}": value for name, value in identity.directory.items()}
+    return {name: value for name, value in facts.items() if value} | more
+
+
+def fill(template: str, facts: Mapping[str, str], encode: Callable[[str], str] = str) -> str:
+    """Raises NoUpstreamLogin for a fact that this person does not have."""
+
+    def value(match: re.Match[str]) -> str:
+        found = facts.get(match[1])
+        if found is None:
+            raise NoUpstreamLogin(f"{{{match[1]}}} is not known of this person")
+        return encode(found)
+
+    return _PLACEHOLDER.sub(value, template)
+
+
+def knows(template: str, facts: Mapping[str, str]) -> bool:
+    """Whether all of its placeholders are known."""
+    return all(name in facts for name in _PLACEHOLDER.findall(template))
+
+
+def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> Outgoing:
+    """`target`: the template of its path or URL. Raises NoUpstreamLogin, HandOffFailed."""
+    headers = {name: fill(secret.get_secret_value(), facts) for name, secret in call.headers.items()}
+    for name, value in headers.items():
+        # SECURITY: a name with a line break must not become a header of its own (C-38).
+        if not _ONE_LINE.fullmatch(value):
+            raise HandOffFailed("unusable_fact", f"the header {name} would hold more than printable ASCII")
+    body = b""
+    if call.form is not None:
+        body = urlencode({name: fill(value, facts) for name, value in call.form.items()}).encode()
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    elif call.json_ is not None:
+        body = json.dumps(_filled(call.json_, facts)).encode()
+        headers["Content-Type"] = "application/json"
+    address = fill(target, facts, lambda value: quote(value, safe=""))
+    return Outgoing(method=call.method, target=address, headers=tuple(headers.items()), body=body)
+
+
+def _filled(value: Any, facts: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return fill(value, facts)
+    if isinstance(value, dict):
+        return {name: _filled(member, facts) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_filled(member, facts) for member in value]
+    return value
+
+
+def at_pointer(document: Any, pointer: str) -> Any:
+    """The value that a JSON pointer names; None where there is none."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict):
+            document = document.get(name)
+        elif isinstance(document, list) and name.isascii() and name.isdigit() and len(name) < 6:
+            document = document[int(name)] if int(name) < len(document) else None
+        else:
+            return None
+    return document

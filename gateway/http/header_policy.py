@@ -1,0 +1,226 @@
+"""Which header fields travel, in which form, and which are ours alone.
+
+Pure. A field's fate depends on its name; names repeat, so their kind is looked up in a table that grows to a bound. RFC 9110 section 7.6.1
+(hop-by-hop fields), docs/threats.md C-01, C-30, C-34, B-35, B-48.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final
+
+from gateway.config.field_names import Says, told_by
+from gateway.config.schema import Network
+from gateway.http.message import AUTHORIZATION_FIELDS, ELSEWHERE_FIELDS
+from gateway.identity.headers import is_identity_name
+
+
+def ends_here(lower: bytes) -> bool:
+    """Whether the field never travels, whoever sends it. Names are in lower case, of letters, digits and hyphens."""
+    return told_by(lower.decode()) in (Says.PERSON, Says.CGI, Says.PATH)
+
+
+def is_vouched(lower: bytes) -> bool:
+    """Whether the field travels on a trusted proxy's word only."""
+    return told_by(lower.decode()) in (Says.PLACE, Says.HOST)
+
+
+_TABLE_LIMIT: Final = 4096
+
+
+class Kind(IntEnum):
+    """What happens to a request field of this name."""
+
+    FORWARD = 0
+    HOST = 1
+    CONTENT_LENGTH = 2
+    TRANSFER_ENCODING = 3
+    CONNECTION = 4
+    COOKIE = 5
+    UPGRADE = 6
+    EXPECT = 7
+    AUTHORIZATION = 8
+    REQUEST_ID = 9
+    FORWARDED = 10  # X-Forwarded-* and friends: ours, unless a trusted proxy says them
+    OVERRIDE = 11  # X-HTTP-Method-Override and friends
+    DROP = 12  # hop-by-hop, identity, path overrides, and every name that is not letters, digits and hyphens
+    CONTENT_ENCODING = 13  # travels; a watched body must not have one
+    WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
+    VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
+    CLIENTS = 16  # ends here, but not on its way to an app that lets clients send it: `client_headers`
+    BY_CONNECTION = 17  # of a response: the upstream authenticates its connection, or says that it did
+    ELSEWHERE = 18  # Destination, If: another resource beside the target, judged like it
+
+
+_FORWARDING: Final = (
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-real-ip",
+    b"forwarded",
+)
+_HOP_BY_HOP: Final = (
+    b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"te", b"trailer", b"http2-settings",
+)  # fmt: skip
+_METHOD_OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+_WEBSOCKET: Final = (
+    b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol", b"sec-websocket-extensions", b"sec-websocket-accept",
+)  # fmt: skip
+_KINDS: Final[dict[bytes, Kind]] = {
+    b"host": Kind.HOST,
+    b"content-length": Kind.CONTENT_LENGTH,
+    b"transfer-encoding": Kind.TRANSFER_ENCODING,
+    b"connection": Kind.CONNECTION,
+    b"cookie": Kind.COOKIE,
+    b"upgrade": Kind.UPGRADE,
+    b"expect": Kind.EXPECT,
+    b"x-request-id": Kind.REQUEST_ID,
+    b"content-encoding": Kind.CONTENT_ENCODING,
+    **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
+    **dict.fromkeys(ELSEWHERE_FIELDS, Kind.ELSEWHERE),
+    **dict.fromkeys(_FORWARDING, Kind.FORWARDED),
+    **dict.fromkeys(_HOP_BY_HOP, Kind.DROP),
+    **dict.fromkeys(_METHOD_OVERRIDES, Kind.OVERRIDE),
+    **dict.fromkeys(_WEBSOCKET, Kind.WEBSOCKET),
+}
+
+#: Response fields that end here (RFC 9110 7.6.1); framing and Connection are written anew.
+RESPONSE_DROP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"trailer",
+        b"upgrade",
+        b"te",
+        b"content-length",
+        b"proxy-authenticate",
+    )
+)
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
+# NTLM and what carries it, or Kerberos: each authenticates the connection that it comes over, for all further requests (RFC 4559, MS-NTHT).
+_SCHEMES: Final = re.compile(rb"(?<![\w-])(?:ntlm|negotiate|nego2|kerberos|credssp)(?![\w-])", re.IGNORECASE)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
+
+
+class FieldKinds:
+    """The table of one door: our common names, and the names that its apps add.
+
+    `extra`: what apps set by their own `headers`, normalised. `clients`: what an app lets through by `client_headers`, in lower case.
+    """
+
+    def __init__(self, extra: frozenset[bytes], clients: frozenset[bytes] = frozenset()) -> None:
+        self._extra = extra
+        self._clients = clients
+        self._table: dict[bytes, Kind] = {}
+
+    def of(self, name: bytes) -> Kind:
+        """The kind of the field `name`, spelled as it was sent."""
+        kind = self._table.get(name)
+        return kind if kind is not None else self._classify(name)
+
+    def _classify(self, name: bytes) -> Kind:
+        # SECURITY: CGI, WSGI and Rack read `_` and often `.` and the like as `-`: SCRIPT_NAME is the variable that cuts the path in two,
+        # Content_Type is Content-Type, X.Forwarded.User is X-Forwarded-User. No such name travels, whoever sends it (C-30, C-60).
+        # What other gateways call a person or a path by does not either, or it would be believed here (C-01, C-30, C-63).
+        lower = name.lower()
+        if lower in self._clients:
+            kind = Kind.CLIENTS
+        elif is_odd(name) or is_identity_name(name, self._extra):
+            kind = Kind.DROP
+        else:
+            kind = _KINDS.get(lower) or _unknown(lower)
+        if len(self._table) < _TABLE_LIMIT and len(name) <= 64:
+            self._table[name] = kind
+        return kind
+
+
+def _unknown(lower: bytes) -> Kind:
+    if ends_here(lower):
+        return Kind.DROP
+    return Kind.VOUCHED if is_vouched(lower) else Kind.FORWARD
+
+
+def is_odd(name: bytes) -> bool:
+    """Whether some servers take the name for another one: it has more than letters, digits and hyphens."""
+    return _PLAIN_NAME.fullmatch(name) is None
+
+
+def names_connection_scheme(value: bytes) -> bool:
+    """Whether an Authorization, or a WWW-Authenticate, names a scheme that authenticates a connection; be it among others."""
+    return _SCHEMES.search(value) is not None
+
+
+def tells_of_connection_scheme(name: bytes, value: bytes) -> bool:
+    """Whether a response field, its name in lower case, says that the connection is authenticated, or can be."""
+    return (
+        (name == b"www-authenticate" and names_connection_scheme(value))
+        or name == b"persistent-auth"
+        or (name == b"proxy-support" and b"session-based-authentication" in value.lower())
+    )
+
+
+def valid_request_id(value: bytes) -> bool:
+    """Whether a client's X-Request-Id may travel and be logged as it is."""
+    return _REQUEST_ID.fullmatch(value) is not None
+
+
+def connection_options(values: Sequence[bytes]) -> frozenset[bytes]:
+    """The lower-cased options of all Connection fields."""
+    return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b",")) - {b""}
+
+
+def is_trusted(peer: str, networks: Sequence[Network]) -> bool:
+    """Whether `peer` (an address text, or "unix:") is a proxy whose forwarding fields are believed."""
+    address = parse_address(peer)
+    return address is not None and any(address in network for network in networks if network.version == address.version)
+
+
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address; an IPv4-mapped IPv6 address is its IPv4 form (C-34). None for anything else."""
+    try:
+        address = ipaddress.ip_address(text.split("%", 1)[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def client_address(peer: str, forwarded_for: Sequence[bytes], networks: Sequence[Network]) -> str:
+    """The client's address: the peer, or right to left through the trusted part of X-Forwarded-For (C-34)."""
+    if not is_trusted(peer, networks):
+        return peer
+    hops = [hop.strip() for value in forwarded_for for hop in value.decode("latin-1").split(",")]
+    for hop in reversed(hops[-64:]):
+        address = parse_address(hop.strip('"[]'))
+        if address is None:
+            return peer
+        peer = str(address)
+        if not is_trusted(peer, networks):
+            return peer
+    return peer
+
+
+def forwarding_block(peer: str, scheme: str, host: bytes, port: int) -> bytes:
+    """The X-Forwarded-* and X-Real-IP lines for a request of an untrusted peer: ours, whatever it said."""
+    address = peer.encode()
+    return (
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\nX-Real-IP: %b"
+        % (address, scheme.encode(), host, str(port).encode(), address)
+    )  # fmt: skip
+
+
+def trusted_forwarding_block(
+    peer: str, said: Sequence[tuple[bytes, bytes]], scheme: str, host: bytes, port: int, networks: Sequence[Network]
+) -> bytes:
+    """The same for a trusted proxy: its chain is kept and lengthened; scheme, host and port stay what the config says (C-16, C-17)."""
+    chain = [value for name, value in said if name.lower() == b"x-forwarded-for"]
+    client = client_address(peer, chain, networks)
+    block = forwarding_block(peer, scheme, host, port)
+    head, _, rest = block.partition(b"\r\n")
+    if chain:
+        head = b"X-Forwarded-For: " + b", ".join([*chain, peer.encode()])
+    return head + b"\r\n" + rest.replace(b"X-Real-IP: " + peer.encode(), b"X-Real-IP: " + client.encode())

@@ -1,0 +1,165 @@
+"""How an upstream is told who is there: the header lines of a person, and which fields are ours alone.
+
+Pure. The invariant: no claim, whatever it holds, adds a header, splits one or forges a group. One rule for every value: UTF-8,
+percent-encoded where it is not printable ASCII, and for `%`; blanks at the ends too, and in groups the comma.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from gateway.identity.claims import Identity
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_OURS: Final = frozenset(
+    (
+        b"x-forwarded-user",
+        b"x-forwarded-email",
+        b"x-forwarded-groups",
+        b"x-forwarded-preferred-username",
+        b"x-forwarded-name",
+    )
+)
+_OUR_PREFIXES: Final = (b"x-doorward-", b"x-auth-request-")
+_ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0x2D for byte in range(256))
+
+#: What a template may name, encoded; None: not known of this person.
+_Fact = Callable[[Identity], str | None]
+
+
+def normalise_name(name: bytes) -> bytes:
+    """A field name as a CGI-like upstream tells it apart: lower case, and everything but letters and digits alike."""
+    return name.translate(_ALIKE).lower()
+
+
+def is_identity_name(name: bytes, extra_normalised: frozenset[bytes] = frozenset()) -> bool:
+    """Whether only we may send this field. `extra_normalised`: the app's own names through `normalise_name`."""
+    # SECURITY: X_Forwarded_User, X.Forwarded.User and X-Forwarded-User are one variable to WSGI, CGI and Rack (C-30).
+    alike = normalise_name(name)
+    return alike in _OURS or alike in extra_normalised or alike.startswith(_OUR_PREFIXES)
+
+
+class IdentityHeaders:
+    """The header lines of one app. `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`.
+
+    Raises ValueError for a name that is none, a template that names an unknown fact, and a text that is not printable ASCII (C-33).
+    """
+
+    def __init__(self, extra: Mapping[str, str]) -> None:
+        self._lines: list[tuple[str, _Fact]] = [
+            ("X-Forwarded-User: ", _user),
+            ("X-Forwarded-Email: ", _email),
+            ("X-Forwarded-Groups: ", _groups),
+            ("X-Forwarded-Preferred-Username: ", _preferred_username),
+            ("X-Forwarded-Name: ", _name),
+        ]
+        for name, template in extra.items():
+            if not _FIELD_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no field name")
+            self._lines.append((f"{name}: ", _compiled(template)))
+
+    def render(self, identity: Identity) -> bytes:
+        """The lines, each ended by CRLF; a fact that is missing gives no line (C-31)."""
+        return "".join([
+            f"{start}{value}\r\n" for start, fact in self._lines if (value := fact(identity)) and _is_one_line(value)
+        ]).encode("ascii")  # fmt: skip
+
+
+def _is_one_line(value: str) -> bool:
+    # SECURITY: the last look before the wire: whatever came this far, it is one field on one line (C-33).
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("a header would hold more than printable ASCII")
+    return True
+
+
+def _user(person: Identity) -> str | None:
+    return _encode(person.user or person.subject)
+
+
+def _subject(person: Identity) -> str | None:
+    return _encode(person.subject)
+
+
+def _issuer(person: Identity) -> str | None:
+    return _encode(person.issuer)
+
+
+def _email(person: Identity) -> str | None:
+    return _encode(person.vouched_email)
+
+
+def _name(person: Identity) -> str | None:
+    return _encode(person.name)
+
+
+def _preferred_username(person: Identity) -> str | None:
+    return _encode(person.preferred_username)
+
+
+def _groups(person: Identity) -> str | None:
+    return ",".join([encoded for group in person.groups if (encoded := _encode(group, ","))]) or None
+
+
+def _told(name: str, person: Identity) -> str | None:
+    """What the directory told."""
+    return _encode(person.directory.get(name))
+
+
+_FACTS: Final[Mapping[str, _Fact]] = {
+    "user": _user,
+    "subject": _subject,
+    "issuer": _issuer,
+    "email": _email,
+    "name": _name,
+    "preferred_username": _preferred_username,
+    "groups": _groups,
+}
+
+
+def _compiled(template: str) -> _Fact:
+    """Raises ValueError."""
+    texts = _PLACEHOLDER.split(template)  # what stands between the names, and the names
+    facts = [_fact(name) for name in texts[1::2]]
+    literals = texts[::2]
+    if not all(text.isascii() and text.isprintable() for text in literals):
+        raise ValueError("a header's template holds more than printable ASCII")
+
+    def fill(person: Identity) -> str | None:
+        filled = literals[0]
+        for fact, literal in zip(facts, literals[1:], strict=True):
+            value = fact(person)
+            if value is None:
+                return None
+            filled += value + literal
+        return filled
+
+    return fill
+
+
+def _fact(name: str) -> _Fact:
+    """Raises ValueError."""
+    fact = _FACTS.get(name)
+    if fact is None:
+        kind, _, told = name.partition(".")
+        if kind != "directory":
+            raise ValueError(f"unknown placeholder {{{name}}}; allowed: {', '.join(sorted(_FACTS))}, directory.NAME")
+        fact = partial(_told, told)
+    return fact
+
+
+def _encode(value: str | None, also: str = "%") -> str | None:
+    if not value:
+        return None
+    if value.isascii() and value.isprintable() and "%" not in value and also not in value and value == value.strip(" "):
+        return value
+    raw = value.encode("utf-8", "surrogatepass")
+    last = len(raw) - 1
+    return "".join(
+        chr(byte)
+        if (0x21 <= byte <= 0x7E and chr(byte) not in ("%", also)) or (byte == 0x20 and 0 < index < last)
+        else f"%{byte:02X}"
+        for index, byte in enumerate(raw)
+    )

@@ -1,0 +1,198 @@
+"""`doorward explain`: one request through the real gate, and what would be said of it. Nothing is sent anywhere."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.schema import Config
+from gateway.config.toggles import registration
+from gateway.errors import BadRequest, UnknownHost
+from gateway.gate.admission import AnswerPreflight, Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
+from gateway.gate.explanation import Step, reasons
+from gateway.gate.site import Site, app_routes
+from gateway.http.message import RequestHead
+from gateway.http.request_head import parse_host
+from gateway.identity.claims import Identity
+from gateway.identity.headers import IdentityHeaders
+from gateway.policy.paths import parse_target
+from gateway.policy.readings import Model, Readings
+from gateway.sessions.live import LiveSession
+from gateway.sessions.session import Session
+
+_TELLS_WHO_ASKS: Final = (b"accept", b"x-requested-with", b"access-control-request-method")
+
+
+def explain(
+    config: Config,
+    method: str,
+    url: str,
+    *,
+    email: str | None,
+    groups: tuple[str, ...],
+    headers: Sequence[str] = (),
+    body: str | None = None,
+    acr: str | None = None,
+    signed_in_ago: timedelta = timedelta(0),
+) -> list[Step]:
+    """The steps of the decision, as `(name, text)`. Raises ValueError for what is no URL or names no app's host."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("not a URL; allowed: http(s)://host/path")
+    gate = Gate(app_routes(config), config)
+    site = _site(gate, config, parts.netloc)
+    target = (url.split(parts.netloc, 1)[1] or "/").encode()
+    target = target if target.startswith(b"/") else b"/" + target
+    if method.upper() == "WEBSOCKET":
+        fields = _fields(("Sec-Fetch-Mode: websocket", *headers), body)
+        head = RequestHead("GET", target, parts.netloc.encode(), fields, upgrade=b"websocket")
+    else:
+        head = RequestHead(method.upper(), target, parts.netloc.encode(), _fields(headers, body))
+    steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
+    live = _live(site, email, groups, acr, signed_in_ago) if email is not None else None
+    steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
+    steps += [("sent", target.decode()), *_forms(site, target)]
+    if config.openid.enabled:
+        steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
+        steps.append(("signs in at", " or ".join(site.providers)))
+    content = body.encode() if body is not None else None
+    now = datetime.now(UTC)
+    steps += reasons(gate, site, config.openid, head, live, content, now)
+    decision = gate.admit(site, head, None, live, now=now, body=content, known=True)
+    return steps + _told(site, decision)
+
+
+def _site(gate: Gate, config: Config, netloc: str) -> Site:
+    name, port = parse_host(netloc.encode())
+    default = "443" if config.external_url_scheme == "https" else "80"
+    try:
+        return gate.site(name if port in ("", default) else f"{name}:{port}")
+    except UnknownHost as error:
+        raise ValueError(f"no app has this host (421); allowed: {', '.join(sorted(gate.sites))}") from error
+
+
+def _forms(site: Site, target: bytes) -> list[Step]:
+    """What is judged and forwarded, and what servers of some kind read. Nothing where the target can be read in two ways: the gate says so."""
+    model = site.rules.model
+    try:
+        parsed = parse_target(target)
+        read = model.read(parsed, languages=bool(site.doors.rules))
+    except BadRequest:
+        return []
+    steps = [("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
+    for path, reading in read.paths.items():
+        if path not in parsed.readings:
+            file = "; a static file to who only fetches it" if reading.static else ""
+            steps.append(("read as", f"{path} ({_by(model, read, path)}{file})"))
+    if read.any_page:
+        steps.append(("read as", "any page, by its number (wordpress)"))
+    return steps
+
+
+def _by(model: Model, read: Readings, path: str) -> str:
+    """Who reads it so."""
+    rows = sorted(read.named[path]) if path in read.named else model.rows_of(read.paths[path].traits)
+    return ", ".join(rows) if read.paths[path].traits else "below a language"
+
+
+def _fields(headers: Sequence[str], body: str | None) -> list[tuple[bytes, bytes]]:
+    """The fields as given. Without any that tell who asks, a person's browser does."""
+    fields: list[tuple[bytes, bytes]] = []
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise ValueError(f"{header!r} is not a header field; allowed: NAME:VALUE")
+        fields.append((name.strip().encode(), value.strip().encode()))
+    if not any(name.lower() in _TELLS_WHO_ASKS or name.lower().startswith(b"sec-fetch-") for name, _ in fields):
+        fields.append((b"Sec-Fetch-Mode", b"navigate"))
+    if body is not None:
+        fields.append((b"Content-Length", str(len(body.encode())).encode()))
+    return fields
+
+
+def _live(site: Site, email: str, groups: tuple[str, ...], acr: str | None, signed_in_ago: timedelta) -> LiveSession:
+    now = datetime.now(UTC)
+    identity = Identity(
+        issuer="explain", subject=email, email=email, name=None, groups=groups, preferred_username=None, directory={}
+    )
+    session = Session(
+        key_host=site.route.host,
+        app=site.route.name,
+        sid="explain",
+        identity=identity,
+        provider_sid=None,
+        auth_time=now - signed_in_ago,
+        acr=acr,
+        created_at=now,
+        idle=timedelta(hours=1),
+        lifetime=timedelta(hours=1),
+    )
+    return LiveSession(
+        key="",
+        host=site.route.host,
+        session=session,
+        idle=1,
+        idle_deadline=1,
+        expires_deadline=1,
+        stored_deadline=1,
+        touch_due=1,
+    )
+
+
+def _told(site: Site, decision: Decision) -> list[Step]:
+    if isinstance(decision, Forward):
+        steps = [
+            ("rule", decision.rule),
+            ("decision", "forward"),
+            ("to the upstream", f"{' or '.join(site.app.upstream)} {decision.wire.decode()}"),
+        ]
+        if decision.live is None:
+            return [*steps, ("identity", "none")]
+        block = IdentityHeaders(site.app.headers).render(decision.live.session.identity).decode()
+        return [
+            *steps,
+            *(("header", line) for line in block.split("\r\n") if line),
+            ("header", "X-Doorward-Jwt-Assertion: (signed)"),
+        ]
+    if isinstance(decision, SignIn):
+        return [
+            ("rule", decision.rule),
+            ("decision", "sign in at the provider"),
+            *_asked(decision.step_up.max_age, " ".join(decision.step_up.acr)),
+            ("then back to", decision.return_to),
+        ]
+    if isinstance(decision, Refuse):
+        refusal = decision.refusal
+        return [
+            ("rule", decision.rule),
+            ("decision", f"refuse: {refusal.status} {refusal.code}"),
+            ("because", refusal.detail or refusal.message),
+            *_asked(refusal.facts.get("max_age"), refusal.facts.get("acr_values")),
+        ]
+    if isinstance(decision, NeedBody):
+        unread = decision.unread
+        return [
+            ("rule", unread.rule),
+            ("decision", "read the body, then decide (give it with --body)"),
+            ("because", unread.refusal.detail),
+        ]
+    if isinstance(decision, AnswerPreflight):
+        return [
+            ("rule", decision.rule),
+            ("decision", "answered by Doorward itself: 204, never forwarded"),
+            *(("field", f"{name}: {value}") for name, value in decision.fields),
+        ]
+    if isinstance(decision, Own):
+        return [
+            ("rule", "own path"),
+            ("decision", "answered by Doorward itself, never forwarded"),
+            ("path", decision.path),
+        ]
+    raise TypeError(type(decision).__name__)
+
+
+def _asked(max_age: int | None, acr_values: str | None) -> list[Step]:
+    """What a rule wants of the sign-in (RFC 9470), as the provider will be asked for it."""
+    asked = [f"max_age={max_age}"] if max_age is not None else []
+    asked += [f"acr_values={acr_values}"] if acr_values else []
+    return [("asked of the provider", " ".join(asked))] if asked else []

@@ -1,0 +1,120 @@
+"""The probe's sockets: one connection for each request, so that no answer can belong to another one, and bytes as they are given."""
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.operations.probe.reading import Answer
+
+_HEAD: Final = 64 * 1024
+_BODY: Final = 64 * 1024
+_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the door is: `host` as Host has it, the address to connect to, TLS or not."""
+
+    url: str
+    host: str
+    address: str
+    port: int
+    tls: ssl.SSLContext | None
+    name: str  # the host without its port: what the certificate must be for
+
+    def under(self, host: str) -> "Place":
+        """The same door under another of its hosts."""
+        return Place(
+            url=f"{'https' if self.tls else 'http'}://{host}",
+            host=host,
+            address=self.address,
+            port=self.port,
+            tls=self.tls,
+            name=_name(host),
+        )
+
+
+def place_of(url: str, connect: str | None = None, ca: Path | None = None) -> Place:
+    """From a URL as browsers use it. Raises ValueError with what is allowed."""
+    allowed = "allowed: http(s)://HOST[:PORT] without a path"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError(f"{url!r} is not the address of a door; {allowed}")
+    if "@" in parts.netloc:
+        raise ValueError(f"the address has a user in it; {allowed}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = parts.hostname
+    # RFC 6761 section 6.3: these are this machine, whatever the resolver says of them.
+    if address == "localhost" or address.endswith(".localhost"):
+        address = "127.0.0.1"
+    if connect is not None:
+        address, port = _connect(connect)
+    tls = ssl.create_default_context(cafile=str(ca) if ca else None) if parts.scheme == "https" else None
+    return Place(
+        url=f"{parts.scheme}://{parts.netloc}",
+        host=parts.netloc,
+        address=address,
+        port=port,
+        tls=tls,
+        name=parts.hostname,
+    )
+
+
+def _connect(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not an address to connect to; allowed: HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _name(host: str) -> str:
+    return urlsplit(f"//{host}").hostname or host
+
+
+async def ask(place: Place, data: bytes, *, head_only: bool = False) -> Answer | None:
+    """Send these bytes on a connection of their own; None when it ends without an answer. Raises OSError when there is no connection."""
+    async with asyncio.timeout(_SECONDS):  # TimeoutError is an OSError
+        reader, writer = await asyncio.open_connection(
+            place.address, place.port, ssl=place.tls, server_hostname=place.name if place.tls else None, limit=_HEAD
+        )
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await _asked(reader, writer, data, head_only)
+    except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        return None
+    finally:
+        writer.transport.abort()  # a reset, so that thousands of connections leave nothing behind
+
+
+async def _asked(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, head_only: bool
+) -> Answer | None:
+    writer.write(data)
+    # The door may answer and close before it has taken all: what it said is still to be read.
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+    while True:
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head[:-4].decode("latin-1").split("\r\n")
+        version, _, rest = first.partition(" ")
+        if not version.startswith("HTTP/1."):
+            raise ValueError("not an answer")
+        status = int(rest[:3])
+        if status >= 200 or status == 101:
+            break
+    fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    answer = Answer(status=status, fields=fields, body=b"")
+    if head_only or status in (101, 204, 304):
+        return answer
+    length = answer.value("content-length")
+    if not length.isdigit() or int(length) > _BODY:
+        return answer  # none of our refusals is of this kind
+    try:
+        body = await reader.readexactly(int(length))
+    except asyncio.IncompleteReadError as error:
+        return Answer(status=status, fields=fields, body=error.partial, complete=False)
+    return Answer(status=status, fields=fields, body=body)

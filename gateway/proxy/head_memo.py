@@ -1,0 +1,92 @@
+"""What the fields of one connection's requests say, kept while they come again.
+
+A client repeats its fields, byte for byte, request after request: whose session, which site, what the upstream is told. None of that is read
+twice. Everything here follows from the fields of one `ParsedRequest` alone (`entries` is the list they were read into), so it is dropped as
+soon as other fields come, and nothing of it outlives the connection.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.gate.site import Site, Verdict
+from gateway.http.field_cache import Field
+from gateway.http.request_head import ParsedRequest, read_again
+from gateway.proxy.context import Door
+
+_REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognised
+
+
+def _never(line: bytes) -> Verdict | None:
+    """No request line is known of a site that is not known."""
+    return None
+
+
+class Said:
+    """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own name for its requests.
+
+    `fields` are the lines for the upstream once they were written, and `verdict_of_line` finds what was judged before for the site; both stay
+    empty until a request with these fields was admitted.
+    """
+
+    __slots__ = (
+        "_before", "_cookies", "_host", "_limit", "block", "entries", "fields", "key", "other_cookies", "request_id", "site", "verdict_of_line",
+    )  # fmt: skip
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: bytes, of a head."""
+        self.block = b""  # the fields as they came, from the end of the request line on, where they may come again
+        self._before: ParsedRequest | None = None
+        self._limit = limit
+        self.site: Site | None = None
+        self.entries: list[Field] | None = None
+        self.fields = b""
+        self.key: str | None = None
+        self.other_cookies: list[bytes] = []
+        self.request_id: str | None = None
+        self.verdict_of_line: Callable[[bytes], Verdict | None] = _never
+        self._host = b""
+        self._cookies: list[bytes] | None = None
+
+    def keep(self, request: ParsedRequest, head: bytes) -> None:
+        """The request that came last, and its head."""
+        self.block = b""
+        if request.repeatable and len(head) <= _REMEMBERED:
+            self.block, self._before = head[head.index(b"\r\n") :], request
+
+    def again(self, data: bytes) -> tuple[ParsedRequest, Verdict | None] | None:
+        """The request of `data`, which ends in `block`, and what was judged of its line before. None: it is something else.
+
+        The object of the request before serves again. Raises a Refusal.
+        """
+        line, request = data[: -len(self.block)], self._before
+        if request is None or len(data) > self._limit:
+            return None
+        verdict = self.verdict_of_line(line)
+        if verdict is not None:
+            request.line, request.method, request.target = line, verdict.method, verdict.target
+        elif b"\n" in line or not line.endswith(b" HTTP/1.1"):
+            return None
+        else:
+            request = self._before = read_again(line, request)
+        return request, verdict
+
+    def read(self, door: Door, request: ParsedRequest) -> None:
+        """Raises MalformedRequest or UnknownHost."""
+        self.forget()
+        self.request_id = door.request_id(request)
+        site = self.site
+        if site is None or request.host != self._host:
+            self.site = None
+            self.site = site = door.site(request.host)
+            self._host, self._cookies = request.host, None
+        if request.cookies != self._cookies:
+            split = site.cookie.split(request.cookies)
+            self.key = door.key_of(split.token) if split.token is not None else None
+            self.other_cookies = split.others
+            self._cookies = request.cookies
+        self.entries = request.entries
+
+    def forget(self) -> None:
+        """Other fields are coming."""
+        # SECURITY: what was written for other fields must never be sent with these (B-54).
+        self.entries, self.fields, self.verdict_of_line = None, b"", _never

@@ -1,0 +1,112 @@
+"""Who is there, as an upstream is told: the identity fields and a signed assertion, kept with the session for four minutes.
+
+Written once for all workers that can share them (`sessions.shared_lines`).
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from msgspec import ValidationError, convert
+from msgspec.structs import fields, replace
+
+from gateway import __version__
+from gateway.gate.site import Site
+from gateway.identity.assertion import ASSERTION_LIFETIME, AssertionSigner
+from gateway.identity.claims import Identity
+from gateway.identity.headers import IdentityHeaders
+from gateway.sessions.live import LiveSession
+from gateway.sessions.shared_headers import SharedLines
+
+_SPARE: Final = timedelta(minutes=1)  # the upstream always gets an assertion that is good for as long
+_LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_MOMENT_BYTES: Final = 8
+
+
+class IdentityLines:
+    """`clock` is monotonic seconds, `now` aware wall time. `proof` begins the assertion's line, for every session."""
+
+    def __init__(
+        self,
+        signer: AssertionSigner,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        shared: SharedLines | None,
+        release: str = __version__,
+    ) -> None:
+        self.proof = b"X-Doorward-Jwt-Assertion: %b." % signer.header
+        self._signer = signer
+        self._clock = clock
+        self._now = now
+        self._shared = shared
+        self._release = release
+        self._forms: dict[Site, _Form] = {}
+
+    def renew(self, live: LiveSession, site: Site) -> None:
+        """Set what goes on behind `proof`, and until when."""
+        form = self._forms.get(site)
+        if form is None:
+            form = self._forms[site] = self._form(site)
+        if live.shared and self._shared is not None and self._take(live, form.label, self._shared):
+            return
+        session, now = live.session, self._now()
+        assertion = self._sign(session.identity, site, session.sid, now)
+        live.assertion = b"%b\r\n%b" % (
+            assertion[len(self._signer.header) + 1 :],
+            form.headers.render(session.identity),
+        )
+        good_for = ASSERTION_LIFETIME - _SPARE
+        live.assertion_until = self._clock() + good_for.total_seconds()
+        if self._shared is not None:
+            until = int((now + good_for).timestamp()).to_bytes(_MOMENT_BYTES, "big")
+            self._shared.leave(live, form.label, until + live.assertion, good_for)
+
+    def _take(self, live: LiveSession, label: bytes, shared: SharedLines) -> bool:
+        lines = shared.take(live, label)
+        if lines is None:
+            return False
+        left = int.from_bytes(lines[:_MOMENT_BYTES], "big") - self._now().timestamp()
+        # Clocks differ: nothing is taken to be good for longer than its writer could make it.
+        if not 0 < left <= (ASSERTION_LIFETIME - _SPARE).total_seconds():
+            return False
+        live.assertion, live.record_id = lines[_MOMENT_BYTES:], b""
+        live.assertion_until = self._clock() + left
+        return True
+
+    def _form(self, site: Site) -> "_Form":
+        headers = IdentityHeaders(site.app.headers)
+        # SECURITY: lines of a release that writes a person otherwise would be taken for this one's (C-71).
+        facts = [self._release, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
+        known = specimen()
+        for person in (known, replace(known, email_verified=True), Identity(issuer="i", subject="s")):
+            signed, _, _ = self._sign(person, site, "sid", _LONG_AGO).rpartition(b".")  # signatures differ each time
+            facts += [signed.decode(), headers.render(person).decode()]
+        return _Form(hashlib.sha256(json.dumps(facts).encode()).digest(), headers)
+
+    def _sign(self, person: Identity, site: Site, sid: str, now: datetime) -> bytes:
+        return self._signer.sign(person, issuer=site.route.origin, audience=site.route.name, sid=sid, now=now)
+
+
+class _Form(NamedTuple):
+    """What the lines for a site look like. `label` stands for all that they depend on besides the session: the release, the templates, and what
+    becomes of people of whom everything and nothing is known. Another configuration or release finds nothing under it."""
+
+    label: bytes
+    headers: IdentityHeaders
+
+
+def specimen() -> Identity:
+    """Somebody of whom everything is known: each field of an Identity has a value that its default is not."""
+    known: dict[str, object] = {"issuer": "https://i.example/\u00e4", "subject": "s %,\u00eb"}
+    for field in fields(Identity):
+        for value in (f"{field.name} %,\u00eb", True, False, 1, [f"{field.name} %", ",\u00eb"], {"id": "%,\u00eb"}):
+            if type(value) is type(field.default) and value == field.default:
+                continue
+            with contextlib.suppress(ValidationError):
+                convert({**known, field.name: value}, Identity)
+                known.setdefault(field.name, value)
+                break
+    return convert(known, Identity)

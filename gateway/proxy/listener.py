@@ -1,0 +1,139 @@
+"""Connections that do not begin with HTTP: those over TLS, and those that a load balancer announces.
+
+They are accepted here one by one, and counted from then on: a handshake that stands still holds a place like any other connection. The
+PROXY header is read to its last byte and no further, so that TLS begins where it should.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from gateway.http.proxy_protocol import HeaderMalformed, measure, parse
+from gateway.proxy.context import Door, Source
+from gateway.proxy.downstream import Downstream
+
+_log = logging.getLogger("doorward.proxy")
+_BATCH: Final = 64
+_PEEK: Final = 4096
+_PAUSE_SECONDS: Final = 0.5  # when the process has no descriptor left
+_HANDSHAKE_SECONDS: Final = 10.0
+
+
+class Entrance:
+    """One listening socket."""
+
+    def __init__(self, door: Door, sock: socket.socket, tls: ssl.SSLContext | None, *, announced: bool) -> None:
+        self._door = door
+        self._sock = sock
+        self._tls = tls
+        self._announced = announced
+        self._patience = min(_HANDSHAKE_SECONDS, door.head_timeout)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def open(self, backlog: int) -> None:
+        self._sock.setblocking(False)
+        self._sock.listen(backlog)
+        self._loop.add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Accept no more; whoever is at the threshold is sent away."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                sock, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                _log.warning("a connection cannot be accepted: %s", error)
+                self._loop.remove_reader(self._sock)
+                self._loop.call_later(_PAUSE_SECONDS, self._again)
+                return
+            self._meet(sock, address)
+
+    def _again(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.add_reader(self._sock, self._accept)
+
+    def _meet(self, sock: socket.socket, address: object) -> None:
+        source = self._door.source(address)
+        # SECURITY: whoever may send a PROXY header may be any address it likes; only balancers may (C-34).
+        if (self._announced and not source.trusted) or self._door.crowd.enter(source.peer, trusted=source.trusted):
+            sock.close()
+            return
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._serve(sock, source))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, sock: socket.socket, source: Source) -> None:
+        """From here the source is counted; whoever ends up with the connection counts it out again."""
+        client: Downstream | None = None
+
+        def admitted() -> Downstream:
+            nonlocal client
+            client = Downstream(self._door, source)
+            return client
+
+        try:
+            if self._announced:
+                source = await self._announcement(sock, source)
+            await self._hand_on(admitted, sock)
+        except (OSError, HeaderMalformed, asyncio.CancelledError) as error:
+            if client is None or not client.peer:
+                self._door.crowd.leave(source.peer, trusted=source.trusted)
+                sock.close()
+            _log.debug("a connection of %s ended before it began: %s", source.peer, error)
+
+    async def _hand_on(self, admitted: Callable[[], Downstream], sock: socket.socket) -> None:
+        patience = self._patience if self._tls is not None else None
+        await self._loop.connect_accepted_socket(admitted, sock, ssl=self._tls, ssl_handshake_timeout=patience)
+
+    async def _announcement(self, sock: socket.socket, balancer: Source) -> Source:
+        """Who the balancer says connected. Raises HeaderMalformed, TimeoutError or another OSError."""
+        async with asyncio.timeout(self._patience):
+            said = parse(await self._header(sock))
+        if said is None:
+            return balancer
+        source = self._door.source((said,))
+        if self._door.crowd.announce(source.peer, trusted=source.trusted):
+            raise ConnectionRefusedError("too many connections")
+        return source
+
+    async def _header(self, sock: socket.socket) -> bytes:
+        header = b""
+        while True:
+            await self._readable(sock)
+            with contextlib.suppress(BlockingIOError, InterruptedError):
+                seen = sock.recv(_PEEK, socket.MSG_PEEK)
+                if not seen:
+                    raise ConnectionResetError("closed before its PROXY header")
+                size, complete = measure(header + seen)
+                header += sock.recv(size - len(header))
+                if complete and len(header) == size:
+                    return header
+
+    async def _readable(self, sock: socket.socket) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(sock, _set, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_reader(sock)
+
+
+def _set(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,0 +1,128 @@
+"""Requests of our own to an app's upstream: over its pool, with its TLS and its time-outs, each bounded in size and time.
+
+They go out on behalf of one visitor: with the Host, the forwarding fields and the browser's name that its own requests carry, so that an
+upstream that binds its sessions to these finds them alike. Answers are read whole; nothing is decoded, redirected or kept.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.errors import Refusal, UpstreamFault, UpstreamTimeout
+from gateway.hand_off.credentials import Credentials, Reply
+from gateway.hand_off.templates import Outgoing
+from gateway.http.header_policy import names_connection_scheme
+from gateway.http.request_head import ParsedRequest
+from gateway.http.response_head import ParsedResponse
+from gateway.proxy.pool import Pool
+from gateway.proxy.upstream import Serves, UpstreamConnection
+
+_LARGEST: Final = 256 * 1024
+
+
+class Errand:
+    """One request: the listener of its connection."""
+
+    def __init__(self, pool: Pool, connection: UpstreamConnection, request: Outgoing) -> None:
+        self.plain = False
+        self.request = ParsedRequest(b"", request.method, b"/", "1.1")
+        self.authenticates = any(
+            name.lower() == "authorization" and names_connection_scheme(value.encode("latin-1"))
+            for name, value in request.headers
+        )
+        self._pool = pool
+        self._connection = connection
+        self._head: ParsedResponse | None = None
+        self._body = bytearray()
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def ask(self, data: bytes) -> Reply:
+        """Raises UpstreamFault."""
+        self._connection.begin(self)
+        self._connection.transport.write(data)
+        try:
+            await self._done
+        except BaseException:
+            self._connection.abort()
+            raise
+        head = self._head
+        assert head is not None
+        lines = (line.partition(b":") for line in head.lines)
+        fields = tuple((name.lower(), value.strip(b" \t")) for name, _, value in lines)
+        return Reply(status=head.status, fields=fields, body=bytes(self._body))
+
+    # --- Listener ---
+
+    def on_interim(self, response: ParsedResponse) -> None: ...
+
+    def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
+        self._head = response
+        if first:
+            self.on_body(first)
+
+    def on_whole(self, response: ParsedResponse, body: bytes) -> None:
+        self.on_response(response, body)
+        self.on_end(self._connection.serves)
+
+    def on_body(self, data: bytes, *, last: bool = False) -> None:
+        self._body += data
+        if len(self._body) > _LARGEST:
+            self._fail(UpstreamFault(f"an answer to us of more than {_LARGEST} bytes"))
+
+    def on_end(self, serves: Serves) -> None:
+        if serves is Serves.ANYBODY and not self._done.done():
+            self._pool.give_back(self._connection)
+        else:
+            self._connection.abort()
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
+        self._fail(UpstreamFault("a 101 that nobody asked for"))
+
+    def on_broken(self, error: Exception, answered: bool) -> None:
+        self._fail(error if isinstance(error, Refusal) else UpstreamFault(f"{type(error).__name__}: {error}"))
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+    def _fail(self, refusal: Refusal) -> None:
+        self._connection.abort()
+        if not self._done.done():
+            self._done.set_exception(refusal)
+
+
+class UpstreamOfVisitor:
+    """An app's upstream, as one visitor's requests see it. `lines` are field lines that say who is visiting."""
+
+    def __init__(self, pool: Pool, host: str, lines: Sequence[bytes], seconds: float) -> None:
+        self.host = host
+        self._pool = pool
+        self._lines = lines
+        self._seconds = seconds
+
+    async def ask(self, request: Outgoing, credentials: Credentials) -> Reply:
+        """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamTlsFault, UpstreamFault."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await Errand(self._pool, await self._pool.connect(), request).ask(
+                    self._written(request, credentials)
+                )
+        except TimeoutError as error:
+            raise UpstreamTimeout("no whole answer to us in time") from error
+
+    def _written(self, request: Outgoing, credentials: Credentials) -> bytes:
+        parts = [f"{request.method} {request.target} HTTP/1.1\r\nHost: {self.host}".encode("ascii"), *self._lines]
+        named = {name.lower() for name, _ in request.headers}
+        if "accept" not in named:
+            parts.append(b"Accept: text/html,application/json;q=0.9,*/*;q=0.8")
+        parts.append(b"Accept-Encoding: identity")
+        parts += [f"{name}: {value}".encode("latin-1") for name, value in request.headers]
+        if credentials.cookies:
+            parts.append(b"Cookie: " + b"; ".join(credentials.cookies))
+        if credentials.bearer is not None:
+            parts.append(b"Authorization: Bearer " + credentials.bearer.encode("ascii"))
+        if request.body or request.method != "GET":
+            parts.append(b"Content-Length: %d" % len(request.body))
+        return b"\r\n".join((*parts, b"", request.body))

@@ -1,0 +1,168 @@
+"""Request heads, written anew: for an upstream, and for the pages of our own.
+
+What the client said about itself is gone by now (`headers`); what we say about it is added last, so nothing that a client names in Connection
+can take it away (B-48). The forwarded target is the canonical one that the gate judged.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from gateway.config.schema import Config, Network
+from gateway.errors import BadRequest
+from gateway.gate.admission import Forward, Own
+from gateway.gate.site import Site, Verdict
+from gateway.http.header_policy import Kind, forwarding_block, trusted_forwarding_block
+from gateway.http.request_head import ParsedRequest
+from gateway.identity.assertion import AssertionSigner
+from gateway.proxy.identity_fields import IdentityLines
+from gateway.sessions.cache import LiveSession
+from gateway.sessions.shared_headers import SharedLines
+
+_log = logging.getLogger("doorward.proxy")
+_READ_BY_PAGES: Final = frozenset(
+    (
+        b"accept",
+        b"content-type",
+        b"origin",
+        b"purpose",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"sec-purpose",
+        b"x-moz",
+        b"x-purpose",
+        b"x-requested-with",
+    )
+)
+_TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
+
+
+class Peer(Protocol):
+    """Who is at the other end: the address, and whether its forwarding fields are believed."""
+
+    peer: str
+    trusted: bool
+
+
+class Visitor(Protocol):
+    """What a head tells of the request at hand."""
+
+    request_id: str
+
+    @property
+    def connection(self) -> Peer: ...
+
+    @property
+    def other_cookies(self) -> Sequence[bytes]: ...
+
+
+class HeadWriter:
+    """Writes request heads. `clock` is monotonic seconds, `now` aware wall time.
+
+    `saw_forwarding(peer)` hears of untrusted peers that forward; `shared` is where other workers find what this one signed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        signer: AssertionSigner,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        saw_forwarding: Callable[[str], None] = lambda peer: None,
+        shared: SharedLines | None = None,
+    ) -> None:
+        self._scheme = config.external_url_scheme
+        self._networks: Sequence[Network] = config.trusted_proxies
+        self._lines = IdentityLines(signer, clock, now, shared)
+        self._proof = self._lines.proof
+        self._clock = clock
+        self._saw_forwarding = saw_forwarding
+        self._blocks: dict[tuple[str, str], bytes] = {}
+
+    def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Verdict, request_id: str) -> bytes:
+        """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
+        if live.assertion_until <= self._clock():
+            self._lines.renew(live, site)
+        said = (verdict.start, fields, self._proof, live.assertion, b"X-Request-Id: ", request_id.encode(), b"\r\n\r\n")
+        return b"".join(said)
+
+    def upstream(
+        self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward, fields: bytes | None = None
+    ) -> bytes:
+        """The head that the upstream gets; `fields` where they were written before."""
+        start = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes)
+        identity = self.identity(site, decision.live) if decision.live is not None else b""
+        parts = []
+        if request.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif request.sized:
+            parts.append(b"Content-Length: %d\r\n" % request.length)
+        if request.expects_continue:
+            parts.append(b"Expect: 100-continue\r\n")
+        if request.upgrade is not None:
+            parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % request.upgrade)
+        if decision.destination is not None:
+            parts.append(b"Destination: %b\r\n" % decision.destination)
+        framing = b"".join(parts)
+        said = fields or self.fields(visit, site, request)
+        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (start, said, identity, framing, visit.request_id.encode())
+
+    def fields(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+        """The lines, each with its end, that depend on nothing but the request's fields, the connection and the site."""
+        parts = list(request.lines)
+        for entry in request.special:
+            kind = entry.kind
+            if (
+                kind in _TRAVELS
+                or (kind is Kind.OVERRIDE and site.overrides_pass)
+                or (kind is Kind.WEBSOCKET and request.upgrade is not None)
+                or (kind is Kind.VOUCHED and visit.connection.trusted)
+                or (kind is Kind.ELSEWHERE and entry.name.lower() != b"destination")
+                or (kind is Kind.CLIENTS and entry.name.lower() in site.client_headers)
+            ):
+                parts.append(entry.line)
+        if visit.other_cookies:
+            parts.append(b"Cookie: " + b"; ".join(visit.other_cookies))
+        parts += (self.forwarding(visit, site, request), b"")
+        return b"\r\n".join(parts)
+
+    def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
+        """The head that our own pages get: aiohttp reads it, and ends the connection after its answer. Raises BadRequest."""
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), own.wire, site.host_bytes)]
+        # SECURITY: what aiohttp would refuse (a field twice), or act on by itself, never gets there: its own answer names its version (B-46).
+        if len(request.values(b"content-type")) > 1:
+            raise BadRequest("two Content-Types")
+        parts += [line for line in request.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
+        parts += [b"Cookie: %b" % value for value in request.cookies]
+        parts.append(self.forwarding(visit, site, request))
+        parts.append(
+            b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length)
+        )
+        return b"\r\n".join(parts)
+
+    def identity(self, site: Site, live: LiveSession) -> bytes:
+        """The identity lines of a session for this app, its signed assertion included; kept with the session."""
+        if live.assertion_until <= self._clock():
+            self._lines.renew(live, site)
+        return self._proof + live.assertion
+
+    def forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+        """The X-Forwarded-* and X-Real-IP lines of a request, without the last line's end."""
+        connection = visit.connection
+        if connection.trusted:
+            said = [(entry.name, entry.value) for entry in request.special if entry.kind is Kind.FORWARDED]
+            return trusted_forwarding_block(
+                connection.peer, said, self._scheme, site.host_bytes, site.port, self._networks
+            )
+        key = (connection.peer, site.route.host)
+        block = self._blocks.get(key)
+        if block is None:
+            if len(self._blocks) > 4096:
+                self._blocks.clear()
+            if any(entry.kind is Kind.FORWARDED for entry in request.special):
+                _log.warning("%s sends X-Forwarded-* and is not in trusted_proxies: they are ignored", connection.peer)
+                self._saw_forwarding(connection.peer)
+            block = self._blocks[key] = forwarding_block(connection.peer, self._scheme, site.host_bytes, site.port)
+        return block

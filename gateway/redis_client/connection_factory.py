@@ -1,0 +1,186 @@
+"""How one connection to one server is made: address, TLS, user, timeouts, and the proof that it is no replica.
+
+Everything that talks to Redis gets its connections here, so what is said of one holds for all.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    DefaultParser,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from gateway.config import schema
+from gateway.config.redis_url import Endpoint, parse_redis_url
+from gateway.redis_client.pipelined_reader import RecordConnection, RecordReader, command
+
+CONNECT_SECONDS: Final = 1.0
+COMMAND_SECONDS: Final = 2.0
+POOL_SECONDS: Final = 4.0  # waiting for a free connection: twice as long as a command can block one
+_ASKING: Final = 2  # connections to a server that is only asked who is who
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated:
+    """Redis says that these keys changed; None: all of them (FLUSHALL)."""
+
+    keys: tuple[bytes, ...] | None
+
+
+class _PushParser(DefaultParser):  # type: ignore[misc, valid-type]
+    """Hands pushes to whoever reads the connection."""
+
+    async def handle_push_response(self, response: list[Any], **_: Any) -> Invalidated:
+        if response[0] != b"invalidate":
+            return Invalidated(())
+        return Invalidated(None if response[1] is None else tuple(response[1]))
+
+
+class _Pool(BlockingConnectionPool):
+    """A connection that broke speaks for those that lie idle: what forgot one (a firewall, an address that moved) forgot them all.
+
+    Otherwise each of them would cost somebody a timeout (C-42).
+    """
+
+    async def release(self, connection: AbstractConnection) -> None:
+        broke = not connection.is_connected
+        await super().release(connection)
+        if broke:
+            await self.disconnect(inuse_connections=False)
+
+
+class NotPrimary(RedisConnectionError):
+    """The server follows another one: what it says of a session may be long untrue."""
+
+
+async def greet_primary(connection: Any) -> None:
+    """What the library does with a new connection, and the question whether the server is the one that decides."""
+    await connection.on_connect()
+    await connection.send_command("HELLO", connection.protocol, check_health=False)
+    refuse_replica(await connection.read_response(disable_decoding=True))
+
+
+def refuse_replica(hello: Any) -> None:
+    """Raises NotPrimary unless the reply to HELLO is a primary's."""
+    facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=True))
+    # SECURITY: a replica lags: it answers for sessions that were ended, and forgets writes (C-43, C-44).
+    if facts.get(b"role") != b"master":
+        raise NotPrimary("the server is a replica")
+
+
+def _for_all() -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": COMMAND_SECONDS,
+        # A pooled connection may have died unnoticed (C-42): once more, at once. Not after a timeout: somebody waits.
+        "retry": Retry(NoBackoff(), 1, (RedisConnectionError,)),
+        # SECURITY: with maintenance notifications the pool hands out connections that hold unread bytes (C-41).
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        "client_name": "doorward",
+        "driver_info": None,
+    }
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the server could not be used at all, as against one that refuses a command."""
+    return isinstance(error, OSError | TimeoutError | RedisConnectionError | RedisTimeoutError)
+
+
+class Links:
+    """Makes clients and connections for what `settings` name; `url` replaces theirs (embedded server).
+
+    Raises ValueError for a URL that cannot be used.
+    """
+
+    def __init__(self, settings: schema.Redis, url: str | None = None) -> None:
+        try:
+            self.url: Final = parse_redis_url(url if url is not None else settings.url.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"redis.url {error}") from None
+        if self.url.kind == "embedded":
+            raise ValueError("redis.url is embedded: its server's own URL is needed")
+        self._settings = settings
+
+    def client(self, endpoint: Endpoint | None, size: int) -> Redis:
+        """A pooled client of a primary; None: of the one server that there is."""
+        greeting = {} if self.url.kind == "cluster" else {"redis_connect_func": greet_primary}
+        return self._pooled(size, **self._of_server(endpoint), **greeting)
+
+    def asking(self, endpoint: Endpoint) -> Redis:
+        """A client for questions to a sentinel, or to a node of a cluster whatever its role."""
+        if self.url.kind == "sentinel":
+            secret = self._settings.sentinel.password
+            password = None if secret is None else secret.get_secret_value()
+            options = self._of_host(endpoint, self._settings.sentinel.username, password)
+        else:
+            options = self._of_server(endpoint)
+        return self._pooled(_ASKING, **options)
+
+    def pushes(self, endpoint: Endpoint | None = None) -> AbstractConnection:
+        """One RESP3 connection, not connected yet; `read_response(push_request=True)` returns pushes as `Invalidated`."""
+        options = self._of_server(endpoint)
+        kind = options.pop("connection_class")
+        made: AbstractConnection = kind(protocol=3, parser_class=_PushParser, **options)
+        return made
+
+    def reader(self, clock: Callable[[], float]) -> RecordReader | None:
+        """What reads records of the one server that there is; None for a fleet: there the library finds out who holds what."""
+        url = self.url
+        if url.kind not in ("server", "socket"):
+            return None
+        who = [] if url.username is None else [url.username.encode()]
+        greeting = [command(b"AUTH", *who, url.password.encode())] if url.password is not None else []
+        greeting += [command(b"SELECT", b"%d" % url.database), command(b"CLIENT", b"SETNAME", b"doorward")]
+        return RecordReader(self._open, greeting, clock, patience=COMMAND_SECONDS)
+
+    async def _open(self, factory: Callable[[], RecordConnection]) -> RecordConnection:
+        """Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self.url.kind == "socket":
+            return (await loop.create_unix_connection(factory, self.url.path))[1]
+        host, port = self.url.hosts[0]
+        return (await loop.create_connection(factory, host, port, ssl=self._tls() if self.url.tls else None))[1]
+
+    def _tls(self) -> ssl.SSLContext:
+        tls = self._settings.tls
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.certificate:
+            context.load_cert_chain(str(tls.certificate), str(tls.key) if tls.key else None)
+        return context
+
+    def _pooled(self, size: int, **options: Any) -> Redis:
+        # RESP2: nothing but replies ever comes down a connection that requests share.
+        return Redis.from_pool(_Pool(protocol=2, max_connections=size, timeout=POOL_SECONDS, **options))
+
+    def _of_server(self, endpoint: Endpoint | None) -> dict[str, Any]:
+        url = self.url
+        if url.kind == "socket":
+            options: dict[str, Any] = {"connection_class": UnixDomainSocketConnection, "path": url.path}
+            options |= {"username": url.username, "password": url.password, **_for_all()}
+        else:
+            options = self._of_host(endpoint or url.hosts[0], url.username, url.password)
+        return {**options, "db": url.database}
+
+    def _of_host(self, endpoint: Endpoint, username: str | None, password: str | None) -> dict[str, Any]:
+        host, port = endpoint
+        plain = {"host": host, "port": port, "username": username, "password": password, **_for_all()}
+        if not self.url.tls:
+            return {"connection_class": Connection, **plain}
+        tls = self._settings.tls
+        files = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+        secure = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+        secure |= {name: str(path) for name, path in files.items() if path}
+        return {"connection_class": SSLConnection, **plain, **secure}

@@ -1,0 +1,104 @@
+"""Leases: a lock in Redis that is renewed while its holder works, so that one thing is done once over all processes.
+
+A holder that dies loses it within seconds; a holder that cannot renew it learns that (`lost`) and must not go on. Only
+the owner's random value renews or releases. One Redis server decides, so this spares double work whose traces can be
+looked for again under the lease; it proves nothing by itself.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from gateway.errors import StoreUnavailable
+from gateway.redis_client.client import Operations
+
+_MINE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
+_RENEW: Final = _MINE.format("'pexpire', KEYS[1], ARGV[2]")
+_RELEASE: Final = _MINE.format("'del', KEYS[1]")
+_POLL_SECONDS: Final = 0.05
+_SLOWEST_POLL: Final = 0.4
+
+
+class LeaseBusy(Exception):
+    """Somebody else held it all the time that one was willing to wait."""
+
+
+class Lease:
+    """`lost` is set when it may have passed to somebody else."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.owner = secrets.token_hex(16)
+        self.lost = asyncio.Event()
+
+
+class Leases:
+    """`clock` is monotonic."""
+
+    def __init__(self, redis: Redis, prefix: str, clock: Callable[[], float]) -> None:
+        self._redis = redis
+        self._prefix = f"{prefix}lock:"
+        self._clock = clock
+        self._operations = Operations()
+
+    @asynccontextmanager
+    async def hold(self, name: str, wait: timedelta, lease: timedelta = timedelta(seconds=5)) -> AsyncIterator[Lease]:
+        """Hold `name` for as long as the block runs. Raises LeaseBusy after `wait`, StoreUnavailable."""
+        held = Lease(self._prefix + name)
+        try:
+            taken_at = await self._take(held, wait, lease)
+            renewing = asyncio.create_task(self._renew(held, lease, taken_at))
+            try:
+                yield held
+            finally:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
+        finally:
+            # Also when taking it failed or was cancelled: the server may have granted it all the same.
+            with suppress(StoreUnavailable):
+                await self._run(_RELEASE, held)
+
+    async def _take(self, held: Lease, wait: timedelta, lease: timedelta) -> float:
+        """When it was taken at the latest: its time runs from there."""
+        deadline = self._clock() + wait.total_seconds()
+        pause = _POLL_SECONDS
+        while True:
+            asked_at = self._clock()
+            if await self._operations.run(self._redis.set(held.name, held.owner, nx=True, px=lease)):
+                return asked_at
+            if await self._owner(held) == held.owner:
+                return asked_at  # the library sent SET again when the first reply was lost
+            left = deadline - self._clock()
+            if left <= 0:
+                raise LeaseBusy(held.name)
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - spreads those who wait
+            pause = min(pause * 1.5, _SLOWEST_POLL)
+
+    async def _renew(self, held: Lease, lease: timedelta, since: float) -> None:
+        length = lease.total_seconds()
+        with suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(since + length - self._clock()):
+                    await asyncio.sleep(length / 3)
+                    asked_at = self._clock()
+                    try:
+                        if not await self._run(_RENEW, held, lease // timedelta(milliseconds=1)):
+                            break
+                    except StoreUnavailable:
+                        continue
+                    since = asked_at
+        held.lost.set()
+
+    async def _owner(self, held: Lease) -> str | None:
+        value: Any = await self._operations.run(self._redis.get(held.name))
+        return value.decode() if isinstance(value, bytes) else value
+
+    async def _run(self, script: str, held: Lease, *arguments: int) -> int:
+        answer: Awaitable[Any] = self._redis.eval(script, 1, held.name, held.owner, *map(str, arguments))
+        return int(await self._operations.run(answer))

@@ -1,0 +1,341 @@
+"""The composition root: a Config in, a running worker out. The only module that sees all of Config.
+
+Nothing outside has to be up for a worker to start: what is missing is retried, reported by /ready, and missed only by the requests that need it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.break_glass.store import Openings
+from gateway.config.schema import Config
+from gateway.config.toggles import registration
+from gateway.directory.factory import open_directory, open_provisioner
+from gateway.directory.provisioner import recheck_of
+from gateway.errors import Refusal
+from gateway.gate.admission import Gate, SignIn
+from gateway.gate.site import AppRoute, Site, app_routes
+from gateway.hand_off.broker import Broker, brokers_of
+from gateway.http.message import is_navigation
+from gateway.http.request_head import ParsedRequest
+from gateway.identity.assertion import AssertionSigner
+from gateway.identity.headers import normalise_name
+from gateway.observability import events as audit
+from gateway.observability.access_log import AccessLog
+from gateway.observability.events import Audit
+from gateway.oidc.calls import open_session
+from gateway.oidc.providers import open_providers
+from gateway.pages.renderer import Pages
+from gateway.proxy.break_glass import BreakGlass
+from gateway.proxy.caring import cares_of
+from gateway.proxy.context import Door, Parts
+from gateway.proxy.local_reply import Page
+from gateway.proxy.server import Server
+from gateway.redis_client.client import connect, push_sources, record_reader
+from gateway.redis_client.invalidation import Sources
+from gateway.redis_client.leases import Leases
+from gateway.redis_client.once import Marks
+from gateway.runtime.health import Health
+from gateway.runtime.tls import server_tls, watch_certificate
+from gateway.sessions.cache import SessionCache
+from gateway.sessions.fleet_time import FleetTime
+from gateway.sessions.keyring import KeyRing
+from gateway.sessions.live import LiveSession
+from gateway.sessions.logout_markers import Endings
+from gateway.sessions.pending_sign_in import PendingSignIns
+from gateway.sessions.renewal_hook import Recheck
+from gateway.sessions.session_limit import Places
+from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.store import SessionStore
+from gateway.sign_in.begin import SignIn as SignInPages
+from gateway.token_refresh.attempts import Attempts
+from gateway.token_refresh.refresher import Refresher
+from gateway.token_refresh.renewal import Renewal
+from gateway.web.app import WebParts, build_app, runner_of
+from gateway.web.upstream_sign_out import UpstreamSignOut
+
+_log = logging.getLogger("doorward.app")
+_OURS: Final = (500, 502, 503, 504)
+_TOLD_ONCE: Final = timedelta(minutes=5)
+_ABOUT_TO_END: Final = timedelta(seconds=1)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Worker:
+    """Everything one worker process is made of. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
+
+    `gateway` is what the workers of one gateway have in common; `ended_openings` are ids of break-glass openings that ended before this worker's
+    time, and `glass_over(id)` is told of each that it saw end.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        redis_url: str | None,
+        write: Callable[[bytes], None],
+        *,
+        gateway: str = "",
+        ended_openings: Sequence[str] = (),
+        glass_over: Callable[[str], None] = lambda opening_id: None,
+    ) -> None:
+        self.config = config
+        self.audit = Audit(write, pii_full=config.log.pii == "full")
+        self._write = write
+        self._redis_url = redis_url
+        self._gateway = gateway
+        self._ended_openings = ended_openings
+        self._glass_over = glass_over
+        self._tasks: list[asyncio.Task[None]] = []
+        self._telling: set[asyncio.Task[None]] = set()
+        self._tls: ssl.SSLContext | None = None
+
+    async def start(self) -> None:
+        """Build the parts and begin their background work. Nothing outside has to be up for that."""
+        config = self.config
+        ring = KeyRing(config.keys)
+        self.redis = connect(config.redis, self._redis_url)
+        self._fleet_time = FleetTime(self.redis, config.redis.key_prefix, time.monotonic, time.time)
+        self.providers = open_providers(config, utc_now)
+        self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
+        self.store = SessionStore(
+            self.redis,
+            ring,
+            config.redis.key_prefix,
+            utc_now,
+            believed=self.providers.believe,
+            reader=self._reader,
+        )
+        self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
+        directory, prefix = config.directory, config.redis.key_prefix
+        self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
+        self.directory = open_directory(directory, self.directory_http, self.redis, prefix)
+        self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
+        self.refresher = self._refresher(recheck_of(config, self.provisioner))
+        sources = push_sources(self.redis, config.redis, self._redis_url, self._reader)
+        self.cache = SessionCache(
+            self.store, sources, time.monotonic, outage=config.redis.outage.total_seconds(),
+            expired=self._session_expired, attendant=self.refresher,
+        )  # fmt: skip
+        signer = AssertionSigner(ring.raw)
+        gate = self.gate = Gate(app_routes(config), config)
+        self.glass = self._break_glass(ring, gate, sources)
+        pages = Pages(config.pages)
+        sign_in = SignInPages(
+            providers=self.providers, enabled=config.openid.enabled, sites=gate.sites, ring=ring, pages=pages, audit=self.audit,
+            now=utc_now, moment=self._fleet_time.now,
+        )  # fmt: skip
+        self.brokers = self._brokers(ring)
+        pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
+        pages_of_ours.middlewares.append(self._told)
+        self._runner = runner_of(pages_of_ours, config.limits)
+        await self._runner.setup()
+        self.door = Door(self._parts(ring, gate, pages, sign_in, signer))
+        self.door.cares.update(cares_of(config, self.door, self.brokers))
+        self.server = Server(self.door)
+        self.cache.start()
+        self.glass.start()
+        self.providers.start()
+        self.health = Health(self.store, self.cache, self.providers, self.directory, self.door, self.audit, utc_now)
+        self._tasks = [asyncio.create_task(work) for work in (self.health.watch(), self._fleet_time.run())]
+
+    def _break_glass(self, ring: KeyRing, gate: Gate, sources: Sources) -> BreakGlass:
+        config = self.config
+        glass = BreakGlass(
+            Openings(self.redis, ring, config.redis.key_prefix), gate.sites, config.trusted_proxies, sources, self.audit,
+            once=self.store.consume, clock=time.monotonic, now=utc_now, ended=self._glass_over, gateway=self._gateway,
+        )  # fmt: skip
+        glass.learn_ended(self._ended_openings)
+        return glass
+
+    def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
+        return brokers_of(
+            self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
+            known=self.provisioner.known, http=self.directory_http, audit=self.audit, now=utc_now,
+            alive=self._is_alive,
+        )  # fmt: skip
+
+    async def _is_alive(self, live: LiveSession) -> bool:
+        """Whether a session has not ended, as Redis knows it. Raises StoreUnavailable."""
+        return await self.store.fetch(live.key, live.host, live.session.app, tokens=False) is not None
+
+    def _refresher(self, recheck: Recheck) -> Refresher:
+        """`recheck` is asked about each person whose tokens were renewed."""
+        return Refresher(
+            store=self.store,
+            leases=self._leases,
+            attempts=Attempts(self.redis, self.config.redis.key_prefix),
+            renewal=Renewal(self.store, recheck, time.monotonic, utc_now),
+            client_of=self.providers.refreshing,
+            changed=lambda key: self.cache.forget(key),
+            audit=self.audit,
+            clock=time.monotonic,
+            now=utc_now,
+        )
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve a socket that is bound already, with TLS where the configuration says so."""
+        tls = self.config.tls
+        if tls.certificate is not None and tls.key is not None:
+            self._tls = server_tls(str(tls.certificate), str(tls.key))
+            self._tasks.append(asyncio.create_task(watch_certificate(self._tls, str(tls.certificate), str(tls.key))))
+        await self.server.listen(sock, self._tls, announced=self.config.listen_proxy_protocol)
+
+    def give_notice(self) -> None:
+        """Serve on, but keep no connection after its next answer: the process will leave soon."""
+        self.door.draining = True
+
+    async def close(self, seconds: float = 30.0) -> None:
+        """Drain, then let go of everything."""
+        await self.server.drain(seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runner.cleanup()
+        await self.refresher.close()
+        await self.cache.close()
+        await self.glass.close()
+        await self.providers.close()
+        if self.directory is not None:
+            await self.directory.close()
+        await self.directory_http.close()
+        if self._reader is not None:
+            self._reader.close()
+        await self.redis.aclose()
+
+    def report(self) -> dict[str, Any]:
+        """This worker's numbers and health, JSON-able: what the admin listener sums up."""
+        numbers = self.door.counters.snapshot()
+        upstreams = [
+            [name, state, count]
+            for name, pool in self.door.pools.items()
+            for state, count in (("idle", len(pool.idle)), ("active", pool.open - len(pool.idle)))
+        ]
+        return {
+            **numbers,
+            **self.glass.report(),
+            "events": [[event, app, count] for (event, app), count in self.audit.counts.items()],
+            "sessions_cached": self.cache.size,
+            "upstreams": upstreams,
+            "redis_durations": {"session": list(self.store.durations.counts)},
+            "redis_seconds": {"session": self.store.durations.seconds},
+            "dependencies": self.health.report(),
+        }
+
+    # --- composition ---
+
+    def _web_parts(self, ring: KeyRing, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> WebParts:
+        config = self.config
+        prefix = config.redis.key_prefix
+        return WebParts(
+            providers=self.providers,
+            sites=self.gate.sites,
+            ring=ring,
+            pages=pages,
+            audit=self.audit,
+            sign_in=sign_in,
+            provisioner=self.provisioner,
+            pending=PendingSignIns(self.redis, prefix, ring),
+            registration=lambda surface: registration(config.openid, surface, config.directory.kind),
+            store=self.store,
+            cache=self.cache,
+            marks=Marks(self.redis, prefix),
+            places=Places(self.redis, ring, prefix, utc_now),
+            endings=Endings(self.redis, ring, prefix, self._fleet_time.now),
+            signer=signer,
+            upstreams=UpstreamSignOut(self.brokers, lambda app: self.door.pools[app]),
+            now=utc_now,
+        )
+
+    def _parts(self, ring: KeyRing, gate: Gate, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> Parts:
+        config = self.config
+
+        def render(refusal: Refusal, request: ParsedRequest | None, request_id: str, site: Site | None) -> Page:
+            if refusal.detail:
+                level = logging.WARNING if refusal.status in _OURS else logging.INFO  # strangers' mistakes wake nobody
+                _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
+            html = request is not None and is_navigation(request)
+            return pages.render(refusal, html=html, request_id=request_id, app=site.route if site is not None else None)
+
+        def begin_sign_in(route: AppRoute, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
+            return sign_in.begin(
+                route, route.host, decision.return_to, request.cookies, request_id,
+                method=request.method, step_up=decision.step_up, provider=decision.provider,
+            )  # fmt: skip
+
+        self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
+        return Parts(
+            config=config,
+            gate=gate,
+            cache=self.cache,
+            key_of=self.store.key_of,
+            signer=signer,
+            shared=SharedLines(ring, self.config.redis.key_prefix, self._reader),
+            audit=self.audit,
+            access_log=self._access_log,
+            glass=self.glass,
+            render=render,
+            begin_sign_in=begin_sign_in,
+            web_handler=self._web_handler,
+            now=utc_now,
+            extra_names=frozenset(
+                normalise_name(name.encode()) for app in config.apps.values() for name in app.headers
+            ),
+            client_names=frozenset(
+                name.lower().encode() for app in config.apps.values() for name in app.client_headers
+            ),
+        )
+
+    def _web_handler(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None
+        return server()
+
+    @web.middleware
+    async def _told(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A page of ours is counted and logged like everything else."""
+        began = time.monotonic()
+        response = await handler(request)
+        seconds = time.monotonic() - began
+        site = self.gate.sites.get(request.headers["Host"])
+        app = site.route.name if site is not None else "-"
+        self.door.counters.finished(app, response.status, seconds)
+        if self._access_log is not None:
+            path, _, _ = request.raw_path.partition("?")
+            client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
+            size = response.content_length or 0
+            self._access_log.request(
+                app, request.method, path, response.status, size, seconds, client, "", request_id, "own"
+            )
+        return response
+
+    # --- in the background ---
+
+    def _session_expired(self, live: LiveSession, why: str) -> None:
+        task = asyncio.create_task(self._tell_expiry(live, why))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell_expiry(self, live: LiveSession, why: str) -> None:
+        """Every worker that knew the session sees it end; one of them tells, when Redis agrees that it is over."""
+        session = live.session
+        with contextlib.suppress(Refusal):
+            while (left := await self.store.fetch(live.key, live.host, session.app)) is not None:
+                if left.ttl > _ABOUT_TO_END:
+                    return  # it was used elsewhere meanwhile
+                await asyncio.sleep(left.ttl.total_seconds() + 0.01)
+            if await self.store.consume(f"expired:{live.key}", _TOLD_ONCE):
+                self.audit.event(
+                    audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
+                )

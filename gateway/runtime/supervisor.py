@@ -1,0 +1,287 @@
+"""The parent process: it opens the sockets, starts the workers, and keeps them alive.
+
+One worker a core, each on a listening socket that the parent opened and keeps: a worker that is restarted takes over the queue of its
+predecessor, and nobody is reset. SIGTERM: /ready fails, then the workers drain. SIGHUP validates the file, starts new workers on the
+same sockets and drains the old ones; a file with problems changes nothing. Workers get the resolved configuration through a private
+socket, never by way of arguments or the environment.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakSet
+
+from aiohttp import web
+
+from gateway.break_glass.store import REMEMBERED_OVER
+from gateway.config.addresses import parse_listen
+from gateway.config.checks.safety import rotation_warnings
+from gateway.config.loader import ConfigInvalid, load
+from gateway.config.schema import Config
+from gateway.observability.logging import configure_logging
+from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.runtime.admin import build_admin, only_counted, with_counts
+from gateway.runtime.child import WorkerFailed, WorkerProcess
+from gateway.runtime.readiness import Report
+from gateway.runtime.sockets import close_listening, open_listening
+
+_log = logging.getLogger("doorward.workers")
+_STORE_SECONDS: Final = 1.0
+_NEEDS_RESTART: Final = ("listen", "admin_listen", "workers")
+
+
+class Supervisor:
+    """The parent of all workers."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str], said: Callable[[str], None]) -> None:
+        self._path = path
+        self._environ = environ
+        self._said = said
+        self._workers: dict[int, WorkerProcess] = {}
+        self._slots: list[socket.socket] = []
+        self._valkey: EmbeddedValkey | None = None
+        self._leaving: list[WorkerProcess] = []  # they still end their requests
+        self._departed: Report | None = None
+        self._gateway = secrets.token_hex(16)
+        self._glass_over: dict[str, float] = {}  # ids of break-glass openings that ended, and until when they count
+        self._started: WeakSet[WorkerProcess] = WeakSet()
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT. Returns the exit status. Raises ConfigInvalid."""
+        loaded = load(self._path, self._environ)
+        self._data, self._config = loaded.data, loaded.config
+        configure_logging(self._config.log)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
+        try:
+            count = os.cpu_count() or 1 if self._config.workers == "auto" else self._config.workers
+            self._slots = open_listening(self._config.listen, count)
+            self._redis_url = self._start_valkey(self._config)
+            for slot in range(len(self._slots)):
+                self._workers[slot] = await self._spawn(slot)
+            for worker in self._workers.values():
+                await worker.wait_ready()
+            runner = await self._start_admin(self._config)
+        except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
+            self._said(f"doorward: {error}")
+            await self._end_all(kill=True)
+            return 1
+        for worker in self._workers.values():
+            self._keep(self._keep_alive(worker))
+        if self._valkey is not None:
+            self._keep(self._keep_valkey(self._valkey))
+        self._said(
+            f"doorward: ready on {self._config.listen}, {len(self._workers)} workers, admin on {self._config.admin_listen}"
+        )
+        await self._stopping.wait()
+        await self._give_notice(self._config.shutdown.notice.total_seconds())
+        _log.info("stopping: no new connections, open requests may end")
+        await self._end_all(kill=False)
+        await runner.cleanup()
+        return 0
+
+    def _stop(self) -> None:
+        """Asked twice: no more notice is given."""
+        (self._hurried if self._stopping.is_set() else self._stopping).set()
+
+    # --- what the parent owns ---
+
+    def _start_valkey(self, config: Config) -> str | None:
+        if config.redis.url.get_secret_value() != "embedded":
+            return None
+        self._valkey = EmbeddedValkey(config.redis.data_dir)
+        self._valkey.start()
+        return self._valkey.url
+
+    async def _start_admin(self, config: Config) -> web.AppRunner:
+        runner = web.AppRunner(
+            build_admin(self._reports, self._past, lambda: len(self._slots), self._stopping.is_set), access_log=None
+        )
+        await runner.setup()
+        address = parse_listen(config.admin_listen)
+        site = (
+            web.UnixSite(runner, address.path)
+            if address.path is not None
+            else web.TCPSite(runner, address.host, address.port)
+        )
+        await site.start()
+        return runner
+
+    async def _reports(self) -> Sequence[Report]:
+        asked = await asyncio.gather(*(worker.report() for worker in self._workers.values() if worker.ready.is_set()))
+        return [report for report in asked if report is not None]
+
+    async def _past(self) -> Sequence[Report]:
+        """What workers that are gone, or going, have counted: a counter never goes back."""
+        asked = await asyncio.gather(*(worker.report() for worker in self._leaving))
+        counted = [only_counted(report) for report in asked if report is not None]
+        return [*counted, self._departed] if self._departed is not None else counted
+
+    def _depart(self, worker: WorkerProcess) -> None:
+        """The worker ended: keep what it last said that it had counted."""
+        if worker in self._leaving:
+            self._leaving.remove(worker)
+        if worker.last is not None:
+            self._departed = with_counts(self._departed, worker.last)
+            worker.last = None
+
+    # --- workers ---
+
+    async def _spawn(self, slot: int) -> WorkerProcess:
+        worker = WorkerProcess(slot, self._note_glass_over)
+        told = list(self._glass_over)
+        await worker.start(self._data, self._redis_url, self._slots[slot], {"gateway": self._gateway, "over": told})
+        for opening_id in self._glass_over.keys() - set(told):
+            worker.glass_over(opening_id)
+        self._started.add(worker)
+        return worker
+
+    def _note_glass_over(self, opening_id: str) -> None:
+        """A worker saw a break-glass opening end: all the others, and those that will be started, learn of it from here."""
+        # SECURITY: whoever can write to Redis can take away what is noted there, and put the opening back after a reload (C-73).
+        now = time.monotonic()
+        known = opening_id in self._glass_over
+        self._glass_over[opening_id] = now + REMEMBERED_OVER.total_seconds()
+        self._glass_over = {each: until for each, until in self._glass_over.items() if until > now}
+        if not known:
+            for worker in self._started:
+                worker.glass_over(opening_id)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._keepers.add(task)
+        task.add_done_callback(self._keepers.discard)
+
+    async def _keep_alive(self, worker: WorkerProcess) -> None:
+        """Start a worker again when it died; more slowly when it keeps dying. Ends when a reload or the end took its place."""
+        slot, pause = worker.slot, 0.1
+        while True:
+            await worker.process.wait()
+            self._depart(worker)
+            if self._is_over(worker):
+                return
+            _log.error(
+                "worker %d (pid %d) died with status %s: starting another",
+                slot,
+                worker.process.pid,
+                worker.process.returncode,
+            )
+            await asyncio.sleep(pause)
+            if self._is_over(worker):
+                return
+            pause = min(pause * 2, 10.0)
+            worker = self._workers[slot] = await self._spawn(slot)
+            with contextlib.suppress(WorkerFailed):
+                await worker.wait_ready()
+                pause = 0.1
+
+    def _is_over(self, worker: WorkerProcess) -> bool:
+        return worker.draining or self._stopping.is_set() or self._workers[worker.slot] is not worker
+
+    async def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
+        """Start the embedded store again when it died."""
+        while not self._stopping.is_set():
+            await asyncio.sleep(_STORE_SECONDS)
+            if not await asyncio.to_thread(lambda: valkey.alive):
+                _log.error("the embedded Valkey died: starting another")
+                try:
+                    await asyncio.to_thread(valkey.restart)
+                except RuntimeError as error:
+                    _log.error("%s", error)
+
+    async def _reload(self) -> None:
+        async with self._reloading:
+            try:
+                loaded = load(self._path, self._environ)
+            except ConfigInvalid as error:
+                _log.error(
+                    "reload refused, the old configuration stays: %s",
+                    "; ".join(str(problem) for problem in error.problems),
+                )
+                return
+            changed = _beyond_reload(self._config, loaded.config)
+            if changed:
+                _log.error("reload refused, the old configuration stays: %s needs a restart", ", ".join(changed))
+                return
+            for warning in rotation_warnings(self._config.keys, loaded.config.keys):
+                _log.warning("%s", warning)
+            old = await self._replace(loaded.data, loaded.config)
+        # The next reload need not wait for connections that stay open: a mistake can be mended at once.
+        await asyncio.gather(*(worker.end() for worker in old))
+
+    async def _replace(self, data: dict[str, Any], config: Config) -> list[WorkerProcess]:
+        """New workers in the place of the old ones, which drain; those. Nobody when the new ones do not come up."""
+        old_data, self._data = self._data, data
+        fresh = [await self._spawn(slot) for slot in self._workers]
+        try:
+            for worker in fresh:
+                await worker.wait_ready()
+        except WorkerFailed as error:
+            self._data = old_data
+            for worker in fresh:
+                worker.kill()
+            _log.error("reload refused, the old workers stay: %s", error)
+            return []
+        self._config = config
+        configure_logging(config.log)
+        old = list(self._workers.values())
+        for worker in fresh:
+            self._workers[worker.slot] = worker
+            self._keep(self._keep_alive(worker))
+        self._leaving += old
+        for worker in old:
+            worker.drain(config.shutdown.drain.total_seconds())
+        _log.info("reloaded: %d new workers, the old ones are draining", len(fresh))
+        return old
+
+    async def _give_notice(self, seconds: float) -> None:
+        """/ready fails from here on; whoever balances the load has time to see it before anybody is turned away (D-07)."""
+        if seconds:
+            _log.info("stopping: /ready says so, everybody is served for another %g s", seconds)
+            for worker in self._workers.values():
+                worker.give_notice()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), seconds)
+
+    async def _end_all(self, *, kill: bool) -> None:
+        close_listening(self._config.listen, self._slots)
+        for worker in self._workers.values():
+            if kill:
+                worker.kill()
+            else:
+                worker.drain(self._config.shutdown.drain.total_seconds())
+        await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+        for keeper in list(self._keepers):
+            keeper.cancel()
+        if self._valkey is not None:
+            await asyncio.to_thread(self._valkey.stop)
+
+
+def _beyond_reload(old: Config, new: Config) -> list[str]:
+    """Names of what changed and belongs to the parent: sockets, and the embedded store with its folder."""
+    changed = [name for name in _NEEDS_RESTART if getattr(new, name) != getattr(old, name)]
+    embedded = [config.redis.url.get_secret_value() == "embedded" for config in (old, new)]
+    if embedded[0] != embedded[1]:
+        changed.append("redis.url")
+    elif embedded[0] and new.redis.data_dir != old.redis.data_dir:
+        changed.append("redis.data_dir")
+    return changed
+
+
+def run(path: Path, environ: Mapping[str, str], said: Callable[[str], None]) -> int:
+    """Run the door until it is told to stop. Returns the exit status. Raises ConfigInvalid."""
+    return asyncio.run(Supervisor(path, environ, said).run())

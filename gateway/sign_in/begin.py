@@ -1,0 +1,184 @@
+"""Begins a login: a LoginAttempt into the browser's cookie, the browser to the provider.
+
+For `/oauth2/start`, and for the data plane when a stranger opens a protected page. Nothing is asked of Redis, and an existing session is
+left alone: the callback replaces it (C-06, C-49).
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from gateway.config.sections.openid import DEFAULT_PROVIDER
+from gateway.errors import SignInDisabled, TooManyRedirects
+from gateway.gate.site import AppRoute, Site
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
+from gateway.oidc.authorization import authorization_url, new_attempt
+from gateway.oidc.providers import ProviderClient, Providers
+from gateway.pages.renderer import Page, Pages, redirect
+from gateway.policy.step_up import NOTHING, StepUp
+from gateway.sessions.cookie import SessionCookie
+from gateway.sessions.keyring import KeyRing
+from gateway.sign_in.attempt_cookies import AttemptCookies, Rounds
+from gateway.sign_in.return_to import ReturnGuard
+
+PROMPTS: Final = frozenset({"select_account", "login"})
+# Where `select_account` shows the accounts to choose from. Elsewhere it may be an error, and `login` asks anew everywhere.
+_SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.microsoftonline.com/")
+
+
+class SignIn:
+    """Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off."""
+
+    def __init__(
+        self,
+        *,
+        providers: Providers,
+        enabled: bool,
+        sites: Mapping[str, Site],
+        ring: KeyRing,
+        pages: Pages,
+        audit: Audit,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        moment: Callable[[], float] = time.time,
+    ) -> None:
+        """`moment` as for Endings."""
+        self.attempts = AttemptCookies(ring)
+        self.guard = ReturnGuard(sites)
+        self.providers = providers
+        self.pages = pages
+        self._enabled = enabled
+        self._sites = sites
+        self._pages = pages
+        self._audit = audit
+        self._now = now
+        self._random = random
+        self._moment = moment
+
+    def begin(
+        self,
+        app: AppRoute,
+        host: str,
+        return_to: str,
+        cookies: Sequence[bytes],
+        request_id: str,
+        *,
+        method: str = "GET",
+        step_up: StepUp = NOTHING,
+        step_up_for: str | None = None,
+        prompt: str | None = None,
+        login_hint: str | None = None,
+        provider: str | None = None,
+    ) -> Page:
+        """The redirect to the provider: 302, or 303 so that a method and a body never reach it (A-75); the loop page instead of one too
+        many; the way to the choice where nobody has chosen. `return_to` is a path on `host` and is judged once more."""
+        if not self._enabled:
+            raise SignInDisabled("openid.enabled is off")
+        return_to = self.guard.local(return_to, host)
+        client = self._chosen(host, provider)
+        if client is None:
+            return redirect(away_status(method), start_url(return_to, step_up_for=step_up_for))
+        metadata = client.provider.metadata
+        rounds = self.attempts.rounds(return_to, cookies, app, self._now())
+        if rounds.looping:
+            cause = likely_cause(app, cookies, rounds, client.name, step_up=bool(step_up))
+            return self._loop(app, return_to, cookies, request_id, cause)
+        attempt = new_attempt(
+            self._random, app=app.name, host=app.host, return_to=return_to, now=self._now(), max_age=step_up.max_age,
+            acr=step_up.acr, step_up_for=step_up_for, provider=client.name, begun=self._moment(),
+        )  # fmt: skip
+        url = authorization_url(
+            metadata,
+            client.settings,
+            app.redirect_uri(client.name),
+            attempt,
+            understood_prompt(prompt, metadata.issuer),
+            login_hint,
+        )
+        self._audit.event(audit.LOGIN_STARTED, app=app.name, request_id=request_id, provider=client.name)
+        kept = (("Set-Cookie", value) for value in self.attempts.keep(attempt, cookies, app))
+        return redirect(away_status(method), url, *kept)
+
+    def _chosen(self, host: str, provider: str | None) -> ProviderClient | None:
+        """The only provider of the app, or the named one; None: somebody has to choose."""
+        names = self._sites[host].providers
+        if len(names) == 1:
+            return self.providers[names[0]]
+        return self.providers[provider] if provider in names else None
+
+    def _loop(self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str) -> Page:
+        """Says why, and forgets the rounds, so that `Try again` really tries again."""
+        self._audit.event(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
+        again = start_url(return_to)
+        refusal = TooManyRedirects("redirect_loop", cause=cause, retry_url=again)
+        page = self._pages.render(refusal, html=True, request_id=request_id, app=app)
+        return page.plus(*(("Set-Cookie", value) for value in self.attempts.drop_all(cookies, app)))
+
+
+def away_status(method: str) -> int:
+    """Of a redirect that leaves for another site."""
+    # SECURITY: 307 or 308 would post a person's form to the provider (A-75).
+    return 302 if method in ("GET", "HEAD") else 303
+
+
+def start_url(
+    return_to: str,
+    prompt: str | None = None,
+    login_hint: str | None = None,
+    step_up_for: str | None = None,
+    provider: str | None = None,
+) -> str:
+    """The path that begins a login which ends on `return_to`."""
+    parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
+    parameters += [] if prompt is None else ["prompt=" + prompt]
+    parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
+    parameters += [] if step_up_for is None else ["for=" + quote(step_up_for, safe="/")]
+    parameters += [] if provider is None else ["provider=" + quote(provider, safe="")]
+    return "/oauth2/start" + ("?" + "&".join(parameters) if parameters else "")
+
+
+def understood_prompt(prompt: str | None, issuer: str) -> str | None:
+    """The prompt that this provider understands, for one of PROMPTS; None for anything else."""
+    if prompt == "select_account":
+        return prompt if issuer.startswith(_SELECTING_ISSUERS) else "login"
+    return prompt if prompt in PROMPTS else None
+
+
+def likely_cause(
+    app: AppRoute, cookies: Sequence[bytes], rounds: Rounds, provider: str = DEFAULT_PROVIDER, *, step_up: bool
+) -> str:
+    """What most often makes a sign-in go round in circles, judged by which cookies came back."""
+    split = SessionCookie(app.secure).split(cookies)
+    if split.spoiled:
+        return (
+            "The browser sends two session cookies, or a damaged one, so neither can be trusted. "
+            "Clear the cookies of this site and try again."
+        )
+    if split.token is not None and step_up:
+        return (
+            "The page asks for a fresher or stronger sign-in than the sign-in page gives. "
+            "The people who run this site can change what the page asks for, or the sign-in page's settings."
+        )
+    if split.token is not None:
+        return (
+            "The sign-in succeeded and the browser kept its cookie, but the session was not found afterwards. Perhaps several "
+            "servers answer under this name without sharing one session store and the same keys."
+        )
+    if rounds.done:
+        return (
+            "The sign-in succeeded, but the browser did not send the session cookie back. "
+            + (
+                "Perhaps the page was opened over http:// although this site is https://, or"
+                if app.secure
+                else "Perhaps"
+            )
+            + " the browser or an extension deletes cookies, or a proxy on the way removes them."
+        )
+    return (
+        "The sign-in page sent you back without finishing the sign-in. Perhaps the address that it returns to is not "
+        f"{app.redirect_uri(provider)}, or something on the way answers that address."
+    )

@@ -1,0 +1,69 @@
+"""What Redis knows of the attempts to refresh one session: one was begun, or so many failed in a row.
+
+It keeps a fleet from hammering a provider that fails, and tells the next attempt when the one before it never said how it
+ended. Time is Redis' own: the key forbids attempts while it has longer to live than `MEMORY`, and is a memory afterwards.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from gateway.redis_client.client import Operations
+
+MEMORY: Final = timedelta(minutes=30)
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_WRITTEN = re.compile(rb"(begun|failed) ([0-9]{1,4})")
+
+
+class RedisCommands(Protocol):
+    """The commands that this needs of a `redis.asyncio.Redis`."""
+
+    def get(self, name: str, /) -> Any: ...
+
+    def pttl(self, name: str, /) -> Any: ...
+
+    def set(self, name: str, value: str, /, *, px: timedelta) -> Any: ...
+
+    def delete(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """`failures` in a row; `pause`: how long nobody should try; `unfinished`: an attempt began and its end is unknown."""
+
+    failures: int = 0
+    pause: timedelta = timedelta(0)
+    unfinished: bool = False
+
+
+class Attempts:
+    """By session key under `prefix`. Every method raises StoreUnavailable."""
+
+    def __init__(self, redis: RedisCommands, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = f"{prefix}refresh:"
+        self._operations = Operations()
+
+    async def read(self, key: str) -> Past:
+        value = await self._operations.run(self._redis.get(self._prefix + key))
+        match = _WRITTEN.fullmatch(value) if isinstance(value, bytes) else None
+        if match is None:
+            return Past()
+        left = int(await self._operations.run(self._redis.pttl(self._prefix + key))) * _MILLISECOND
+        pause = max(left - MEMORY, timedelta(0))
+        return Past(failures=int(match[2]), pause=pause, unfinished=match[1] == b"begun")
+
+    async def begin(self, key: str, failures: int) -> None:
+        """Before the provider is asked: whoever finds this knows that nobody told how it ended."""
+        await self._put(key, f"begun {failures}", MEMORY)
+
+    async def fail(self, key: str, failures: int, pause: timedelta) -> None:
+        await self._put(key, f"failed {failures}", MEMORY + pause)
+
+    async def clear(self, key: str) -> None:
+        await self._operations.run(self._redis.delete(self._prefix + key))
+
+    async def _put(self, key: str, text: str, life: timedelta) -> None:
+        await self._operations.run(self._redis.set(self._prefix + key, text, px=life))

@@ -1,0 +1,218 @@
+"""From a verified sign-in to a session, by way of the directory; and the page for those whose account takes longer than two seconds.
+
+`GET /oauth2/wait` asks again and goes on by itself. The invariant: there is no session before the directory said yes; closing the page
+loses nothing, because the sign-in is kept for its browser (`sessions.pending`) and the creation goes on without it; several tabs and
+several looks at one sign-in share the work, and one of them gets the session.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from gateway.config import schema
+from gateway.config.toggles import Registration
+from gateway.directory.provisioner import Provisioner
+from gateway.errors import DirectoryUnavailable, Refusal, SignInExpired, SignInFailed
+from gateway.gate.admission import account_of
+from gateway.gate.site import AppRoute
+from gateway.identity.claims import Identity
+from gateway.observability import events as audit
+from gateway.observability.events import Audit
+from gateway.pages.renderer import Content, Link, Page, Pages, redirect
+from gateway.redis_client.client import look_at
+from gateway.sessions.pending_sign_in import LIFE, PendingSignIn, PendingSignIns
+from gateway.sessions.store import SessionStore
+from gateway.sign_in.begin import start_url
+from gateway.sign_in.return_to import HOME, is_local
+from gateway.web.browser_session import BrowserSessions
+from gateway.web.request import Asked
+
+log = logging.getLogger("doorward.web")
+
+WAIT: Final = "/oauth2/wait"
+PATIENCE: Final = 2.0  # seconds before a person is told
+_GIVEN_UP: Final = timedelta(minutes=2)  # until a directory that does not answer is called an error
+_TAG = re.compile(r"[0-9a-f]{16}")
+
+
+class SettingUp:
+    """`registration` says what happens to a person whom the directory does not know, by surface."""
+
+    def __init__(
+        self,
+        *,
+        registration: Callable[[schema.Surface], Registration],
+        provisioner: Provisioner,
+        pending: PendingSignIns,
+        store: SessionStore,
+        sessions: BrowserSessions,
+        pages: Pages,
+        audit: Audit,
+        now: Callable[[], datetime],
+        patience: float = PATIENCE,
+    ) -> None:
+        self._registration = registration
+        self._provisioner = provisioner
+        self._pending = pending
+        self._store = store
+        self._sessions = sessions
+        self._pages = pages
+        self._audit = audit
+        self._now = now
+        self._patience = patience
+        self._working: dict[str, asyncio.Task[Identity]] = {}
+
+    async def arrive(self, asked: Asked, waiting: PendingSignIn) -> Page:
+        """Of a browser that just came back from the provider: its session, or the page that waits for it. Raises Refusal."""
+        task = self._begin(asked, waiting)
+        identity = await self._outcome(task, waiting)
+        if identity is not None:
+            return await self._enter(asked, waiting, identity)
+        try:
+            token = await self._pending.keep(waiting)
+        except ValueError as error:
+            raise SignInFailed("session_too_large", str(error)) from error
+        self._share(token, task)
+        return self._wait_page(asked, token).plus(("Set-Cookie", _cookie(token, asked.route)))
+
+    async def __call__(self, asked: Asked) -> Page:
+        """`GET /oauth2/wait?id=`."""
+        token = _token_of(asked)
+        waiting = None if token is None else await self._pending.find(token, asked.route.host)
+        if token is None or waiting is None or waiting.session.app != asked.route.name:
+            return await self._over(asked)
+        task = self._working.get(token)
+        if task is None:
+            self._share(token, task := self._begin(asked, waiting))
+        try:
+            identity = await self._outcome(task, waiting)
+        except DirectoryUnavailable as refusal:
+            if self._now() - waiting.began < _GIVEN_UP:
+                return self._wait_page(asked, token, refusal.retry_after or 0)
+            refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}"
+            raise
+        except Refusal as refusal:
+            return await self._refused(asked, token, refusal)
+        if identity is None:
+            return self._wait_page(asked, token)
+        return await self._collect(asked, token, waiting, identity)
+
+    def _begin(self, asked: Asked, waiting: PendingSignIn) -> asyncio.Task[Identity]:
+        """Ask the directory; that goes on whatever becomes of the request."""
+        task = asyncio.create_task(
+            self._provisioner.ensure(
+                waiting.session.identity,
+                app=asked.route.name,
+                registration=self._registration(asked.route.config.surface),
+                request_id=asked.request_id,
+                claims=waiting.claims,
+            )
+        )
+        task.add_done_callback(look_at)
+        return task
+
+    def _share(self, token: str, task: asyncio.Task[Identity]) -> None:
+        """Whoever looks again in this worker waits for the same work."""
+        if task.done():
+            return
+        self._working[token] = task
+        task.add_done_callback(lambda _: self._working.pop(token, None))
+
+    async def _outcome(self, task: asyncio.Task[Identity], waiting: PendingSignIn) -> Identity | None:
+        """The identity with its account; None: not yet. Raises what the provisioner raised."""
+        await asyncio.wait({task}, timeout=self._patience)
+        if not task.done():
+            return None
+        try:
+            return task.result()
+        except Refusal as refusal:
+            refusal.facts.setdefault("account", account_of(waiting.session.identity))
+            if refusal.status == 403:
+                refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
+            raise
+
+    async def _collect(self, asked: Asked, token: str, waiting: PendingSignIn, identity: Identity) -> Page:
+        # SECURITY: of two looks at one sign-in one gets the session, as of two answers with one state (A-54).
+        if not await self._store.consume(f"pending:{token}", 2 * LIFE):
+            return await self._over(asked)
+        page = await self._enter(asked, waiting, identity)
+        await self._pending.drop(token)
+        return page.plus(("Set-Cookie", _cookie("", asked.route, _tag(token))))
+
+    async def _enter(self, asked: Asked, waiting: PendingSignIn, identity: Identity) -> Page:
+        session = replace(waiting.session, identity=identity)
+        token = await self._sessions.replace(asked, session, waiting.issued_at, waiting.begun)
+        self._audit.event(
+            audit.LOGIN_SUCCEEDED,
+            app=asked.route.name,
+            session=session.sid,
+            request_id=asked.request_id,
+            email=identity.email,
+            provider=session.provider,
+        )
+        # SECURITY: judged when the login began, and looked at once more where it leads a browser (A-50, A-52).
+        landing = waiting.return_to if is_local(waiting.return_to) else HOME
+        return redirect(303, landing, ("Set-Cookie", asked.site.cookie.set_header(token)))
+
+    async def _over(self, asked: Asked) -> Page:
+        """Nothing waits here for this browser: it was let in already, or it took longer than fifteen minutes."""
+        if await self._sessions.live(asked) is not None:
+            return redirect(303, HOME)
+        raise SignInExpired("no_attempt", continue_url=start_url(HOME))
+
+    async def _refused(self, asked: Asked, token: str, refusal: Refusal) -> Page:
+        """For good: the sign-in is not kept any longer."""
+        log.warning("login refused on %s: %s (%s)", asked.route.host, refusal.code, refusal.detail)
+        reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
+        self._audit.event(audit.LOGIN_REFUSED, app=asked.route.name, request_id=asked.request_id, reason=reason)
+        if refusal.status == 403:
+            await self._pending.drop(token)
+        page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
+        return page.plus(("Set-Cookie", _cookie("", asked.route, _tag(token))))
+
+    def _wait_page(self, asked: Asked, token: str, pause: int = 0) -> Page:
+        address = f"{WAIT}?id={_tag(token)}"
+        content = Content(
+            status=202,
+            code="setting_up",
+            tone="waiting",
+            title="Your account is being set up",
+            message="This takes a few seconds. The page goes on by itself. You may also close it and come back: nothing is lost.",
+            links=(Link(label="Go on", href=address),),
+            refresh=f"{min(max(pause, 1), 15)};url={address}",
+        )
+        return self._pages.show(content, request_id=asked.request_id)
+
+
+def _tag(token: str) -> str:
+    """What of a token may stand in an address and in a cookie's name."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+def _name(tag: str, route: AppRoute) -> str:
+    return f"{'__Host-' if route.secure else ''}doorward_wait_{tag}"
+
+
+def _token_of(asked: Asked) -> str | None:
+    """The token of this browser for the sign-in that the address names."""
+    tag = asked.param("id")
+    if tag is None or not _TAG.fullmatch(tag):
+        return None
+    name = _name(tag, asked.route).encode()
+    pairs = (pair.strip(b" \t").partition(b"=") for value in asked.cookies for pair in value.split(b";"))
+    found = [value for key, _, value in pairs if key == name]
+    token = found[0].decode("latin-1") if len(found) == 1 else ""
+    return token if token and _tag(token) == tag else None
+
+
+def _cookie(token: str, route: AppRoute, tag: str | None = None) -> str:
+    """Set-Cookie: keeps the token as long as the sign-in, or removes it."""
+    life = int(LIFE.total_seconds()) if token else 0
+    name = _name(tag or _tag(token), route)
+    return f"{name}={token}; Path=/; Max-Age={life}; HttpOnly; SameSite=Lax{'; Secure' if route.secure else ''}"

@@ -1,0 +1,104 @@
+"""One request for a page of ours, as its handler reads it.
+
+The data plane has parsed and judged the head and knows the host; nothing here believes a forwarding header (C-16, C-17). What this
+origin is called comes from the configuration only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from gateway.errors import BadRequest, UnknownHost
+from gateway.gate.site import AppRoute, Site
+from gateway.http.message import RequestHead, is_navigation
+from gateway.http.request_head import parse_host
+
+_MOST_PARAMETERS: Final = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """`params` and `form` are decoded, in order, repetitions kept. `cookies` are the values of all `Cookie` fields."""
+
+    site: Site
+    head: RequestHead
+    request_id: str
+    path: str
+    params: tuple[tuple[str, str], ...]
+    cookies: Sequence[bytes]
+    body: bytes
+
+    @property
+    def route(self) -> AppRoute:
+        return self.site.route
+
+    @property
+    def html(self) -> bool:
+        """Whether a person is to read the answer."""
+        return is_navigation(self.head)
+
+    def param(self, name: str) -> str | None:
+        """The one value of a query parameter; None when it is missing or repeated."""
+        found = [value for key, value in self.params if key == name]
+        return found[0] if len(found) == 1 else None
+
+    def field(self, name: bytes) -> str | None:
+        """The first value of a header field, as text."""
+        value = self.head.first(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def client(self) -> str | None:
+        """The client's address, as the data plane wrote it: what a client says of itself was taken out."""
+        return self.field(b"x-real-ip")
+
+    @property
+    def token(self) -> str | None:
+        """The session token of this browser, None when there is none or more than one."""
+        return self.site.cookie.find(self.cookies)
+
+    @property
+    def prefetching(self) -> bool:
+        """Whether the browser only prepares for a click that may never come (C-49)."""
+        said = [self.field(name) or "" for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")]
+        return any("prefetch" in value.lower() or "preview" in value.lower() for value in said)
+
+
+def read_request(request: web.Request, body: bytes, sites: Mapping[str, Site]) -> Asked:
+    """Raises UnknownHost or MalformedRequest, and BadRequest for a query that is not UTF-8 or has too many parameters."""
+    fields = list(request.raw_headers)
+    head = RequestHead(request.method, request.raw_path.encode("latin-1", "replace"), b"", fields)
+    path, _, query = request.raw_path.partition("?")
+    host = head.first(b"host") or b""
+    return Asked(
+        site=_site(host, sites),
+        head=head,
+        request_id=(head.first(b"x-request-id") or b"-").decode("latin-1"),
+        path=path,
+        params=parse_form(query),
+        cookies=head.values(b"cookie"),
+        body=body,
+    )
+
+
+def parse_form(text: str) -> tuple[tuple[str, str], ...]:
+    """`application/x-www-form-urlencoded` to pairs, in order. Raises BadRequest."""
+    try:
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS))
+    except (ValueError, UnicodeError) as error:
+        raise BadRequest("the parameters are not UTF-8, or too many") from error
+
+
+def _site(host: bytes, sites: Mapping[str, Site]) -> Site:
+    name, port = parse_host(host)
+    site = sites.get(f"{name}:{port}" if port else name)
+    if site is None and port:
+        site = sites.get(name)
+        site = site if site is not None and port == ("443" if site.route.secure else "80") else None
+    # SECURITY: an unknown host is nobody's default (C-13).
+    if site is None:
+        raise UnknownHost(host.decode("latin-1"))
+    return site

@@ -1,0 +1,332 @@
+"""Claims become an Identity or fail; an Identity becomes header lines that hold exactly what they should."""
+
+import json
+from base64 import urlsafe_b64decode
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from gateway.config.schema import ClaimNames
+from gateway.errors import EmailNotVerified, SignInFailed
+from gateway.identity.assertion import AssertionSigner
+from gateway.identity.claims import Claims, Identity, identity_from_claims
+from gateway.identity.headers import IdentityHeaders, is_identity_name, normalise_name
+
+NAMES = ClaimNames()
+BOB = Identity(issuer="https://login.example.com", subject="bob")
+
+
+def claims(**values: Any) -> Claims:
+    return Claims(issuer="https://login.example.com", subject="bob", values={"sub": "bob", **values})
+
+
+def identity(required: Any = "when_present", names: ClaimNames = NAMES, **values: Any) -> Identity:
+    return identity_from_claims(claims(**values), names, required)
+
+
+@pytest.mark.parametrize(
+    "template", ["a\r\nX-Forwarded-User: admin", "a\nb", "a\rb", "caf\u00e9 {email}", "a\x00", "\t", "a\x7f", "\u2028"]
+)
+def test_a_template_that_would_be_more_than_one_line_is_never_written(template: str) -> None:
+    """C-33: though the configuration would have refused it before."""
+    with pytest.raises(ValueError):
+        IdentityHeaders({"X-Customer": template}).render(BOB)
+
+
+def headers(person: Identity, **extra: str) -> dict[str, str]:
+    raw = IdentityHeaders(extra).render(person)
+    assert raw.endswith(b"\r\n")
+    lines = raw[:-2].split(b"\r\n")
+    pairs = [line.decode("ascii").split(": ", 1) for line in lines]
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return {name: value for name, value in pairs}  # noqa: C416 - pairs are lists
+
+
+def test_mapped_claims_become_the_identity() -> None:
+    person = identity(
+        email="Bob.Builder@Example.COM", name="Bob", groups=["staff", "staff", "it"], preferred_username="bob"
+    )
+    assert person == Identity(
+        issuer="https://login.example.com",
+        subject="bob",
+        email="Bob.Builder@example.com",
+        name="Bob",
+        groups=("staff", "it"),
+        preferred_username="bob",
+    )
+
+
+def test_other_claims_can_be_mapped_and_the_subject_stays_the_providers() -> None:
+    names = ClaimNames(subject="oid", email="upn", groups="roles")
+    person = identity(names=names, oid="0c1f", upn="bob@example.com", roles="admin", email="other@example.com")
+    assert (person.subject, person.user) == ("bob", "0c1f")
+    assert (person.email, person.groups) == ("bob@example.com", ("admin",))
+    assert headers(person)["X-Forwarded-User"] == "0c1f"
+
+
+@pytest.mark.parametrize("verified", [False, "false", "False", 0, 1, None, "", [], {}, "yes"])
+@pytest.mark.parametrize("required", ["when_present", "always"])
+def test_an_address_that_is_not_verified_signs_nobody_in(required: str, verified: object) -> None:
+    """A-58: the text "false" is not true."""
+    with pytest.raises(EmailNotVerified):
+        identity(required, email="bob@example.com", email_verified=verified)
+
+
+def test_what_the_operator_asks_for_decides_when_verification_is_not_mentioned() -> None:
+    """A-58."""
+    assert identity("when_present", email="bob@example.com").email
+    assert identity("never", email="bob@example.com", email_verified=False).email
+    assert identity("always", email="bob@example.com", email_verified=True).email
+    assert identity("always", email="bob@example.com", email_verified="true").email
+    for values in ({"email": "bob@example.com"}, {}, {"email_verified": True}):
+        with pytest.raises(EmailNotVerified):
+            identity("always", **values)
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "attacker@evil.com@company.com",
+        "a@company.com\n",
+        "\na@company.com",
+        "a@company.com\r\nX-Admin: 1",
+        "a@cömpany.com",
+        "a@\u212aompany.com",  # the Kelvin sign, which lower-cases to k
+        "a@company.com.",
+        "a@company..com",
+        "a@.company.com",
+        "a@-company.com",
+        "a@",
+        "@company.com",
+        "company.com",
+        "a b@company.com",
+        "a@company.com ",
+        '"a@b"@company.com',
+        "a,b@company.com",
+        "a\u0000@company.com",
+        "a\u0085@company.com",
+        "a\ud800@company.com",
+        ["a@company.com"],
+        {"a@company.com": 1},
+        42,
+        True,
+        "a" * 1024 * 1024 + "@company.com",
+        "a@" + "b" * 1024 * 1024,
+        "a@" + "b." * 60_000 + "com",
+    ],
+)
+def test_what_is_not_exactly_one_address_is_no_address(email: object) -> None:
+    """A-59."""
+    with pytest.raises(SignInFailed) as refused:
+        identity(email=email)
+    assert refused.value.reason == "claim_invalid"
+
+
+@pytest.mark.parametrize(
+    "email", ["a@company.com.evil", "a@COMPANY.com", "ö@company.com", "a+b@company.com", "a@localhost"]
+)
+def test_an_address_keeps_its_own_domain_in_lower_case(email: str) -> None:
+    """A-59."""
+    local, _, domain = email.partition("@")
+    assert identity(email=email).email == f"{local}@{domain.lower()}"
+
+
+NASTY = [
+    "bob\r\nX-Admin: 1",
+    "bob\nX-Admin: 1",
+    "bob\x00",
+    "bob\x7f",
+    "bob\x85",
+    "bob\ud800",
+    "b" * 20 * 1024,
+    {"nested": {"object": []}},
+    ["a", "list"],
+    7,
+    True,
+]
+
+
+@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("name", ["sub", "name", "preferred_username"])
+def test_a_mapped_claim_without_its_shape_fails_the_sign_in(name: str, value: object) -> None:
+    """A-60."""
+    with pytest.raises(SignInFailed):
+        identity(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "value", [*(n for n in NASTY if not isinstance(n, list)), [["a"]], ["a", {}], ["a\r\nb"], ["a"] * 1001]
+)
+def test_groups_are_a_list_of_texts_or_fail_the_sign_in(value: object) -> None:
+    """A-60."""
+    with pytest.raises(SignInFailed):
+        identity(groups=value)
+
+
+def test_five_hundred_groups_are_fine_and_megabytes_of_them_are_not() -> None:
+    """A-60."""
+    assert len(identity(groups=[f"group-{n}" for n in range(500)]).groups) == 500
+    with pytest.raises(SignInFailed):
+        identity(groups=[f"{n}" * 200 for n in range(200, 400)])
+
+
+def test_a_missing_subject_fails_the_sign_in() -> None:
+    with pytest.raises(SignInFailed) as refused:
+        identity_from_claims(claims(), ClaimNames(subject="oid"), "never")
+    assert refused.value.reason == "claim_missing"
+
+
+def test_a_group_with_the_separator_cannot_forge_another_group() -> None:
+    """A-60: the header has one group with an encoded comma, never two."""
+    person = identity(groups=["a,b", "c", " d ", "50%", "ü"])
+    assert headers(person)["X-Forwarded-Groups"] == "a%2Cb,c,%20d%20,50%25,%C3%BC"
+
+
+def test_header_values_are_printable_ascii_and_nothing_is_lost() -> None:
+    """A-60."""
+    person = identity(name="Zoë O'Neil, 100% ", email="zoe@example.com", preferred_username="zoé")
+    assert headers(person) == {
+        "X-Forwarded-User": "bob",
+        "X-Forwarded-Email": "zoe@example.com",
+        "X-Forwarded-Preferred-Username": "zo%C3%A9",
+        "X-Forwarded-Name": "Zo%C3%AB O'Neil, 100%25%20",
+    }
+
+
+def test_a_fact_that_is_missing_gives_no_header() -> None:
+    """C-31: the client's own is stripped anyway, and nothing takes its place."""
+    assert headers(BOB) == {"X-Forwarded-User": "bob"}
+    assert headers(BOB, **{"X-Customer": "{directory.id}", "X-Mail": "<{email}>"}) == {"X-Forwarded-User": "bob"}
+
+
+def test_templates_are_filled_once_with_encoded_facts() -> None:
+    person = Identity(issuer="https://a", subject="{email}", email="b@c.de").with_directory({"id": "876 \n"})
+    extra = {"X-Customer": "nx-{directory.id}", "X-Who": "{subject} at {issuer}"}
+    assert headers(person, **extra)["X-Customer"] == "nx-876 %0A"
+    assert headers(person, **extra)["X-Who"] == "{email} at https://a"
+
+
+def test_a_fact_that_was_cut_in_the_middle_of_a_letter_can_be_stored_and_told() -> None:
+    """Directories that count in UTF-16 leave half a letter at the end."""
+    person = BOB.with_directory({"nick": "Anna \ud83d", "id": "é"})
+    assert person.directory == {"nick": "Anna ?", "id": "é"}
+    assert headers(person, **{"X-Nick": "{directory.nick}"})["X-Nick"] == "Anna ?"
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("X-A", "bob\r\nX-Admin: 1"),
+        ("X-A", "\x00{subject}"),
+        ("X-A", "é"),
+        ("X-A\r\nX-Admin", "1"),
+        ("X-A:", "1"),
+        ("", "1"),
+        ("X-A", "{password}"),
+        ("X-A", "{}"),
+        ("X-A", "{subject.__class__}"),
+    ],
+)
+def test_a_template_that_would_add_a_header_or_an_unknown_fact_is_refused(name: str, template: str) -> None:
+    """C-33."""
+    with pytest.raises(ValueError):
+        IdentityHeaders({name: template})
+
+
+@given(st.text(max_size=40), st.lists(st.text(max_size=20), max_size=5), st.text(max_size=40))
+def test_no_fact_whatever_it_holds_adds_or_splits_a_header(name: str, groups: list[str], customer: str) -> None:
+    """C-33, A-60."""
+    person = Identity(issuer="https://a", subject="bob", name=name, groups=tuple(groups), directory={"id": customer})
+    raw = IdentityHeaders({"X-Customer": "{directory.id}"}).render(person)
+    lines = raw.split(b"\r\n")
+    assert lines[-1] == b""
+    for line in lines[:-1]:
+        field, value = line.split(b": ", 1)
+        assert field in (b"X-Forwarded-User", b"X-Forwarded-Groups", b"X-Forwarded-Name", b"X-Customer")
+        assert all(0x20 <= byte <= 0x7E for byte in value)
+        assert value == value.strip()
+    sent = [line for line in lines if line.startswith(b"X-Forwarded-Groups")]
+    assert (len(sent[0].split(b",")) if sent else 0) == len([group for group in groups if group])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"X-Forwarded-User",
+        b"X_Forwarded_User",
+        b"X-Forwarded_User",
+        b"x-FORWARDED-user",
+        b"X.Forwarded.User",
+        b"X~Forwarded!User",
+        b"X-Forwarded-Email",
+        b"x_forwarded_groups",
+        b"X-Forwarded-Preferred-Username",
+        b"X-Forwarded-Preferred_Username",
+        b"X-Forwarded-Name",
+        b"X-Doorward-Jwt-Assertion",
+        b"X_DOORWARD_anything",
+        b"X-Auth-Request-User",
+        b"x.auth.request.email",
+        b"X-Portal_Customer",
+    ],
+)
+def test_every_spelling_of_an_identity_header_is_ours(name: bytes) -> None:
+    """C-30."""
+    assert is_identity_name(name, frozenset({normalise_name(b"X-Portal-Customer")}))
+
+
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"X-Forwarded-Users", b"Accept", b"X-Doorwarden", b"Cookie", b""])
+def test_other_headers_are_not_ours(name: bytes) -> None:
+    assert not is_identity_name(name)
+
+
+@given(st.from_regex(rb"\A[A-Za-z0-9_.-]{1,40}\Z"))
+def test_what_a_cgi_upstream_would_read_as_ours_is_ours(name: bytes) -> None:
+    """C-30: WSGI, CGI and Rack make one variable of all that differs only in case and punctuation."""
+    variable = name.upper().replace(b"-", b"_").replace(b".", b"_")
+    assert is_identity_name(name) == is_identity_name(variable)
+
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+RING = (b"k" * 32, b"o" * 32)
+
+
+def assertion(signer: AssertionSigner) -> bytes:
+    person = identity(email="bob@example.com", groups=["staff"])
+    return signer.sign(person, issuer="https://portal.example.com", audience="portal", sid="handle", now=NOW)
+
+
+def test_the_assertion_says_who_for_whom_and_for_five_minutes() -> None:
+    signer = AssertionSigner(RING)
+    token = jwt.decode(assertion(signer), KeySet.import_key_set(signer.jwks()), algorithms=["ES256"])  # type: ignore[arg-type]
+    assert token.claims == {
+        "iss": "https://portal.example.com",
+        "aud": "portal",
+        "sub": "bob",
+        "provider": "https://login.example.com",
+        "email": "bob@example.com",
+        "groups": ["staff"],
+        "sid": "handle",
+        "iat": int(NOW.timestamp()),
+        "exp": int(NOW.timestamp()) + 300,
+    }
+
+
+def test_every_worker_derives_the_same_keys_and_old_ring_keys_still_verify() -> None:
+    old, new = AssertionSigner(RING[1:]), AssertionSigner(RING)
+    assert AssertionSigner(RING).jwks() == new.jwks()
+    assert old.jwks()["keys"][0] in new.jwks()["keys"]
+    header = json.loads(urlsafe_b64decode(assertion(new).split(b".")[0] + b"=="))
+    assert header["kid"] == new.jwks()["keys"][0]["kid"]
+    assert header["alg"] == "ES256"
+
+
+def test_the_published_keys_have_no_private_half() -> None:
+    assert all(
+        key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"} for key in AssertionSigner(RING).jwks()["keys"]
+    )

@@ -1,0 +1,93 @@
+"""The knocks: every rule of every pack has its requests, written out whole."""
+
+import pytest
+
+from gateway.config.reading.packs import pack_names
+from gateway.config.schema import PasswordRule
+from gateway.config.values import METHODS
+from gateway.operations.probe.firing import ALWAYS, plan
+from gateway.operations.probe.knocks import Ask, asks, knocks
+from gateway.policy.passwords import load_pack
+
+GROUPS = {"as it is", "path", "method override", "host", "absolute-form", "HTTP/1.0", "header", "OPTIONS", "any method"}
+
+
+def rule(**keys: object) -> PasswordRule:
+    return PasswordRule.model_validate(keys)
+
+
+def test_a_rule_with_a_body_is_tried_in_every_group() -> None:
+    found = list(knocks("x", rule(match="* /api/token", when={"form": {"grant_type": "password"}})))
+    assert {knock.group for knock in found} == GROUPS | {"method", "body"}
+    assert {b"Content-Encoding", b"Transfer-Encoding", b"Content-Type"} <= {
+        name for knock in found for name, _ in knock.fields
+    }
+
+
+@pytest.mark.parametrize("name", pack_names())
+def test_no_two_knocks_of_a_rule_are_the_same(name: str) -> None:
+    for each in load_pack(name):
+        written = [knock.written("a.example", "r") for knock in knocks("x", each)]
+        assert len(written) - len(set(written)) <= len(written) // 50
+        assert {knock.group for knock in knocks("x", each)} >= GROUPS
+
+
+def test_an_example_of_a_glob_is_a_path_that_it_names() -> None:
+    assert [ask.path for ask in asks(rule(match="GET /**/wp-login.php/**"))] == [
+        "/wp-login.php", "/wp-login.php/more", "/folder/wp-login.php", "/folder/wp-login.php/more",
+    ]  # fmt: skip
+    assert [ask.path for ask in asks(rule(match="* /api/*/x"))] == ["/api/77/x"]
+    assert [ask.path for ask in asks(rule(match="* /**"))] == ["/", "/anything"]
+
+
+def test_an_ask_holds_everything_that_the_rule_says() -> None:
+    (ask,) = asks(rule(match="POST /x", when={"json": {"a": "*"}, "query": {"t": "1"}, "header": {"X-A": "b"}}))
+    assert ask == Ask(
+        method="POST", path="/x", query="t=1", body=b'{"a": "x"}', kind=b"application/json", fields=((b"X-A", b"b"),)
+    )
+
+
+def test_a_knock_names_the_door_where_its_trick_does() -> None:
+    first, *rest = knocks("x", rule(match="GET /login"))
+    assert first.written("a.example:81", "r1") == (
+        b"GET /login HTTP/1.1\r\nHost: a.example:81\r\nAccept: application/json\r\nX-Request-Id: r1\r\n\r\n"
+    )
+    hosts = {knock.how: knock.written("a.example:81", "r").split(b"\r\n") for knock in rest}
+    assert hosts["upper case"][1] == b"Host: A.EXAMPLE:81"
+    assert hosts["a dot behind"][1] == b"Host: a.example.:81"
+    assert hosts["http"][0] == b"GET http://a.example:81/login HTTP/1.1"
+    assert hosts["without Host"][:2] == [b"GET /login HTTP/1.0", b"Accept: application/json"]
+
+
+def test_a_quick_look_keeps_every_request_as_it_is() -> None:
+    rules = [(f"r{n}", each) for n, each in enumerate(load_pack("nexudus"))]
+    whole, quick = plan(rules), plan(rules, every=50)
+    plain = [knock for knock in whole if knock.group in ALWAYS]
+    assert [knock for knock in quick if knock.group in ALWAYS] == plain
+    assert len(quick) < len(whole) / 20
+
+
+@pytest.mark.parametrize("match", ["* /login", "* /api/token", "GET /login", "POST /login"])
+def test_options_is_fired_at_every_rule_and_every_method_where_it_names_none(match: str) -> None:
+    """C-77: with bodies. Nothing among them is a preflight alone, which may pass."""
+    when = {"form": {"grant_type": "password"}} if "token" in match else None
+    found = list(knocks("x", rule(match=match, when=when)))
+    options = [knock for knock in found if knock.method == "OPTIONS"]
+    assert [knock.how for knock in options if knock.group == "OPTIONS"] == [
+        "bare",
+        "with a body",
+        "a preflight with a body",
+    ]
+    for knock in options:
+        names = {name for name, _ in knock.fields}
+        more = knock.body or b"_method" in knock.target or b"X-HTTP-Method-Override" in names
+        assert more or not names >= {b"Origin", b"Access-Control-Request-Method"}, knock.how
+    bodied = {knock.method for knock in found if knock.body and knock.group in ("any method", "as it is", "OPTIONS")}
+    assert bodied >= (METHODS | {"FROBNICATE"} if match.startswith("*") else {"OPTIONS"}) - {"POST"}
+
+
+@pytest.mark.parametrize("name", pack_names())
+def test_the_number_of_methods_that_are_tried_is_bounded(name: str) -> None:
+    for each in load_pack(name):
+        found = [knock for knock in knocks("x", each) if knock.group in ("method", "OPTIONS", "any method")]
+        assert len(found) <= 48 * len(list(asks(each)))
