@@ -1,9 +1,10 @@
 """What is open by break-glass, as one worker knows it: heard by push, confirmed every second, closed when in doubt.
 
-The invariant: a glass counts only while changes are heard (`Ears`), and while its deadline on the monotonic clock lies ahead. When Redis
-cannot be heard everything is closed within three seconds, and opens again only when Redis has confirmed it: somebody may have closed it
-meanwhile. The same opening never gets a later deadline, and one that ended stays ended: noted in Redis, known to this worker, and told to
-the others of its gateway (`ended`), those that a reload starts included. Nothing is shown before its event is told.
+The invariant: a glass counts only while changes are heard (`InvalidationListener`), and while its deadline on the monotonic clock
+lies ahead. When Redis cannot be heard everything is closed within three seconds, and opens again only when Redis has confirmed
+it: somebody may have closed it meanwhile. The same opening never gets a later deadline, and one that ended stays ended: noted in
+Redis, known to this worker, and told to the others of its gateway (`ended`), those that a reload starts included. Nothing is
+shown before its event is told.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from typing import Any, Final
 
 from gateway.break_glass.store import REMEMBERED_OVER, Openings
 from gateway.errors import StoreUnavailable
-from gateway.policy.break_glass import Glass, Opening
-from gateway.redis_client.invalidation import Ears, Sources, end_task
+from gateway.policy.break_glass import ActiveOpening, Opening
+from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
 
 _log = logging.getLogger("doorward.sessions")
 CLOSED: Final = "closed"
@@ -47,7 +48,7 @@ class GlassWatch:
         apps: Iterable[str],
         sources: Sources,
         *,
-        show: Callable[[str, Glass | None], None],
+        show: Callable[[str, ActiveOpening | None], None],
         over: Callable[[Opening], None],
         told: Callable[[str, Opening], None],
         once: Callable[[str, timedelta], Awaitable[bool]],
@@ -66,7 +67,7 @@ class GlassWatch:
         self._clock = clock
         self._now = now
         self._tick = tick
-        self._known: dict[str, Glass] = {}  # what was open when Redis was last heard, confirmed or not
+        self._known: dict[str, ActiveOpening] = {}  # what was open when Redis was last heard, confirmed or not
         self._shown: set[str] = set()
         self._ended: dict[str, float] = {}  # ids, and until when; nothing brings one of them back
         self._tell_ended = ended
@@ -77,7 +78,7 @@ class GlassWatch:
         self._forwarders_told: set[str] = set()
         self._forwarders_told_at = clock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._ears = Ears(
+        self._ears = InvalidationListener(
             sources, openings.prefix, changed=self._changed, reset=self._reset, lost=self._reset,
             before_trust=self._note_again,
             clock=clock, ping_every=tick,
@@ -91,7 +92,7 @@ class GlassWatch:
         await asyncio.gather(*map(end_task, self._tasks))
         await self._ears.close()
 
-    def is_open(self, glass: Glass) -> bool:
+    def is_open(self, glass: ActiveOpening) -> bool:
         """Whether it still counts, now."""
         now = self._clock()
         # SECURITY: by the clock: a worker that was stopped for an hour must not go on where it left off (C-46).
@@ -206,14 +207,14 @@ class GlassWatch:
             deadline = self._clock() + left.total_seconds()
             # SECURITY: nobody is let in by an opening of which no event tells (C-73).
             await self._tell_opened(opening)
-            known = self._known[app] = Glass(opening=opening, deadline=deadline)
+            known = self._known[app] = ActiveOpening(opening=opening, deadline=deadline)
         # SECURITY: an opening read again never lasts longer than it did before, whatever clocks say meanwhile (C-46).
         known.deadline = min(known.deadline, self._clock() + left.total_seconds())
         if not self._dirty.is_set() and self.is_open(known):
             self._shown.add(app)
             self._show(app, known)
 
-    async def _end(self, app: str, glass: Glass) -> None:
+    async def _end(self, app: str, glass: ActiveOpening) -> None:
         self._hide(app)
         del self._known[app]
         opening = glass.opening

@@ -14,7 +14,7 @@ from gateway.errors import StoreUnavailable
 from gateway.identity.assertion import AssertionSigner
 from gateway.redis_client.client import reached
 from gateway.sessions.keyring import KeyRing, new_key
-from gateway.sessions.scan import Census
+from gateway.sessions.scan import SessionScan
 
 NO_STORE: Final = 3
 
@@ -66,6 +66,6 @@ def _meaning(place: int, sessions: int) -> str:
 async def _count(config: Config) -> Counter[int | None]:
     total: Counter[int | None] = Counter()
     async with reached(config.redis) as redis:
-        async for some in Census(redis, KeyRing(config.keys), config.redis.key_prefix).sealed_by():
+        async for some in SessionScan(redis, KeyRing(config.keys), config.redis.key_prefix).sealed_by():
             total += some
     return total

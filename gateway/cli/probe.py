@@ -16,7 +16,7 @@ from gateway.config.reading.packs import is_pack_file
 from gateway.config.schema import App, Config, PasswordRule
 from gateway.operations.probe.firing import FASTEST, NoDoor, Outcome, Probe, Shot, plan
 from gateway.operations.probe.knocks import Knock
-from gateway.operations.probe.reading import Verdict
+from gateway.operations.probe.reading import ProbeVerdict
 from gateway.operations.probe.wire import Place, place_of
 from gateway.policy.passwords import load_pack, named_rules
 
@@ -104,10 +104,11 @@ def _show(outcome: Outcome, *, verbose: bool) -> None:
     several = len({host for host, _, _ in rows}) > 1
     named = [(f"{host} {rule}" if several else rule, counts) for host, rule, counts in rows]
     width = max(len(name) for name, _ in named)
-    out.print(f"{'rule':{width}}  {'sent':>6}" + "".join(f"  {verdict:>12}" for verdict in Verdict))
+    out.print(f"{'rule':{width}}  {'sent':>6}" + "".join(f"  {verdict:>12}" for verdict in ProbeVerdict))
     for name, counts in named:
         out.print(
-            f"{name:{width}}  {counts.total():>6}" + "".join(f"  {_cell(counts, verdict):>12}" for verdict in Verdict)
+            f"{name:{width}}  {counts.total():>6}"
+            + "".join(f"  {_cell(counts, verdict):>12}" for verdict in ProbeVerdict)
         )
     groups = Counter(shot.knock.group for shot in outcome.shots)
     out.print("tricks: " + ", ".join(f"{group} {count}" for group, count in groups.items()))
@@ -124,7 +125,7 @@ def _show(outcome: Outcome, *, verbose: bool) -> None:
     out.print(_sentence(outcome))
 
 
-def _cell(counts: Counter[Verdict], verdict: Verdict) -> str:
+def _cell(counts: Counter[ProbeVerdict], verdict: ProbeVerdict) -> str:
     return str(counts[verdict]) if counts[verdict] else ""
 
 
@@ -147,7 +148,12 @@ def _sentence(outcome: Outcome) -> str:
 
 def _document(url: str, outcome: Outcome, *, verbose: bool) -> dict[str, Any]:
     rows = [
-        {"host": host, "rule": rule, "sent": counts.total(), **{str(verdict): counts[verdict] for verdict in Verdict}}
+        {
+            "host": host,
+            "rule": rule,
+            "sent": counts.total(),
+            **{str(verdict): counts[verdict] for verdict in ProbeVerdict},
+        }
         for host, rule, counts in outcome.rows()
     ]
     told = outcome.shots if verbose else (*outcome.holes, *outcome.unanswered)

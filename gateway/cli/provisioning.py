@@ -27,10 +27,10 @@ from gateway.directory.account import Account, Directory, is_elsewhere, quotable
 from gateway.directory.account_links import AccountLinks
 from gateway.directory.api.calls import Planned
 from gateway.directory.creation import Creation
-from gateway.directory.creation_markers import Notes
+from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.factory import open_directory, open_links
 from gateway.directory.person import Person
-from gateway.directory.planning import Plan, Stray, known_account, plan, strays
+from gateway.directory.planning import AccountPlan, Stray, known_account, plan, strays
 from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable, Refusal
 from gateway.identity.claims import Claims, identity_from_claims
 from gateway.oidc.calls import open_session
@@ -50,7 +50,7 @@ class Shown:
     """A plan, and the calls that finding it out took."""
 
     what: str
-    plan: Plan
+    plan: AccountPlan
     calls: tuple[Planned, ...]
 
 
@@ -113,7 +113,9 @@ async def carried_out(at: At, shown: Shown, person: Person) -> str:
             prefix = at.config.redis.key_prefix
             leases = Leases(redis, prefix, time.monotonic)
             made: list[str] = []
-            creation = Creation(directory, leases, Notes(redis, prefix), person, person.email or "", made.append)
+            creation = Creation(
+                directory, leases, CreationMarkers(redis, prefix), person, person.email or "", made.append
+            )
             async with asyncio.timeout(at.settings.timeout.total_seconds() * 2):
                 account = await creation.once()
             await _bound(at, directory, links, account, person)

@@ -25,7 +25,7 @@ from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.redis_client.client import reached
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.scan import Census, Entry, Selection
+from gateway.sessions.scan import Entry, SessionFilter, SessionScan
 from gateway.sessions.store import SessionStore
 
 NOTHING: Final = 1
@@ -144,7 +144,7 @@ def revoke(
 # --- what they do -----------------------------------------------------------------------------------------------------
 
 
-async def _list(config: Config, chosen: Selection, listing: Listing) -> int:
+async def _list(config: Config, chosen: SessionFilter, listing: Listing) -> int:
     """The number of records that nobody opens."""
     unreadable, now = 0, _now()
     async with reached(config.redis) as redis, aclosing(_read(redis, config, chosen)) as batches:
@@ -160,7 +160,7 @@ async def _list(config: Config, chosen: Selection, listing: Listing) -> int:
 
 
 async def _find(config: Config, sid: str) -> Entry | None:
-    async with reached(config.redis) as redis, aclosing(_read(redis, config, Selection())) as batches:
+    async with reached(config.redis) as redis, aclosing(_read(redis, config, SessionFilter())) as batches:
         async for entries in batches:
             for entry in entries:
                 if entry.session is not None and entry.session.sid == sid:
@@ -168,7 +168,7 @@ async def _find(config: Config, sid: str) -> Entry | None:
     return None
 
 
-async def _revoke(config: Config, chosen: Selection, *, tokens: bool) -> Counter[str]:
+async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Counter[str]:
     """How many ended, by app."""
     events = Audit(lambda line: _write(line.decode()), pii_full=config.log.pii == "full")
     now, ended = _now(), Counter[str]()
@@ -188,7 +188,7 @@ async def _revoke(config: Config, chosen: Selection, *, tokens: bool) -> Counter
     return ended
 
 
-def _meant(entries: list[Entry], chosen: Selection, now: datetime) -> list[str]:
+def _meant(entries: list[Entry], chosen: SessionFilter, now: datetime) -> list[str]:
     """What no key opens goes only with everything else."""
     return [
         entry.key
@@ -197,14 +197,14 @@ def _meant(entries: list[Entry], chosen: Selection, now: datetime) -> list[str]:
     ]
 
 
-def _all_found(chosen: Selection, found: int) -> bool:
+def _all_found(chosen: SessionFilter, found: int) -> bool:
     """Whether there is no need to look on: handles are never given twice."""
     return 0 < len(chosen.sids) <= found
 
 
-async def _read(redis: Any, config: Config, chosen: Selection) -> AsyncGenerator[list[Entry], None]:
+async def _read(redis: Any, config: Config, chosen: SessionFilter) -> AsyncGenerator[list[Entry], None]:
     """Batches, with a line on the terminal that counts them."""
-    census = Census(redis, KeyRing(config.keys), config.redis.key_prefix)
+    census = SessionScan(redis, KeyRing(config.keys), config.redis.key_prefix)
     looks = TextColumn("{task.completed:,.0f} of about {task.total:,.0f} keys")
     with Progress(looks, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("", total=await census.size())
@@ -232,8 +232,8 @@ def _chosen(
     provider_sid: str | None,
     older_than: str | None,
     newer_than: str | None,
-) -> Selection:
-    return Selection(
+) -> SessionFilter:
+    return SessionFilter(
         sids=frozenset(sids),
         emails=frozenset(email.casefold() for email in emails or ()),
         issuer=issuer,

@@ -25,14 +25,14 @@ class Says(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FieldFamily:
     says: Says
     source: str
     names: tuple[str, ...]
 
 
-def _row(says: Says, source: str, names: str) -> Row:
-    return Row(says, source, tuple(names.split()))
+def _row(says: Says, source: str, names: str) -> FieldFamily:
+    return FieldFamily(says, source, tuple(names.split()))
 
 
 def _words(text: str) -> frozenset[str]:

@@ -74,7 +74,7 @@ __all__ = [
     "OpenID",
     "PackFile",
     "PackRule",
-    "Pages",
+    "PageSettings",
     "PasswordKnown",
     "PasswordRule",
     "PasswordWhen",
@@ -114,7 +114,7 @@ class Tls(Section):
     key: File | None = None
 
 
-class Pages(Section):
+class PageSettings(Section):
     title: Annotated[str, AfterValidator(values.parse_title)] = "Sign in"
     logo: File | None = None
 
@@ -145,5 +145,5 @@ class Config(Section):
     )
     apps: dict[Annotated[str, AfterValidator(values.parse_app_name)], App]
     directory: Directory = NoDirectory()
-    pages: Pages = Pages()
+    pages: PageSettings = PageSettings()
     log: Log = Log()

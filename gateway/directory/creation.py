@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.directory.account import Account, AlreadyThere, CreationUncertain, Directory, fold_email
 from gateway.directory.api.calls import WriteHeld
-from gateway.directory.creation_markers import Notes
+from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.person import Person
 from gateway.errors import DirectoryUnavailable
 from gateway.redis_client.leases import Lease, LeaseBusy, Leases
@@ -30,7 +30,7 @@ class Creation:
         self,
         directory: Directory,
         leases: Leases,
-        notes: Notes,
+        notes: CreationMarkers,
         person: Person,
         email: str,
         made: Callable[[str], None],

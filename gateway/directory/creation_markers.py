@@ -18,7 +18,7 @@ CREATED_LIFE: Final = timedelta(minutes=10)
 _CREATED = re.compile(rb"created ([A-Za-z0-9._:-]{1,128})")
 
 
-class RedisCommands(Protocol):
+class MarkerCommands(Protocol):
     """The three commands that notes need of a `redis.asyncio.Redis`."""
 
     def get(self, name: str, /) -> Any: ...
@@ -29,18 +29,18 @@ class RedisCommands(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CreationMarker:
     """`account_id` None: a creation was begun, and nobody has written how it ended."""
 
     account_id: str | None
 
 
-class Notes:
+class CreationMarkers:
     """Notes by name under `prefix`. Every method raises StoreUnavailable."""
 
     def __init__(
         self,
-        redis: RedisCommands,
+        redis: MarkerCommands,
         prefix: str,
         *,
         attempt_life: timedelta = ATTEMPT_LIFE,
@@ -52,12 +52,12 @@ class Notes:
         self._created_life = created_life
         self._operations = Operations()
 
-    async def read(self, name: str) -> Note | None:
+    async def read(self, name: str) -> CreationMarker | None:
         value = await self._operations.run(self._redis.get(self._prefix + name))
         if value is None:
             return None
         match = _CREATED.fullmatch(value)
-        return Note(match[1].decode() if match else None)
+        return CreationMarker(match[1].decode() if match else None)
 
     async def begin(self, name: str) -> bool:
         """Announce a creation. False: somebody else has announced or finished one, so there must not be a second."""

@@ -11,13 +11,13 @@ from gateway.config import schema
 from gateway.directory.account import Directory
 from gateway.directory.account_links import AccountLinks, realm_of
 from gateway.directory.api.breaker import Breaker
-from gateway.directory.api.budget import Budget
+from gateway.directory.api.budget import CallBudget
 from gateway.directory.api.calls import Means, Planned
 from gateway.directory.backends.http_api import HttpDirectory
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.backends.scim import ScimDirectory
-from gateway.directory.creation_markers import Notes
-from gateway.directory.provisioner import Habits, Provisioner
+from gateway.directory.creation_markers import CreationMarkers
+from gateway.directory.provisioner import Provisioner, ProvisioningPolicy
 from gateway.observability.events import Audit
 from gateway.redis_client.leases import Leases
 from gateway.sessions.keyring import KeyRing
@@ -46,7 +46,7 @@ def open_directory(
         return None
     budget = None
     if redis is not None and any(settings.budget.model_dump().values()):
-        budget = Budget(redis, prefix, _realm(settings), settings.budget)
+        budget = CallBudget(redis, prefix, _realm(settings), settings.budget)
     held = hold_writes or settings.mode == "shadow"
     breaker = Breaker(time.monotonic)
     return backend(settings, Means(http=http, budget=budget, breaker=breaker, hold_writes=held, watch=watch))
@@ -66,14 +66,16 @@ def open_provisioner(
     now: Callable[[], datetime],
 ) -> Provisioner:
     remote = None if isinstance(settings, schema.NoDirectory) else settings
-    habits = Habits() if remote is None else habits_of(remote)
+    habits = ProvisioningPolicy() if remote is None else habits_of(remote)
     links = AccountLinks(redis, prefix, ring, "none" if remote is None else _realm(remote))
     leases = Leases(redis, prefix, time.monotonic)
-    return Provisioner(directory, leases, audit, notes=Notes(redis, prefix), links=links, habits=habits, now=now)
+    return Provisioner(
+        directory, leases, audit, notes=CreationMarkers(redis, prefix), links=links, habits=habits, now=now
+    )
 
 
-def habits_of(settings: schema.RemoteDirectory) -> Habits:
-    return Habits(
+def habits_of(settings: schema.RemoteDirectory) -> ProvisioningPolicy:
+    return ProvisioningPolicy(
         timeout=settings.timeout,
         shared=settings.linked_elsewhere == "allow",
         update=settings.update == "at_login",

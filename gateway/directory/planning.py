@@ -19,7 +19,7 @@ _MOST: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class AccountPlan:
     """`call` is the write that `what` comes to; None: nothing is to be written. `elsewhere`: the account is another person's, as the
     directory keeps it.
     """
@@ -31,29 +31,29 @@ class Plan:
     elsewhere: bool = False
 
 
-async def plan(directory: Directory, person: Person, *, suspend: bool = False, shared: bool = False) -> Plan:
+async def plan(directory: Directory, person: Person, *, suspend: bool = False, shared: bool = False) -> AccountPlan:
     """`directory` must hold its writes. Raises DirectoryUnavailable, AccountAmbiguous."""
     account = await known_account(directory, person)
     try:
         if account is None:
             if not suspend:
                 await directory.create(person)
-            return Plan(what="nothing", account=None)
+            return AccountPlan(what="nothing", account=None)
         if suspend:
             if account.active:
                 await directory.suspend(account)
-            return Plan(what="nothing", account=account)
+            return AccountPlan(what="nothing", account=account)
         # Without a subject nobody is linked: the operator means the account of this address, whosever it is.
         if person.link and not shared and is_elsewhere(account, directory.link_for(person)):
-            return Plan(what="nothing", account=account, elsewhere=True)
+            return AccountPlan(what="nothing", account=account, elsewhere=True)
         changes = directory.changes(account, person)
         if changes:
             await directory.update(account, changes)
-        return Plan(what="nothing", account=account, changes=changes)
+        return AccountPlan(what="nothing", account=account, changes=changes)
     except WriteHeld as held:
         what: What = "create" if account is None else "suspend" if suspend else "update"
         changes = directory.changes(account, person) if account is not None and what == "update" else ()
-        return Plan(what=what, account=account, changes=changes, call=held.planned)
+        return AccountPlan(what=what, account=account, changes=changes, call=held.planned)
 
 
 async def known_account(directory: Directory, person: Person) -> Account | None:

@@ -21,7 +21,7 @@ from gateway.directory.account import Account, Directory, is_elsewhere, with_lin
 from gateway.directory.account_links import AccountLinks
 from gateway.directory.api.calls import WriteHeld
 from gateway.directory.creation import Creation
-from gateway.directory.creation_markers import Notes
+from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.person import Person
 from gateway.errors import (
     AccountAmbiguous,
@@ -44,7 +44,7 @@ _NO_CLAIMS: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class ProvisioningPolicy:
     """`shared`: an account may have several persons. `update`: the fields are written at every sign-in."""
 
     timeout: timedelta = timedelta(seconds=10)
@@ -61,9 +61,9 @@ class Provisioner:
         leases: Leases,
         audit: Audit,
         *,
-        notes: Notes,
+        notes: CreationMarkers,
         links: AccountLinks,
-        habits: Habits,
+        habits: ProvisioningPolicy,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._directory = directory

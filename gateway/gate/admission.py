@@ -1,6 +1,6 @@
 """The gate: one request's admission, decided here and nowhere else.
 
-`admit(site, head, ...) -> Forward | SignIn | Refuse | Own | NeedSession | NeedBody`. The data plane, `/oauth2/auth` and
+`admit(site, head, ...) -> Forward | RedirectToSignIn | Refuse | Own | NeedSession | NeedBody`. The data plane, `/oauth2/auth` and
 `doorward explain` all ask it. The order is docs/interface.md's: our own paths, password doors, rules, public, the app's `require`.
 What is forwarded is the canonical target that was judged. With the session in the worker's cache the answer comes without
 waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
@@ -29,22 +29,22 @@ from gateway.gate.decision import (
     NeedBody,
     NeedSession,
     Own,
+    RedirectToSignIn,
     Refuse,
-    SignIn,
-    is_by_glass,
+    is_by_break_glass,
 )
-from gateway.gate.site import AppRoute, Site, Verdict
+from gateway.gate.site import AppRoute, Route, Site
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.claims import Identity
 from gateway.policy.bodies import Unreadable, has_body, read_query
-from gateway.policy.break_glass import Glass, rule_of
+from gateway.policy.break_glass import ActiveOpening, rule_of
 from gateway.policy.cors import RULE as CORS
 from gateway.policy.elsewhere import COPY_AND_MOVE, named_elsewhere
 from gateway.policy.forms import asked_by_body, form_fields, kind_of
-from gateway.policy.passwords import Closed, NeedsBody
+from gateway.policy.passwords import Blocked, NeedsBody
 from gateway.policy.paths import parse_target
 from gateway.policy.preflights import is_only_a_preflight
-from gateway.policy.readings import Named
+from gateway.policy.readings import NamedPaths
 from gateway.policy.rules import APP_WIDE, Ruling
 from gateway.policy.step_up import is_fresh, start_query, step_up_of
 from gateway.sessions.cache import LiveSession
@@ -58,10 +58,10 @@ __all__ = [
     "NeedBody",
     "NeedSession",
     "Own",
+    "RedirectToSignIn",
     "Refuse",
-    "SignIn",
     "account_of",
-    "is_by_glass",
+    "is_by_break_glass",
 ]
 
 
@@ -79,7 +79,7 @@ class Gate:
         return site
 
     @staticmethod
-    def passes(verdict: Verdict, head: RequestHead, live: LiveSession) -> bool:
+    def passes(verdict: Route, head: RequestHead, live: LiveSession) -> bool:
         """Whether `admit` would say Forward(its path, live, its rule), known without asking again: it said so before.
 
         A verdict has a bit only where nothing but the session decides, and the bit is in `met` only since this very session
@@ -88,7 +88,7 @@ class Gate:
         return live.met & verdict.bit != 0 and not head.authorization
 
     @staticmethod
-    def meets(verdict: Verdict, head: RequestHead, live: LiveSession) -> bool:
+    def meets(verdict: Route, head: RequestHead, live: LiveSession) -> bool:
         """The same for a session that may not have met the ruling yet; from here on it has. False says nothing: ask `admit`."""
         if not verdict.bit or head.authorization:
             return False
@@ -99,7 +99,7 @@ class Gate:
         return True
 
     @staticmethod
-    def asks_for_session(verdict: Verdict, head: RequestHead) -> bool:
+    def asks_for_session(verdict: Route, head: RequestHead) -> bool:
         """Whether `admit` would say NeedSession to whoever has a key, before the session is at hand. False says nothing: ask `admit`."""
         return verdict.bit != 0 and not head.authorization
 
@@ -115,7 +115,7 @@ class Gate:
         known: bool = False,
         unseen: bool = False,
         past_doors: bool = False,
-        glass: Glass | None = None,
+        glass: ActiveOpening | None = None,
     ) -> Decision:
         """One request's admission.
 
@@ -155,7 +155,7 @@ class Gate:
         return settle(verdict.ruling)
 
 
-def _read(site: Site, head: RequestHead) -> tuple[Verdict, bytes, bytes]:
+def _read(site: Site, head: RequestHead) -> tuple[Route, bytes, bytes]:
     """What method and target decide; the target as it is forwarded, and its query. Raises AmbiguousTarget or BadRequest."""
     raw_path, mark, query = head.target.partition(b"?")
     verdict = site.verdict(head.method, raw_path, query, head.upgrade)
@@ -185,14 +185,14 @@ def _with_elsewhere(site: Site, head: RequestHead, judge: Callable[[RequestHead]
                 decision = replace(decision, destination=each.start + other.wire)
             elif other.wire != each.target:
                 return Refuse(BadRequest("If names a resource in a spelling that is not canonical"), "target")
-            if is_by_glass(other):
+            if is_by_break_glass(other):
                 decision = replace(decision, rule=other.rule)
     return decision
 
 
 def _refused_elsewhere(site: Site, decision: Decision) -> Decision:
     """What a refusal of another resource is to the request: no way to sign in to a page that nobody asked for."""
-    if isinstance(decision, SignIn):
+    if isinstance(decision, RedirectToSignIn):
         return Refuse(_login(site), decision.rule)
     if isinstance(decision, Own):
         return Refuse(Forbidden("a path of ours is named beside the target"), "own path")
@@ -201,7 +201,7 @@ def _refused_elsewhere(site: Site, decision: Decision) -> Decision:
 
 def _settled(
     site: Site,
-    verdict: Verdict,
+    verdict: Route,
     head: RequestHead,
     ruling: Ruling,
     wire: bytes,
@@ -232,7 +232,7 @@ def _settled(
 
 def _by_form(
     site: Site,
-    verdict: Verdict,
+    verdict: Route,
     head: RequestHead,
     wire: bytes,
     body: bytes | None,
@@ -254,7 +254,7 @@ def _by_form(
             return plain
         if body is None:
             return NeedBody(unread)
-        asked, named = asked_by_body(head, body), Named()
+        asked, named = asked_by_body(head, body), NamedPaths()
         if verdict.named:
             named = rules.model.named_by_form(form_fields(head, body, rules.model.words), target)
     except (Unreadable, BadRequest):
@@ -269,7 +269,9 @@ def _without_sign_in(ruling: Ruling, wire: bytes) -> Decision:
     return Forward(wire, None, ruling.rule)
 
 
-def _with_break_glass(decision: Decision, ruling: Ruling, wire: bytes, glass: Glass, *, watched: bool) -> Decision:
+def _with_break_glass(
+    decision: Decision, ruling: Ruling, wire: bytes, glass: ActiveOpening, *, watched: bool
+) -> Decision:
     """For somebody in the range, while it is open: nobody needs a session, but no identity is lent to anybody.
 
     `decision` is what would become of them where no door is shut; `watched`: a door stands here. A rule that restricts by itself goes on
@@ -282,14 +284,14 @@ def _with_break_glass(decision: Decision, ruling: Ruling, wire: bytes, glass: Gl
     narrow = (
         any(each.rule != APP_WIDE for each in ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
     )
-    if narrow or not isinstance(decision, SignIn | Refuse):
+    if narrow or not isinstance(decision, RedirectToSignIn | Refuse):
         return decision
     return Forward(wire, None, rule_of(glass.opening))
 
 
 def _door(
     site: Site,
-    verdict: Verdict,
+    verdict: Route,
     head: RequestHead,
     wire: bytes,
     key: str | None,
@@ -313,11 +315,11 @@ def _door(
             return Refuse(OwnLoginClosed(closed.reason, kind=closed.kind, account=account), closed.rule)
         if key is not None and not known:
             return NeedSession(key)
-        return SignIn("/", closed.rule)  # back to a blocked page would be blocked again
+        return RedirectToSignIn("/", closed.rule)  # back to a blocked page would be blocked again
     return Refuse(_blocked(site, closed), closed.rule)
 
 
-def _blocked(site: Site, closed: Closed) -> RouteBlocked:
+def _blocked(site: Site, closed: Blocked) -> RouteBlocked:
     return RouteBlocked(closed.reason, kind=closed.kind, sign_in_url=site.route.origin + "/oauth2/start")
 
 
@@ -328,7 +330,7 @@ def _strangers(site: Site, head: RequestHead, ruling: Ruling, wire: bytes) -> De
         return Forward(wire, None, ruling.rule)
     if is_navigation(head):
         there = wire.decode() if head.method in ("GET", "HEAD") else "/"
-        return SignIn(there, ruling.rule, step_up_of(ruling))
+        return RedirectToSignIn(there, ruling.rule, step_up_of(ruling))
     return Refuse(_login(site), ruling.rule)
 
 
@@ -349,7 +351,7 @@ def _unmet(
         return None
     asked = step_up_of(ruling)
     if is_navigation(head) and head.method in ("GET", "HEAD"):
-        return SignIn(wire.decode(), ruling.rule, asked, session.provider)
+        return RedirectToSignIn(wire.decode(), ruling.rule, asked, session.provider)
     # Whoever follows this signs in as the rule wants it, and lands on the page that they were on.
     start = site.route.origin + "/oauth2/start" + start_query(_page_before(site, head), head.method, _path(wire))
     start += f"&provider={session.provider}" if len(site.providers) > 1 else ""

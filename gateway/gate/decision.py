@@ -22,7 +22,7 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class RedirectToSignIn:
     """A browser navigation that must go to the provider first."""
 
     return_to: str
@@ -65,9 +65,9 @@ class NeedBody:
     unread: Refuse
 
 
-Decision = Forward | SignIn | Refuse | Own | AnswerPreflight | NeedSession | NeedBody
+Decision = Forward | RedirectToSignIn | Refuse | Own | AnswerPreflight | NeedSession | NeedBody
 
 
-def is_by_glass(decision: Decision) -> bool:
+def is_by_break_glass(decision: Decision) -> bool:
     """Whether break-glass alone let the request in."""
     return type(decision) is Forward and decision.rule.startswith(RULE)

@@ -10,12 +10,12 @@ from typing import Final
 from gateway.config.schema import OpenID, Surface
 from gateway.errors import BadRequest
 from gateway.gate.admission import Gate
-from gateway.gate.decision import is_by_glass
-from gateway.gate.site import Site, Verdict, change_of_protocol
+from gateway.gate.decision import is_by_break_glass
+from gateway.gate.site import Route, Site, change_of_protocol
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import has_body, read_query
-from gateway.policy.break_glass import Glass, Opening
-from gateway.policy.passwords import Closed, NeedsBody
+from gateway.policy.break_glass import ActiveOpening, Opening
+from gateway.policy.passwords import Blocked, NeedsBody
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.preflights import is_only_a_preflight
 from gateway.policy.rules import Requirement, Ruling
@@ -82,7 +82,7 @@ def _preflight(site: Site, head: RequestHead, target: Target) -> list[Step]:
     ]
 
 
-def _doors(site: Site, openid: OpenID, verdict: Verdict, head: RequestHead, target: Target, body: bytes | None) -> str:
+def _doors(site: Site, openid: OpenID, verdict: Route, head: RequestHead, target: Target, body: bytes | None) -> str:
     toggle = _TOGGLES[site.app.surface]
     if not site.doors.closed:
         return "open: openid.enabled is off" if not openid.enabled else f"open: {toggle} is off"
@@ -95,7 +95,7 @@ def _doors(site: Site, openid: OpenID, verdict: Verdict, head: RequestHead, targ
     judged = site.doors.judge(verdict.doors, head, target, body)
     if isinstance(judged, NeedsBody):
         return f"{watching}: the body must be read first"
-    if isinstance(judged, Closed):
+    if isinstance(judged, Blocked):
         return f"{watching}: shut by {judged.rule} ({judged.kind}, answer {judged.answer}): {judged.reason}"
     read = " and its body" if has_body(head, body) else ""
     return f"{watching}: let pass, what it says{read} is none of their requests"
@@ -106,9 +106,9 @@ def _break_glass(gate: Gate, site: Site, head: RequestHead, body: bytes | None, 
     opening = Opening(
         id="", app=site.route.name, networks=(), opened_at=now, ends_at=now + timedelta(hours=1), reason="", by=""
     )
-    glass = Glass(opening=opening, deadline=0.0)
+    glass = ActiveOpening(opening=opening, deadline=0.0)
     decision = gate.admit(site, head, None, None, now=now, body=body, known=True, glass=glass)
-    if is_by_glass(decision):
+    if is_by_break_glass(decision):
         return "while it is open, its range gets here without a session, past the doors and the app's require"
     return "makes no difference here"
 

@@ -15,10 +15,10 @@ from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.config.toggles import doors_closed
 from gateway.config.values import WEBSOCKET
 from gateway.errors import BadRequest
-from gateway.policy.break_glass import Glass
+from gateway.policy.break_glass import ActiveOpening
 from gateway.policy.cors import Cors
 from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query
-from gateway.policy.passwords import DoorRule, PasswordDoors
+from gateway.policy.passwords import PasswordRoute, PasswordRoutes
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.rules import RouteRules, Ruling
 from gateway.sessions.cookie import SessionCookie
@@ -61,7 +61,7 @@ def app_routes(config: Config) -> list[AppRoute]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verdict:
+class Route:
     """What a method and a path alone decide; remembered, since it never changes while the configuration stands.
 
     `start` begins the head that an upstream gets for this method and path, without a query. `form`: the methods that a form could make of
@@ -74,7 +74,7 @@ class Verdict:
     path: str
     start: bytes
     own: bool
-    doors: tuple[DoorRule, ...]
+    doors: tuple[PasswordRoute, ...]
     ruling: Ruling
     form: frozenset[str]
     named: bool
@@ -94,7 +94,7 @@ class Site:
             default=config.openid.clock_skew,
         )
         self.rules = RouteRules(route.config)
-        self.doors = PasswordDoors(route.config, closed=doors_closed(config.openid, route.config.surface))
+        self.doors = PasswordRoutes(route.config, closed=doors_closed(config.openid, route.config.surface))
         self.cookie = SessionCookie(route.secure)
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
@@ -105,13 +105,13 @@ class Site:
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
-        self.glass: Glass | None = None  # what is open by break-glass, while it is
-        self._memo: dict[tuple[str, bytes], Verdict] = {}
-        self._lines: dict[bytes, Verdict] = {}
+        self.glass: ActiveOpening | None = None  # what is open by break-glass, while it is
+        self._memo: dict[tuple[str, bytes], Route] = {}
+        self._lines: dict[bytes, Route] = {}
         self.verdict_of_line = self._lines.get  # a request line without a query that was judged before
         self._rulings: dict[Ruling, int] = {}
 
-    def verdict(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Verdict:
+    def verdict(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Route:
         """What method and path decide; the query only where it may name another method or path, `upgrade` where it will be asked for.
 
         Raises AmbiguousTarget or BadRequest.
@@ -124,7 +124,7 @@ class Site:
         target = parse_target(path + b"?" + query if query else path)
         return replace(plain, ruling=self.rules.decide(method, target, change_of_protocol(upgrade)), bit=0)
 
-    def _plain(self, method: str, path: bytes, query: bytes) -> Verdict:
+    def _plain(self, method: str, path: bytes, query: bytes) -> Route:
         # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35), `?rest_route=/wp/v2/users` as that path (C-66).
         if query and (overrides_in_query(query) or self.rules.model.may_be_named(query)):
             return self._judge(method, parse_target(path + b"?" + query))
@@ -140,7 +140,7 @@ class Site:
                 self._lines[b"%b %b HTTP/1.1" % (method.encode(), path)] = known
         return known
 
-    def _judge(self, method: str, target: Target, path: bytes = b"") -> Verdict:
+    def _judge(self, method: str, target: Target, path: bytes = b"") -> Route:
         own = is_own(target)
         doors = () if own else self.doors.watch(method, target)
         ruling = self.rules.decide(method, target)
@@ -156,7 +156,7 @@ class Site:
             or ruling.acr
             or method == "OPTIONS"
         )
-        return Verdict(
+        return Route(
             method=method,
             target=path,
             path=target.path,

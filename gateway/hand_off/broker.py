@@ -32,8 +32,8 @@ from gateway.hand_off.credentials import (
     open_with_bearer,
     open_with_cookies,
 )
-from gateway.hand_off.plan import Plan, resolve, upstream_hosts
-from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords, RedisCommands
+from gateway.hand_off.plan import HandOffPlan, resolve, upstream_hosts
+from gateway.hand_off.records import Bearer, HandOffCommands, HandOffRecord, HandOffRecords
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
 from gateway.hand_off.templates import facts_of, outgoing
 from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
@@ -67,7 +67,7 @@ class Broker:
     def __init__(
         self,
         app: str,
-        plan: Plan,
+        plan: HandOffPlan,
         seals: Seals,
         *,
         tokens: TokenSource | None,
@@ -301,7 +301,7 @@ def brokers_of(
     config: Config,
     *,
     ring: KeyRing,
-    redis: RedisCommands,
+    redis: HandOffCommands,
     leases: Leases,
     directory: Directory | None,
     known: Callable[[Identity], Awaitable[Account | None]],
@@ -335,7 +335,7 @@ def brokers_of(
 
 def _tokens(
     settings: HandOff,
-    plan: Plan,
+    plan: HandOffPlan,
     directory: Directory | None,
     known: Callable[[Identity], Awaitable[Account | None]],
     http: aiohttp.ClientSession,

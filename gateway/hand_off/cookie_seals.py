@@ -16,7 +16,7 @@ from gateway.sessions.keyring import KeyRing, joined
 _MARK_LENGTH: Final = 22  # 128 bits, base64url
 
 
-class Kept(NamedTuple):
+class SealedCookies(NamedTuple):
     """`values`: `Cookie` values for the upstream. `session`: the upstream's session cookies among them, `name=value`."""
 
     values: list[bytes]
@@ -43,7 +43,7 @@ class Seals:
         good = any(hmac.compare_digest(self._mark(key, sid, name, value), mark) for key in self._keys)
         return value if good else None
 
-    def keep(self, sid: str, values: Sequence[bytes]) -> Kept:
+    def keep(self, sid: str, values: Sequence[bytes]) -> SealedCookies:
         """`Cookie` values as they may go on: session cookies of this session opened, all others of these names left out."""
         kept: list[bytes] = []
         session: list[bytes] = []
@@ -59,7 +59,7 @@ class Seals:
                     session.append(pairs[-1])
             if pairs:
                 kept.append(b"; ".join(pairs))
-        return Kept(kept, session)
+        return SealedCookies(kept, session)
 
     def _mark(self, key: bytes, sid: str, name: bytes, value: bytes) -> bytes:
         what = joined((self._app, sid)) + len(name).to_bytes(4, "big") + name + value

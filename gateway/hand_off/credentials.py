@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 
 from gateway.directory.account import fold_email
 from gateway.errors import HandOffFailed, HandOffMismatch
-from gateway.hand_off.plan import Plan
+from gateway.hand_off.plan import HandOffPlan
 from gateway.hand_off.records import Bearer
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
-from gateway.hand_off.templates import Outgoing, at_pointer, fill, knows, outgoing
+from gateway.hand_off.templates import FilledRequest, at_pointer, fill, knows, outgoing
 from gateway.hand_off.tokens import usable
 
 _MOST_STEPS: Final = 5
@@ -60,11 +60,11 @@ class Upstream(Protocol):
 
     host: str
 
-    async def ask(self, request: Outgoing, credentials: Credentials) -> Reply:
+    async def ask(self, request: FilledRequest, credentials: Credentials) -> Reply:
         """Raises UpstreamUnreachable, UpstreamFault, UpstreamTimeout, UpstreamTlsFault."""
 
 
-async def open_with_cookies(plan: Plan, upstream: Upstream, facts: Mapping[str, str]) -> tuple[SetCookie, ...]:
+async def open_with_cookies(plan: HandOffPlan, upstream: Upstream, facts: Mapping[str, str]) -> tuple[SetCookie, ...]:
     """All cookies that the upstream sets on the way to its session. Raises HandOffFailed when there is none of `session_cookies`."""
     wanted = frozenset(name.encode() for name in plan.session_cookies)
     jar: dict[tuple[bytes, bytes], SetCookie] = {}
@@ -83,7 +83,7 @@ async def open_with_cookies(plan: Plan, upstream: Upstream, facts: Mapping[str, 
     raise HandOffFailed("no_session", f"no session cookie after {_MOST_STEPS} redirects")
 
 
-def _next_step(plan: Plan, upstream: Upstream, request: Outgoing, reply: Reply) -> Outgoing:
+def _next_step(plan: HandOffPlan, upstream: Upstream, request: FilledRequest, reply: Reply) -> FilledRequest:
     """Raises HandOffFailed where the way ends."""
     if not reply.location:
         names = b", ".join(sorted(value.partition(b"=")[0].strip() for value in reply.values(b"set-cookie")))
@@ -95,10 +95,10 @@ def _next_step(plan: Plan, upstream: Upstream, request: Outgoing, reply: Reply) 
     there = plan.login_pages.on_its_own(reply.location, asked, upstream.host)
     if there is None:
         raise HandOffFailed("no_session", "the upstream leads elsewhere before its session is there")
-    return Outgoing(method="GET", target=there.wire().decode())
+    return FilledRequest(method="GET", target=there.wire().decode())
 
 
-async def open_with_bearer(plan: Plan, upstream: Upstream, facts: Mapping[str, str], now: datetime) -> Bearer:
+async def open_with_bearer(plan: HandOffPlan, upstream: Upstream, facts: Mapping[str, str], now: datetime) -> Bearer:
     """Raises HandOffFailed."""
     reply = await upstream.ask(outgoing(plan.redeem, plan.redeem.path, facts), Credentials())
     if not 200 <= reply.status < 300:
@@ -110,7 +110,7 @@ async def open_with_bearer(plan: Plan, upstream: Upstream, facts: Mapping[str, s
     return Bearer(token=token, until=now.timestamp() + (max(float(seconds), _SHORTEST_LIFE) if good else 3600.0))
 
 
-async def ask_whose(plan: Plan, upstream: Upstream, credentials: Credentials, facts: Mapping[str, str]) -> bool:
+async def ask_whose(plan: HandOffPlan, upstream: Upstream, credentials: Credentials, facts: Mapping[str, str]) -> bool:
     """Whether the upstream's session is this person's. False: there is none any more.
 
     Raises HandOffMismatch for somebody else's, HandOffFailed where the upstream does not say.
@@ -120,7 +120,7 @@ async def ask_whose(plan: Plan, upstream: Upstream, credentials: Credentials, fa
     asked = next((one for one in plan.who_am_i if knows(one.equals, facts)), plan.who_am_i[-1])
     path = fill(asked.path, facts)
     headers = (("Accept", "application/json"),)
-    reply = await upstream.ask(Outgoing(method="GET", target=path, headers=headers), credentials)
+    reply = await upstream.ask(FilledRequest(method="GET", target=path, headers=headers), credentials)
     if reply.status in (401, 403) or plan.login_pages.are_at(reply.location, path.encode(), upstream.host):
         return False
     found = at_pointer(reply.json(), asked.pointer) if 200 <= reply.status < 300 else None
@@ -132,10 +132,10 @@ async def ask_whose(plan: Plan, upstream: Upstream, credentials: Credentials, fa
     return True
 
 
-async def log_out(plan: Plan, upstream: Upstream, credentials: Credentials) -> None:
+async def log_out(plan: HandOffPlan, upstream: Upstream, credentials: Credentials) -> None:
     """End the upstream's session there, where it has a path for that. Raises a Refusal when it does not answer."""
     if plan.log_out is not None and (credentials.cookies or credentials.bearer):
-        await upstream.ask(Outgoing(method="GET", target=plan.log_out), credentials)
+        await upstream.ask(FilledRequest(method="GET", target=plan.log_out), credentials)
 
 
 def _pairs(cookies: Sequence[SetCookie] | Any) -> tuple[bytes, ...]:

@@ -25,7 +25,7 @@ _LOG_OUT: Final = "/login/logout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class HandOffPlan:
     """`token` None: the directory gives it, where the redemption needs one. Of `who_am_i` the first counts whose facts are known."""
 
     via: Literal["server", "bearer", "browser"]
@@ -43,7 +43,7 @@ class Plan:
     timeout: timedelta
 
 
-def resolve(config: HandOff, own_hosts: tuple[str, ...] = ()) -> Plan:
+def resolve(config: HandOff, own_hosts: tuple[str, ...] = ()) -> HandOffPlan:
     """`own_hosts`: what the upstream may call itself besides our host. Raises ValueError for an http kind without `redeem`."""
     known = config.kind == "nexudus"
     redeem = config.redeem or ((_EXCHANGE if config.via == "bearer" else _LINK) if known else None)
@@ -51,7 +51,7 @@ def resolve(config: HandOff, own_hosts: tuple[str, ...] = ()) -> Plan:
         raise ValueError("redeem is missing; allowed: the request that opens the upstream's session")
     given = config.model_fields_set
     pages = _LOGIN_PAGES if known and "login_pages" not in given else config.login_pages
-    return Plan(
+    return HandOffPlan(
         via=config.via,
         needs_token=_mentions_token(redeem),
         token=config.token,

@@ -54,7 +54,7 @@ _MOST_LINKS: Final = 8
 _ENOUGH: Final = timedelta(days=1)
 
 
-class RedisCommands(Protocol):
+class HandOffCommands(Protocol):
     """What records need of a `redis.asyncio.Redis`."""
 
     def get(self, name: str, /) -> Any: ...
@@ -105,7 +105,7 @@ class HandOffRecord:
 class HandOffRecords:
     """All methods raise StoreUnavailable. A record that is missing, foreign or does not open is an empty one."""
 
-    def __init__(self, redis: RedisCommands, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, redis: HandOffCommands, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
         self._redis = redis
         self._now = now
         self._ring = ring.purpose("hand-off")

@@ -20,7 +20,7 @@ _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class FilledRequest:
     """A request, ready to be sent. Its target and headers may hold a token: they stay out of `repr` (C-48)."""
 
     method: str
@@ -60,7 +60,7 @@ def knows(template: str, facts: Mapping[str, str]) -> bool:
     return all(name in facts for name in _PLACEHOLDER.findall(template))
 
 
-def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> Outgoing:
+def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> FilledRequest:
     """`target`: the template of its path or URL. Raises NoUpstreamLogin, HandOffFailed."""
     headers = {name: fill(secret.get_secret_value(), facts) for name, secret in call.headers.items()}
     for name, value in headers.items():
@@ -75,7 +75,7 @@ def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> Outgoing:
         body = json.dumps(_filled(call.json_, facts)).encode()
         headers["Content-Type"] = "application/json"
     address = fill(target, facts, lambda value: quote(value, safe=""))
-    return Outgoing(method=call.method, target=address, headers=tuple(headers.items()), body=body)
+    return FilledRequest(method=call.method, target=address, headers=tuple(headers.items()), body=body)
 
 
 def _filled(value: Any, facts: Mapping[str, str]) -> Any:

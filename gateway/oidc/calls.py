@@ -27,7 +27,7 @@ _LIMIT: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ProviderResponse:
     """`what` names the endpoint in messages."""
 
     what: str
@@ -56,15 +56,17 @@ class Calls:
         self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
         self._limit = limit
 
-    async def get(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    async def get(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> ProviderResponse:
         return await self._call(what, "GET", url, headers or {}, None)
 
-    async def post(self, what: str, url: str, form: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, what: str, url: str, form: bytes, headers: Mapping[str, str]) -> ProviderResponse:
         """`form`: application/x-www-form-urlencoded."""
         fields = {"Content-Type": "application/x-www-form-urlencoded", **headers}
         return await self._call(what, "POST", url, fields, form)
 
-    async def _call(self, what: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    async def _call(
+        self, what: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> ProviderResponse:
         """Raises ProviderUnavailable for no answer in time, ProviderFault for one that cannot be used."""
         answered = False
         try:
@@ -86,7 +88,7 @@ class Calls:
                 raise ProviderFault(f"{what}: the answer broke off") from error
             raise ProviderUnavailable(f"{what}: {type(error).__name__}") from error
 
-    async def _read(self, what: str, response: aiohttp.ClientResponse) -> Answer:
+    async def _read(self, what: str, response: aiohttp.ClientResponse) -> ProviderResponse:
         # SECURITY: a redirect would carry the code, the secret or the token to wherever it points (A-69).
         if 300 <= response.status < 400:
             raise ProviderFault(f"{what}: it answered with a redirect")
@@ -99,7 +101,7 @@ class Calls:
             if len(body) > self._limit:
                 response.close()
                 raise ProviderFault(f"{what}: the answer is larger than {self._limit} bytes")
-        return Answer(what=what, status=response.status, content_type=response.content_type, body=bytes(body))
+        return ProviderResponse(what=what, status=response.status, content_type=response.content_type, body=bytes(body))
 
 
 def open_session(ca: Path | None = None) -> aiohttp.ClientSession:

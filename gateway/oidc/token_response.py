@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.errors import ProviderFault, SignInFailed
-from gateway.oidc.calls import Answer
+from gateway.oidc.calls import ProviderResponse
 
 _LONGEST_TOKEN: Final = 64 * 1024
 _ERRORS: Final = frozenset(
@@ -38,7 +38,7 @@ class TokenResponse:
     expires_in: int | None
 
 
-def parse_token_response(answer: Answer, refused: Callable[[str], SignInFailed | None]) -> TokenResponse:
+def parse_token_response(answer: ProviderResponse, refused: Callable[[str], SignInFailed | None]) -> TokenResponse:
     """Raises ProviderFault for whatever is no token response, and what `refused` makes of an error's name, if anything."""
     if answer.status in (400, 401):
         raise _token_error(answer.json().get("error"), refused)

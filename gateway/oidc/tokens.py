@@ -16,7 +16,7 @@ from gateway.config.schema import ProviderKeys
 from gateway.errors import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
 from gateway.identity.claims import Claims
 from gateway.oidc.authorization import AuthorizationCode
-from gateway.oidc.calls import Answer
+from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.client_authentication import ClientAuthentication
 from gateway.oidc.id_token import validate_id_token
 from gateway.oidc.provider import Provider
@@ -33,7 +33,7 @@ logger = logging.getLogger("doorward.oidc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignIn:
+class TokenResult:
     """What a redeemed code gave; `expires_in` in seconds, of the access token."""
 
     claims: Claims
@@ -59,7 +59,7 @@ class TokenClient:
         self._now = now
         self._authentication = ClientAuthentication(openid, now, random)
 
-    async def redeem(self, code: AuthorizationCode, redirect_uri: str) -> SignIn:
+    async def redeem(self, code: AuthorizationCode, redirect_uri: str) -> TokenResult:
         """Raises SignInFailed (IdTokenInvalid among them), ProviderUnavailable, ProviderFault."""
         # SECURITY: a code goes back only to the provider that gave it (A-56).
         if code.issuer != self._provider.metadata.issuer:
@@ -77,7 +77,7 @@ class TokenClient:
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
         said = await self.fetch_userinfo(tokens.access_token, id_claims["sub"])
         names = self._openid.claims
-        return SignIn(
+        return TokenResult(
             claims=Claims(
                 issuer=id_claims["iss"],
                 subject=id_claims["sub"],
@@ -111,7 +111,7 @@ class TokenClient:
             return False
         return answer.status == 200
 
-    async def post(self, what: str, url: str, form: list[tuple[str, str]]) -> Answer:
+    async def post(self, what: str, url: str, form: list[tuple[str, str]]) -> ProviderResponse:
         """One form to an endpoint of the provider, with the proof that we are its client."""
         proof = self._authentication.prove(self._provider.metadata)
         return await self._provider.calls.post(

@@ -14,12 +14,12 @@ from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.factory import open_directory
 from gateway.errors import Refusal
 from gateway.hand_off.credentials import Credentials
-from gateway.hand_off.templates import Outgoing
+from gateway.hand_off.templates import FilledRequest
 from gateway.http.header_policy import tells_of_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.proxy.pool import Pool
-from gateway.proxy.subrequest import UpstreamOfVisitor
+from gateway.proxy.subrequest import UpstreamClient
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine
@@ -81,9 +81,9 @@ async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[s
     if not config.trusted_proxies:
         return
     pool = Pool(name, app)
-    visitor = UpstreamOfVisitor(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
+    visitor = UpstreamClient(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
     try:
-        reply = await visitor.ask(Outgoing(method="GET", target="/"), Credentials())
+        reply = await visitor.ask(FilledRequest(method="GET", target="/"), Credentials())
     except Refusal:
         return  # `ask_everything` tells of it, if it answers nobody
     finally:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors import BadRequest, UnknownHost
-from gateway.gate.admission import AnswerPreflight, Decision, Forward, Gate, NeedBody, Own, Refuse, SignIn
+from gateway.gate.admission import AnswerPreflight, Decision, Forward, Gate, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.explanation import Step, reasons
 from gateway.gate.site import Site, app_routes
 from gateway.http.message import RequestHead
@@ -154,7 +154,7 @@ def _told(site: Site, decision: Decision) -> list[Step]:
             *(("header", line) for line in block.split("\r\n") if line),
             ("header", "X-Doorward-Jwt-Assertion: (signed)"),
         ]
-    if isinstance(decision, SignIn):
+    if isinstance(decision, RedirectToSignIn):
         return [
             ("rule", decision.rule),
             ("decision", "sign in at the provider"),

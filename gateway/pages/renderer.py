@@ -45,14 +45,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class RenderedPage:
     """A whole answer. `headers` has no Content-Length: whoever writes it out knows whether a body goes with it."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
 
-    def plus(self, *headers: tuple[str, str]) -> "Page":
+    def plus(self, *headers: tuple[str, str]) -> "RenderedPage":
         """The same answer with more header fields."""
         return replace(self, headers=[*self.headers, *headers])
 
@@ -85,7 +85,7 @@ class Content:
 class Pages:
     """Renders every page of ours. Raises ValueError at construction for a logo that is not an image or too large."""
 
-    def __init__(self, config: schema.Pages) -> None:
+    def __init__(self, config: schema.PageSettings) -> None:
         self._site = config.title
         self._logo = logo_uri(config.logo) if config.logo is not None else ""
         self._style = resources.files("gateway.pages").joinpath("templates/page.css").read_text("utf-8")
@@ -93,7 +93,7 @@ class Pages:
         environment = Environment(loader=PackageLoader("gateway.pages"), autoescape=True, undefined=StrictUndefined)
         self._template = environment.get_template("page.html")
 
-    def render(self, refusal: Refusal, *, html: bool, request_id: str, app: AppRoute | None = None) -> Page:
+    def render(self, refusal: Refusal, *, html: bool, request_id: str, app: AppRoute | None = None) -> RenderedPage:
         """The answer to a request that is refused: a page for a person (`html`), else a problem document."""
         rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
         page = self.show(content_of(refusal, app), request_id=rid) if html else _problem(refusal, rid)
@@ -104,7 +104,7 @@ class Pages:
             extra.append(("WWW-Authenticate", _challenge(refusal)))
         return page.plus(*extra)
 
-    def show(self, content: Content, *, request_id: str) -> Page:
+    def show(self, content: Content, *, request_id: str) -> RenderedPage:
         """A page for a person."""
         rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
         # The style is our own file and enters as it is, or its hash would not match.
@@ -113,7 +113,7 @@ class Pages:
         referrer = (
             "same-origin" if content.form_action else "no-referrer"
         )  # a form under no-referrer sends `Origin: null`
-        return Page(
+        return RenderedPage(
             status=content.status,
             headers=[
                 ("Content-Type", "text/html; charset=utf-8"),
@@ -132,12 +132,12 @@ class Pages:
         )
 
 
-def redirect(status: int, location: str, *headers: tuple[str, str]) -> Page:
+def redirect(status: int, location: str, *headers: tuple[str, str]) -> RenderedPage:
     """A redirect that is never stored (C-39) and tells the next site nothing about this one."""
     # SECURITY: a Location with a control byte would be two header fields (C-38).
     if not re.fullmatch(r"[\x21-\x7e]+", location):
         raise ValueError("not a URL that can stand in a header")
-    return Page(status=status, headers=[("Location", location), *_personal(), *headers])
+    return RenderedPage(status=status, headers=[("Location", location), *_personal(), *headers])
 
 
 def _personal(referrer: str = "no-referrer") -> list[tuple[str, str]]:
@@ -149,13 +149,13 @@ def _personal(referrer: str = "no-referrer") -> list[tuple[str, str]]:
     ]
 
 
-def as_json(status: int, document: dict[str, Any], content_type: str = "application/json") -> Page:
-    return Page(
+def as_json(status: int, document: dict[str, Any], content_type: str = "application/json") -> RenderedPage:
+    return RenderedPage(
         status=status, headers=[("Content-Type", content_type), *_personal()], body=json.dumps(document).encode()
     )
 
 
-def _problem(refusal: Refusal, request_id: str) -> Page:
+def _problem(refusal: Refusal, request_id: str) -> RenderedPage:
     document: dict[str, Any] = {
         "type": f"urn:doorward:problem:{refusal.code}",
         "title": refusal.title,

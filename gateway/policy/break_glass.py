@@ -2,7 +2,7 @@
 
 Pure. An `Opening` is what an operator asked for; `refusals` says why some are not to be had. The invariants: a range is narrow, and nobody can
 seem to be in it who is not. A peer that forwards other people's requests without being trusted would bring everybody in: no range may contain
-one. Nothing extends an opening: it has an absolute end, and `Glass` measures what is left of it on a clock that nobody sets. C-34.
+one. Nothing extends an opening: it has an absolute end, and `ActiveOpening` measures what is left of it on a clock that nobody sets. C-34.
 """
 
 import ipaddress
@@ -53,7 +53,7 @@ class Opening:
 
 
 @dataclass(slots=True, kw_only=True)
-class Glass:
+class ActiveOpening:
     """An opening as a worker applies it. `deadline` is on the worker's monotonic clock."""
 
     opening: Opening

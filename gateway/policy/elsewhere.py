@@ -25,7 +25,7 @@ _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ReferencedResource:
     """`start` is scheme and authority as they came, empty for an absolute path; `target` the path and query behind it."""
 
     start: bytes
@@ -33,7 +33,7 @@ class Named:
     is_destination: bool
 
 
-def named_elsewhere(fields: Sequence[tuple[bytes, bytes]], host: str) -> list[Named]:
+def named_elsewhere(fields: Sequence[tuple[bytes, bytes]], host: str) -> list[ReferencedResource]:
     """The resources that these fields (lower-cased name, value) name. `host` is the site's. Raises BadRequest."""
     destinations = [value for name, value in fields if name == b"destination"]
     if len(destinations) > 1:
@@ -48,17 +48,17 @@ def named_elsewhere(fields: Sequence[tuple[bytes, bytes]], host: str) -> list[Na
     return found
 
 
-def _named(reference: bytes, host: str, *, is_destination: bool) -> Named:
+def _named(reference: bytes, host: str, *, is_destination: bool) -> ReferencedResource:
     # SECURITY: what is no plain absolute path or URI is one to some servers, and another one to others (C-64). Blanks, fragments and
     # the like are refused where the path is read, as in a target.
     if reference.startswith(b"/") and not reference.startswith(b"//"):
-        return Named(b"", reference, is_destination)
+        return ReferencedResource(b"", reference, is_destination)
     match = _URI.fullmatch(reference)
     if match is None:
         raise BadRequest("another resource is named by neither an absolute path nor a URI")
     if not _is_here(match[1].lower(), match[2], match[3], host):
         raise BadRequest("a resource at another host is named")
-    return Named(reference[: match.start(4)], match[4], is_destination)
+    return ReferencedResource(reference[: match.start(4)], match[4], is_destination)
 
 
 def _is_here(scheme: bytes, name: bytes, port: bytes | None, host: str) -> bool:

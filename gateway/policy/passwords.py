@@ -43,7 +43,7 @@ Answer = Literal["sign_in", "refuse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Blocked:
     """The request is one of a password door, or cannot be told from one. `reason` is for people, and the log."""
 
     rule: str
@@ -56,11 +56,11 @@ class Closed:
 class NeedsBody:
     """A rule asks for the body. `unread` is the answer where it cannot be had: too long, broken off, not forwarded to us."""
 
-    unread: Closed
+    unread: Blocked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoorRule:
+class PasswordRoute:
     """A PasswordRule, compiled. `place` is its number in the app's list; names and values are as `bodies` compares them."""
 
     place: int
@@ -129,11 +129,11 @@ class DoorRule:
                 return wanted
         return None
 
-    def closed(self, method: str = "", doubt: str = "") -> Closed:
+    def closed(self, method: str = "", doubt: str = "") -> Blocked:
         """The refusal. Only a plain GET of a page is answered with the way to sign in."""
         page = method in ("GET", "HEAD") and answers(self.route.methods, method)
         reason = self.rule.reason or f"a request of the kind {self.rule.kind}"
-        return Closed(
+        return Blocked(
             rule=self.name,
             kind=self.rule.kind,
             answer=self.rule.answer if page else "refuse",
@@ -141,7 +141,7 @@ class DoorRule:
         )
 
 
-class PasswordDoors:
+class PasswordRoutes:
     """One app's doors. `closed`: the toggle of its surface says so; open doors watch nothing and refuse nothing."""
 
     def __init__(self, app: App, closed: bool) -> None:
@@ -156,12 +156,12 @@ class PasswordDoors:
             else []
         )
         self._globs = tuple(door for door in self.rules if door.route.literal is None)
-        self._literals: dict[str, list[DoorRule]] = {}
+        self._literals: dict[str, list[PasswordRoute]] = {}
         for door in self.rules:
             if door.route.literal is not None:
                 self._literals.setdefault(door.route.literal, []).append(door)
 
-    def watch(self, method: str, target: Target) -> tuple[DoorRule, ...]:
+    def watch(self, method: str, target: Target) -> tuple[PasswordRoute, ...]:
         """The rules for this path, in any reading and any language; those that name the method come first.
 
         The others stay in: a header or a form may ask the upstream to take the request for another method.
@@ -172,9 +172,9 @@ class PasswordDoors:
                 found.setdefault(door.place, door)
         return tuple(sorted(found.values(), key=lambda door: (not door.is_named(frozenset((method,))), door.place)))
 
-    def _found(self, readings: Readings) -> dict[int, DoorRule]:
+    def _found(self, readings: Readings) -> dict[int, PasswordRoute]:
         """The rules for some reading, by place."""
-        found: dict[int, DoorRule] = {}
+        found: dict[int, PasswordRoute] = {}
         for path, reading in readings.paths.items():
             for door in self._at(path):
                 # A sign-in link that is a path alone needs neither query nor body.
@@ -188,13 +188,13 @@ class PasswordDoors:
 
     def judge(
         self,
-        candidates: Sequence[DoorRule],
+        candidates: Sequence[PasswordRoute],
         head: RequestHead,
         target: Target,
         body: bytes | None = None,
         *,
         unseen: bool = False,
-    ) -> Closed | NeedsBody | None:
+    ) -> Blocked | NeedsBody | None:
         """Whether the request is one of the watched ones. None: no password request; forward it as it came.
 
         `body` is the whole body, None while nobody has read it; `unseen`: there may be one that nobody will ever give us.
@@ -219,20 +219,20 @@ class PasswordDoors:
         routed = self._routed_by_body(doors, head, target, body)
         return _judge(routed, head, methods, query, body) if isinstance(routed, list) else routed
 
-    def basic(self, head: RequestHead) -> Closed | None:
+    def basic(self, head: RequestHead) -> Blocked | None:
         """HTTP Basic carries a password with every request, whatever the path; so do other schemes, or the proof of one."""
         if not self.closed or not head.authorization:
             return None
         named = ((name.lower(), value) for name, value in head.fields)
         found = password_in(((name, value) for name, value in named if name in AUTHORIZATION_FIELDS), self._schemes)
-        return None if found is None else Closed(rule=found[0], kind="password", answer="refuse", reason=found[1])
+        return None if found is None else Blocked(rule=found[0], kind="password", answer="refuse", reason=found[1])
 
-    def _at(self, path: str) -> list[DoorRule]:
+    def _at(self, path: str) -> list[PasswordRoute]:
         return [*self._literals.get(path, ()), *(door for door in self._globs if door.route.lenient.fullmatch(path))]
 
     def _routed_by_body(
-        self, doors: Sequence[DoorRule], head: RequestHead, target: Target, body: bytes | None
-    ) -> list[DoorRule] | Closed | NeedsBody:
+        self, doors: Sequence[PasswordRoute], head: RequestHead, target: Target, body: bytes | None
+    ) -> list[PasswordRoute] | Blocked | NeedsBody:
         """The rules for the path that this request's form names."""
         routed = [door for door in doors if door.by_body]
         if not routed:
@@ -273,8 +273,8 @@ def named_rules(app: App) -> list[tuple[str, PasswordRule]]:
 
 
 def _judge(
-    candidates: Sequence[DoorRule], head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None
-) -> Closed | NeedsBody | None:
+    candidates: Sequence[PasswordRoute], head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None
+) -> Blocked | NeedsBody | None:
     """What the rules for this path say."""
     doors = [door for door in candidates if not door.by_body]
     named = [door for door in doors if door.is_named(methods)]
@@ -288,7 +288,9 @@ def _judge(
     return doubtful[0].closed(doubt="the request has no body") if doubtful else None
 
 
-def _judge_options(candidates: Sequence[DoorRule], head: RequestHead, query: Fields, *, unseen: bool) -> Closed | None:
+def _judge_options(
+    candidates: Sequence[PasswordRoute], head: RequestHead, query: Fields, *, unseen: bool
+) -> Blocked | None:
     """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `unseen`: there may be a body."""
     doors = [door for door in candidates if door.agrees(head, query)]
     # SECURITY: upstreams that do not look at the method run the page for OPTIONS, body and all (C-77).
@@ -299,8 +301,8 @@ def _judge_options(candidates: Sequence[DoorRule], head: RequestHead, query: Fie
 
 
 def _judge_body(
-    doors: Sequence[DoorRule], named: Sequence[DoorRule], head: RequestHead, query: Fields, body: bytes | None
-) -> Closed | NeedsBody | None:
+    doors: Sequence[PasswordRoute], named: Sequence[PasswordRoute], head: RequestHead, query: Fields, body: bytes | None
+) -> Blocked | NeedsBody | None:
     """Reads the body for the rules that name the method, and for those that a form could ask for by `_method` (B-35)."""
     places = {door.place for door in named}
     others = [door for door in doors if door.place not in places and not door.route.methods <= SAFE]
@@ -328,13 +330,13 @@ def _judge_body(
     return next((door.closed(doubt=doubt) for door in judged if (doubt := door.doubt(fields)) is not None), None)
 
 
-def _compiled(place: int, name: str, rule: PasswordRule, model: Model) -> DoorRule:
+def _compiled(place: int, name: str, rule: PasswordRule, model: Model) -> PasswordRoute:
     when = rule.when or PasswordWhen()
     form, json = _comparable(when.form), _comparable(when.json_)
     known = {name_of(field): values for field, values in rule.known.form.items()}
     known_query = {name_of(field): values for field, values in rule.known.query.items()}
     kinds: tuple[tuple[BodyKind, bool], ...] = (("form", bool(form or known)), ("json", bool(json)))
-    return DoorRule(
+    return PasswordRoute(
         place=place,
         name=name,
         rule=rule,

@@ -18,7 +18,7 @@ from gateway.config.schema import App
 from gateway.errors import BadRequest
 from gateway.policy.bodies import Fields, name_of, read_query
 from gateway.policy.paths import Target, casefold, parse_target
-from gateway.policy.servers import NONE, ROWS, RouteParameter, Row, Trait
+from gateway.policy.servers import NONE, ROWS, ReadingModel, RouteParameter, Trait
 
 _SUFFIX, _SCRIPT, _FRONT, _BARE, _INDEX, _ACTION, _STREAM, _PARAMETER = (int(trait) for trait in Trait)
 #: `/en`, `/pt-br`, `/zh-hans`, `/es-419`: a portal has every route below each of its languages.
@@ -60,7 +60,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class NamedPaths:
     """What a query or a form names: the paths, each with the rows that read it there, and whether it names a page by its number."""
 
     paths: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Model:
     """The rows that count for one app. `own`: the kinds that it is known to be."""
 
     def __init__(self, names: Sequence[str] = (), own: Iterable[str] = ()) -> None:
-        self.rows: Final[tuple[Row, ...]] = tuple(row for row in ROWS if not names or row.name in names)
+        self.rows: Final[tuple[ReadingModel, ...]] = tuple(row for row in ROWS if not names or row.name in names)
         self._own = frozenset(own)
         self._masks = tuple(int(row.traits) for row in self.rows)
         self.traits: Final = reduce(or_, (row.traits for row in self.rows), NONE)
@@ -112,9 +112,9 @@ class Model:
             rf"(?:\A|[&;])(?:/|[^=&;]*[%+\[\x00]|(?:{'|'.join(words) or '(?!)'})(?:[=&;]|\Z))".encode(), re.IGNORECASE
         )
 
-    def read(self, target: Target, *, languages: bool = False, named: Named | None = None) -> Readings:
+    def read(self, target: Target, *, languages: bool = False, named: NamedPaths | None = None) -> Readings:
         """The readings of a target. `languages`: below a language too; `named`: by its body. Raises BadRequest for too many."""
-        asked, named = self._named_by_query(target), named or Named()
+        asked, named = self._named_by_query(target), named or NamedPaths()
         also = (*asked.paths, *named.paths)
         found: dict[str, Reading] = {}
         scripts: dict[str, None] = {}
@@ -149,16 +149,16 @@ class Model:
         """Whether a query may name the path. False is certain."""
         return self._may_route.search(query) is not None
 
-    def _named_by_query(self, target: Target) -> Named:
+    def _named_by_query(self, target: Target) -> NamedPaths:
         query = target.query
         if not query or not self.may_be_named(query):
-            return Named()
+            return NamedPaths()
         fields = read_query(query)
         if query.startswith((b"/", b"%2f", b"%2F")):
             fields = [*fields, ("", unquote_to_bytes(query.partition(b"&")[0]).decode("utf-8", "replace"))]
         return self._named(fields, target, in_body=False)
 
-    def named_by_form(self, fields: Fields, target: Target) -> Named:
+    def named_by_form(self, fields: Fields, target: Target) -> NamedPaths:
         """What a form names. Raises BadRequest for too many paths."""
         return self._named(fields, target, in_body=True)
 
@@ -166,7 +166,7 @@ class Model:
         """The rows that give a reading."""
         return [row.name for row, mask in zip(self.rows, self._masks, strict=True) if mask & traits == traits]
 
-    def _named(self, fields: Fields, target: Target, *, in_body: bool) -> Named:
+    def _named(self, fields: Fields, target: Target, *, in_body: bool) -> NamedPaths:
         front = target.folded == "/" or _ENDS_IN_SCRIPT.search(target.folded) or _DOCUMENT.search(target.folded)
         found: dict[str, frozenset[str]] = {}
         for name, value in fields:
@@ -179,7 +179,7 @@ class Model:
         if len(found) > _MOST_ROUTES:
             raise BadRequest("the request names more paths than any server routes")
         pages = self._pages if in_body else self._pages_of_query
-        return Named(paths=found, page=any(name in pages for name, _ in fields))
+        return NamedPaths(paths=found, page=any(name in pages for name, _ in fields))
 
     def _given(self, traits: int) -> bool:
         known = self._known.get(traits)

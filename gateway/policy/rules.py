@@ -16,7 +16,7 @@ from gateway.identity.claims import Identity
 from gateway.policy.forms import USUAL
 from gateway.policy.methods import CHANGES_OF_PROTOCOL, overrides_in_query
 from gateway.policy.paths import Target
-from gateway.policy.readings import Model, Named, Readings, is_wordpress, model_of
+from gateway.policy.readings import Model, NamedPaths, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
 
 #: The name of the app's own `require`, where a rule has `rules[N]`.
@@ -112,7 +112,7 @@ class RouteRules:
         return frozenset(other for other in self._named if self._decide(methods | {other}, readings) != ruling)
 
     def decide(
-        self, method: str, target: Target, also: frozenset[str] = frozenset(), named: Named | None = None
+        self, method: str, target: Target, also: frozenset[str] = frozenset(), named: NamedPaths | None = None
     ) -> Ruling:
         """The ruling for one method and target. A query that asks for another method is judged as that one too; so is `also`.
 

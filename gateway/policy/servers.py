@@ -63,7 +63,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ReadingModel:
     """`seen`: whether tests compare the row with the real server, or it was written from the documentation that `source` names.
 
     `pages`: parameters that name a page, or a list of pages, by no path, in a query or a form; `pages_of_query`: only there
@@ -92,30 +92,30 @@ _PHP_NAMES: Final[frozenset[NameRead]] = frozenset(("cut at NUL", "blank . [ are
 _LISTS: Final[frozenset[NameRead]] = frozenset(("name[] is name",))
 _UTF16: Final[frozenset[NameRead]] = frozenset(("%uXXXX",))
 
-ROWS: Final[tuple[Row, ...]] = (
-    Row(
+ROWS: Final[tuple[ReadingModel, ...]] = (
+    ReadingModel(
         name="django",
         source="django/core/handlers/wsgi.py get_path_info; docs: URL dispatcher, APPEND_SLASH; it has no method override",
         seen="tested",
     ),
-    Row(
+    ReadingModel(
         name="django-rest",
         source="Django REST framework docs: DefaultRouter adds format suffixes (.json) to each of its routes, format_suffix_patterns",
         seen="documentation",
         traits=Trait.SUFFIX,
     ),
-    Row(
+    ReadingModel(
         name="werkzeug",
         source="werkzeug/routing/map.py merge_slashes, strict_slashes; Flask docs: HTTPMethodOverrideMiddleware",
         seen="tested",
         override=Override(fields=_HEADER),
     ),
-    Row(
+    ReadingModel(
         name="starlette",
         source="starlette/routing.py compile_path, redirect_slashes; it has no method override",
         seen="tested",
     ),
-    Row(
+    ReadingModel(
         name="rails",
         source="docs: Rails Routing, section 3.x on formats, `resources` adds (.:format); ActionDispatch::Journey normalises slashes",
         seen="documentation",
@@ -123,33 +123,33 @@ ROWS: Final[tuple[Row, ...]] = (
         names=_LISTS,
         override=Override(fields=_HEADER, parameters=_METHOD, where=frozenset(("form",))),
     ),
-    Row(
+    ReadingModel(
         name="rack",
         source="rack/lib/rack/method_override.rb; Rack::Request#form_data? takes a POST without Content-Type for a form; Rack::URLMap",
         seen="documentation",
         names=_LISTS,
         override=Override(fields=_HEADER, parameters=_METHOD, where=frozenset(("form",))),
     ),
-    Row(
+    ReadingModel(
         name="spring",
         source="docs: Spring MVC, PathPattern and trailing slash; HiddenHttpMethodFilter (_method, as a servlet parameter: query or form)",
         seen="documentation",
         override=Override(parameters=_METHOD, where=_QUERY_AND_FORM),
     ),
-    Row(
+    ReadingModel(
         name="spring-suffix",
         source="docs: Spring MVC 4 and 5.2, suffix pattern matching, on by default up to 5.2: /person is mapped to /person.* too",
         seen="documentation",
         traits=Trait.SUFFIX,
         override=Override(parameters=_METHOD, where=_QUERY_AND_FORM),
     ),
-    Row(
+    ReadingModel(
         name="tomcat",
         source="Servlet specification 12.1 and 10.10 (welcome files); Tomcat: path parameters, `..;` (refused as a dot segment in disguise)",
         seen="documentation",
         traits=Trait.INDEX,
     ),
-    Row(
+    ReadingModel(
         name="aspnet-mvc",
         source="docs: ASP.NET MVC and Core, the default route {controller=Home}/{action=Index}/{id?}; Web API {controller}/{id}; "
         "HttpRequestExtensions.GetHttpMethodOverride (header, form, query)",
@@ -160,7 +160,7 @@ ROWS: Final[tuple[Row, ...]] = (
             fields=_HEADERS, parameters=frozenset(("x-http-method-override", "_method")), where=_QUERY_AND_FORM
         ),
     ),
-    Row(
+    ReadingModel(
         name="iis",
         source="docs: IIS default documents, HttpRequest.PathInfo, FriendlyUrls (extension-less .aspx); HttpUtility.UrlDecode (%uXXXX); "
         "CVE-2010-2731 (::$INDEX_ALLOCATION)",
@@ -168,20 +168,20 @@ ROWS: Final[tuple[Row, ...]] = (
         traits=Trait.SUFFIX | Trait.SCRIPT | Trait.FRONT | Trait.BARE | Trait.INDEX | Trait.STREAM,
         names=_UTF16,
     ),
-    Row(
+    ReadingModel(
         name="php-fpm",
         source="PHP manual: cgi.fix_pathinfo, variables from external sources (names are mangled); seen with the server of `php -S`",
         seen="tested",
         traits=_PHP,
         names=_PHP_NAMES,
     ),
-    Row(
+    ReadingModel(
         name="apache-multiviews",
         source="Apache httpd manual: mod_negotiation (MultiViews), AcceptPathInfo, DirectoryIndex",
         seen="tested",
         traits=_PHP,
     ),
-    Row(
+    ReadingModel(
         name="symfony",
         source="Symfony HttpFoundation Request::prepareBaseUrl, preparePathInfo, getMethod; routes with .{_format}",
         seen="documentation",
@@ -189,7 +189,7 @@ ROWS: Final[tuple[Row, ...]] = (
         names=_PHP_NAMES,
         override=Override(fields=_HEADER, parameters=_METHOD, where=_EVERYWHERE),
     ),
-    Row(
+    ReadingModel(
         name="laravel",
         source="Laravel: Request::createFromBase (JSON counts as the form), form method spoofing; its path is Symfony's",
         seen="documentation",
@@ -197,7 +197,7 @@ ROWS: Final[tuple[Row, ...]] = (
         names=_PHP_NAMES,
         override=Override(fields=_HEADER, parameters=_METHOD, where=_EVERYWHERE),
     ),
-    Row(
+    ReadingModel(
         name="wordpress",
         source="WordPress: WP::parse_request (PATH_INFO, public query variables in query and body), rest_api_loaded, "
         "WP_REST_Server::serve_request (_method, X-HTTP-Method-Override)",
@@ -218,7 +218,7 @@ ROWS: Final[tuple[Row, ...]] = (
         names=_PHP_NAMES,
         override=Override(fields=_HEADER, parameters=_METHOD, where=frozenset(("query",))),
     ),
-    Row(
+    ReadingModel(
         name="yii",
         source="Yii 2 guide: URL Management, the default URL format is /index.php?r=controller/action; Request::$methodParam",
         seen="documentation",
@@ -227,7 +227,7 @@ ROWS: Final[tuple[Row, ...]] = (
         names=_PHP_NAMES,
         override=Override(fields=_HEADER, parameters=_METHOD, where=frozenset(("form",))),
     ),
-    Row(
+    ReadingModel(
         name="drupal-7",
         source="Drupal 7 request_path(): the query parameter q",
         seen="documentation",
@@ -235,7 +235,7 @@ ROWS: Final[tuple[Row, ...]] = (
         routes=(RouteParameter(name="q"),),
         names=_PHP_NAMES,
     ),
-    Row(
+    ReadingModel(
         name="codeigniter",
         source="CodeIgniter 3 guide: index.php, uri_protocol QUERY_STRING (/index.php?/controller/method), default method index, _method",
         seen="documentation",
@@ -244,25 +244,25 @@ ROWS: Final[tuple[Row, ...]] = (
         names=_PHP_NAMES,
         override=Override(parameters=_METHOD, where=frozenset(("form",))),
     ),
-    Row(
+    ReadingModel(
         name="express",
         source="Express 4 and 5 docs: `case sensitive routing` and `strict routing` are off; method-override",
         seen="tested",
         names=_LISTS,
         override=Override(fields=_HEADERS, parameters=_METHOD, where=_QUERY_AND_FORM),
     ),
-    Row(
+    ReadingModel(
         name="fastify",
         source="Fastify docs: ignoreTrailingSlash, caseSensitive, ignoreDuplicateSlashes, useSemicolonDelimiter (on up to version 4)",
         seen="tested",
     ),
-    Row(
+    ReadingModel(
         name="go",
         source="Go net/http ServeMux: clean paths, trailing slash and {x...} patterns; index.html of FileServer",
         seen="documentation",
         traits=Trait.INDEX,
     ),
-    Row(
+    ReadingModel(
         name="nginx",
         source="nginx docs: merge_slashes, index, try_files $uri $uri.html, fastcgi_split_path_info",
         seen="tested",

@@ -10,8 +10,8 @@ from gateway.http.header_policy import Kind
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
 from gateway.proxy.bridge import Bridge, Passage
-from gateway.proxy.context import Door
-from gateway.proxy.edits import Edits
+from gateway.proxy.context import ProxyContext
+from gateway.proxy.edits import ResponseRewriter
 from gateway.proxy.filters import Attended, BodyFilter, Instead, ReviewedExchange
 from gateway.proxy.upstream_head import Peer
 
@@ -28,7 +28,7 @@ class Sender:
 class AppCare:
     """`edits` for what is changed in responses, `bridge` for an upstream that keeps sessions of its own."""
 
-    def __init__(self, door: Door, *, edits: Edits | None, bridge: Bridge | None) -> None:
+    def __init__(self, door: ProxyContext, *, edits: ResponseRewriter | None, bridge: Bridge | None) -> None:
         self._door = door
         self._edits = edits
         self._bridge = bridge

@@ -14,13 +14,13 @@ from weakref import WeakSet
 from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import CLOSED, EXPIRED, OPENED, GlassWatch, facts_of
 from gateway.config.schema import Network
-from gateway.gate.admission import Decision, is_by_glass
+from gateway.gate.admission import Decision, is_by_break_glass
 from gateway.gate.site import Site
 from gateway.http.header_policy import Kind, client_address, is_trusted, parse_address
 from gateway.http.request_head import ParsedRequest
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.policy.break_glass import Glass, Opening, rule_of
+from gateway.policy.break_glass import ActiveOpening, Opening, rule_of
 from gateway.proxy.upstream_head import Peer
 from gateway.redis_client.invalidation import Sources
 
@@ -56,7 +56,7 @@ class Inside(Protocol):
 class Entrant:
     """Somebody in the range, while it is open."""
 
-    glass: Glass
+    glass: ActiveOpening
     client: str
 
 
@@ -126,7 +126,7 @@ class BreakGlass:
         """What the gate says (`ask`), with what is open; `visit` is what may have to end when it is closed."""
         entrant = self.entrant(site, request, connection)
         decision = ask(glass=None if entrant is None else entrant.glass)
-        if entrant is not None and is_by_glass(decision):
+        if entrant is not None and is_by_break_glass(decision):
             self._used(entrant, visit)
         return decision
 
@@ -189,7 +189,7 @@ class BreakGlass:
 
     # --- what changes -------------------------------------------------------------------------------------------------
 
-    def _show(self, app: str, glass: Glass | None) -> None:
+    def _show(self, app: str, glass: ActiveOpening | None) -> None:
         for site in self._sites.values():
             if site.route.name == app:
                 site.glass = glass

@@ -20,7 +20,7 @@ from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.routes import parse_match
-from gateway.proxy.context import Door
+from gateway.proxy.context import ProxyContext
 from gateway.proxy.filters import Attended, Instead, values_of
 from gateway.proxy.handing import SIGN_OUT, Handing, away
 from gateway.proxy.sealing import Sealing
@@ -47,7 +47,7 @@ class Passage:
 class Bridge:
     """The hand-offs of one app, in one worker."""
 
-    def __init__(self, door: Door, broker: Broker) -> None:
+    def __init__(self, door: ProxyContext, broker: Broker) -> None:
         self._door = door
         self._broker = broker
         self._plan = broker.plan

@@ -17,7 +17,7 @@ _log = logging.getLogger("doorward.proxy")
 _QUIET_SECONDS: Final = 10.0
 
 
-class Crowd:
+class ConnectionLimiter:
     """`total` connections, no more than `limits` allow."""
 
     __slots__ = ("_clock", "_each", "_from", "_limit", "_said", "total")

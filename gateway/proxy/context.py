@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.schema import Config
 from gateway.errors import MalformedRequest, Refusal
-from gateway.gate.admission import Decision, Forward, Gate, NeedBody, Refuse, SignIn
+from gateway.gate.admission import Decision, Forward, Gate, NeedBody, RedirectToSignIn, Refuse
 from gateway.gate.site import FORWARD_AUTH, AppRoute, Site, is_own_target
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_request_id
@@ -28,7 +28,7 @@ from gateway.observability.access_log import AccessLog
 from gateway.observability.counters import Counters
 from gateway.observability.events import Audit
 from gateway.proxy.break_glass import BreakGlass, Inside
-from gateway.proxy.connection_limit import Crowd
+from gateway.proxy.connection_limit import ConnectionLimiter
 from gateway.proxy.forward_auth import (
     answer,
     original_request,
@@ -37,7 +37,7 @@ from gateway.proxy.forward_auth import (
     strictest,
     with_method,
 )
-from gateway.proxy.local_reply import Page, Plain
+from gateway.proxy.local_reply import LocalReply, Plain
 from gateway.proxy.pool import Pool
 from gateway.proxy.telling import tell_refusal
 from gateway.proxy.upstream_head import HeadWriter, Peer, Visitor
@@ -84,7 +84,7 @@ class Visited(Visitor, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class ProxyParts:
     """What the door is made of."""
 
     config: Config
@@ -96,18 +96,18 @@ class Parts:
     audit: Audit
     access_log: AccessLog | None
     glass: BreakGlass
-    render: Callable[[Refusal, ParsedRequest | None, str, Site | None], Page]
-    begin_sign_in: Callable[[AppRoute, ParsedRequest, SignIn, str], Page]
+    render: Callable[[Refusal, ParsedRequest | None, str, Site | None], LocalReply]
+    begin_sign_in: Callable[[AppRoute, ParsedRequest, RedirectToSignIn, str], LocalReply]
     web_handler: Callable[[], asyncio.Protocol]
     now: Callable[[], datetime]
     extra_names: frozenset[bytes] = frozenset()  # of fields that apps set, normalised
     client_names: frozenset[bytes] = frozenset()  # of fields that some app lets clients send, in lower case
 
 
-class Door:
+class ProxyContext:
     """One worker's data plane."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: ProxyParts) -> None:
         self._parts = parts
         self.cache = parts.cache
         self.key_of = parts.key_of
@@ -121,7 +121,7 @@ class Door:
         self.read_request = RequestReader(RequestFields(kinds), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()
-        self.crowd = Crowd(self.limits, self.clock)
+        self.crowd = ConnectionLimiter(self.limits, self.clock)
         self.draining = False
         self._departed = 0  # connections that are gone since the collector came
         self.forward_auth_path = FORWARD_AUTH
@@ -255,11 +255,13 @@ class Door:
         ask = partial(admit, site, request, key, live, now=now, body=body, known=known, past_doors=past_doors)
         return self.glass.admit(ask, site, request, visit.connection, visit)
 
-    def begin_sign_in(self, site: Site, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
+    def begin_sign_in(
+        self, site: Site, request: ParsedRequest, decision: RedirectToSignIn, request_id: str
+    ) -> LocalReply:
         """Raises ProviderUnavailable."""
         return self._parts.begin_sign_in(site.route, request, decision, request_id)
 
-    async def forward_auth(self, visit: Visited, request: ParsedRequest) -> Page:
+    async def forward_auth(self, visit: Visited, request: ParsedRequest) -> LocalReply:
         """Raises a Refusal."""
         asked = original_request(request, trusted=visit.connection.trusted)
         site = self.site(asked.host)
@@ -291,7 +293,7 @@ class Door:
 
     # --- what is told ---
 
-    def render(self, refusal: Refusal, request: ParsedRequest | None, visit: Visited) -> Page:
+    def render(self, refusal: Refusal, request: ParsedRequest | None, visit: Visited) -> LocalReply:
         site = visit.site
         page = self._parts.render(refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", site)
         if site is None or site.cors is None or request is None or is_own_target(request.target):

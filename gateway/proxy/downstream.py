@@ -12,10 +12,10 @@ from typing import Final, cast
 from gateway.errors import MalformedRequest, Refusal, RequestTimeout
 from gateway.http.framing import FramingError
 from gateway.http.request_head import ParsedRequest, judge_partial
-from gateway.proxy.context import Door, Source
-from gateway.proxy.local_reply import Page, bare, break_off, may_go_on, serialise
+from gateway.proxy.context import ProxyContext, Source
+from gateway.proxy.local_reply import LocalReply, bare, break_off, may_go_on, serialise
 from gateway.proxy.request_body import Incoming
-from gateway.proxy.request_handler import Visit
+from gateway.proxy.request_handler import RequestHandler
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -34,14 +34,14 @@ class Downstream(asyncio.Protocol):
         "_pending", "_source", "_tunnel", "door", "peer", "request", "transport", "trusted", "visit", "write",
     )  # fmt: skip
 
-    def __init__(self, door: Door, source: Source | None = None) -> None:
+    def __init__(self, door: ProxyContext, source: Source | None = None) -> None:
         self.door = door
         self._source = source
         self.transport: asyncio.Transport
         self.peer = ""
         self.trusted = False
         self.request: ParsedRequest | None = None  # the one being answered
-        self.visit = Visit(self, door)
+        self.visit = RequestHandler(self, door)
         self._buffer = b""  # an incomplete head
         self._pending = b""  # bytes that wait: of this body, or of later requests
         self._incoming = Incoming()
@@ -223,7 +223,7 @@ class Downstream(asyncio.Protocol):
             page = self.door.render(refusal, self.request, self.visit)
             self.respond(page, close=refusal.close or self.request is None)
 
-    def respond(self, page: Page, *, close: bool = False) -> None:
+    def respond(self, page: LocalReply, *, close: bool = False) -> None:
         """Answer the request with a page of ours."""
         keep_alive = not close and not self.door.draining and may_go_on(self.request, self._incoming.body)
         self.transport.write(serialise(page, head_only=self.visit.method == "HEAD", keep_alive=keep_alive))

@@ -31,7 +31,7 @@ _HTML = re.compile(rb"text/html[\t ]*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 _WIDE_CHARSET = re.compile(rb"charset[\t ]*=[\t \"']*(?:utf-?(?:16|32)|ucs-?[24]|unicode|iso-10646)", re.IGNORECASE)
 
 
-class Edits:
+class ResponseRewriter:
     """The edits of one app."""
 
     def __init__(self, app: str, config: Responses) -> None:

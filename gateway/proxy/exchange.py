@@ -20,7 +20,7 @@ from gateway.proxy.tunnel import accepts
 from gateway.proxy.upstream import Serves, UpstreamConnection
 
 
-class Pace:
+class MinimumRate:
     """One exchange's. `moved` is the number of bytes, of both bodies, that the client has sent or taken so far."""
 
     __slots__ = ("_moved", "_since")
@@ -83,7 +83,7 @@ class Exchange:
         self._head = head
         self._timeouts = timeouts
         self._lone = b""  # a response head that waits for the first bytes of its body
-        self._pace: Pace | None = None
+        self._pace: MinimumRate | None = None
         self._stopped = False  # the client takes no more for now
         self.authenticates = self.started = self.draining = self._chunk_out = self._retried = self._finished = False
 
@@ -169,7 +169,7 @@ class Exchange:
             return False
         moved = self.received + self.size - unsent
         if self._pace is None:
-            self._pace = Pace(now, moved)
+            self._pace = MinimumRate(now, moved)
             return False
         return self._pace.too_slow(now, moved, limits.minimum_rate, limits.rate_window.total_seconds())
 

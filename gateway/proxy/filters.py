@@ -16,7 +16,7 @@ from gateway.http.response_head import ParsedResponse
 from gateway.proxy.client_side import Client
 from gateway.proxy.context import Visited
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.local_reply import Page
+from gateway.proxy.local_reply import LocalReply
 from gateway.proxy.upstream import Serves
 
 
@@ -26,7 +26,7 @@ class Attending(Client, Protocol):
     peer: str
     trusted: bool
 
-    def respond(self, page: Page) -> None: ...
+    def respond(self, page: LocalReply) -> None: ...
 
 
 class Attended(Visited, Protocol):

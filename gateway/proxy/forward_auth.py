@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
-from gateway.gate.admission import Decision, Forward, Own, Refuse, SignIn
+from gateway.gate.admission import Decision, Forward, Own, RedirectToSignIn, Refuse
 from gateway.gate.site import Site
 from gateway.http.header_policy import ends_here, is_odd
 from gateway.http.message import RequestHead
@@ -153,7 +153,7 @@ def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
         return AuthAnswer(202, [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)])
     if isinstance(decision, Refuse):
         raise _as_forward_auth(decision.refusal)
-    if isinstance(decision, SignIn):
+    if isinstance(decision, RedirectToSignIn):
         url = site.route.origin + "/oauth2/start"
         asked = decision.step_up
         if asked:

@@ -14,11 +14,11 @@ from gateway.hand_off.broker import Broker, Handed
 from gateway.hand_off.credentials import Credentials
 from gateway.hand_off.records import Bearer
 from gateway.http.request_head import ParsedRequest
-from gateway.proxy.context import Door
+from gateway.proxy.context import ProxyContext
 from gateway.proxy.filters import Attended
 from gateway.proxy.local_reply import Plain
 from gateway.proxy.sealing import Sealing
-from gateway.proxy.subrequest import UpstreamOfVisitor
+from gateway.proxy.subrequest import UpstreamClient
 from gateway.sessions.cache import LiveSession
 
 SIGN_OUT: Final = "/oauth2/sign_out"
@@ -31,7 +31,7 @@ _Fact = TypeVar("_Fact")
 class Handing:
     """The hand-offs of one app in one worker."""
 
-    def __init__(self, door: Door, broker: Broker, sealing: Sealing) -> None:
+    def __init__(self, door: ProxyContext, broker: Broker, sealing: Sealing) -> None:
         self._door = door
         self._broker = broker
         self._plan = broker.plan
@@ -129,7 +129,7 @@ class Handing:
             _remember(self._bearers, live.key, handed.bearer)
         return handed
 
-    def upstream(self, visit: Attended, site: Site, live: LiveSession) -> UpstreamOfVisitor:
+    def upstream(self, visit: Attended, site: Site, live: LiveSession) -> UpstreamClient:
         _, request = visit.at_hand()
         lines = [line for line in request.lines if line.partition(b":")[0].lower() in _ABOUT_THE_VISITOR]
         lines += [
@@ -138,7 +138,7 @@ class Handing:
         ]
         lines.append(b"X-Request-Id: " + visit.request_id.encode())
         seconds = self._plan.timeout.total_seconds()
-        return UpstreamOfVisitor(self._door.pools[site.route.name], site.route.host, lines, seconds)
+        return UpstreamClient(self._door.pools[site.route.name], site.route.host, lines, seconds)
 
 
 def away(location: str, cookies: Sequence[bytes], *, status: int = 303) -> Plain:

@@ -8,20 +8,20 @@ soon as other fields come, and nothing of it outlives the connection.
 from collections.abc import Callable
 from typing import Final
 
-from gateway.gate.site import Site, Verdict
+from gateway.gate.site import Route, Site
 from gateway.http.field_cache import Field
 from gateway.http.request_head import ParsedRequest, read_again
-from gateway.proxy.context import Door
+from gateway.proxy.context import ProxyContext
 
 _REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognised
 
 
-def _never(line: bytes) -> Verdict | None:
+def _never(line: bytes) -> Route | None:
     """No request line is known of a site that is not known."""
     return None
 
 
-class Said:
+class HeadMemo:
     """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own name for its requests.
 
     `fields` are the lines for the upstream once they were written, and `verdict_of_line` finds what was judged before for the site; both stay
@@ -43,7 +43,7 @@ class Said:
         self.key: str | None = None
         self.other_cookies: list[bytes] = []
         self.request_id: str | None = None
-        self.verdict_of_line: Callable[[bytes], Verdict | None] = _never
+        self.verdict_of_line: Callable[[bytes], Route | None] = _never
         self._host = b""
         self._cookies: list[bytes] | None = None
 
@@ -53,7 +53,7 @@ class Said:
         if request.repeatable and len(head) <= _REMEMBERED:
             self.block, self._before = head[head.index(b"\r\n") :], request
 
-    def again(self, data: bytes) -> tuple[ParsedRequest, Verdict | None] | None:
+    def again(self, data: bytes) -> tuple[ParsedRequest, Route | None] | None:
         """The request of `data`, which ends in `block`, and what was judged of its line before. None: it is something else.
 
         The object of the request before serves again. Raises a Refusal.
@@ -70,7 +70,7 @@ class Said:
             request = self._before = read_again(line, request)
         return request, verdict
 
-    def read(self, door: Door, request: ParsedRequest) -> None:
+    def read(self, door: ProxyContext, request: ParsedRequest) -> None:
         """Raises MalformedRequest or UnknownHost."""
         self.forget()
         self.request_id = door.request_id(request)

@@ -8,16 +8,16 @@ from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusa
 from gateway.gate.decision import Own
 from gateway.gate.site import Site
 from gateway.http.request_head import ParsedRequest
-from gateway.proxy.context import Connection, Door
+from gateway.proxy.context import Connection, ProxyContext
 from gateway.proxy.request_body import Collecting
 
 
-class HandedOver(asyncio.Protocol):
+class AiohttpConnection(asyncio.Protocol):
     """Passes everything on to `handler`."""
 
     __slots__ = ("_deadline", "_door", "_handler", "peer", "request", "transport", "trusted")
 
-    def __init__(self, door: Door, connection: Connection, handler: asyncio.Protocol) -> None:
+    def __init__(self, door: ProxyContext, connection: Connection, handler: asyncio.Protocol) -> None:
         self.transport = connection.transport
         self.peer, self.trusted = connection.peer, connection.trusted
         self.request, connection.request = connection.request, None
@@ -95,4 +95,4 @@ def _hand_over(visit: Asking, request: ParsedRequest, own: Own, body: bytes) -> 
     door.counters.in_flight -= 1
     visit.leave()
     connection.go_on_reading()
-    HandedOver(door, connection, door.web_handler()).begin(data)
+    AiohttpConnection(door, connection, door.web_handler()).begin(data)

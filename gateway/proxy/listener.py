@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.http.proxy_protocol import HeaderMalformed, measure, parse
-from gateway.proxy.context import Door, Source
+from gateway.proxy.context import ProxyContext, Source
 from gateway.proxy.downstream import Downstream
 
 _log = logging.getLogger("doorward.proxy")
@@ -23,10 +23,10 @@ _PAUSE_SECONDS: Final = 0.5  # when the process has no descriptor left
 _HANDSHAKE_SECONDS: Final = 10.0
 
 
-class Entrance:
+class PreambleListener:
     """One listening socket."""
 
-    def __init__(self, door: Door, sock: socket.socket, tls: ssl.SSLContext | None, *, announced: bool) -> None:
+    def __init__(self, door: ProxyContext, sock: socket.socket, tls: ssl.SSLContext | None, *, announced: bool) -> None:
         self._door = door
         self._sock = sock
         self._tls = tls

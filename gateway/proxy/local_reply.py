@@ -15,7 +15,7 @@ from gateway.http.request_head import SERVER_METHODS, ParsedRequest
 _DRAIN_LIMIT: Final = 64 * 1024
 
 
-class Page(Protocol):
+class LocalReply(Protocol):
     """What `web.pages` renders: a status, header fields, a body."""
 
     @property
@@ -41,7 +41,7 @@ class Plain:
 ABOUT_THE_SERVER: Final = Plain(204, (("Allow", ", ".join(SERVER_METHODS)),))
 
 
-def serialise(page: Page, *, head_only: bool, keep_alive: bool) -> bytes:
+def serialise(page: LocalReply, *, head_only: bool, keep_alive: bool) -> bytes:
     """The bytes of a response. `head_only`: the answer to HEAD, whose Content-Length is that of GET."""
     status = HTTPStatus(page.status)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}"]

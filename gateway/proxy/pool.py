@@ -24,7 +24,7 @@ _FIRST_REST: Final = 1.0
 _LONGEST_REST: Final = 30.0
 
 
-class Replica:
+class Endpoint:
     """One address with its connections. `out` is the reason it is left out for, until `rests_until`; `answered` when it last did."""
 
     __slots__ = ("_all", "address", "answered", "failures", "idle", "out", "probing", "rests_until")
@@ -77,7 +77,7 @@ class Pool:
         self, name: str, app: App, *, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.name = name
-        self.replicas = [Replica(Address(url, app.upstream_tls, resolve, clock)) for url in app.upstream]
+        self.replicas = [Endpoint(Address(url, app.upstream_tls, resolve, clock)) for url in app.upstream]
         self.connect_timeout = app.timeouts.connect.total_seconds()
         self._turn = 0
         self._clock = clock
@@ -169,7 +169,7 @@ class Pool:
 
     # --- which address ---
 
-    def _round(self) -> list[Replica]:
+    def _round(self) -> list[Endpoint]:
         """All addresses in the order to try them: those that are left out come last."""
         replicas = self._in
         start = self._turn % len(replicas)
@@ -177,7 +177,7 @@ class Pool:
         order = [*replicas[start:], *replicas[:start]]
         return order + [replica for replica in self.replicas if replica not in order]
 
-    def _failed(self, replica: Replica, reason: str) -> None:
+    def _failed(self, replica: Endpoint, reason: str) -> None:
         if len(self.replicas) == 1:
             return
         if not replica.out:
@@ -190,7 +190,7 @@ class Pool:
         replica.rests_until = self._clock() + rest
         self._choose()
 
-    def _well(self, replica: Replica) -> None:
+    def _well(self, replica: Endpoint) -> None:
         if replica.out:
             _log.info("%s: %s is back", self.name, replica.address.url)
             replica.out, replica.failures = "", 0
@@ -203,7 +203,7 @@ class Pool:
 
     # --- connecting ---
 
-    async def _open(self, replica: Replica) -> UpstreamConnection:
+    async def _open(self, replica: Endpoint) -> UpstreamConnection:
         who = f"{self.name} at {replica.address.url}"
         connection = UpstreamConnection(replica)
         try:
@@ -221,7 +221,7 @@ class Pool:
         except OSError as error:
             raise UpstreamUnreachable(f"cannot connect to {who}: {error}") from error
 
-    async def _ask(self, replica: Replica) -> None:
+    async def _ask(self, replica: Endpoint) -> None:
         """Whether an address that is left out answers again; if so, its first connection is there already."""
         try:
             connection = await self._open(replica)

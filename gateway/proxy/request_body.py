@@ -7,8 +7,8 @@ from gateway.errors import Refusal
 from gateway.http.framing import Body, ChunkedBody, SizedBody
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy.client_side import Client
-from gateway.proxy.context import Connection, Door, Visited
-from gateway.proxy.local_reply import Page
+from gateway.proxy.context import Connection, ProxyContext, Visited
+from gateway.proxy.local_reply import LocalReply
 
 
 class Visiting(Connection, Client, Protocol):
@@ -23,7 +23,7 @@ class Visiting(Connection, Client, Protocol):
 
     def refuse(self, refusal: Refusal) -> None: ...
 
-    def respond(self, page: Page) -> None: ...
+    def respond(self, page: LocalReply) -> None: ...
 
     def session_ended(self) -> None: ...
 
@@ -31,7 +31,7 @@ class Visiting(Connection, Client, Protocol):
 class Collecting(Visited, Protocol):
     """The request whose body it is."""
 
-    door: Door
+    door: ProxyContext
 
     @property
     def connection(self) -> Visiting: ...

@@ -3,7 +3,7 @@
 Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. What must wait goes
 on when it is there, and asks the gate again: a session not in the cache and a body that a door reads in the callback that brings them,
 forward-auth in a Task.
-One `Visit` serves one connection, request after request.
+One `RequestHandler` serves one connection, request after request.
 """
 
 from collections.abc import Callable, Coroutine
@@ -18,16 +18,16 @@ from gateway.gate.admission import (
     NeedBody,
     NeedSession,
     Own,
+    RedirectToSignIn,
     Refuse,
-    SignIn,
-    is_by_glass,
+    is_by_break_glass,
 )
-from gateway.gate.site import Site, Verdict
+from gateway.gate.site import Route, Site
 from gateway.http.request_head import ParsedRequest, authenticates_connection, came_by_proxy
 from gateway.observability.access_log import path_as_logged
-from gateway.proxy.context import Door
+from gateway.proxy.context import ProxyContext
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.head_memo import Said
+from gateway.proxy.head_memo import HeadMemo
 from gateway.proxy.internal_routes import serve
 from gateway.proxy.local_reply import ABOUT_THE_SERVER, Plain
 from gateway.proxy.request_body import Visiting, collect
@@ -38,7 +38,7 @@ from gateway.proxy.waiting import Waiting, answer_failure
 from gateway.sessions.cache import LiveSession
 
 
-class Visit:
+class RequestHandler:
     """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
 
     __slots__ = (
@@ -46,7 +46,7 @@ class Visit:
         "method", "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tie", "tunnelled",
     )  # fmt: skip
 
-    def __init__(self, connection: Visiting, door: Door) -> None:
+    def __init__(self, connection: Visiting, door: ProxyContext) -> None:
         self.connection = connection
         self.door = door
         self.exchange: Exchange | None = None
@@ -60,7 +60,7 @@ class Visit:
         self.started = 0.0
         self.clean = True  # the request was parsed: the connection may be closed without lingering
         self.tunnelled = False
-        self.said = Said(door.limits.head)
+        self.said = HeadMemo(door.limits.head)
         self._spare: Exchange | None = None  # the one before, to be used again
         self._live: LiveSession | None = None
         self._known = False
@@ -80,7 +80,7 @@ class Visit:
         self.clean = False
         self._live, self._known, self._body = None, False, None
 
-    def begin(self, request: ParsedRequest, verdict: Verdict | None = None) -> None:
+    def begin(self, request: ParsedRequest, verdict: Route | None = None) -> None:
         """Judge the request and act on it; `verdict` where its line and its fields came before. Raises a Refusal."""
         door, said = self.door, self.said
         self.clean = True
@@ -113,7 +113,7 @@ class Visit:
                     return
         self.decide()
 
-    def _judged_before(self, site: Site, request: ParsedRequest) -> Verdict | None:
+    def _judged_before(self, site: Site, request: ParsedRequest) -> Route | None:
         """What was judged of the line of a request that needs nothing else of the gate, nor an app's `Care`."""
         if request.repeatable and site.glass is None and site.route.name not in self.door.cares:
             return site.verdict_of_line(request.line)
@@ -195,7 +195,7 @@ class Visit:
                 return
             self.door.told_refusal(self, decision.refusal)
             self.connection.refuse(decision.refusal)
-        elif type(decision) is SignIn:
+        elif type(decision) is RedirectToSignIn:
             self.rule, self.path = decision.rule, path_as_logged(request.target)
             self.connection.respond(self.door.begin_sign_in(site, request, decision, self.request_id))
         elif type(decision) is AnswerPreflight:
@@ -214,7 +214,7 @@ class Visit:
         if request.upgrade is not None:
             request.upgrade = honoured(request, site.upgrades, site.websocket_origins)
         care = door.cares.get(site.route.name)
-        if care is not None and not is_by_glass(decision):  # with break-glass: the application as it is
+        if care is not None and not is_by_break_glass(decision):  # with break-glass: the application as it is
             exchange = care.exchange(self, site, request, decision)
             if exchange is None:
                 return  # it is answered in another way, now or later
@@ -229,7 +229,7 @@ class Visit:
             exchange.authenticate()
         self._send(site, request, decision.live, exchange)
 
-    def _pass(self, site: Site, request: ParsedRequest, live: LiveSession, verdict: Verdict) -> None:
+    def _pass(self, site: Site, request: ParsedRequest, live: LiveSession, verdict: Route) -> None:
         """Forward what `_judged_before` found, for a session that meets the ruling."""
         said, heads = self.said, self.door.heads
         self.path, self.rule = verdict.path, verdict.ruling.rule
@@ -320,11 +320,11 @@ class Visit:
         """Go on in a Task. Refusals that it raises become answers."""
         self._waiting.later(work)
 
-    def _ask(self, site: Site, key: str, verdict: Verdict | None) -> None:
+    def _ask(self, site: Site, key: str, verdict: Route | None) -> None:
         """The slow path's one wait: the session is read from Redis. Bytes that come meanwhile are held, bounded."""
         self.door.cache.ask(key, site.route.host, site.route.name, partial(self._heard, self._turn, verdict))
 
-    def _heard(self, turn: int, verdict: Verdict | None, live: LiveSession | None, error: Refusal | None) -> None:
+    def _heard(self, turn: int, verdict: Route | None, live: LiveSession | None, error: Refusal | None) -> None:
         """The session was read: the gate is asked again."""
         if turn != self._turn:
             return  # the client is gone

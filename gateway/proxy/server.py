@@ -5,9 +5,9 @@ import socket
 import ssl
 from typing import Final
 
-from gateway.proxy.context import Door
+from gateway.proxy.context import ProxyContext
 from gateway.proxy.downstream import Downstream
-from gateway.proxy.listener import Entrance
+from gateway.proxy.listener import PreambleListener
 
 _SWEEP_SECONDS: Final = 0.5
 _BACKLOG: Final = 4096
@@ -16,16 +16,16 @@ _BACKLOG: Final = 4096
 class Server:
     """Serves a door on sockets that are bound already."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: ProxyContext) -> None:
         self._door = door
-        self._servers: list[asyncio.Server | Entrance] = []
+        self._servers: list[asyncio.Server | PreambleListener] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, announced: bool = False) -> None:
         """Serve the connections of one socket; `announced`: each begins with a PROXY header."""
         loop = asyncio.get_running_loop()
         if tls is not None or announced:
-            entrance = Entrance(self._door, sock, tls, announced=announced)
+            entrance = PreambleListener(self._door, sock, tls, announced=announced)
             entrance.open(_BACKLOG)
             self._servers.append(entrance)
         elif sock.family == socket.AF_UNIX:

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.errors import Refusal, UpstreamFault, UpstreamTimeout
 from gateway.hand_off.credentials import Credentials, Reply
-from gateway.hand_off.templates import Outgoing
+from gateway.hand_off.templates import FilledRequest
 from gateway.http.header_policy import names_connection_scheme
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
@@ -20,10 +20,10 @@ from gateway.proxy.upstream import Serves, UpstreamConnection
 _LARGEST: Final = 256 * 1024
 
 
-class Errand:
+class Subrequest:
     """One request: the listener of its connection."""
 
-    def __init__(self, pool: Pool, connection: UpstreamConnection, request: Outgoing) -> None:
+    def __init__(self, pool: Pool, connection: UpstreamConnection, request: FilledRequest) -> None:
         self.plain = False
         self.request = ParsedRequest(b"", request.method, b"/", "1.1")
         self.authenticates = any(
@@ -93,7 +93,7 @@ class Errand:
             self._done.set_exception(refusal)
 
 
-class UpstreamOfVisitor:
+class UpstreamClient:
     """An app's upstream, as one visitor's requests see it. `lines` are field lines that say who is visiting."""
 
     def __init__(self, pool: Pool, host: str, lines: Sequence[bytes], seconds: float) -> None:
@@ -102,17 +102,17 @@ class UpstreamOfVisitor:
         self._lines = lines
         self._seconds = seconds
 
-    async def ask(self, request: Outgoing, credentials: Credentials) -> Reply:
+    async def ask(self, request: FilledRequest, credentials: Credentials) -> Reply:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamTlsFault, UpstreamFault."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await Errand(self._pool, await self._pool.connect(), request).ask(
+                return await Subrequest(self._pool, await self._pool.connect(), request).ask(
                     self._written(request, credentials)
                 )
         except TimeoutError as error:
             raise UpstreamTimeout("no whole answer to us in time") from error
 
-    def _written(self, request: Outgoing, credentials: Credentials) -> bytes:
+    def _written(self, request: FilledRequest, credentials: Credentials) -> bytes:
         parts = [f"{request.method} {request.target} HTTP/1.1\r\nHost: {self.host}".encode("ascii"), *self._lines]
         named = {name.lower() for name, _ in request.headers}
         if "accept" not in named:

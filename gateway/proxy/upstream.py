@@ -29,7 +29,7 @@ class Serves(IntEnum):
     ANYBODY = 3
 
 
-class Listener(Protocol):
+class ResponseListener(Protocol):
     """What an exchange hears from its connection."""
 
     request: ParsedRequest
@@ -69,7 +69,7 @@ class Joined(Protocol):
     def resume_body(self) -> None: ...
 
 
-class Home(Protocol):
+class ConnectionHome(Protocol):
     """Where a connection waits for work."""
 
     idle: "list[UpstreamConnection]"
@@ -102,10 +102,10 @@ class UpstreamConnection(asyncio.Protocol):
         "used",
     )
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: ConnectionHome) -> None:
         self.home = home
         self.transport: asyncio.Transport
-        self.listener: Listener | None = None
+        self.listener: ResponseListener | None = None
         self.joined: Joined | None = None  # after a 101: bytes go straight there
         self.alive = False
         self.used = False
@@ -122,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- the exchange's side ---
 
-    def begin(self, listener: Listener) -> None:
+    def begin(self, listener: ResponseListener) -> None:
         self.listener = listener
         self.answered = False
         self._interims = 0
@@ -252,7 +252,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
         self._response(listener, response, rest)
 
-    def _whole(self, listener: Listener, response: ParsedResponse, rest: bytes) -> bool:
+    def _whole(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> bool:
         """Hand over a response whose body is all there; whether it is. Raises FramingError."""
         if not listener.plain:
             return False
@@ -262,7 +262,7 @@ class UpstreamConnection(asyncio.Protocol):
         listener.on_whole(response, body)
         return True
 
-    def _interim(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
+    def _interim(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         if response.status == 101:
             listener.on_tunnel(response, rest)
             return
@@ -273,7 +273,7 @@ class UpstreamConnection(asyncio.Protocol):
         if rest and self.listener is listener:
             self._head(rest)
 
-    def _response(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
+    def _response(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         if not response.keep_alive:
             self.narrow(Serves.NOBODY)
         if listener.request.method == "HEAD" or response.status in (204, 304):
@@ -297,7 +297,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._body = None
             self._finish(listener, body.rest)
 
-    def _bodiless(self, listener: Listener, response: ParsedResponse, rest: bytes) -> None:
+    def _bodiless(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         """An answer that ends with its head, or should."""
         # SECURITY: servers send a body after HEAD, and after a 204 or 304 that speaks of one, or even of none. It may be under way when the
         # head is here, so neither a look nor a while tells (B-44, B-60).
@@ -307,7 +307,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.listener is listener:
             self._finish(listener, rest)
 
-    def _finish(self, listener: Listener, rest: bytes) -> None:
+    def _finish(self, listener: ResponseListener, rest: bytes) -> None:
         if rest:
             self.narrow(Serves.NOBODY)  # nobody asked for that
         listener.on_end(self.serves)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from gateway.config.schema import Config, Network
 from gateway.errors import BadRequest
 from gateway.gate.admission import Forward, Own
-from gateway.gate.site import Site, Verdict
+from gateway.gate.site import Route, Site
 from gateway.http.header_policy import Kind, forwarding_block, trusted_forwarding_block
 from gateway.http.request_head import ParsedRequest
 from gateway.identity.assertion import AssertionSigner
@@ -81,7 +81,7 @@ class HeadWriter:
         self._saw_forwarding = saw_forwarding
         self._blocks: dict[tuple[str, str], bytes] = {}
 
-    def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Verdict, request_id: str) -> bytes:
+    def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Route, request_id: str) -> bytes:
         """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
         if live.assertion_until <= self._clock():
             self._lines.renew(live, site)

@@ -19,12 +19,12 @@ from redis.exceptions import RedisError, ResponseError
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
 from gateway.observability.counters import Histogram
-from gateway.redis_client.connection_factory import Links
+from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.discovery import ClusterNodes, Sentinels
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.invalidation import Source, Sources
 from gateway.redis_client.pipelined_reader import RecordReader
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 
 
 @asynccontextmanager
@@ -85,30 +85,34 @@ def connect(settings: schema.Redis, url: str | None = None, *, pool_size: int = 
 
     Raises ValueError for a URL that cannot be used.
     """
-    links = Links(settings, url)
+    links = ConnectionFactory(settings, url)
     if links.url.kind == "sentinel":
-        return Fleet(links, Sentinels(links), pool_size)
+        return RoutedClient(links, Sentinels(links), pool_size)
     if links.url.kind == "cluster":
-        return Fleet(links, ClusterNodes(links), pool_size)
+        return RoutedClient(links, ClusterNodes(links), pool_size)
     return links.client(None, pool_size)
 
 
 def record_reader(settings: schema.Redis, url: str | None, clock: Callable[[], float]) -> RecordReader | None:
     """The short way to a record, where there is one. `clock` is monotonic."""
-    return Links(settings, url).reader(clock)
+    return ConnectionFactory(settings, url).reader(clock)
 
 
 def push_sources(
     redis: Redis, settings: schema.Redis, url: str | None = None, reader: RecordReader | None = None
 ) -> Sources:
     """Who announces changes of what `redis` and `reader`, made for the same settings, read."""
-    return FleetSources(redis) if isinstance(redis, Fleet) else OneSource(Links(settings, url), redis, reader)
+    return (
+        FleetSources(redis)
+        if isinstance(redis, RoutedClient)
+        else OneSource(ConnectionFactory(settings, url), redis, reader)
+    )
 
 
 class OneSource:
     """The one server that there is; `redis` and `reader` read it."""
 
-    def __init__(self, links: Links, redis: Redis, reader: RecordReader | None = None) -> None:
+    def __init__(self, links: ConnectionFactory, redis: Redis, reader: RecordReader | None = None) -> None:
         self._links = links
         self._redis = redis
         self._reader = reader
@@ -136,7 +140,7 @@ class OneSource:
 class FleetSources:
     """The primaries of a fleet."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: RoutedClient) -> None:
         self._fleet = fleet
         self._operations = Operations()
 

@@ -99,7 +99,7 @@ def is_unreachable(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | RedisConnectionError | RedisTimeoutError)
 
 
-class Links:
+class ConnectionFactory:
     """Makes clients and connections for what `settings` name; `url` replaces theirs (embedded server).
 
     Raises ValueError for a URL that cannot be used.

@@ -14,7 +14,7 @@ from redis.exceptions import ClusterDownError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.config.redis_url import Endpoint
-from gateway.redis_client.connection_factory import Links
+from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.topology import Topology, one_primary, parse_cluster_slots
 
 _OTHERS_SECONDS: Final = 0.2  # how long the first answer waits for a newer one
@@ -27,7 +27,7 @@ View = tuple[int, Topology]  # the epoch of the configuration, and what it says
 class Sentinels:
     """Asks a set's sentinels for its primary."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: ConnectionFactory) -> None:
         self._name = links.url.name
         self._hosts = links.url.hosts
         self._panel = Panel(links.asking)
@@ -56,7 +56,7 @@ class Sentinels:
 class ClusterNodes:
     """Asks a cluster's nodes who holds which slots."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: ConnectionFactory) -> None:
         self._seeds = links.url.hosts
         self._panel = Panel(links.asking)
         self._newest = Newest()

@@ -39,7 +39,7 @@ class Sources(Protocol):
         """Have `hear()` called when other servers than before answer for keys, before any of them is read."""
 
 
-class Ears:
+class InvalidationListener:
     """Tells `changed(key)`, `reset()` when anything may have changed, `lost()` when trust ended.
 
     `before_trust` runs when all is heard and before it counts; when it raises StoreUnavailable it is tried again.

@@ -16,7 +16,7 @@ _BEGUN: Final = b"begun"
 _DONE: Final = b"done"
 
 
-class Marks:
+class Once:
     """Keys `once:<hash>` under the prefix."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:

@@ -1,6 +1,6 @@
 """Several servers that answer as one: a Sentinel set, whose primary changes, or a cluster, whose keys are spread and wander.
 
-A `Fleet` takes the commands that a client of one server takes, as long as each names one key, sends each to the primary that
+A `RoutedClient` takes the commands that a client of one server takes, as long as each names one key, sends each to the primary that
 holds it, and follows it when it moved. Pipelines are split by server: no order holds between different keys. What is written is
 answered only after the replicas that are in touch have it too (WAIT), so whoever of them is promoted knows of it. A write that none
 of them confirms in time was taken by a primary that may be cut off: it goes to whoever is primary now, or fails.
@@ -31,7 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.config.redis_url import Endpoint
 from gateway.redis_client.command_keys import Command, key_of, writes
-from gateway.redis_client.connection_factory import Links
+from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.topology import Topology, slot_of
 
 _log = logging.getLogger("doorward.sessions")
@@ -54,10 +54,10 @@ class Discovery(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Fleet(Redis):
+class RoutedClient(Redis):
     """`discovery` says who is primary. `pool_size` bounds the connections to each server."""
 
-    def __init__(self, links: Links, discovery: Discovery, pool_size: int) -> None:
+    def __init__(self, links: ConnectionFactory, discovery: Discovery, pool_size: int) -> None:
         self.connection = None  # the library's destructor looks for one
         self.links = links
         self.unconfirmed = 0  # writes that not all replicas in touch took in time
@@ -275,7 +275,7 @@ class Fleet(Redis):
 class FleetPipeline(Pipeline):
     """Commands that are sent together and answered one by one."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: RoutedClient) -> None:
         self._fleet = fleet
         self.command_stack: list[Command] = []
 

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import unavailable
 from gateway.redis_client.invalidation import Sources
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 
 _SHORT: Final = 5000  # milliseconds that what is written lives
 _GUIDE: Final = "see the guide on Redis"
@@ -63,7 +63,7 @@ async def _asked(command: str, question: Any) -> None:
 async def advice(redis: Redis) -> AsyncIterator[str]:
     """Settings of the server that work today and lose sessions one day. Servers that may not be asked are left alone."""
     try:
-        servers = await redis.nodes() if isinstance(redis, Fleet) else [redis]
+        servers = await redis.nodes() if isinstance(redis, RoutedClient) else [redis]
         for place, server in enumerate(servers, 1):
             where = f"primary {place} of {len(servers)}" if len(servers) > 1 else "the server"
             settings: Any = await server.config_get("maxmemory*", "min-replicas-to-write")

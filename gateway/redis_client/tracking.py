@@ -29,7 +29,7 @@ class PushConnection(Protocol):
     ) -> Any: ...
 
 
-class Listener(Protocol):
+class TrackingListener(Protocol):
     """Who is told; nothing of it may wait. `changed(None)`: any record may have changed."""
 
     def changed(self, key: str | None) -> None: ...
@@ -49,7 +49,7 @@ class Tracking:
         self,
         connect: Callable[[], PushConnection],
         prefix: str,
-        listener: Listener,
+        listener: TrackingListener,
         *,
         clock: Callable[[], float],
         ping_every: float = 1.0,

@@ -21,7 +21,7 @@ class WorkerFailed(Exception):
     """A worker did not come up; the text says why."""
 
 
-class WorkerProcess:
+class WorkerChild:
     """One child: its process, and the private socket to it (JSON lines)."""
 
     def __init__(self, slot: int, glass_over: Callable[[str], None]) -> None:

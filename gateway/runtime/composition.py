@@ -22,7 +22,7 @@ from gateway.config.toggles import registration
 from gateway.directory.factory import open_directory, open_provisioner
 from gateway.directory.provisioner import recheck_of
 from gateway.errors import Refusal
-from gateway.gate.admission import Gate, SignIn
+from gateway.gate.admission import Gate, RedirectToSignIn
 from gateway.gate.site import AppRoute, Site, app_routes
 from gateway.hand_off.broker import Broker, brokers_of
 from gateway.http.message import is_navigation
@@ -37,13 +37,13 @@ from gateway.oidc.providers import open_providers
 from gateway.pages.renderer import Pages
 from gateway.proxy.break_glass import BreakGlass
 from gateway.proxy.caring import cares_of
-from gateway.proxy.context import Door, Parts
-from gateway.proxy.local_reply import Page
+from gateway.proxy.context import ProxyContext, ProxyParts
+from gateway.proxy.local_reply import LocalReply
 from gateway.proxy.server import Server
 from gateway.redis_client.client import connect, push_sources, record_reader
 from gateway.redis_client.invalidation import Sources
 from gateway.redis_client.leases import Leases
-from gateway.redis_client.once import Marks
+from gateway.redis_client.once import Once
 from gateway.runtime.health import Health
 from gateway.runtime.tls import server_tls, watch_certificate
 from gateway.sessions.cache import SessionCache
@@ -53,10 +53,10 @@ from gateway.sessions.live import LiveSession
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.renewal_hook import Recheck
-from gateway.sessions.session_limit import Places
+from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedLines
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.begin import SignIn as SignInPages
+from gateway.sign_in.begin import SignInStarter
 from gateway.token_refresh.attempts import Attempts
 from gateway.token_refresh.refresher import Refresher
 from gateway.token_refresh.renewal import Renewal
@@ -73,7 +73,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Worker:
+class GatewayWorker:
     """Everything one worker process is made of. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
 
     `gateway` is what the workers of one gateway have in common; `ended_openings` are ids of break-glass openings that ended before this worker's
@@ -132,7 +132,7 @@ class Worker:
         gate = self.gate = Gate(app_routes(config), config)
         self.glass = self._break_glass(ring, gate, sources)
         pages = Pages(config.pages)
-        sign_in = SignInPages(
+        sign_in = SignInStarter(
             providers=self.providers, enabled=config.openid.enabled, sites=gate.sites, ring=ring, pages=pages, audit=self.audit,
             now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
@@ -141,7 +141,7 @@ class Worker:
         pages_of_ours.middlewares.append(self._told)
         self._runner = runner_of(pages_of_ours, config.limits)
         await self._runner.setup()
-        self.door = Door(self._parts(ring, gate, pages, sign_in, signer))
+        self.door = ProxyContext(self._parts(ring, gate, pages, sign_in, signer))
         self.door.cares.update(cares_of(config, self.door, self.brokers))
         self.server = Server(self.door)
         self.cache.start()
@@ -235,7 +235,7 @@ class Worker:
 
     # --- composition ---
 
-    def _web_parts(self, ring: KeyRing, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> WebParts:
+    def _web_parts(self, ring: KeyRing, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner) -> WebParts:
         config = self.config
         prefix = config.redis.key_prefix
         return WebParts(
@@ -250,32 +250,36 @@ class Worker:
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,
-            marks=Marks(self.redis, prefix),
-            places=Places(self.redis, ring, prefix, utc_now),
+            marks=Once(self.redis, prefix),
+            places=SessionLimit(self.redis, ring, prefix, utc_now),
             endings=Endings(self.redis, ring, prefix, self._fleet_time.now),
             signer=signer,
             upstreams=UpstreamSignOut(self.brokers, lambda app: self.door.pools[app]),
             now=utc_now,
         )
 
-    def _parts(self, ring: KeyRing, gate: Gate, pages: Pages, sign_in: SignInPages, signer: AssertionSigner) -> Parts:
+    def _parts(
+        self, ring: KeyRing, gate: Gate, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner
+    ) -> ProxyParts:
         config = self.config
 
-        def render(refusal: Refusal, request: ParsedRequest | None, request_id: str, site: Site | None) -> Page:
+        def render(refusal: Refusal, request: ParsedRequest | None, request_id: str, site: Site | None) -> LocalReply:
             if refusal.detail:
                 level = logging.WARNING if refusal.status in _OURS else logging.INFO  # strangers' mistakes wake nobody
                 _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
             html = request is not None and is_navigation(request)
             return pages.render(refusal, html=html, request_id=request_id, app=site.route if site is not None else None)
 
-        def begin_sign_in(route: AppRoute, request: ParsedRequest, decision: SignIn, request_id: str) -> Page:
+        def begin_sign_in(
+            route: AppRoute, request: ParsedRequest, decision: RedirectToSignIn, request_id: str
+        ) -> LocalReply:
             return sign_in.begin(
                 route, route.host, decision.return_to, request.cookies, request_id,
                 method=request.method, step_up=decision.step_up, provider=decision.provider,
             )  # fmt: skip
 
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
-        return Parts(
+        return ProxyParts(
             config=config,
             gate=gate,
             cache=self.cache,

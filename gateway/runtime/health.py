@@ -18,7 +18,7 @@ from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.provider import Provider
 from gateway.oidc.providers import Providers
-from gateway.proxy.context import Door
+from gateway.proxy.context import ProxyContext
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.store import SessionStore
 
@@ -64,7 +64,7 @@ class Health:
         cache: SessionCache,
         providers: Providers,
         directory: Directory | None,
-        door: Door,
+        door: ProxyContext,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:

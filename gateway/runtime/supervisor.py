@@ -29,7 +29,7 @@ from gateway.config.schema import Config
 from gateway.observability.logging import configure_logging
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin, only_counted, with_counts
-from gateway.runtime.child import WorkerFailed, WorkerProcess
+from gateway.runtime.child import WorkerChild, WorkerFailed
 from gateway.runtime.readiness import Report
 from gateway.runtime.sockets import close_listening, open_listening
 
@@ -45,14 +45,14 @@ class Supervisor:
         self._path = path
         self._environ = environ
         self._said = said
-        self._workers: dict[int, WorkerProcess] = {}
+        self._workers: dict[int, WorkerChild] = {}
         self._slots: list[socket.socket] = []
         self._valkey: EmbeddedValkey | None = None
-        self._leaving: list[WorkerProcess] = []  # they still end their requests
+        self._leaving: list[WorkerChild] = []  # they still end their requests
         self._departed: Report | None = None
         self._gateway = secrets.token_hex(16)
         self._glass_over: dict[str, float] = {}  # ids of break-glass openings that ended, and until when they count
-        self._started: WeakSet[WorkerProcess] = WeakSet()
+        self._started: WeakSet[WorkerChild] = WeakSet()
         self._keepers: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -131,7 +131,7 @@ class Supervisor:
         counted = [only_counted(report) for report in asked if report is not None]
         return [*counted, self._departed] if self._departed is not None else counted
 
-    def _depart(self, worker: WorkerProcess) -> None:
+    def _depart(self, worker: WorkerChild) -> None:
         """The worker ended: keep what it last said that it had counted."""
         if worker in self._leaving:
             self._leaving.remove(worker)
@@ -141,8 +141,8 @@ class Supervisor:
 
     # --- workers ---
 
-    async def _spawn(self, slot: int) -> WorkerProcess:
-        worker = WorkerProcess(slot, self._note_glass_over)
+    async def _spawn(self, slot: int) -> WorkerChild:
+        worker = WorkerChild(slot, self._note_glass_over)
         told = list(self._glass_over)
         await worker.start(self._data, self._redis_url, self._slots[slot], {"gateway": self._gateway, "over": told})
         for opening_id in self._glass_over.keys() - set(told):
@@ -166,7 +166,7 @@ class Supervisor:
         self._keepers.add(task)
         task.add_done_callback(self._keepers.discard)
 
-    async def _keep_alive(self, worker: WorkerProcess) -> None:
+    async def _keep_alive(self, worker: WorkerChild) -> None:
         """Start a worker again when it died; more slowly when it keeps dying. Ends when a reload or the end took its place."""
         slot, pause = worker.slot, 0.1
         while True:
@@ -189,7 +189,7 @@ class Supervisor:
                 await worker.wait_ready()
                 pause = 0.1
 
-    def _is_over(self, worker: WorkerProcess) -> bool:
+    def _is_over(self, worker: WorkerChild) -> bool:
         return worker.draining or self._stopping.is_set() or self._workers[worker.slot] is not worker
 
     async def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
@@ -223,7 +223,7 @@ class Supervisor:
         # The next reload need not wait for connections that stay open: a mistake can be mended at once.
         await asyncio.gather(*(worker.end() for worker in old))
 
-    async def _replace(self, data: dict[str, Any], config: Config) -> list[WorkerProcess]:
+    async def _replace(self, data: dict[str, Any], config: Config) -> list[WorkerChild]:
         """New workers in the place of the old ones, which drain; those. Nobody when the new ones do not come up."""
         old_data, self._data = self._data, data
         fresh = [await self._spawn(slot) for slot in self._workers]

@@ -21,7 +21,7 @@ import uvloop
 
 from gateway.config.loader import build
 from gateway.observability.logging import configure_logging
-from gateway.runtime.composition import Worker
+from gateway.runtime.composition import GatewayWorker
 
 _log = logging.getLogger("doorward.worker")
 _SETTLE_SECONDS: Final = 2.0
@@ -33,7 +33,7 @@ async def serve(control: socket.socket, listening: socket.socket) -> None:
     first = json.loads(await reader.readline())
     config = build(first["config"])
     configure_logging(config.log)
-    worker = Worker(
+    worker = GatewayWorker(
         config, first["redis_url"], lambda line: _write_all(1, line),
         gateway=first["glass"]["gateway"], ended_openings=first["glass"]["over"],
         glass_over=lambda opening_id: _say(writer, {"glass_over": opening_id}),
@@ -59,7 +59,7 @@ async def serve(control: socket.socket, listening: socket.socket) -> None:
         await writer.drain()
 
 
-async def _obey(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+async def _obey(worker: GatewayWorker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
     """Answer the parent until the worker is to drain; the seconds it has for that."""
     while line := await reader.readline():
         message = json.loads(line)

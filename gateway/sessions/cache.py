@@ -1,7 +1,7 @@
 """The sessions this worker knows, kept true by push: `peek` answers without waiting, `load` asks Redis.
 
-The invariant: a session that was deleted does not stay cached. What is announced while its record is read (`Loading`) is read
-again, not kept. When Redis cannot be heard (`Ears`), nothing is served from here, unless the operator said that sessions outlast
+The invariant: a session that was deleted does not stay cached. What is announced while its record is read (`SessionLoader`) is read
+again, not kept. When Redis cannot be heard (`InvalidationListener`), nothing is served from here, unless the operator said that sessions outlast
 an outage (`outage`): then those that were known when trust ended, while the server that has their record does not answer at
 all. Only sessions that exist are kept: strangers' cookies cannot fill it.
 """
@@ -14,12 +14,12 @@ from functools import partial
 from typing import Final
 
 from gateway.errors import Refusal, StoreUnavailable
-from gateway.redis_client.invalidation import Ears, Sources, end_task
-from gateway.sessions.inflight import Hear, Loading
+from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
+from gateway.sessions.inflight import Hear, SessionLoader
 from gateway.sessions.live import LiveSession
 from gateway.sessions.open_exchanges import Closer, Streams
-from gateway.sessions.records import Which
-from gateway.sessions.renewal_hook import Attendant, Unattended
+from gateway.sessions.records import SessionRef
+from gateway.sessions.renewal_hook import NoRenewal, RenewalHook
 from gateway.sessions.store import SessionStore
 from gateway.sessions.touch_queue import Touches
 
@@ -53,7 +53,7 @@ class SessionCache:
         ping_every: float = 1.0,
         outage: float = 0.0,
         expired: Callable[[LiveSession, str], None] = lambda live, why: None,
-        attendant: Attendant | None = None,
+        attendant: RenewalHook | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -61,15 +61,15 @@ class SessionCache:
         self._tick = tick
         self._outage = outage
         self._expired = expired
-        self._attendant: Attendant = attendant or Unattended()
+        self._attendant: RenewalHook = attendant or NoRenewal()
         self._entries: OrderedDict[str, LiveSession] = OrderedDict()
-        self._loading = Loading(store, self._attendant, clock, self._is_trusted, self._arrived)
+        self._loading = SessionLoader(store, self._attendant, clock, self._is_trusted, self._arrived)
         self._touches = Touches()
         self._streams = Streams()
         self._doubtful: set[str] = set()  # keys with streams whose record may be gone
         self._doubt = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._ears = Ears(
+        self._ears = InvalidationListener(
             sources,
             store.record_prefix,
             changed=self.forget,
@@ -207,7 +207,7 @@ class SessionCache:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def _arrived(self, which: Which, live: LiveSession | None, spoiled: bool) -> None:
+    def _arrived(self, which: SessionRef, live: LiveSession | None, spoiled: bool) -> None:
         if self._is_trusted():
             if live is not None and not spoiled:
                 self._keep(live)

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from gateway.errors import Refusal, StoreUnavailable
 from gateway.sessions.live import LiveSession, live_from
-from gateway.sessions.records import Found, Stored, Unsaid, Which
-from gateway.sessions.renewal_hook import Attendant
+from gateway.sessions.records import Found, SessionRef, Stored, Unanswered
+from gateway.sessions.renewal_hook import RenewalHook
 from gateway.sessions.store import SessionStore
 
 #: Hears of a session, None where there is none; or of the reason why nobody can say.
 Hear = Callable[[LiveSession | None, Refusal | None], None]
 
 
-class Reading:
+class InflightRead:
     """One reading of a record. `hearers` are told of it: each with whether the attendant is to be asked first.
 
     `shared`: whoever asks now may wait for it. `spoiled`: the record was announced as changed since the reading began. `begun` on the worker's
@@ -29,7 +29,7 @@ class Reading:
 
     __slots__ = ("attempts", "begun", "hearers", "shared", "spoiled", "which")
 
-    def __init__(self, which: Which, hear: Hear, *, attended: bool, shared: bool) -> None:
+    def __init__(self, which: SessionRef, hear: Hear, *, attended: bool, shared: bool) -> None:
         self.which = which
         self.hearers = [(hear, attended)]
         self.shared = shared
@@ -38,20 +38,20 @@ class Reading:
         self.attempts = 0
 
 
-class Readings:
+class InflightReads:
     """Those under way, by key."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, list[Reading]] = {}
+        self._under_way: dict[str, list[InflightRead]] = {}
 
-    def shared(self, which: Which) -> Reading | None:
+    def shared(self, which: SessionRef) -> InflightRead | None:
         """The reading that whoever asks now may wait for."""
         for reading in self._under_way.get(which[0], ()):
             if reading.shared and reading.which == which:
                 return reading
         return None
 
-    def mark(self, reading: Reading) -> None:
+    def mark(self, reading: InflightRead) -> None:
         """It begins."""
         key = reading.which[0]
         others = self._under_way.get(key)
@@ -60,7 +60,7 @@ class Readings:
         else:
             others.append(reading)
 
-    def over(self, reading: Reading) -> None:
+    def over(self, reading: InflightRead) -> None:
         key = reading.which[0]
         readings = self._under_way[key]
         readings.remove(reading)
@@ -77,7 +77,7 @@ class Readings:
             _spoil(readings)
 
 
-def _spoil(readings: Iterable[Reading]) -> None:
+def _spoil(readings: Iterable[InflightRead]) -> None:
     """Whoever asks from here on starts a reading of their own."""
     for reading in readings:
         reading.spoiled = True
@@ -89,7 +89,7 @@ _ATTEMPTS: Final = 3
 _PATIENCE: Final = 5.0  # seconds that a request waits for the attendant
 
 
-class Loading:
+class SessionLoader:
     """`clock` is monotonic; `trusted` says whether changes are heard.
 
     `arrived(which, live, spoiled)` is told of each session that was read, and of each that is not there, before who asked for it.
@@ -98,22 +98,22 @@ class Loading:
     def __init__(
         self,
         store: SessionStore,
-        attendant: Attendant,
+        attendant: RenewalHook,
         clock: Callable[[], float],
         trusted: Callable[[], bool],
-        arrived: Callable[[Which, LiveSession | None, bool], None],
+        arrived: Callable[[SessionRef, LiveSession | None, bool], None],
     ) -> None:
         self._store = store
         self._attendant = attendant
         self._clock = clock
         self._trusted = trusted
         self._arrived = arrived
-        self._readings = Readings()
+        self._readings = InflightReads()
         self._tasks: set[asyncio.Task[None]] = set()
         self.spoil = self._readings.spoil
         self.spoil_all = self._readings.spoil_all
 
-    def ask(self, which: Which, hear: Hear, *, attended: bool = True) -> None:
+    def ask(self, which: SessionRef, hear: Hear, *, attended: bool = True) -> None:
         """Have the session told to `hear`, later.
 
         `attended`: where the attendant has begun something worth waiting for, as it is afterwards.
@@ -124,18 +124,18 @@ class Loading:
         if shared is not None:
             shared.hearers.append((hear, attended))
             return
-        reading = Reading(which, hear, attended=attended, shared=trusted)
+        reading = InflightRead(which, hear, attended=attended, shared=trusted)
         # SECURITY: the mark comes before the GET: an announcement may overtake its reply (C-44).
         self._readings.mark(reading)
         self._begin(reading)
 
-    def _begin(self, reading: Reading) -> None:
+    def _begin(self, reading: InflightRead) -> None:
         reading.spoiled = False
         reading.attempts += 1
         reading.begun = self._clock()
         self._store.ask(reading.which, partial(self._found, reading))
 
-    async def _fetch(self, reading: Reading) -> None:
+    async def _fetch(self, reading: InflightRead) -> None:
         try:
             found: Found = await self._store.fetch(*reading.which, tokens=False)
         except StoreUnavailable as error:
@@ -149,15 +149,15 @@ class Loading:
             return
         self._found(reading, found)
 
-    def _found(self, reading: Reading, found: Found) -> None:
-        if isinstance(found, Unsaid):
+    def _found(self, reading: InflightRead, found: Found) -> None:
+        if isinstance(found, Unanswered):
             self._in_background(self._fetch(reading))
         elif isinstance(found, StoreUnavailable):
             self._over(reading, None, found)
         else:
             self._judge(reading, found)
 
-    def _judge(self, reading: Reading, found: Stored | None) -> None:
+    def _judge(self, reading: InflightRead, found: Stored | None) -> None:
         live, error = None, None
         try:
             if found is not None:
@@ -172,7 +172,7 @@ class Loading:
             live, error = None, Refusal("defect")
         self._over(reading, live, error)
 
-    def _over(self, reading: Reading, live: LiveSession | None, error: Refusal | None) -> None:
+    def _over(self, reading: InflightRead, live: LiveSession | None, error: Refusal | None) -> None:
         self._readings.over(reading)
         due = live is not None and self._clock() >= live.attention_due
         for hear, attended in reading.hearers:
@@ -184,7 +184,7 @@ class Loading:
             except Exception:
                 _log.exception("a session could not be told of")  # the others wait for it too
 
-    def _attend(self, which: Which, live: LiveSession, hear: Hear) -> None:
+    def _attend(self, which: SessionRef, live: LiveSession, hear: Hear) -> None:
         try:
             begun = self._attendant.attend(live, self._clock())
         except Exception:
@@ -196,7 +196,7 @@ class Loading:
         else:
             self._in_background(self._after(begun, which, hear))
 
-    async def _after(self, begun: "asyncio.Future[Any]", which: Which, hear: Hear) -> None:
+    async def _after(self, begun: "asyncio.Future[Any]", which: SessionRef, hear: Hear) -> None:
         await asyncio.wait((begun,), timeout=_PATIENCE)
         self.ask(which, hear, attended=False)
 

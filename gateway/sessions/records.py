@@ -179,7 +179,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _OVER: Final = timedelta(0)
 
 
-Which = tuple[str, str, str]  # key, host, app
+SessionRef = tuple[str, str, str]  # key, host, app
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -201,13 +201,13 @@ class Stored(Struct, frozen=True, gc=False):
         return f"Stored({self.session!r}, ttl={self.ttl})"
 
 
-class Unsaid:
+class Unanswered:
     """No plain answer: `fetch` must say."""
 
 
-UNSAID: Final = Unsaid()
+UNSAID: Final = Unanswered()
 #: What was found; None: no session, for whoever asks; StoreUnavailable: nobody can say.
-Found = Stored | StoreUnavailable | Unsaid | None
+Found = Stored | StoreUnavailable | Unanswered | None
 
 
 class Fetching:
@@ -238,14 +238,14 @@ class Fetching:
         record, left = await self._operations.run(self._read(self._prefix + key))
         return self._judge(key, host, app, record, left, b"", tokens=tokens)
 
-    def ask(self, which: Which, hear: Callable[[Found], None]) -> None:
+    def ask(self, which: SessionRef, hear: Callable[[Found], None]) -> None:
         """Have the session, without its tokens, told to `hear`, now or later, who must not raise."""
         key, reader = which[0], self._reader
         told = partial(self._told, which, hear)
         if reader is None or not reader.ask((self._prefix + key).encode(), (self._beside + key).encode(), told):
             hear(UNSAID)
 
-    def _told(self, which: Which, hear: Callable[[Found], None], replies: Replies, seconds: float) -> None:
+    def _told(self, which: SessionRef, hear: Callable[[Found], None], replies: Replies, seconds: float) -> None:
         self._operations.durations.observe(seconds)
         found: Found = UNSAID
         if isinstance(replies, StoreUnavailable):

@@ -22,7 +22,7 @@ async def keep_directory_facts(session: Session, identity: Identity) -> Identity
     return identity.with_directory(session.identity.directory)
 
 
-class Attendant(Protocol):
+class RenewalHook(Protocol):
     """`now` is the worker's monotonic clock. Neither method waits."""
 
     def schedule(self, live: LiveSession, now: float) -> None:
@@ -32,7 +32,7 @@ class Attendant(Protocol):
         """Attention is due: begin what is to be done. None: serve the session meanwhile; else what to wait for, bounded."""
 
 
-class Unattended:
+class NoRenewal:
     """Sessions stay as they were issued."""
 
     def schedule(self, live: LiveSession, now: float) -> None: ...

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from gateway.config.schema import Network
 from gateway.redis_client.client import checked, unavailable
 from gateway.redis_client.limits import MAX_RECORD
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import HEAD, Records
@@ -25,7 +25,7 @@ from gateway.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class SessionFilter:
     """`sids` are public handles; `older_than` and `newer_than` count from the sign-in; e-mail addresses match in any case."""
 
     sids: frozenset[str] = frozenset()
@@ -41,7 +41,7 @@ class Selection:
     @property
     def everything(self) -> bool:
         """Whether nothing is left out."""
-        return self == Selection()
+        return self == SessionFilter()
 
     def holds(self, session: Session, now: datetime) -> bool:
         who = session.identity
@@ -80,7 +80,7 @@ class Entry:
     idle_left: timedelta
 
 
-class Census:
+class SessionScan:
     """`redis` is a client of one server or of a cluster. All methods raise StoreUnavailable."""
 
     def __init__(self, redis: Redis, ring: KeyRing, prefix: str) -> None:
@@ -91,10 +91,10 @@ class Census:
 
     async def size(self) -> int:
         """About how many keys there are to look at: for a bar that fills."""
-        servers = await _asked(self._redis.nodes()) if isinstance(self._redis, Fleet) else [self._redis]
+        servers = await _asked(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
         return sum([int(await _asked(server.dbsize())) for server in servers])
 
-    async def batches(self, selection: Selection) -> AsyncIterator[list[Entry]]:
+    async def batches(self, selection: SessionFilter) -> AsyncIterator[list[Entry]]:
         """Every record that the selection may be about, a batch at a time; the caller judges each by `selection.holds`."""
         async for keys in self._indexed(selection) if selection.subject and selection.issuer else self._scanned():
             yield await self._read(keys)
@@ -135,7 +135,7 @@ class Census:
         if keys:
             yield list(keys)
 
-    async def _indexed(self, selection: Selection) -> AsyncIterator[list[str]]:
+    async def _indexed(self, selection: SessionFilter) -> AsyncIterator[list[str]]:
         """A person's own: no need to look at everybody's."""
         members: dict[str, None] = {}
         for name in self._indexes.of_person(selection.issuer or "", selection.subject or ""):

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from gateway.redis_client.client import Operations, unavailable
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.scan import Census, Selection
+from gateway.sessions.scan import SessionFilter, SessionScan
 from gateway.sessions.session import Session
 
 PROVISIONAL: Final = timedelta(seconds=30)  # how long a record lives whose place is not taken yet
@@ -60,7 +60,7 @@ return answer
 """
 
 
-class Places:
+class SessionLimit:
     """`places:<mark>` under the prefix."""
 
     def __init__(self, redis: Redis, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
@@ -68,7 +68,7 @@ class Places:
         self._now = now
         self._records = f"{prefix}s:"
         self._indexes = Indexes(ring, prefix)
-        self._census = Census(redis, ring, prefix)
+        self._census = SessionScan(redis, ring, prefix)
         self._operations = Operations()
 
     async def take(
@@ -111,7 +111,7 @@ class Places:
         Not the newest ones: their logins may still be going on, and take or miss their places by themselves.
         """
         who, now = session.identity, self._now()
-        selection = Selection(
+        selection = SessionFilter(
             issuer=who.issuer, subject=who.subject, apps=frozenset((session.app,)), older_than=_UNPLACED
         )
         found: dict[str, str] = {}

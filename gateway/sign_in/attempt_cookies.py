@@ -28,7 +28,7 @@ _DONE: Final = b"done."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptAttempt:
     """One cookie of the family as it came. `started`: seconds since 1970, read from the name."""
 
     name: bytes
@@ -115,7 +115,7 @@ class AttemptCookies:
         """Set-Cookie values that remove every cookie of the family."""
         return [_removal(kept.name.decode(), route) for kept in read_cookies(values, route)[:_MOST_CLEARED]]
 
-    def _open(self, cookie: Kept, route: AppRoute) -> LoginAttempt | None:
+    def _open(self, cookie: KeptAttempt, route: AppRoute) -> LoginAttempt | None:
         if cookie.finished:
             return None
         try:
@@ -131,14 +131,14 @@ class AttemptCookies:
         return f"{prefix}doorward_login_{int(attempt.started_at.timestamp()):08x}_{_tag(attempt.state)}"
 
 
-def read_cookies(values: Sequence[bytes], route: AppRoute) -> list[Kept]:
+def read_cookies(values: Sequence[bytes], route: AppRoute) -> list[KeptAttempt]:
     """The cookies of the family that have this route's spelling; of two with one name, the first."""
-    found: dict[bytes, Kept] = {}
+    found: dict[bytes, KeptAttempt] = {}
     for pair in _pairs(values):
         name, mark, value = pair.partition(b"=")
         match = _NAME.fullmatch(name) if mark else None
         if match and name.startswith(b"__Host-") == route.secure:
-            found.setdefault(name, Kept(name=name, value=value, started=int(match[1], 16), tag=match[2]))
+            found.setdefault(name, KeptAttempt(name=name, value=value, started=int(match[1], 16), tag=match[2]))
     return list(found.values())
 
 

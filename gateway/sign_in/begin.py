@@ -18,7 +18,7 @@ from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import authorization_url, new_attempt
 from gateway.oidc.providers import ProviderClient, Providers
-from gateway.pages.renderer import Page, Pages, redirect
+from gateway.pages.renderer import Pages, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
@@ -30,7 +30,7 @@ PROMPTS: Final = frozenset({"select_account", "login"})
 _SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.microsoftonline.com/")
 
 
-class SignIn:
+class SignInStarter:
     """Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off."""
 
     def __init__(
@@ -73,7 +73,7 @@ class SignIn:
         prompt: str | None = None,
         login_hint: str | None = None,
         provider: str | None = None,
-    ) -> Page:
+    ) -> RenderedPage:
         """The redirect to the provider: 302, or 303 so that a method and a body never reach it (A-75); the loop page instead of one too
         many; the way to the choice where nobody has chosen. `return_to` is a path on `host` and is judged once more."""
         if not self._enabled:
@@ -110,7 +110,9 @@ class SignIn:
             return self.providers[names[0]]
         return self.providers[provider] if provider in names else None
 
-    def _loop(self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str) -> Page:
+    def _loop(
+        self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str
+    ) -> RenderedPage:
         """Says why, and forgets the rounds, so that `Try again` really tries again."""
         self._audit.event(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
         again = start_url(return_to)

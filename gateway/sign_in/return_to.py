@@ -13,7 +13,7 @@ from urllib.parse import quote
 from gateway.errors import BadRequest
 from gateway.gate.site import Site, is_own
 from gateway.http.message import RequestHead
-from gateway.policy.passwords import Closed
+from gateway.policy.passwords import Blocked
 from gateway.policy.paths import Target, parse_target
 
 HOME: Final = "/"
@@ -122,4 +122,4 @@ def _is_door(site: Site, target: Target) -> bool:
     if not doors:
         return False
     head = RequestHead("GET", target.wire(), site.route.host.encode(), [])
-    return isinstance(site.doors.judge(doors, head, target, b""), Closed)
+    return isinstance(site.doors.judge(doors, head, target, b""), Blocked)

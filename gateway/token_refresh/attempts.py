@@ -17,7 +17,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _WRITTEN = re.compile(rb"(begun|failed) ([0-9]{1,4})")
 
 
-class RedisCommands(Protocol):
+class AttemptCommands(Protocol):
     """The commands that this needs of a `redis.asyncio.Redis`."""
 
     def get(self, name: str, /) -> Any: ...
@@ -41,7 +41,7 @@ class Past:
 class Attempts:
     """By session key under `prefix`. Every method raises StoreUnavailable."""
 
-    def __init__(self, redis: RedisCommands, prefix: str) -> None:
+    def __init__(self, redis: AttemptCommands, prefix: str) -> None:
         self._redis = redis
         self._prefix = f"{prefix}refresh:"
         self._operations = Operations()

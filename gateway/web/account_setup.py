@@ -24,14 +24,14 @@ from gateway.gate.site import AppRoute
 from gateway.identity.claims import Identity
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.pages.renderer import Content, Link, Page, Pages, redirect
+from gateway.pages.renderer import Content, Link, Pages, RenderedPage, redirect
 from gateway.redis_client.client import look_at
 from gateway.sessions.pending_sign_in import LIFE, PendingSignIn, PendingSignIns
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import start_url
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.request import Asked
+from gateway.web.request import WebRequest
 
 log = logging.getLogger("doorward.web")
 
@@ -41,7 +41,7 @@ _GIVEN_UP: Final = timedelta(minutes=2)  # until a directory that does not answe
 _TAG = re.compile(r"[0-9a-f]{16}")
 
 
-class SettingUp:
+class AccountSetup:
     """`registration` says what happens to a person whom the directory does not know, by surface."""
 
     def __init__(
@@ -68,7 +68,7 @@ class SettingUp:
         self._patience = patience
         self._working: dict[str, asyncio.Task[Identity]] = {}
 
-    async def arrive(self, asked: Asked, waiting: PendingSignIn) -> Page:
+    async def arrive(self, asked: WebRequest, waiting: PendingSignIn) -> RenderedPage:
         """Of a browser that just came back from the provider: its session, or the page that waits for it. Raises Refusal."""
         task = self._begin(asked, waiting)
         identity = await self._outcome(task, waiting)
@@ -81,7 +81,7 @@ class SettingUp:
         self._share(token, task)
         return self._wait_page(asked, token).plus(("Set-Cookie", _cookie(token, asked.route)))
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         """`GET /oauth2/wait?id=`."""
         token = _token_of(asked)
         waiting = None if token is None else await self._pending.find(token, asked.route.host)
@@ -103,7 +103,7 @@ class SettingUp:
             return self._wait_page(asked, token)
         return await self._collect(asked, token, waiting, identity)
 
-    def _begin(self, asked: Asked, waiting: PendingSignIn) -> asyncio.Task[Identity]:
+    def _begin(self, asked: WebRequest, waiting: PendingSignIn) -> asyncio.Task[Identity]:
         """Ask the directory; that goes on whatever becomes of the request."""
         task = asyncio.create_task(
             self._provisioner.ensure(
@@ -137,7 +137,7 @@ class SettingUp:
                 refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
             raise
 
-    async def _collect(self, asked: Asked, token: str, waiting: PendingSignIn, identity: Identity) -> Page:
+    async def _collect(self, asked: WebRequest, token: str, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
         # SECURITY: of two looks at one sign-in one gets the session, as of two answers with one state (A-54).
         if not await self._store.consume(f"pending:{token}", 2 * LIFE):
             return await self._over(asked)
@@ -145,7 +145,7 @@ class SettingUp:
         await self._pending.drop(token)
         return page.plus(("Set-Cookie", _cookie("", asked.route, _tag(token))))
 
-    async def _enter(self, asked: Asked, waiting: PendingSignIn, identity: Identity) -> Page:
+    async def _enter(self, asked: WebRequest, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
         session = replace(waiting.session, identity=identity)
         token = await self._sessions.replace(asked, session, waiting.issued_at, waiting.begun)
         self._audit.event(
@@ -160,13 +160,13 @@ class SettingUp:
         landing = waiting.return_to if is_local(waiting.return_to) else HOME
         return redirect(303, landing, ("Set-Cookie", asked.site.cookie.set_header(token)))
 
-    async def _over(self, asked: Asked) -> Page:
+    async def _over(self, asked: WebRequest) -> RenderedPage:
         """Nothing waits here for this browser: it was let in already, or it took longer than fifteen minutes."""
         if await self._sessions.live(asked) is not None:
             return redirect(303, HOME)
         raise SignInExpired("no_attempt", continue_url=start_url(HOME))
 
-    async def _refused(self, asked: Asked, token: str, refusal: Refusal) -> Page:
+    async def _refused(self, asked: WebRequest, token: str, refusal: Refusal) -> RenderedPage:
         """For good: the sign-in is not kept any longer."""
         log.warning("login refused on %s: %s (%s)", asked.route.host, refusal.code, refusal.detail)
         reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
@@ -176,7 +176,7 @@ class SettingUp:
         page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
         return page.plus(("Set-Cookie", _cookie("", asked.route, _tag(token))))
 
-    def _wait_page(self, asked: Asked, token: str, pause: int = 0) -> Page:
+    def _wait_page(self, asked: WebRequest, token: str, pause: int = 0) -> RenderedPage:
         address = f"{WAIT}?id={_tag(token)}"
         content = Content(
             status=202,
@@ -199,7 +199,7 @@ def _name(tag: str, route: AppRoute) -> str:
     return f"{'__Host-' if route.secure else ''}doorward_wait_{tag}"
 
 
-def _token_of(asked: Asked) -> str | None:
+def _token_of(asked: WebRequest) -> str | None:
     """The token of this browser for the sign-in that the address names."""
     tag = asked.param("id")
     if tag is None or not _TAG.fullmatch(tag):

@@ -1,7 +1,7 @@
 """The paths that are ours, who answers them, and the one place where a refusal becomes an answer.
 
-Every handler takes an `Asked` and returns a `Page` or raises a Refusal. What is unexpected is logged with its traceback and shown as 500
-without a word of it.
+A handler takes a `WebRequest`, returns a `RenderedPage` or raises a Refusal. An unexpected exception is logged with its traceback and
+shown as 500 without a word of it.
 """
 
 import logging
@@ -22,20 +22,20 @@ from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
-from gateway.pages.renderer import Page, Pages
-from gateway.redis_client.once import Marks
+from gateway.pages.renderer import Pages, RenderedPage
+from gateway.redis_client.once import Once
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.pending_sign_in import PendingSignIns
-from gateway.sessions.session_limit import Places
+from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.begin import SignIn
-from gateway.web.account_setup import WAIT, SettingUp
+from gateway.sign_in.begin import SignInStarter
+from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
-from gateway.web.request import Asked, read_request
+from gateway.web.request import WebRequest, read_request
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
 from gateway.web.start import Start
 from gateway.web.upstream_sign_out import UpstreamSignOut
@@ -45,7 +45,7 @@ log = logging.getLogger("doorward.web")
 
 BODY_LIMIT: Final = 128 * 1024
 
-Handler = Callable[[Asked], Awaitable[Page]]
+Handler = Callable[[WebRequest], Awaitable[RenderedPage]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +57,14 @@ class WebParts:
     ring: KeyRing
     pages: Pages
     audit: Audit
-    sign_in: SignIn
+    sign_in: SignInStarter
     provisioner: Provisioner
     pending: PendingSignIns
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
     cache: SessionCache
-    marks: Marks
-    places: Places
+    marks: Once
+    places: SessionLimit
     endings: Endings
     signer: AssertionSigner
     upstreams: UpstreamSignOut
@@ -87,7 +87,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         store=parts.store, places=parts.places, endings=parts.endings, cache=parts.cache, audit=parts.audit
     )
     start = Start(parts.sign_in)
-    setting_up = SettingUp(
+    setting_up = AccountSetup(
         registration=parts.registration,
         provisioner=parts.provisioner,
         pending=parts.pending,
@@ -168,13 +168,13 @@ class Front:
 
         return answer
 
-    def _refusal(self, request: web.Request, refusal: Refusal, route: AppRoute | None) -> Page:
+    def _refusal(self, request: web.Request, refusal: Refusal, route: AppRoute | None) -> RenderedPage:
         head = RequestHead(request.method, b"", b"", list(request.raw_headers))
         request_id = request.headers.get("X-Request-Id", "-")
         return self._pages.render(refusal, html=is_navigation(head), request_id=request_id, app=route)
 
 
-def _handler(methods: Mapping[str, Handler], asked: Asked) -> Handler:
+def _handler(methods: Mapping[str, Handler], asked: WebRequest) -> Handler:
     """Raises NotFound or MethodNotAllowed."""
     if not methods:
         raise NotFound(asked.path)
@@ -193,7 +193,7 @@ async def _read_body(request: web.Request) -> bytes:
         raise BadRequest("the body is too large") from error
 
 
-def _response(page: Page) -> web.Response:
+def _response(page: RenderedPage) -> web.Response:
     return web.Response(status=page.status, body=page.body, headers=CIMultiDict(page.headers))
 
 

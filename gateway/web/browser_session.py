@@ -12,16 +12,16 @@ from gateway.observability.events import Audit
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.session import Session
-from gateway.sessions.session_limit import PROVISIONAL, Places
+from gateway.sessions.session_limit import PROVISIONAL, SessionLimit
 from gateway.sessions.store import SessionStore
-from gateway.web.request import Asked
+from gateway.web.request import WebRequest
 
 
 class BrowserSessions:
     """All methods raise StoreUnavailable: a session that cannot be looked up is neither there nor gone (C-43)."""
 
     def __init__(
-        self, *, store: SessionStore, places: Places, endings: Endings, cache: SessionCache, audit: Audit
+        self, *, store: SessionStore, places: SessionLimit, endings: Endings, cache: SessionCache, audit: Audit
     ) -> None:
         self._store = store
         self._places = places
@@ -29,7 +29,7 @@ class BrowserSessions:
         self._cache = cache
         self._audit = audit
 
-    async def live(self, asked: Asked) -> LiveSession | None:
+    async def live(self, asked: WebRequest) -> LiveSession | None:
         """This browser's session on this host, if it has one that is alive."""
         token = asked.token
         if token is None:
@@ -39,7 +39,7 @@ class BrowserSessions:
             key, asked.route.host, asked.route.name
         )
 
-    async def replace(self, asked: Asked, session: Session, issued_at: int, begun: float | None = None) -> str:
+    async def replace(self, asked: WebRequest, session: Session, issued_at: int, begun: float | None = None) -> str:
         """Issue a session and end the browser's earlier one in the same step; the new token. `issued_at` and `begun` as for Endings.
 
         Raises TooManySessions; SignInExpired when the provider ended the sign-in meanwhile.
@@ -59,7 +59,7 @@ class BrowserSessions:
             raise SignInExpired("ended_by_provider", continue_url="/oauth2/start")
         return token
 
-    async def _issue_limited(self, asked: Asked, session: Session, most: int, before: LiveSession | None) -> str:
+    async def _issue_limited(self, asked: WebRequest, session: Session, most: int, before: LiveSession | None) -> str:
         """One of at most `most` sessions of this person in this app."""
         token = await self._store.issue(session, at_first=PROVISIONAL)
         key = self._store.key_of(token)
@@ -77,7 +77,7 @@ class BrowserSessions:
         await self._store.touch({key: session.idle})
         return token
 
-    async def end(self, asked: Asked, *, by: str) -> list[Session]:
+    async def end(self, asked: WebRequest, *, by: str) -> list[Session]:
         """End this browser's session, and with it every session of the same sign-in at the provider, on all apps.
 
         Without a provider `sid` that is every session of the person. Returns this browser's first; nothing when it had none.
@@ -95,7 +95,7 @@ class BrowserSessions:
         self._tell(asked, [own, *others], by=by)
         return [own, *others]
 
-    def _tell(self, asked: Asked, ended: Iterable[Session], *, by: str) -> None:
+    def _tell(self, asked: WebRequest, ended: Iterable[Session], *, by: str) -> None:
         tell_revoked(self._audit, ended, by=by, request_id=asked.request_id)
 
 

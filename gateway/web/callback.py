@@ -18,18 +18,18 @@ from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
 from gateway.oidc.providers import ProviderClient, Providers
-from gateway.oidc.tokens import SignIn as SignedIn
-from gateway.pages.renderer import Page, Pages, redirect
+from gateway.oidc.tokens import TokenResult
+from gateway.pages.renderer import Pages, RenderedPage, redirect
 from gateway.sessions.pending_sign_in import PendingSignIn
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import read_cookies
-from gateway.sign_in.begin import SignIn, start_url
+from gateway.sign_in.begin import SignInStarter, start_url
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
-from gateway.web.account_setup import SettingUp
+from gateway.web.account_setup import AccountSetup
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.request import Asked
+from gateway.web.request import WebRequest
 
 log = logging.getLogger("doorward.web")
 
@@ -43,10 +43,10 @@ class Callback:
         self,
         *,
         providers: Providers,
-        setting_up: SettingUp,
+        setting_up: AccountSetup,
         store: SessionStore,
         sessions: BrowserSessions,
-        sign_in: SignIn,
+        sign_in: SignInStarter,
         pages: Pages,
         audit: Audit,
         now: Callable[[], datetime],
@@ -60,7 +60,7 @@ class Callback:
         self._audit = audit
         self._now = now
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         state = asked.param("state")
         attempt = self._attempts.find(state, asked.cookies, asked.route, self._now()) if state is not None else None
         if attempt is None:
@@ -78,7 +78,7 @@ class Callback:
             page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
             return page.plus(("Set-Cookie", self._attempts.drop(attempt, asked.route)))
 
-    async def _unexpected(self, asked: Asked) -> Page:
+    async def _unexpected(self, asked: WebRequest) -> RenderedPage:
         """The back button, a bookmark, a login that took too long, or somebody else's answer (A-53): harmless, and no loop."""
         if await self._sessions.live(asked) is not None:
             return redirect(303, HOME)
@@ -86,7 +86,7 @@ class Callback:
         self._tell(asked, refusal)
         raise refusal
 
-    async def _finish(self, asked: Asked, attempt: LoginAttempt) -> Page:
+    async def _finish(self, asked: WebRequest, attempt: LoginAttempt) -> RenderedPage:
         client = self._asked_of(asked, attempt)
         code = validate_authorization_response(asked.params, attempt, client.provider.metadata, self._now())
         # SECURITY: used up before it is redeemed: of two requests with one state, one goes on (A-54).
@@ -109,7 +109,7 @@ class Callback:
         )
         return page.plus(("Set-Cookie", self._attempts.finish(attempt, asked.route)))
 
-    def _asked_of(self, asked: Asked, attempt: LoginAttempt) -> ProviderClient:
+    def _asked_of(self, asked: WebRequest, attempt: LoginAttempt) -> ProviderClient:
         """The provider that the attempt went to, if this is the address for its answers. Raises SignInFailed."""
         client = self._providers.get(attempt.provider)
         # SECURITY: mix-up: a code that came in at one provider's address is never taken to another one's token endpoint (A-57).
@@ -123,7 +123,7 @@ class Callback:
             )
         return client
 
-    def _session(self, asked: Asked, signed_in: SignedIn, identity: Identity, provider: str) -> Session:
+    def _session(self, asked: WebRequest, signed_in: TokenResult, identity: Identity, provider: str) -> Session:
         claims, limits = signed_in.claims, asked.route.config.session
         return Session(
             key_host=asked.route.host,
@@ -145,7 +145,7 @@ class Callback:
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 
-    def _tell(self, asked: Asked, refusal: Refusal) -> None:
+    def _tell(self, asked: WebRequest, refusal: Refusal) -> None:
         reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
         log.warning(
             "login refused on %s: %s (%s) request %s", asked.route.host, reason, refusal.detail, asked.request_id
@@ -153,7 +153,7 @@ class Callback:
         self._audit.event(audit.LOGIN_REFUSED, app=asked.route.name, request_id=asked.request_id, reason=reason)
 
 
-def _identify(signed_in: SignedIn, settings: schema.ProviderKeys) -> Identity:
+def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity:
     """Raises SignInFailed and its kinds."""
     identity = identity_from_claims(
         signed_in.claims, settings.claims, settings.require_verified_email, settings.verified_email_domains
@@ -167,7 +167,7 @@ def _landing(attempt: LoginAttempt) -> str:
     return attempt.return_to if is_local(attempt.return_to) else HOME
 
 
-def _why_unknown(asked: Asked) -> str:
+def _why_unknown(asked: WebRequest) -> str:
     """What a person whose cookie did not come back can do. Nothing when the cookies of other sign-ins came: then it is just over."""
     if read_cookies(asked.cookies, asked.route):
         return ""

@@ -17,13 +17,13 @@ from gateway.observability.events import Audit
 from gateway.oidc.id_token import read_unverified
 from gateway.oidc.logout import LogoutClaims, receive_logout_token
 from gateway.oidc.providers import ProviderClient, Providers
-from gateway.pages.renderer import Page, as_json
-from gateway.redis_client.once import Marks
+from gateway.pages.renderer import RenderedPage, as_json
+from gateway.redis_client.once import Once
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.web.browser_session import BrowserSessions, tell_revoked
-from gateway.web.request import Asked, parse_form
+from gateway.web.request import WebRequest, parse_form
 
 log = logging.getLogger("doorward.web")
 
@@ -38,7 +38,7 @@ class BackChannelLogout:
         *,
         providers: Providers,
         store: SessionStore,
-        marks: Marks,
+        marks: Once,
         endings: Endings,
         audit: Audit,
         now: Callable[[], datetime],
@@ -50,7 +50,7 @@ class BackChannelLogout:
         self._audit = audit
         self._now = now
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         received = self._endings.moment()
         try:
             token = _logout_token(asked)
@@ -101,7 +101,7 @@ class BackChannelLogout:
         return ended
 
 
-def _logout_token(asked: Asked) -> str:
+def _logout_token(asked: WebRequest) -> str:
     """The one `logout_token` of the form. Raises LogoutTokenInvalid."""
     kind = (asked.field(b"content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
@@ -124,7 +124,7 @@ class FrontChannelLogout:
         self._providers = providers
         self._audit = audit
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         page = _framed_page(self._framing(asked))
         live = await self._sessions.live(asked)
         if live is None or not _names(asked, live.session):
@@ -140,7 +140,7 @@ class FrontChannelLogout:
             )
         return page.plus(("Set-Cookie", asked.site.cookie.clear_header()))
 
-    def _framing(self, asked: Asked) -> str:
+    def _framing(self, asked: WebRequest) -> str:
         """The origin of the provider that this frame is of: the only one, or the one that it names. Raises ProviderUnavailable."""
         clients = list(self._providers)
         client = clients[0] if len(clients) == 1 else self._providers.issuing(asked.param("iss") or "", None)
@@ -150,7 +150,7 @@ class FrontChannelLogout:
         return f"{origin.scheme}://{origin.netloc}"
 
 
-def _names(asked: Asked, session: Session) -> bool:
+def _names(asked: WebRequest, session: Session) -> bool:
     # SECURITY: without both, any page with a frame could sign people out (A-32).
     return (
         session.provider_sid is not None
@@ -159,8 +159,8 @@ def _names(asked: Asked, session: Session) -> bool:
     )
 
 
-def _framed_page(provider_origin: str) -> Page:
-    return Page(
+def _framed_page(provider_origin: str) -> RenderedPage:
+    return RenderedPage(
         status=200,
         headers=[
             ("Content-Type", "text/html; charset=utf-8"),

@@ -20,7 +20,7 @@ _MOST_PARAMETERS: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class WebRequest:
     """`params` and `form` are decoded, in order, repetitions kept. `cookies` are the values of all `Cookie` fields."""
 
     site: Site
@@ -67,13 +67,13 @@ class Asked:
         return any("prefetch" in value.lower() or "preview" in value.lower() for value in said)
 
 
-def read_request(request: web.Request, body: bytes, sites: Mapping[str, Site]) -> Asked:
+def read_request(request: web.Request, body: bytes, sites: Mapping[str, Site]) -> WebRequest:
     """Raises UnknownHost or MalformedRequest, and BadRequest for a query that is not UTF-8 or has too many parameters."""
     fields = list(request.raw_headers)
     head = RequestHead(request.method, request.raw_path.encode("latin-1", "replace"), b"", fields)
     path, _, query = request.raw_path.partition("?")
     host = head.first(b"host") or b""
-    return Asked(
+    return WebRequest(
         site=_site(host, sites),
         head=head,
         request_id=(head.first(b"x-request-id") or b"-").decode("latin-1"),

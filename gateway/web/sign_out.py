@@ -18,13 +18,13 @@ from gateway.observability.events import Audit
 from gateway.oidc.logout import logout_url
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.providers import ProviderClient, Providers
-from gateway.pages.renderer import Content, Link, Page, Pages, redirect
+from gateway.pages.renderer import Content, Link, Pages, RenderedPage, redirect
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
-from gateway.sign_in.begin import SignIn
+from gateway.sign_in.begin import SignInStarter
 from gateway.sign_in.return_to import HOME, Destination, ReturnGuard
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.request import Asked, parse_form
+from gateway.web.request import WebRequest, parse_form
 from gateway.web.token_revocation import TokenRevocation
 from gateway.web.upstream_sign_out import UpstreamSignOut
 
@@ -40,7 +40,7 @@ class SignOut:
         *,
         providers: Providers,
         sessions: BrowserSessions,
-        sign_in: SignIn,
+        sign_in: SignInStarter,
         ring: KeyRing,
         pages: Pages,
         audit: Audit,
@@ -56,7 +56,7 @@ class SignOut:
         self._audit = audit
         self._upstreams = upstreams
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         there = self._guard.find(_wanted(asked), asked.route.host)
         if asked.head.method == "POST":
             # SECURITY: a form on another site must not sign anybody out (C-49).
@@ -67,7 +67,7 @@ class SignOut:
             return await self._sign_out(asked, there)
         return await self._ask(asked, there)
 
-    async def _ask(self, asked: Asked, there: Destination | None) -> Page:
+    async def _ask(self, asked: WebRequest, there: Destination | None) -> RenderedPage:
         """A button: its click is a POST from our own origin."""
         live = await self._sessions.live(asked)
         if live is None:
@@ -86,7 +86,7 @@ class SignOut:
         )
         return self._pages.show(content, request_id=asked.request_id)
 
-    async def _sign_out(self, asked: Asked, there: Destination | None) -> Page:
+    async def _sign_out(self, asked: WebRequest, there: Destination | None) -> RenderedPage:
         live = await self._sessions.live(asked)
         ended = await self._sessions.end(asked, by="sign_out")
         url = None
@@ -107,7 +107,7 @@ class SignOut:
         removed += await self._upstreams.leave(asked, live)
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
 
-    def _provider_url(self, asked: Asked, session: Session, there: Destination | None) -> str | None:
+    def _provider_url(self, asked: WebRequest, session: Session, there: Destination | None) -> str | None:
         client = self._providers.of(session)
         if client is None:
             return None
@@ -149,7 +149,7 @@ class SignedOut:
         self._guard = guard
         self._pages = pages
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         there = self._guard.find(self._after.open(asked.param("state") or "", asked.route.host), asked.route.host)
         if there is not None:
             return redirect(303, there.url)
@@ -184,7 +184,7 @@ def signed_out_page() -> Content:
     )
 
 
-def is_same_origin(asked: Asked) -> bool:
+def is_same_origin(asked: WebRequest) -> bool:
     """Whether a page of this very origin sent this: by Sec-Fetch-Site where the browser has it, else by Origin."""
     site, origin = asked.field(b"sec-fetch-site"), asked.field(b"origin")
     if site is not None and site != "same-origin":
@@ -195,7 +195,7 @@ def is_same_origin(asked: Asked) -> bool:
     return site is not None
 
 
-def is_own_click(asked: Asked) -> bool:
+def is_own_click(asked: WebRequest) -> bool:
     """Whether a GET is a person's step from a page of ours: not an image, a frame, a prefetch or a link from elsewhere (C-49)."""
     return (
         asked.head.method == "GET"
@@ -205,7 +205,7 @@ def is_own_click(asked: Asked) -> bool:
     )
 
 
-def _wanted(asked: Asked) -> str | None:
+def _wanted(asked: WebRequest) -> str | None:
     """`rd` of the query, or of the form."""
     found = asked.param("rd")
     if found is None and asked.head.method == "POST" and asked.body:

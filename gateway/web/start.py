@@ -12,10 +12,10 @@ from typing import Final
 from gateway.config.providers import title_of
 from gateway.errors import BadRequest, Refusal, SignInDisabled, UnknownIssuer
 from gateway.gate.site import Site
-from gateway.pages.renderer import Content, Link, Page, redirect
+from gateway.pages.renderer import Content, Link, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of
-from gateway.sign_in.begin import PROMPTS, SignIn, away_status, start_url
-from gateway.web.request import Asked, parse_form
+from gateway.sign_in.begin import PROMPTS, SignInStarter, away_status, start_url
+from gateway.web.request import WebRequest, parse_form
 
 _LONGEST_HINT: Final = 254
 _LONGEST_ROUTE: Final = 1024
@@ -24,10 +24,10 @@ _LONGEST_ROUTE: Final = 1024
 class Start:
     """`GET, POST /oauth2/start?rd=`, or `?iss=&target_link_uri=&login_hint=` from elsewhere."""
 
-    def __init__(self, sign_in: SignIn) -> None:
+    def __init__(self, sign_in: SignInStarter) -> None:
         self._sign_in = sign_in
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         """Raises UnknownIssuer for a login that another provider begins."""
         said = _Said(asked)
         # SECURITY: whoever begins a login elsewhere names the provider; only ours is ever asked (A-34).
@@ -57,7 +57,7 @@ class Start:
             provider=provider,
         )
 
-    def _named(self, asked: Asked, said: "_Said") -> str | None:
+    def _named(self, asked: WebRequest, said: "_Said") -> str | None:
         """The provider that the caller names, by name or as an issuer. Raises UnknownIssuer for one that the app does not offer."""
         if not said.has("iss") and not said.has("provider"):
             return None
@@ -72,8 +72,8 @@ class Start:
         return named[0]
 
     def _choice(
-        self, asked: Asked, return_to: str, prompt: str | None, hint: str | None, step_up_for: str | None
-    ) -> Page:
+        self, asked: WebRequest, return_to: str, prompt: str | None, hint: str | None, step_up_for: str | None
+    ) -> RenderedPage:
         """One link for each provider. Nothing is remembered: no cookie could be trusted to choose who vouches for somebody."""
         if not asked.site.enabled:
             raise SignInDisabled("openid.enabled is off")
@@ -98,7 +98,7 @@ class Start:
 class _Said:
     """The parameters of the query, and of the form of a POST."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: WebRequest) -> None:
         self._params = [*asked.params]
         if asked.head.method == "POST" and asked.body:
             with contextlib.suppress(Refusal):

@@ -14,9 +14,9 @@ from gateway.hand_off.broker import Broker
 from gateway.hand_off.credentials import Credentials
 from gateway.hand_off.set_cookie import expired
 from gateway.proxy.pool import Pool
-from gateway.proxy.subrequest import UpstreamOfVisitor
+from gateway.proxy.subrequest import UpstreamClient
 from gateway.sessions.cache import LiveSession
-from gateway.web.request import Asked
+from gateway.web.request import WebRequest
 
 log = logging.getLogger("doorward.web")
 _SECONDS: Final = 2.0
@@ -30,7 +30,7 @@ class UpstreamSignOut:
         self._brokers = brokers
         self._pool = pool
 
-    async def leave(self, asked: Asked, live: LiveSession | None) -> list[str]:
+    async def leave(self, asked: WebRequest, live: LiveSession | None) -> list[str]:
         """End the upstream's session that belonged to `live`. The Set-Cookie values that take its cookies away."""
         broker = self._brokers.get(asked.route.name)
         if broker is None:
@@ -44,11 +44,11 @@ class UpstreamSignOut:
                 log.info("%s: the upstream's session was not ended there: %s", asked.route.name, type(error).__name__)
         return [expired(name, path, secure=asked.route.secure) for name, path in paths.items()]
 
-    def _credentials(self, asked: Asked, live: LiveSession, broker: Broker) -> Credentials:
+    def _credentials(self, asked: WebRequest, live: LiveSession, broker: Broker) -> Credentials:
         others = asked.site.cookie.split(asked.cookies).others
         return Credentials(cookies=tuple(broker.seals.keep(live.session.sid, others).session))
 
-    def _upstream(self, asked: Asked) -> UpstreamOfVisitor:
+    def _upstream(self, asked: WebRequest) -> UpstreamClient:
         lines = [name + b": " + value for name, value in asked.head.fields if name.lower() in _SAID_BY_US]
         lines.append(b"X-Request-Id: " + asked.request_id.encode("latin-1", "replace"))
-        return UpstreamOfVisitor(self._pool(asked.route.name), asked.route.host, lines, _SECONDS)
+        return UpstreamClient(self._pool(asked.route.name), asked.route.host, lines, _SECONDS)

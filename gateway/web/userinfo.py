@@ -9,10 +9,10 @@ from typing import Any
 
 from gateway.errors import LoginRequired
 from gateway.identity.assertion import AssertionSigner
-from gateway.pages.renderer import Page, as_json
+from gateway.pages.renderer import RenderedPage, as_json
 from gateway.sessions.session import Session
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.request import Asked
+from gateway.web.request import WebRequest
 
 
 class UserInfo:
@@ -21,7 +21,7 @@ class UserInfo:
     def __init__(self, sessions: BrowserSessions) -> None:
         self._sessions = sessions
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         live = await self._sessions.live(asked)
         if live is None:
             raise LoginRequired("userinfo", sign_in_url=asked.route.origin + "/oauth2/start")
@@ -60,10 +60,10 @@ class AssertionKeys:
     def __init__(self, signer: AssertionSigner) -> None:
         self._body = json.dumps(signer.jwks()).encode()
 
-    async def __call__(self, asked: Asked) -> Page:
+    async def __call__(self, asked: WebRequest) -> RenderedPage:
         headers = [
             ("Content-Type", "application/json"),
             ("Cache-Control", "public, max-age=300"),
             ("X-Content-Type-Options", "nosniff"),
         ]
-        return Page(status=200, headers=headers, body=self._body)
+        return RenderedPage(status=200, headers=headers, body=self._body)

@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from gateway.hand_off.credentials import Credentials
-from gateway.hand_off.templates import Outgoing
+from gateway.hand_off.templates import FilledRequest
 from gateway.operations.check import advise
-from gateway.proxy.subrequest import UpstreamOfVisitor
+from gateway.proxy.subrequest import UpstreamClient
 from tests.attacks.test_leftovers import all_closed, answered, ask, connections, nobody_after_it, only_idle
 from tests.fakes.authenticating import Authenticating
 from tests.fakes.house import House
@@ -288,8 +288,8 @@ async def test_a_request_of_our_own_leaves_no_authenticated_connection(house: Ho
 
     house.upstream.answer = answer
     pool = house.worker.door.pools["portal"]
-    asked = Outgoing(method="GET", target="/sso", headers=(("Authorization", sent),))
-    reply = await UpstreamOfVisitor(pool, house.host(), (), 5.0).ask(asked, Credentials())
+    asked = FilledRequest(method="GET", target="/sso", headers=(("Authorization", sent),))
+    reply = await UpstreamClient(pool, house.host(), (), 5.0).ask(asked, Credentials())
     assert reply.body == b"ok"
     plain = sent.startswith("Bearer") and not said
     assert len(pool.idle) == int(plain)

@@ -7,7 +7,7 @@ import socket
 import pytest
 from redis.asyncio import Redis
 
-from gateway.proxy.internal_routes import HandedOver
+from gateway.proxy.internal_routes import AiohttpConnection
 from tests.fakes.house import House
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
@@ -65,7 +65,7 @@ async def test_a_client_that_never_takes_a_page_of_ours_counts_and_is_cut_off(op
         connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         for target in ("/big", "/oauth2/userinfo"):
             await loop.sock_sendall(client, f"GET {target} HTTP/1.1\r\nHost: {house.host()}\r\n\r\n".encode())
-        await eventually(lambda: any(isinstance(each, HandedOver) for each in door.connections))
+        await eventually(lambda: any(isinstance(each, AiohttpConnection) for each in door.connections))
         assert connection.transport.get_write_buffer_size() > 0
         assert door.crowd.total == 1
         await eventually(lambda: not door.connections and door.crowd.total == 0)
@@ -77,7 +77,7 @@ async def test_a_page_of_ours_that_is_being_made_is_waited_for_when_the_door_clo
     cookie = await house.session()
     await redis.execute_command("CLIENT", "PAUSE", "300", "ALL")  # the page waits for the session
     await wire.send(f"GET /oauth2/userinfo HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
-    await eventually(lambda: any(isinstance(each, HandedOver) for each in house.worker.door.connections))
+    await eventually(lambda: any(isinstance(each, AiohttpConnection) for each in house.worker.door.connections))
     await house.worker.server.drain(5.0)
     assert (await wire.response()).status == 200
     await wire.close()

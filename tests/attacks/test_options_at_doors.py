@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.reading.packs import pack_names
 from gateway.operations.probe.knocks import asks
-from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
+from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from tests.flows.conftest import OpenHouse
 from tests.unit.policy.made import app, head, target
 
@@ -115,7 +115,7 @@ async def test_other_routes_answer_options_as_the_application_likes(open_house: 
 
 
 def judged(
-    doors: PasswordDoors, method: str, path: str, *fields: tuple[bytes, bytes], body: bytes | None = None
+    doors: PasswordRoutes, method: str, path: str, *fields: tuple[bytes, bytes], body: bytes | None = None
 ) -> object:
     where = target(path)
     return doors.judge(doors.watch(method, where), head(method, path, *fields, body=body), where, None)
@@ -124,7 +124,7 @@ def judged(
 @pytest.mark.parametrize("pack", pack_names())
 def test_options_with_the_bodies_of_every_rule_of_every_pack_is_refused(pack: str) -> None:
     """C-77: also at rules that name their methods."""
-    doors = PasswordDoors(app(password_routes=[pack]), closed=True)
+    doors = PasswordRoutes(app(password_routes=[pack]), closed=True)
     preflight = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"POST"))
     for rule in load_pack(pack):
         for ask in asks(rule):
@@ -134,8 +134,8 @@ def test_options_with_the_bodies_of_every_rule_of_every_pack_is_refused(pack: st
                     body = ask.body or b"a=b"
                     found = judged(doors, method, path, (b"Content-Type", ask.kind), *fields, body=body)
                     # A body that says what it is, is read before it is refused.
-                    assert isinstance(found, Closed | (NeedsBody if method != "OPTIONS" else Closed)), (method, path)
-            assert isinstance(judged(doors, "OPTIONS", path, *ask.fields), Closed), path
+                    assert isinstance(found, Blocked | (NeedsBody if method != "OPTIONS" else Blocked)), (method, path)
+            assert isinstance(judged(doors, "OPTIONS", path, *ask.fields), Blocked), path
 
 
 async def test_forward_auth_cannot_see_that_a_preflight_has_no_body(open_house: OpenHouse) -> None:

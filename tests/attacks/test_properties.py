@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.config.loader import build
 from gateway.errors import BadRequest, MalformedRequest, Refusal, UpstreamFault
-from gateway.gate.admission import Forward, Gate, Own, Refuse, SignIn
+from gateway.gate.admission import Forward, Gate, Own, RedirectToSignIn, Refuse
 from gateway.gate.site import Site, app_routes
 from gateway.http.field_cache import RequestFields
 from gateway.http.framing import LAST_CHUNK, ChunkedBody, FramingError, chunk
@@ -320,7 +320,7 @@ def decide(method: str, target: bytes) -> object:
 def test_what_is_forwarded_is_decided_as_what_was_asked_for(method: str, target: bytes) -> None:
     """D-02, C-10, C-11, C-12: decision(x) is decision(what the upstream sees), and the form is final."""
     decision = decide(method, target)
-    assert isinstance(decision, Forward | Own | Refuse | SignIn)
+    assert isinstance(decision, Forward | Own | Refuse | RedirectToSignIn)
     if isinstance(decision, Forward | Own):
         again = decide(method, decision.wire)
         assert again == decision

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import connect, push_sources
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.self_test import examine
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.store import SessionStore
@@ -61,7 +61,7 @@ def sentinels() -> Iterator[SentinelSet]:
 
 
 @pytest.fixture(params=["cluster", "sentinels"])
-async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[RoutedClient]:
     client = a_fleet(request.getfixturevalue(request.param).url)
     yield client
     await client.aclose()

@@ -19,7 +19,7 @@ from gateway.config.schema import App
 from gateway.operations.probe.firing import Probe, plan
 from gateway.operations.probe.spellings import Spelling, spellings
 from gateway.operations.probe.wire import place_of
-from gateway.policy.passwords import PasswordDoors, load_pack
+from gateway.policy.passwords import PasswordRoutes, load_pack
 from gateway.policy.paths import parse_target
 from gateway.policy.rules import RouteRules
 from tests.e2e.http_client import Answer, ask
@@ -35,7 +35,7 @@ APP = {
     "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
 }
 _JUDGED = App.model_validate({**APP, "hosts": ["x.localhost"], "upstream": "http://127.0.0.1:1"})
-DOORS, RULES = PasswordDoors(_JUDGED, closed=True), RouteRules(_JUDGED)
+DOORS, RULES = PasswordRoutes(_JUDGED, closed=True), RouteRules(_JUDGED)
 PASSWORD = b"grant_type=password&username=a%40b.example&password=x"
 
 

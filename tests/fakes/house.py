@@ -10,7 +10,7 @@ from gateway.config.loader import build
 from gateway.config.providers import offered, providers_of
 from gateway.demo.provider import DemoClient
 from gateway.identity.claims import Identity
-from gateway.runtime.composition import Worker, utc_now
+from gateway.runtime.composition import GatewayWorker, utc_now
 from gateway.sessions.keyring import new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
@@ -31,7 +31,7 @@ def free_port() -> int:
         return port
 
 
-def _client(worker: Worker, secret: str | None, callback: str = "") -> DemoClient:
+def _client(worker: GatewayWorker, secret: str | None, callback: str = "") -> DemoClient:
     """The house, as its provider knows it."""
     config = worker.config
     origins = [f"{config.external_url_scheme}://{host}" for app in config.apps.values() for host in app.hosts]
@@ -47,7 +47,7 @@ def _client(worker: Worker, secret: str | None, callback: str = "") -> DemoClien
 class House:
     """`worker` behind `port`; `lines` is all it wrote. Hosts are `NAME.localhost:PORT`."""
 
-    worker: Worker
+    worker: GatewayWorker
     port: int
     upstreams: dict[str, RecordingUpstream]
     lines: list[bytes] = field(default_factory=list)
@@ -103,7 +103,7 @@ class House:
             data.setdefault("providers", {})[name] = {**keys, **data.get("providers", {}).get(name, {})}
         lines: list[bytes] = []
         try:
-            worker = Worker(build(data), None, lines.append)
+            worker = GatewayWorker(build(data), None, lines.append)
         except BaseException:
             sock.close()
             raise

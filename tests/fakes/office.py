@@ -20,8 +20,8 @@ from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.toggles import Registration
 from gateway.demo.provider import DemoClient
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.creation_markers import Notes
-from gateway.directory.provisioner import Habits, Provisioner
+from gateway.directory.creation_markers import CreationMarkers
+from gateway.directory.provisioner import Provisioner, ProvisioningPolicy
 from gateway.gate.site import Site
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
@@ -29,15 +29,15 @@ from gateway.oidc.providers import Providers
 from gateway.pages.renderer import Pages
 from gateway.redis_client.client import push_sources
 from gateway.redis_client.leases import Leases
-from gateway.redis_client.once import Marks
+from gateway.redis_client.once import Once
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.session import Session
-from gateway.sessions.session_limit import Places
+from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.begin import SignIn
+from gateway.sign_in.begin import SignInStarter
 from gateway.web.app import WebParts, build_app
 from gateway.web.upstream_sign_out import UpstreamSignOut
 from tests.fakes.browser import Answer, Browser
@@ -117,7 +117,7 @@ class Office:
 
     async def _serve(self, config: schema.Config) -> None:
         pages = Pages(config.pages)
-        sign_in = SignIn(
+        sign_in = SignInStarter(
             providers=self.providers,
             enabled=config.openid.enabled,
             sites=self.sites,
@@ -131,9 +131,9 @@ class Office:
             EmptyDirectory(),
             Leases(self.redis, self.prefix, time.monotonic),
             self.audit,
-            notes=Notes(self.redis, self.prefix),
+            notes=CreationMarkers(self.redis, self.prefix),
             links=AccountLinks(self.redis, self.prefix, self.ring, "empty"),
-            habits=Habits(timeout=timedelta(seconds=5)),
+            habits=ProvisioningPolicy(timeout=timedelta(seconds=5)),
             now=self.clock.now,
         )
         parts = WebParts(
@@ -149,9 +149,9 @@ class Office:
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
             cache=self.cache,
-            marks=Marks(self.redis, self.prefix),
+            marks=Once(self.redis, self.prefix),
             endings=Endings(self.redis, self.ring, self.prefix),
-            places=Places(self.redis, self.ring, self.prefix, self.clock.now),
+            places=SessionLimit(self.redis, self.ring, self.prefix, self.clock.now),
             signer=AssertionSigner(self.ring.raw),
             now=self.clock.now,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from redis.asyncio import Redis
 
-from gateway.runtime.composition import Worker
+from gateway.runtime.composition import GatewayWorker
 from tests.fakes.house import BROWSER
 from tests.fakes.own_sessions import COOKIE
 from tests.fakes.provider import ADA
@@ -174,7 +174,7 @@ async def test_two_workers_share_one_hand_off_of_a_session(open_street: OpenStre
     """One at a time over the whole fleet."""
     street = await open_street()
     config = street.house.worker.config
-    second = Worker(config, None, street.house.lines.append)
+    second = GatewayWorker(config, None, street.house.lines.append)
     await second.start()
     sock = socket.create_server(("127.0.0.1", 0))
     await second.listen(sock)

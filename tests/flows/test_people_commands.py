@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from gateway.cli import main as cli
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account_links import AccountLinks, realm_of
-from gateway.directory.creation_markers import Notes
+from gateway.directory.creation_markers import CreationMarkers
 from gateway.sessions.keyring import KeyRing, new_key
 from tests.fakes.directories import KINDS, asked_to_create, created
 from tests.unit.directory.test_every_kind import service_may_edit
@@ -229,7 +229,7 @@ async def test_an_account_that_was_just_made_for_another_person_is_not_linked(
     number = operator.api.add(EMAIL, "Ana", link="https://login.example.com/|sub-9")
     operator.api.hides = {EMAIL}
     name = hashlib.sha256(EMAIL.encode()).hexdigest()
-    await Notes(redis, prefix).finish(name, number)
+    await CreationMarkers(redis, prefix).finish(name, number)
     done = await operator("provision", EMAIL, "--claims", str(operator.claims), "--yes")
     assert done.exit_code == 3
     assert "account_linked_elsewhere" in done.output

@@ -15,7 +15,7 @@ from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import PasswordRule
 from gateway.config.values import METHODS
 from gateway.operations.probe.firing import NoDoor, Outcome, Probe, plan
-from gateway.operations.probe.reading import Verdict
+from gateway.operations.probe.reading import ProbeVerdict
 from gateway.operations.probe.wire import place_of
 from gateway.policy.passwords import load_pack
 from tests.fakes.authority import Authority
@@ -43,7 +43,7 @@ async def test_nothing_gets_through_a_shut_door(open_street: OpenStreet, unauthe
         outcome = await fired(street.house, app, every=90)
         assert (outcome.holes, outcome.unanswered, outcome.status) == ([], [], 0)
         assert len(outcome.shots) > 600
-        assert {shot.reading.verdict for shot in outcome.shots} == {Verdict.CLOSED, Verdict.MALFORMED}
+        assert {shot.reading.verdict for shot in outcome.shots} == {ProbeVerdict.CLOSED, ProbeVerdict.MALFORMED}
     assert (street.logins, street.visits, street.knocks_at_the_api) == (0, 0, {})
 
 
@@ -91,10 +91,12 @@ async def test_every_rule_of_every_pack_is_shut_to_every_method(open_house: Open
 ALONE = ["* /api/sys/users/sendOtp", "* /api/public/signup", "* /user/exists", "* /join"]
 
 
-@pytest.mark.parametrize(("unauthenticated", "found"), [("pass", Verdict.THROUGH), ("sign_in", Verdict.SIGN_IN)])
+@pytest.mark.parametrize(
+    ("unauthenticated", "found"), [("pass", ProbeVerdict.THROUGH), ("sign_in", ProbeVerdict.SIGN_IN)]
+)
 @pytest.mark.parametrize("missing", ALONE)
 async def test_a_rule_that_was_taken_out_is_found_and_named(
-    open_house: OpenHouse, missing: str, unauthenticated: str, found: Verdict
+    open_house: OpenHouse, missing: str, unauthenticated: str, found: ProbeVerdict
 ) -> None:
     """Also where everybody must sign in first: the door is to be shut for those who have."""
     left = [rule for rule in RULES if rule["match"] != missing]

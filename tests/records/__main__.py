@@ -20,14 +20,14 @@ from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
 from gateway.identity.assertion import AssertionSigner
 from gateway.proxy.identity_fields import IdentityLines
 from gateway.redis_client.client import connect
-from gateway.redis_client.once import Marks
+from gateway.redis_client.once import Once
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import live_from
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from gateway.sessions.records import Stored
-from gateway.sessions.session_limit import Places
+from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedLines
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import AttemptCookies
@@ -61,14 +61,14 @@ async def sessions(redis: Redis, ring: KeyRing) -> dict[str, str]:
     tokens = {"full": await store.issue(FULL), "bare": await store.issue(BARE)}
     old = SessionStore(redis, KeyRing(KEYS[1:]), PREFIX, lambda: NOW)  # before the keys were changed
     tokens["old_key"] = await old.issue(FULL)
-    places = Places(redis, ring, PREFIX, lambda: NOW)
+    places = SessionLimit(redis, ring, PREFIX, lambda: NOW)
     assert await places.take(store.key_of(tokens["full"]), FULL, 5, refuse=False) == []
     assert await store.consume(f"login:{ATTEMPT.id}", HOUR)
     return tokens
 
 
 async def others(redis: Redis, ring: KeyRing, tokens: dict[str, str]) -> None:
-    marks = Marks(redis, PREFIX)
+    marks = Once(redis, PREFIX)
     await marks.begin("begun", HOUR)
     await marks.begin("done", HOUR)
     await marks.finish("done", HOUR)

@@ -31,7 +31,7 @@ def is_pack_file(entry: object) -> bool:
 
 def with_pack_files(source: Resolved, folder: Path) -> Resolved:
     """The source with every file of `password_routes` read. Never raises: problems are collected."""
-    reader = _Reader(source, folder)
+    reader = _PackReader(source, folder)
     for parents, place in list(_entries(source.data)):
         reader.read(parents, place)
     return reader.result()
@@ -50,7 +50,7 @@ def _entries(data: Any) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
             yield app, ("apps", name, "password_routes")
 
 
-class _Reader:
+class _PackReader:
     def __init__(self, source: Resolved, folder: Path) -> None:
         self._source = source
         self._folder = folder

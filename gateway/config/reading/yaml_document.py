@@ -33,7 +33,7 @@ class Document:
 
 def parse_document(text: str) -> Document:
     """Never raises: what is wrong is in the document's problems."""
-    reader = _Reader(text)
+    reader = _YamlReader(text)
     try:
         reader.read()
     except yaml.MarkedYAMLError as error:
@@ -53,7 +53,7 @@ def _without_quotes(text: str) -> str:
     return "is not YAML: " + re.sub(r"\s*['\"].{2,}['\"]", "", text, flags=re.DOTALL)
 
 
-class _Reader:
+class _YamlReader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.document = Document()

@@ -21,7 +21,7 @@ _WAIT_TEXT = re.compile(r"wait\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ApiResponse:
     """A complete answer. `headers` are looked up without case."""
 
     status: int
@@ -64,7 +64,7 @@ class Answer:
         return max(float(match[1]), 0.1) if match else 1.0
 
 
-def refused(answer: Answer) -> DirectoryUnavailable:
+def refused(answer: ApiResponse) -> DirectoryUnavailable:
     """The error for an answer that is not the success that was asked for."""
     status, said = answer.status, answer.quote()
     reason: Reason

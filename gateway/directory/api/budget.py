@@ -44,7 +44,7 @@ return 0
 """
 
 
-class Budget:
+class CallBudget:
     """`realm` names the API: several gateways in front of one count together where they share a Redis."""
 
     def __init__(self, redis: Redis, prefix: str, realm: str, limits: schema.Budget) -> None:

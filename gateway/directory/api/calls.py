@@ -20,9 +20,9 @@ import aiohttp
 from yarl import URL
 
 from gateway.directory.account import quotable
-from gateway.directory.api.answer import Answer, read_bounded
+from gateway.directory.api.answer import ApiResponse, read_bounded
 from gateway.directory.api.breaker import Breaker, BreakerOpen
-from gateway.directory.api.budget import Budget
+from gateway.directory.api.budget import CallBudget
 from gateway.errors import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
@@ -75,7 +75,7 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class ApiProfile:
     """How one API is talked to. `throttled`: its statuses for that. `secret`: header fields whose values nobody may see."""
 
     base_url: str
@@ -93,14 +93,14 @@ class Means:
     http: aiohttp.ClientSession
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
-    budget: Budget | None = None
+    budget: CallBudget | None = None
     breaker: Breaker | None = None
     hold_writes: bool = False
     watch: Callable[[Planned], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class ApiRequest:
     """One request. `body` is complete; `hidden`: it holds a secret. `path` is percent-encoded."""
 
     method: str
@@ -124,14 +124,14 @@ def form_bytes(values: Mapping[str, str]) -> bytes:
 class ApiCalls:
     """Calls below one base URL."""
 
-    def __init__(self, habits: Habits, means: Means) -> None:
+    def __init__(self, habits: ApiProfile, means: Means) -> None:
         self._habits = habits
         self._means = means
 
     def deadline(self, seconds: float) -> Deadline:
         return Deadline.after(self._means.clock, seconds)
 
-    async def call(self, request: Outgoing, deadline: Deadline) -> Answer:
+    async def call(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
         """The first answer that is not a throttle. A `repeatable` one is tried once more after a dropped connection or 5xx.
 
         Raises DirectoryUnavailable: throttled, timeout, unreachable, incomplete; StoreUnavailable; WriteHeld.
@@ -155,7 +155,7 @@ class ApiCalls:
             second_chance = False
             await self._means.sleep(min(0.2, max(deadline.left(), 0.0)))
 
-    def _look(self, request: Outgoing) -> None:
+    def _look(self, request: ApiRequest) -> None:
         means = self._means
         if means.watch is None and not (request.write and means.hold_writes):
             return
@@ -165,18 +165,18 @@ class ApiCalls:
         if request.write and means.hold_writes:
             raise WriteHeld(planned)
 
-    def _planned(self, request: Outgoing) -> Planned:
+    def _planned(self, request: ApiRequest) -> Planned:
         shown = tuple(
             (name, "***" if name.lower() in self._habits.secret else value) for name, value in request.headers.items()
         )
         body = "***" if request.hidden else request.body.decode("utf-8", "replace")
         return Planned(method=request.method, url=str(self._url(request)), headers=shown, body=body)
 
-    def _url(self, request: Outgoing) -> URL:
+    def _url(self, request: ApiRequest) -> URL:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         return URL(f"{self._habits.base_url.rstrip('/')}{request.path}{query}", encoded=True)
 
-    async def _be_patient(self, answer: Answer, waits: int, deadline: Deadline) -> None:
+    async def _be_patient(self, answer: ApiResponse, waits: int, deadline: Deadline) -> None:
         """Wait as long as the throttled answer asks. Raises throttled when nobody at a login would wait so long."""
         pause = answer.wait()
         if self._means.budget is not None:
@@ -188,7 +188,7 @@ class ApiCalls:
         crowd = 1 + random.random() / 4  # noqa: S311 - spreads those who wait, nothing more
         await self._means.sleep(min(pause * crowd, max(deadline.left(), 0.0)))
 
-    async def _guarded(self, request: Outgoing, deadline: Deadline) -> Answer:
+    async def _guarded(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
         """One attempt, when the breaker lets it, after the fleet's budget gave a place."""
         means = self._means
         if means.breaker is not None:
@@ -205,14 +205,14 @@ class ApiCalls:
             means.breaker.failed() if answer.status >= 500 else means.breaker.worked()
         return answer
 
-    async def _wait_for_place(self, budget: Budget, request: Outgoing, deadline: Deadline) -> None:
+    async def _wait_for_place(self, budget: CallBudget, request: ApiRequest, deadline: Deadline) -> None:
         while (pause := await budget.take(write=request.write)) > 0:
             if pause >= deadline.left():
                 detail = "the budget that all workers share is used up"
                 raise NotSent("throttled", detail, retry_after=round(pause) + 1)
             await self._means.sleep(pause)
 
-    async def _once(self, request: Outgoing, deadline: Deadline) -> Answer:
+    async def _once(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
         left = deadline.left()
         said = f"{request.method} {request.path}"
         if left <= 0:
@@ -225,7 +225,7 @@ class ApiCalls:
         try:
             call = self._means.http.request(request.method, self._url(request), headers=headers, data=body, **limits)
             async with call as response:
-                return Answer(
+                return ApiResponse(
                     status=response.status, headers=response.headers.copy(), body=await read_bounded(response)
                 )
         except aiohttp.ClientConnectorError as error:
@@ -239,7 +239,7 @@ class ApiCalls:
 class _Once:
     """Stops the client library from sending a request again by itself, as it does for GET, PUT and DELETE when a connection breaks.
 
-    What may be repeated is said by whoever asks (`Outgoing.repeatable`).
+    What may be repeated is said by whoever asks (`ApiRequest.repeatable`).
     """
 
     def __init__(self) -> None:

@@ -25,15 +25,24 @@ from gateway.directory.account import (
     same_email,
     unsupported,
 )
-from gateway.directory.api.answer import Answer, refused
-from gateway.directory.api.calls import ApiCalls, Deadline, Habits, Means, NotSent, Outgoing, form_bytes, json_bytes
+from gateway.directory.api.answer import ApiResponse, refused
+from gateway.directory.api.calls import (
+    ApiCalls,
+    ApiProfile,
+    ApiRequest,
+    Deadline,
+    Means,
+    NotSent,
+    form_bytes,
+    json_bytes,
+)
 from gateway.directory.person import Known, Person, all_fields, as_text, fill, filled_link, known_of, own_fields
 from gateway.errors import AccountAmbiguous, DirectoryUnavailable
 
 _LEFT_OUT: Final = object()
 
 
-def outgoing(request: schema.HttpRequest, known: Known, headers: Mapping[str, str], *, write: bool) -> Outgoing:
+def outgoing(request: schema.HttpRequest, known: Known, headers: Mapping[str, str], *, write: bool) -> ApiRequest:
     """Raises DirectoryUnavailable(rejected) for a value that its place cannot hold."""
     fields = {"Accept": "application/json", **_filled(request.headers, known), **headers}
     body = b""
@@ -45,7 +54,7 @@ def outgoing(request: schema.HttpRequest, known: Known, headers: Mapping[str, st
         # SECURITY: a line break in a claim would begin a header field of its own (A-60).
         if not (value.isascii() and value.isprintable()):
             raise DirectoryUnavailable("rejected", f"a value that the header field {name} cannot hold")
-    return Outgoing(
+    return ApiRequest(
         method=request.method,
         path=_path(request.path, known),
         headers=fields,
@@ -192,7 +201,7 @@ class HttpDirectory:
             headers["Authorization"] = basic(config.username, config.password.get_secret_value())
         self._headers = headers
         secret = frozenset({"authorization", *(name.lower() for name in headers)})
-        habits = Habits(base_url=config.base_url, throttled=frozenset(config.statuses.throttled), secret=secret)
+        habits = ApiProfile(base_url=config.base_url, throttled=frozenset(config.statuses.throttled), secret=secret)
         self._calls = ApiCalls(habits, means)
 
     def can(self, ability: Ability) -> bool:
@@ -335,7 +344,7 @@ class HttpDirectory:
 
     async def _call(
         self, request: schema.HttpRequest, known: Known, deadline: Deadline, *, write: bool = False
-    ) -> Answer | None:
+    ) -> ApiResponse | None:
         """A success; None for not found. Raises AlreadyThere, CreationUncertain, DirectoryUnavailable."""
         statuses = self._config.statuses
         sent = outgoing(request, known, self._headers, write=write)

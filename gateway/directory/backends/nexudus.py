@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from gateway.config import schema
 from gateway.directory.account import Ability, Account, Change, CreationUncertain, kept_link, same_email, unsupported
-from gateway.directory.api.answer import Answer, refused
+from gateway.directory.api.answer import ApiResponse, refused
 from gateway.directory.api.calls import Deadline, Means
 from gateway.directory.backends.nexudus_api import NexudusApi
 from gateway.directory.backends.nexudus_records import (
-    Home,
+    HomeSpace,
     Row,
     account_of,
     candidates,
@@ -48,7 +48,7 @@ class NexudusDirectory:
     def __init__(self, config: schema.Nexudus, means: Means, *, client_id: str = "doorward") -> None:
         self._config = config
         self._api = NexudusApi(config, means, client_id)
-        self._home: Home | None = None
+        self._home: HomeSpace | None = None
 
     def can(self, ability: Ability) -> bool:
         if ability == "link":
@@ -179,11 +179,11 @@ class NexudusDirectory:
         chosen = (entry.business_ids for entry in entries if person is not None and applies(entry, person))
         return next((ids for ids in chosen if ids), self._config.business_ids)
 
-    async def _where(self, deadline: Deadline) -> Home:
+    async def _where(self, deadline: Deadline) -> HomeSpace:
         """Country and time zone of new records: as configured, else those of the service account's location."""
         country, zone = self._config.country_id, self._config.time_zone_id
         if country is not None and zone is not None:
-            return Home(country=country, time_zone=zone)
+            return HomeSpace(country=country, time_zone=zone)
         if self._home is None:
             answer = await self._api.call("GET", "/api/auth/me", deadline)
             if answer.status != 200:
@@ -229,7 +229,7 @@ class NexudusDirectory:
         _made(await self._api.call("PUT", _COWORKERS, deadline, json_body=body, write=True))
 
 
-def _made(answer: Answer) -> str:
+def _made(answer: ApiResponse) -> str:
     """The written record's id. HTTP 200 alone is no success, and no answer that leaves doubt is a failure."""
     if answer.status >= 500:
         raise CreationUncertain("unreachable", f"HTTP {answer.status}: {answer.quote()}")

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from gateway.config import schema
 from gateway.directory.account import CreationUncertain
-from gateway.directory.api.answer import Answer
-from gateway.directory.api.calls import ApiCalls, Deadline, Habits, Means, NotSent, Outgoing, json_bytes
+from gateway.directory.api.answer import ApiResponse
+from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, Deadline, Means, NotSent, json_bytes
 from gateway.directory.backends.nexudus_token import ServiceToken
 from gateway.errors import DirectoryUnavailable
 
@@ -21,7 +21,7 @@ class NexudusApi:
     """`config.timeout` bounds each operation in total, with all its waits."""
 
     def __init__(self, config: schema.Nexudus, means: Means, client_id: str) -> None:
-        self._calls = ApiCalls(Habits(base_url=config.base_url, throttled=_THROTTLED), means)
+        self._calls = ApiCalls(ApiProfile(base_url=config.base_url, throttled=_THROTTLED), means)
         self._token = ServiceToken(self._calls, config.username, config.password, client_id, means.clock)
         self._timeout = config.timeout.total_seconds()
 
@@ -38,7 +38,7 @@ class NexudusApi:
         json_body: Mapping[str, Any] | None = None,
         write: bool = False,
         final: str = "access denied",
-    ) -> Answer:
+    ) -> ApiResponse:
         """One authorised call; a 401 that does not say `final` gets another token and one more try."""
         token = await self._token.current(deadline)
         answer = await self._send(method, path, token, deadline, query, json_body, write)
@@ -56,14 +56,14 @@ class NexudusApi:
         query: Mapping[str, str] | None,
         json_body: Mapping[str, Any] | None,
         write: bool,
-    ) -> Answer:
+    ) -> ApiResponse:
         """One call. Raises CreationUncertain for a write that left and was not answered."""
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         body = b""
         if json_body is not None:
             headers["Content-Type"] = "application/json"
             body = json_bytes(json_body)
-        request = Outgoing(
+        request = ApiRequest(
             method=method, path=path, headers=headers, query=query or {}, body=body, write=write, repeatable=not write
         )
         try:

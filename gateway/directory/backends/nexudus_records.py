@@ -20,12 +20,12 @@ _INDIVIDUAL, _GENDER_NOT_SET, _DEFAULT_TAX, _ATTENDANCE_UNDEFINED = 1, 1, 1, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class CoworkerPage:
     rows: tuple[Row, ...]
     has_next: bool
 
 
-def read_page(value: object, number: int) -> Page:
+def read_page(value: object, number: int) -> CoworkerPage:
     """One page of a list. Raises DirectoryUnavailable for anything but a complete list envelope of page `number`."""
     _refuse_failure(value)
     rows = value.get("Records") if isinstance(value, dict) else None
@@ -37,7 +37,7 @@ def read_page(value: object, number: int) -> Page:
     has_next = value.get("HasNextPage")
     if not isinstance(has_next, bool) or (not rows and (has_next or (number == 1 and total > 0))):
         raise DirectoryUnavailable("incomplete", f"a list of {total} that shows {len(rows)} and has no end")
-    return Page(rows=tuple(rows), has_next=has_next)
+    return CoworkerPage(rows=tuple(rows), has_next=has_next)
 
 
 def _refuse_failure(value: object) -> None:
@@ -103,14 +103,14 @@ def listed_account(record: Row, link_field: str | None = None) -> Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
+class HomeSpace:
     """Numbers of the country and the time zone."""
 
     country: int
     time_zone: int
 
 
-def home_of(value: object, country: int | None, time_zone: int | None) -> Home:
+def home_of(value: object, country: int | None, time_zone: int | None) -> HomeSpace:
     """What the configuration leaves open, as `/api/auth/me` tells of the service account. Raises DirectoryUnavailable."""
     told = value if isinstance(value, dict) else {}
     found: dict[str, int] = {}
@@ -122,7 +122,7 @@ def home_of(value: object, country: int | None, time_zone: int | None) -> Home:
         if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
             raise DirectoryUnavailable("rejected", f"the service account has no {name}: set directory.{key}")
         found[key] = number
-    return Home(country=found["country_id"], time_zone=found["time_zone_id"])
+    return HomeSpace(country=found["country_id"], time_zone=found["time_zone_id"])
 
 
 _NOT_SENT_BACK: Final = frozenset(

@@ -15,8 +15,8 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.directory.account import quotable
-from gateway.directory.api.answer import Answer, refused
-from gateway.directory.api.calls import ApiCalls, Clock, Deadline, Outgoing, form_bytes
+from gateway.directory.api.answer import ApiResponse, refused
+from gateway.directory.api.calls import ApiCalls, ApiRequest, Clock, Deadline, form_bytes
 from gateway.errors import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
@@ -85,18 +85,18 @@ class ServiceToken:
             return self._read(answer)
         raise self._refusal(answer)
 
-    async def _post(self, form: Mapping[str, str], deadline: Deadline) -> Answer:
+    async def _post(self, form: Mapping[str, str], deadline: Deadline) -> ApiResponse:
         headers = {
             "client_id": self._client_id,
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        request = Outgoing(
+        request = ApiRequest(
             method="POST", path="/api/token", headers=headers, body=form_bytes(form), repeatable=True, hidden=True
         )
         return await self._calls.call(request, deadline)
 
-    def _read(self, answer: Answer) -> _Pair:
+    def _read(self, answer: ApiResponse) -> _Pair:
         value = answer.json()
         access = value.get("access_token") if isinstance(value, dict) else None
         if not isinstance(access, str) or not access or not access.isascii() or not access.isprintable():
@@ -111,7 +111,7 @@ class ServiceToken:
             renew_at=self._clock() + lifetime - early,
         )
 
-    def _refusal(self, answer: Answer) -> DirectoryUnavailable:
+    def _refusal(self, answer: ApiResponse) -> DirectoryUnavailable:
         """400 with an OAuth error word is a refusal of the account; everything else is judged like any answer."""
         if answer.status not in (400, 401):
             return refused(answer)

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from gateway.config import schema
 from gateway.directory.account import Ability, Account, AlreadyThere, Change, CreationUncertain, same_email, unsupported
-from gateway.directory.api.answer import Answer, refused
-from gateway.directory.api.calls import ApiCalls, Deadline, Habits, Means, NotSent, Outgoing, json_bytes
+from gateway.directory.api.answer import ApiResponse, refused
+from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, Deadline, Means, NotSent, json_bytes
 from gateway.directory.backends.scim_records import (
     PATCH_OP,
     ServerCan,
@@ -48,7 +48,7 @@ class ScimDirectory:
 
     def __init__(self, config: schema.Scim, means: Means) -> None:
         self._config = config
-        self._calls = ApiCalls(Habits(base_url=config.base_url), means)
+        self._calls = ApiCalls(ApiProfile(base_url=config.base_url), means)
         self._server: ServerCan | None = None
 
     def can(self, ability: Ability) -> bool:
@@ -221,7 +221,7 @@ class ScimDirectory:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         write: bool = False,
-    ) -> Answer:
+    ) -> ApiResponse:
         """One call. Raises CreationUncertain for a write that left and was not answered."""
         headers = {
             "Authorization": f"Bearer {self._config.token.get_secret_value()}",
@@ -229,7 +229,7 @@ class ScimDirectory:
         }
         if body is not None:
             headers["Content-Type"] = _MEDIA
-        request = Outgoing(
+        request = ApiRequest(
             method=method, path=path, headers=headers, query=query or {}, write=write, repeatable=not write,
             body=b"" if body is None else json_bytes(body),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Final
 from gateway.config.schema import PasswordRule
 from gateway.errors import UnknownHost
 from gateway.operations.probe.knocks import Knock, basic_knocks, knocks
-from gateway.operations.probe.reading import HOLES, Reading, Verdict, problem_of, read
+from gateway.operations.probe.reading import HOLES, ProbeVerdict, ResponseReader, problem_of, read
 from gateway.operations.probe.wire import Place, ask
 
 FASTEST: Final = 5000
@@ -31,7 +31,7 @@ class Shot:
 
     place: Place
     knock: Knock
-    reading: Reading
+    reading: ResponseReader
 
     @property
     def hole(self) -> bool:
@@ -50,16 +50,16 @@ class Outcome:
 
     @property
     def unanswered(self) -> list[Shot]:
-        return [shot for shot in self.shots if shot.reading.verdict is Verdict.UNKNOWN]
+        return [shot for shot in self.shots if shot.reading.verdict is ProbeVerdict.UNKNOWN]
 
     @property
     def status(self) -> int:
         """The exit status: 1 where one got through, 2 where that cannot be said of all, else 0."""
         return 1 if self.holes else 2 if self.unanswered else 0
 
-    def rows(self) -> list[tuple[str, str, Counter[Verdict]]]:
+    def rows(self) -> list[tuple[str, str, Counter[ProbeVerdict]]]:
         """Host, rule and how many of each verdict, in the order of firing."""
-        found: dict[tuple[str, str], Counter[Verdict]] = {}
+        found: dict[tuple[str, str], Counter[ProbeVerdict]] = {}
         for shot in self.shots:
             found.setdefault((shot.place.host, shot.knock.rule), Counter())[shot.reading.verdict] += 1
         return [(host, rule, counts) for (host, rule), counts in found.items()]
@@ -120,7 +120,7 @@ class Probe:
         if problem["code"] == UnknownHost.code:
             raise NoDoor(f"{place.url}: no app of this Doorward has the host {place.host}")
 
-    async def _shot(self, place: Place, knock: Knock) -> Reading:
+    async def _shot(self, place: Place, knock: Knock) -> ResponseReader:
         head_only = knock.method == "HEAD"
         for _ in range(_ATTEMPTS):
             request_id = self._next_id()
@@ -129,7 +129,7 @@ class Probe:
             except OSError:
                 answer = None
             reading = read(answer, request_id, head_only=head_only)
-            if reading.verdict is not Verdict.UNKNOWN:
+            if reading.verdict is not ProbeVerdict.UNKNOWN:
                 break
         return reading
 

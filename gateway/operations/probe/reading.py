@@ -42,7 +42,7 @@ _UNKNOWN: Final = frozenset(kind.code for kind in (errors.StoreUnavailable, erro
 _BEFORE_READING: Final = frozenset({400, 405, 408, 414, 417, 421, 431, 501, 505})
 
 
-class Verdict(StrEnum):
+class ProbeVerdict(StrEnum):
     """CLOSED: the door said so. MALFORMED: refused before anything could be meant by it. Of the others, the first two are holes."""
 
     CLOSED = "closed"
@@ -52,11 +52,11 @@ class Verdict(StrEnum):
     UNKNOWN = "no answer"
 
 
-HOLES: Final = (Verdict.SIGN_IN, Verdict.THROUGH)
+HOLES: Final = (ProbeVerdict.SIGN_IN, ProbeVerdict.THROUGH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ProbeResponse:
     """A response as it came; `body` is cut at what a problem document can be long."""
 
     status: int
@@ -69,31 +69,31 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ResponseReader:
     """`said` is for people: status and code."""
 
-    verdict: Verdict
+    verdict: ProbeVerdict
     said: str
 
 
-def read(answer: Answer | None, request_id: str, *, head_only: bool = False) -> Reading:
+def read(answer: ProbeResponse | None, request_id: str, *, head_only: bool = False) -> ResponseReader:
     """The verdict on one answer; None: the connection ended without one."""
     if answer is None:
-        return Reading(verdict=Verdict.UNKNOWN, said="nothing")
+        return ResponseReader(verdict=ProbeVerdict.UNKNOWN, said="nothing")
     if head_only:
         return _read_head(answer)
     problem = problem_of(answer)
     if problem is None:
-        return Reading(verdict=Verdict.THROUGH, said=str(answer.status))
+        return ResponseReader(verdict=ProbeVerdict.THROUGH, said=str(answer.status))
     code = str(problem["code"])
     said = f"{answer.status} {code}"
     # A head that could not be read has no id: the answer to it has one of the door's own.
     if problem.get("request_id") != request_id and answer.status not in _BEFORE_READING:
-        return Reading(verdict=Verdict.THROUGH, said=f"{said} of another request")
-    return Reading(verdict=_verdict(code), said=said)
+        return ResponseReader(verdict=ProbeVerdict.THROUGH, said=f"{said} of another request")
+    return ResponseReader(verdict=_verdict(code), said=said)
 
 
-def problem_of(answer: Answer) -> dict[str, Any] | None:
+def problem_of(answer: ProbeResponse) -> dict[str, Any] | None:
     """The problem document of a Doorward; None for everything else."""
     if answer.value("content-type").partition(";")[0] != "application/problem+json" or not answer.complete:
         return None
@@ -106,22 +106,24 @@ def problem_of(answer: Answer) -> dict[str, Any] | None:
     return found if found.get("status") == answer.status else None
 
 
-def _verdict(code: str) -> Verdict:
+def _verdict(code: str) -> ProbeVerdict:
     if code in _CLOSED:
-        return Verdict.CLOSED
+        return ProbeVerdict.CLOSED
     if code in _NOT_FORWARDED:
-        return Verdict.MALFORMED
+        return ProbeVerdict.MALFORMED
     if code in _SIGN_IN:
-        return Verdict.SIGN_IN
-    return Verdict.UNKNOWN if code in _UNKNOWN else Verdict.THROUGH  # upstream_*: it was passed on
+        return ProbeVerdict.SIGN_IN
+    return ProbeVerdict.UNKNOWN if code in _UNKNOWN else ProbeVerdict.THROUGH  # upstream_*: it was passed on
 
 
-def _read_head(answer: Answer) -> Reading:
+def _read_head(answer: ProbeResponse) -> ResponseReader:
     """The answer to HEAD has no body: of our documents only the kind and the status are seen."""
     ours = answer.value("content-type").startswith("application/problem+json")
     said = f"{answer.status} (HEAD)"
     if ours and answer.status == errors.RouteBlocked.status:
-        return Reading(verdict=Verdict.CLOSED, said=said)
+        return ResponseReader(verdict=ProbeVerdict.CLOSED, said=said)
     if ours and answer.status in _BEFORE_READING:
-        return Reading(verdict=Verdict.MALFORMED, said=said)
-    return Reading(verdict=Verdict.SIGN_IN if ours and answer.status == 401 else Verdict.THROUGH, said=said)
+        return ResponseReader(verdict=ProbeVerdict.MALFORMED, said=said)
+    return ResponseReader(
+        verdict=ProbeVerdict.SIGN_IN if ours and answer.status == 401 else ProbeVerdict.THROUGH, said=said
+    )

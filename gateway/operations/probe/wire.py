@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.operations.probe.reading import Answer
+from gateway.operations.probe.reading import ProbeResponse
 
 _HEAD: Final = 64 * 1024
 _BODY: Final = 64 * 1024
@@ -75,7 +75,7 @@ def _name(host: str) -> str:
     return urlsplit(f"//{host}").hostname or host
 
 
-async def ask(place: Place, data: bytes, *, head_only: bool = False) -> Answer | None:
+async def ask(place: Place, data: bytes, *, head_only: bool = False) -> ProbeResponse | None:
     """Send these bytes on a connection of their own; None when it ends without an answer. Raises OSError when there is no connection."""
     async with asyncio.timeout(_SECONDS):  # TimeoutError is an OSError
         reader, writer = await asyncio.open_connection(
@@ -92,7 +92,7 @@ async def ask(place: Place, data: bytes, *, head_only: bool = False) -> Answer |
 
 async def _asked(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, head_only: bool
-) -> Answer | None:
+) -> ProbeResponse | None:
     writer.write(data)
     # The door may answer and close before it has taken all: what it said is still to be read.
     with contextlib.suppress(ConnectionError):
@@ -107,7 +107,7 @@ async def _asked(
         if status >= 200 or status == 101:
             break
     fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    answer = Answer(status=status, fields=fields, body=b"")
+    answer = ProbeResponse(status=status, fields=fields, body=b"")
     if head_only or status in (101, 204, 304):
         return answer
     length = answer.value("content-length")
@@ -116,5 +116,5 @@ async def _asked(
     try:
         body = await reader.readexactly(int(length))
     except asyncio.IncompleteReadError as error:
-        return Answer(status=status, fields=fields, body=error.partial, complete=False)
-    return Answer(status=status, fields=fields, body=body)
+        return ProbeResponse(status=status, fields=fields, body=error.partial, complete=False)
+    return ProbeResponse(status=status, fields=fields, body=body)

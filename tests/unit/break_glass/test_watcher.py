@@ -15,7 +15,7 @@ from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import GlassWatch
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
-from gateway.policy.break_glass import Glass, Opening, parse_range
+from gateway.policy.break_glass import ActiveOpening, Opening, parse_range
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.keyring import KeyRing
@@ -41,7 +41,7 @@ class Watched:
         self.redis = connect(settings)
         self.openings = Openings(self.redis, ring, prefix)
         self.name = f"{prefix}glass:portal"
-        self.shown: dict[str, Glass | None] = {}
+        self.shown: dict[str, ActiveOpening | None] = {}
         self.told: list[tuple[str, str]] = []
         self.over: list[str] = []
         self.ahead = 0.0

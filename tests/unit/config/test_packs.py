@@ -8,7 +8,7 @@ import yaml
 
 from gateway.config.loader import build, load
 from gateway.config.schema import PackFile
-from gateway.policy.passwords import PasswordDoors
+from gateway.policy.passwords import PasswordRoutes
 from tests.unit.config.made import changed, problems_of
 
 RULE = {"match": "* /old/login", "reason": "The old form sends a password", "source": "us"}
@@ -27,7 +27,7 @@ def told(folder: Path, pack: Any, given: Any = "doors/ours.yaml") -> list[str]:
 def test_a_file_is_found_beside_the_configuration_and_its_rules_close_doors(tmp_path: Path, given: Any) -> None:
     assert told(tmp_path, {"rules": [RULE]}, given) == []
     loaded = load(tmp_path / "gateway.yaml", {})
-    doors = PasswordDoors(loaded.config.apps["portal"], closed=True)
+    doors = PasswordRoutes(loaded.config.apps["portal"], closed=True)
     assert [door.name for door in doors.rules if door.name.endswith("ours.yaml: * /old/login")]
 
 

@@ -17,9 +17,9 @@ from gateway.directory.account import Directory
 from gateway.directory.account_links import AccountLinks
 from gateway.directory.api.calls import Means
 from gateway.directory.backends.nexudus import NexudusDirectory
-from gateway.directory.creation_markers import Notes
+from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.person import Person
-from gateway.directory.provisioner import Habits, Provisioner
+from gateway.directory.provisioner import Provisioner, ProvisioningPolicy
 from gateway.identity.claims import Identity
 from gateway.observability.events import Audit
 from gateway.redis_client.leases import Leases
@@ -61,7 +61,7 @@ def provisioner(
     audit: Audit,
     timeout: float = 5.0,
     *,
-    notes: Notes | None = None,
+    notes: CreationMarkers | None = None,
     habits: Mapping[str, Any] | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Provisioner:
@@ -70,9 +70,9 @@ def provisioner(
         directory,
         Leases(redis, prefix, time.monotonic),
         audit,
-        notes=notes or Notes(redis, prefix),
+        notes=notes or CreationMarkers(redis, prefix),
         links=AccountLinks(redis, prefix, KeyRing([bytes(32)]), "tests"),
-        habits=Habits(timeout=timedelta(seconds=timeout), **(habits or {})),
+        habits=ProvisioningPolicy(timeout=timedelta(seconds=timeout), **(habits or {})),
         now=now,
     )
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from gateway.config import schema
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.api.breaker import Breaker, BreakerOpen
-from gateway.directory.api.budget import Budget
+from gateway.directory.api.budget import CallBudget
 from gateway.directory.api.calls import Means
 from gateway.directory.factory import backend
 from gateway.errors import DirectoryUnavailable, StoreUnavailable
@@ -22,8 +22,8 @@ from tests.unit.directory.api import EMAIL
 from tests.unit.directory.every import settings_of
 
 
-def budget(redis: Redis, prefix: str, realm: str = "here", **limits: int) -> Budget:
-    return Budget(redis, prefix, realm, schema.Budget(**limits))
+def budget(redis: Redis, prefix: str, realm: str = "here", **limits: int) -> CallBudget:
+    return CallBudget(redis, prefix, realm, schema.Budget(**limits))
 
 
 async def test_no_more_calls_than_a_window_allows_are_made_by_all_workers_together(redis: Redis, prefix: str) -> None:

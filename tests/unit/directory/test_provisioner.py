@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from gateway.demo.nexudus_stub import Fault, NexudusStub
 from gateway.directory.api.calls import Means
 from gateway.directory.backends.nexudus import NexudusDirectory
-from gateway.directory.creation_markers import Notes
+from gateway.directory.creation_markers import CreationMarkers
 from gateway.errors import AccountSuspended, DirectoryUnavailable, NotRegistered, StoreUnavailable
 from gateway.identity.claims import Identity
 from gateway.observability import events as events
@@ -42,7 +42,7 @@ class Desk:
         self.stub = stub
         self.lines: list[dict[str, Any]] = []
         self.audit = Audit(lambda line: self.lines.append(json.loads(line)), pii_full=True)
-        self.notes = Notes(redis, prefix, **notes)
+        self.notes = CreationMarkers(redis, prefix, **notes)
         directory = NexudusDirectory(section(stub.url, timeout), Means(http=http))
         self.provisioner = provisioner(directory, redis, prefix, self.audit, timeout, notes=self.notes)
 

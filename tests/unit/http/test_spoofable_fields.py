@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.config.field_names import TABLE, TRAVEL, Row, Says
+from gateway.config.field_names import TABLE, TRAVEL, FieldFamily, Says
 from gateway.http.header_policy import FieldKinds, Kind
 
 
@@ -57,7 +57,7 @@ def test_the_names_of_the_table_are_names_and_stand_there_once() -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.source)
-def test_no_row_of_the_table_travels_from_a_stranger(row: Row) -> None:
+def test_no_row_of_the_table_travels_from_a_stranger(row: FieldFamily) -> None:
     """C-63: whatever the ending of a `*` is."""
     for name in row.names:
         kind = FieldKinds(frozenset()).of(name.replace("*", "x-Thing").encode())

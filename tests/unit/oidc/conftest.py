@@ -19,7 +19,7 @@ from gateway.oidc.authorization import (
 )
 from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
-from gateway.oidc.tokens import SignIn, TokenClient
+from gateway.oidc.tokens import TokenClient, TokenResult
 from tests.fakes.provider import MisbehavingProvider, parameters_of, sign_in_at
 
 REDIRECT_URI = "http://portal.localhost:4180/oauth2/callback"
@@ -60,7 +60,7 @@ class Trip:
         callback = await sign_in_at(self.browser, url)
         return validate_authorization_response(parameters_of(callback), attempt, self.provider.metadata, now)
 
-    async def sign_in(self, **asked: Any) -> SignIn:
+    async def sign_in(self, **asked: Any) -> TokenResult:
         code = await self.code(**asked)
         return await TokenClient(self.provider, self.openid).redeem(code, REDIRECT_URI)
 

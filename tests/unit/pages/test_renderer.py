@@ -21,11 +21,11 @@ from gateway.errors import (
     StepUpRequired,
     StoreUnavailable,
 )
-from gateway.pages.renderer import LOGO_LIMIT, Content, Page, Pages, is_href, logo_uri, redirect
+from gateway.pages.renderer import LOGO_LIMIT, Content, Pages, RenderedPage, is_href, logo_uri, redirect
 from tests.fakes.browser import Document
 from tests.unit.web.made import PORTAL, made_sites
 
-PAGES = Pages(schema.Pages(title="Harbour members"))
+PAGES = Pages(schema.PageSettings(title="Harbour members"))
 ROUTE = made_sites()[PORTAL].route
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
@@ -36,11 +36,11 @@ def every_refusal() -> list[Refusal]:
     return [kind("a reason") for kind in classes]
 
 
-def header(page: Page, name: str) -> str | None:
+def header(page: RenderedPage, name: str) -> str | None:
     return next((value for key, value in page.headers if key == name), None)
 
 
-def html(refusal: Refusal, request_id: str = "r-1") -> Page:
+def html(refusal: Refusal, request_id: str = "r-1") -> RenderedPage:
     return PAGES.render(refusal, html=True, request_id=request_id, app=ROUTE)
 
 
@@ -242,7 +242,9 @@ def test_a_logo_is_known_by_its_content_and_stands_in_the_page(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    page = Pages(schema.Pages(title="Harbour", logo=path)).render(Forbidden(), html=True, request_id="r", app=None)
+    page = Pages(schema.PageSettings(title="Harbour", logo=path)).render(
+        Forbidden(), html=True, request_id="r", app=None
+    )
     uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     assert f'<img src="{uri}" alt="Harbour">'.replace("+", "&#43;") in page.body.decode().replace("+", "&#43;")
 

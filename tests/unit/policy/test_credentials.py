@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.schemes import is_known_otherwise, parse_scheme, password_scheme
 from gateway.policy.credentials import password_in
-from gateway.policy.passwords import Closed, PasswordDoors
+from gateway.policy.passwords import Blocked, PasswordRoutes
 from tests.unit.policy.made import app, head
 
 #: The name in logs, and credentials as they are sent.
@@ -125,10 +125,10 @@ def test_any_x_wsse_is_the_proof_of_a_password() -> None:
 
 def test_an_app_may_have_schemes_of_its_own_and_no_passwords_by_them() -> None:
     """C-78."""
-    doors = PasswordDoors(app(authorization_schemes=["FMID"]), closed=True)
+    doors = PasswordRoutes(app(authorization_schemes=["FMID"]), closed=True)
     assert doors.basic(head("GET", "/", (b"Authorization", b"fmid abc"))) is None
-    assert isinstance(doors.basic(head("GET", "/", (b"Authorization", b"FMID2 abc"))), Closed)
-    assert isinstance(doors.basic(head("GET", "/", (b"Authorization", b"fmid abc, Basic YTpi"))), Closed)
+    assert isinstance(doors.basic(head("GET", "/", (b"Authorization", b"FMID2 abc"))), Blocked)
+    assert isinstance(doors.basic(head("GET", "/", (b"Authorization", b"fmid abc, Basic YTpi"))), Blocked)
     for name in ("Basic", "x-digest", "NTLM", "Login", "", "a b", "a:"):
         with pytest.raises(ValueError, match="allowed:"):
             parse_scheme(name)

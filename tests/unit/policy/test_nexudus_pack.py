@@ -13,14 +13,16 @@ from gateway.config.schema import PasswordRule
 from gateway.errors import BadRequest
 from gateway.operations.probe.knocks import asks
 from gateway.operations.probe.spellings import Spelling, spellings
-from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
+from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from gateway.policy.paths import Target, parse_target
 from tests.unit.policy.made import FORM, JSON, app, head, patient, target
 
 PACK = load_pack("nexudus")
 Surface = Literal["portal", "dashboard"]
 SURFACES: tuple[Surface, ...] = ("portal", "dashboard")
-DOORS = {surface: PasswordDoors(app(surface=surface, password_routes=["nexudus"]), closed=True) for surface in SURFACES}
+DOORS = {
+    surface: PasswordRoutes(app(surface=surface, password_routes=["nexudus"]), closed=True) for surface in SURFACES
+}
 
 # facts: a request of each kind that the research found, with the kind of door it is. (method, target, body, kind)
 OBSERVED = [
@@ -91,14 +93,14 @@ OPEN = [
 
 def judge(
     surface: Surface, method: str, raw: bytes, body: bytes | None, *fields: tuple[bytes, bytes]
-) -> Closed | NeedsBody | None:
+) -> Blocked | NeedsBody | None:
     """What the doors of a surface say about a request whose body was read. Raises BadRequest."""
     return judge_target(surface, method, parse_target(raw), body, *fields)
 
 
 def judge_target(
     surface: Surface, method: str, where: Target, body: bytes | None, *fields: tuple[bytes, bytes]
-) -> Closed | NeedsBody | None:
+) -> Blocked | NeedsBody | None:
     """The same for a target that is parsed already."""
     doors = DOORS[surface]
     kind = JSON if body is not None and body.startswith(b"{") else FORM
@@ -125,7 +127,7 @@ def test_no_spelling_of_any_row_gets_through_on_either_surface(rule: PasswordRul
             found = [
                 judge_target(surface, spelling.method or method, where, body, *spelling.fields) for surface in SURFACES
             ]
-            if not all(isinstance(verdict, Closed) for verdict in found):
+            if not all(isinstance(verdict, Blocked) for verdict in found):
                 passed.append(spelling)
         assert not passed
 
@@ -137,7 +139,7 @@ def test_every_request_that_the_research_found_is_closed(
 ) -> None:
     """C-12."""
     found = judge(surface, method, path.encode(), body)
-    assert isinstance(found, Closed)
+    assert isinstance(found, Blocked)
     assert found.kind == kind
 
 
@@ -154,7 +156,7 @@ def test_everything_else_stays_open(surface: Surface, method: str, path: str, bo
 def test_a_sign_in_page_or_link_is_answered_with_the_way_to_sign_in(path: str) -> None:
     for method in ("GET", "HEAD"):
         found = judge("portal", method, path.encode(), None)
-        assert isinstance(found, Closed)
+        assert isinstance(found, Blocked)
         assert found.answer == "sign_in"
 
 
@@ -186,7 +188,7 @@ def test_a_watched_route_takes_no_body_that_could_be_read_otherwise(path: str, c
     doors = DOORS["portal"]
     where = target(path)
     request = head("POST", path, body=b"grant_type=refresh_token", content_type=content_type)
-    assert isinstance(doors.judge(doors.watch("POST", where), request, where), Closed)
+    assert isinstance(doors.judge(doors.watch("POST", where), request, where), Blocked)
 
 
 # --- any way to write a blocked route, not only the known ones ---
@@ -240,4 +242,4 @@ def test_whatever_a_lenient_server_reads_as_a_blocked_route_is_closed_or_refused
         found = judge("portal", "POST", raw.encode(), BODY)
     except BadRequest:
         return
-    assert isinstance(found, Closed)
+    assert isinstance(found, Blocked)

@@ -8,13 +8,13 @@ from gateway.config.reading.packs import pack_names
 from gateway.config.schema import PackRule
 from gateway.errors import BadRequest
 from gateway.operations.probe.spellings import spellings
-from gateway.policy.passwords import Closed, NeedsBody, PasswordDoors, load_pack
+from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from gateway.policy.paths import parse_target
 from tests.unit.policy.made import FORM, JSON, app, head
 from tests.unit.policy.test_nexudus_pack import requests_of
 
 OTHERS = ("django-admin", "grafana", "keycloak-account", "wordpress")
-DOORS = {name: PasswordDoors(app(password_routes=[name]), closed=True) for name in OTHERS}
+DOORS = {name: PasswordRoutes(app(password_routes=[name]), closed=True) for name in OTHERS}
 TOKEN = "/realms/staff/protocol/openid-connect/token"
 
 #: (pack, method, target, body): what the projects' sources and documents say that takes, sets, resets or goes around a password.
@@ -116,7 +116,7 @@ def test_every_rule_says_what_kind_it_is_why_it_is_there_and_how_that_is_known(n
 
 @pytest.mark.parametrize(("pack", "method", "where", "body"), CLOSED)
 def test_a_password_request_of_each_product_is_closed(pack: str, method: str, where: str, body: bytes | None) -> None:
-    assert isinstance(judge(pack, method, where, body), Closed)
+    assert isinstance(judge(pack, method, where, body), Blocked)
 
 
 @pytest.mark.parametrize(("pack", "method", "where", "body"), OPEN)
@@ -142,7 +142,7 @@ def test_spellings_of_every_rule_are_closed_or_refused(pack: str, rule: PackRule
                 verdict = judge(pack, spelling.method or method, spelling.target, body, *spelling.fields)
             except BadRequest:
                 continue
-            assert isinstance(verdict, Closed), spelling
+            assert isinstance(verdict, Blocked), spelling
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_harmless_query_excuses_only_what_reads_and_says_it_once(
     method: str, query: str, body: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
 ) -> None:
     """C-12, B-35: PHP takes the form's `action` before the query's, and the last of two."""
-    assert isinstance(judge("wordpress", method, f"/wp-login.php?{query}", body, *fields), Closed)
+    assert isinstance(judge("wordpress", method, f"/wp-login.php?{query}", body, *fields), Blocked)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_watched_route_takes_no_body_of_an_unknown_kind(path: str, kind: bytes
     where = parse_target(path.encode())
     request = head("POST", path, body=b"x=1", content_type=kind)
     doors = DOORS[pack]
-    assert isinstance(doors.judge(doors.watch("POST", where), request, where), Closed)
+    assert isinstance(doors.judge(doors.watch("POST", where), request, where), Blocked)
     assert isinstance(
-        doors.judge(doors.watch("POST", where), head("POST", path, body=b"x=1"), where), NeedsBody | Closed
+        doors.judge(doors.watch("POST", where), head("POST", path, body=b"x=1"), where), NeedsBody | Blocked
     )

@@ -1,12 +1,14 @@
 """Counting who is connected."""
 
 from gateway.config.schema import Limits
-from gateway.proxy.connection_limit import Crowd
+from gateway.proxy.connection_limit import ConnectionLimiter
 from tests.fakes.clock import SettableClock
 
 
-def crowd(**limits: int) -> Crowd:
-    return Crowd(Limits(**{"connections": 100, "connections_per_address": 2, **limits}), SettableClock().monotonic)
+def crowd(**limits: int) -> ConnectionLimiter:
+    return ConnectionLimiter(
+        Limits(**{"connections": 100, "connections_per_address": 2, **limits}), SettableClock().monotonic
+    )
 
 
 def test_each_address_has_its_own_count() -> None:

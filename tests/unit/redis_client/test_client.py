@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import Operations, connect
-from gateway.redis_client.connection_factory import Links
+from gateway.redis_client.connection_factory import ConnectionFactory
 from tests.fakes.valkey import FlakyLink
 from tests.unit.sessions.made import a_client
 
@@ -53,13 +53,13 @@ async def test_a_certificate_of_the_named_authority_is_believed(valkey: str, tmp
         settings = schema.Redis(url=SecretStr(link.url), tls=schema.RedisTls(ca=certificate))
         async with connect(settings) as client:
             assert await client.ping()
-        pushes = Links(settings).pushes()
+        pushes = ConnectionFactory(settings).pushes()
         await pushes.connect()
         await pushes.disconnect()
 
 
 @pytest.mark.parametrize("wrong", ["unknown authority", "other name"])
-@pytest.mark.parametrize("kind", [connect, lambda settings: Links(settings).pushes()])
+@pytest.mark.parametrize("kind", [connect, lambda settings: ConnectionFactory(settings).pushes()])
 async def test_any_other_certificate_is_not(
     valkey: str, tmp_path: Path, wrong: str, kind: Callable[[schema.Redis], object]
 ) -> None:

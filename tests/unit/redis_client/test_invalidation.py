@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import FleetSources
 from gateway.redis_client.embedded import EmbeddedValkey
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.topology import slot_of
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.store import SessionStore
@@ -58,7 +58,7 @@ def primaries(cluster: ValkeyCluster) -> list[RedisServer]:
     return [node for node in cluster.running if node.command("ROLE")[0] == "master"]
 
 
-async def test_a_sign_out_reaches_every_worker_wherever_the_record_is(fleet: Fleet, prefix: str) -> None:
+async def test_a_sign_out_reaches_every_worker_wherever_the_record_is(fleet: RoutedClient, prefix: str) -> None:
     """C-44: on each primary of a cluster, and under sentinels."""
     url = "redis+" + fleet.links.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.links.url.hosts)
     url += f"/{fleet.links.url.name}"
@@ -217,7 +217,7 @@ async def _set(redis: Redis, name: str, record: object) -> None:
 # --- touches ----------------------------------------------------------------------------------------------------------
 
 
-async def test_no_touch_brings_an_ended_session_back_or_lengthens_a_life(fleet: Fleet, prefix: str) -> None:
+async def test_no_touch_brings_an_ended_session_back_or_lengthens_a_life(fleet: RoutedClient, prefix: str) -> None:
     """C-44, C-46: four workers send idle timeouts while sessions end and slots are asked for all over the servers."""
     store = a_store(fleet, prefix)
     keys = await sign_in(store, 40)
@@ -246,7 +246,7 @@ async def test_no_touch_brings_an_ended_session_back_or_lengthens_a_life(fleet: 
             assert found.ttl <= found.session.idle
 
 
-async def test_break_glass_reaches_every_worker_wherever_its_record_is(fleet: Fleet, prefix: str) -> None:
+async def test_break_glass_reaches_every_worker_wherever_its_record_is(fleet: RoutedClient, prefix: str) -> None:
     """C-43: each app's record may be at another primary; all of them are listened to."""
     url = "redis+" + fleet.links.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.links.url.hosts)
     url += f"/{fleet.links.url.name}"

@@ -25,7 +25,7 @@ from gateway.redis_client.pipelined_reader import (
     plain,
 )
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.records import Found, Stored, Unsaid
+from gateway.sessions.records import Found, Stored, Unanswered
 from gateway.sessions.store import SessionStore
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
@@ -68,7 +68,7 @@ class ShortWay:
         found = await told
         if isinstance(found, StoreUnavailable):
             raise found
-        return await self._store.fetch(key, host, app) if isinstance(found, Unsaid) else found
+        return await self._store.fetch(key, host, app) if isinstance(found, Unanswered) else found
 
 
 @asynccontextmanager

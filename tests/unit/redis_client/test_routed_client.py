@@ -10,7 +10,7 @@ from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import connect
 from gateway.redis_client.connection_factory import NotPrimary
 from gateway.redis_client.leases import LeaseBusy, Leases
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.topology import slot_of
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
@@ -31,7 +31,7 @@ async def people_found(store: object, tokens: dict[str, str]) -> dict[str, str |
 # --- the store on a fleet ---------------------------------------------------------------------------------------------
 
 
-async def test_sessions_are_issued_found_and_ended_wherever_their_keys_are(fleet: Fleet, prefix: str) -> None:
+async def test_sessions_are_issued_found_and_ended_wherever_their_keys_are(fleet: RoutedClient, prefix: str) -> None:
     """C-41."""
     store = a_store(fleet, prefix)
     tokens = {f"p{number}": await store.issue(a_session(f"p{number}")) for number in range(30)}
@@ -44,7 +44,7 @@ async def test_sessions_are_issued_found_and_ended_wherever_their_keys_are(fleet
     assert [key async for key in fleet.scan_iter(match=f"{prefix}s:*")] == []
 
 
-async def test_a_replaced_session_is_dead_when_the_new_one_is_handed_out(fleet: Fleet, prefix: str) -> None:
+async def test_a_replaced_session_is_dead_when_the_new_one_is_handed_out(fleet: RoutedClient, prefix: str) -> None:
     """C-40."""
     store = a_store(fleet, prefix)
     for _ in range(10):
@@ -54,14 +54,14 @@ async def test_a_replaced_session_is_dead_when_the_new_one_is_handed_out(fleet: 
         assert await store.fetch(store.key_of(new), HOST, APP) is not None
 
 
-async def test_all_keys_are_found_by_a_scan_of_all_primaries(fleet: Fleet, prefix: str) -> None:
+async def test_all_keys_are_found_by_a_scan_of_all_primaries(fleet: RoutedClient, prefix: str) -> None:
     store = a_store(fleet, prefix)
     keys = {store.key_of(await store.issue(a_session(f"p{number}"))) for number in range(40)}
     found = [key async for key in fleet.scan_iter(match=f"{prefix}s:*", count=10)]
     assert {key.decode().removeprefix(f"{prefix}s:") for key in found} == keys
 
 
-async def test_a_login_attempt_is_used_up_once(fleet: Fleet, prefix: str) -> None:
+async def test_a_login_attempt_is_used_up_once(fleet: RoutedClient, prefix: str) -> None:
     """A-54."""
     store = a_store(fleet, prefix)
     for number in range(10):
@@ -69,7 +69,7 @@ async def test_a_login_attempt_is_used_up_once(fleet: Fleet, prefix: str) -> Non
         assert not await store.consume(f"attempt-{number}", timedelta(minutes=1))
 
 
-async def test_a_lease_has_one_holder_and_is_given_back(fleet: Fleet, prefix: str, clock: SettableClock) -> None:
+async def test_a_lease_has_one_holder_and_is_given_back(fleet: RoutedClient, prefix: str, clock: SettableClock) -> None:
     leases = Leases(fleet, prefix, clock.monotonic)
     for number in range(10):
         async with leases.hold(f"work-{number}", timedelta(0)):
@@ -81,7 +81,7 @@ async def test_a_lease_has_one_holder_and_is_given_back(fleet: Fleet, prefix: st
 
 
 async def test_what_is_written_is_answered_when_the_replicas_have_it_too(
-    fleet: Fleet, prefix: str, request: pytest.FixtureRequest
+    fleet: RoutedClient, prefix: str, request: pytest.FixtureRequest
 ) -> None:
     """C-44: whichever of them is promoted knows of a sign-out."""
     store = a_store(fleet, prefix)
@@ -96,7 +96,7 @@ async def test_what_is_written_is_answered_when_the_replicas_have_it_too(
         assert server.admin(lambda client: list(client.scan_iter(match=f"{prefix}s:*"))) == []
 
 
-async def test_a_transaction_over_a_fleet_is_refused(fleet: Fleet) -> None:
+async def test_a_transaction_over_a_fleet_is_refused(fleet: RoutedClient) -> None:
     with pytest.raises(ValueError, match="no transaction"):
         fleet.pipeline()
 
@@ -105,14 +105,14 @@ async def test_a_transaction_over_a_fleet_is_refused(fleet: Fleet) -> None:
 
 
 @pytest.fixture
-async def spread(cluster: ValkeyCluster) -> AsyncIterator[Fleet]:
+async def spread(cluster: ValkeyCluster) -> AsyncIterator[RoutedClient]:
     client = a_fleet(cluster.url)
     yield client
     await client.aclose()
 
 
 async def test_nobody_gets_anothers_session_and_none_is_lost_while_slots_move(
-    cluster: ValkeyCluster, spread: Fleet, prefix: str
+    cluster: ValkeyCluster, spread: RoutedClient, prefix: str
 ) -> None:
     """C-41, D-05: slots wander from node to node and back while sixteen readers ask for sessions in them."""
     store = a_store(spread, prefix)
@@ -141,7 +141,7 @@ async def test_nobody_gets_anothers_session_and_none_is_lost_while_slots_move(
 
 
 async def test_a_key_that_is_on_its_way_is_found_where_it_goes(
-    cluster: ValkeyCluster, spread: Fleet, prefix: str
+    cluster: ValkeyCluster, spread: RoutedClient, prefix: str
 ) -> None:
     """D-05: MIGRATING and IMPORTING stay as they are, as when a reshard was interrupted."""
     store = a_store(spread, prefix)
@@ -162,7 +162,7 @@ async def test_a_key_that_is_on_its_way_is_found_where_it_goes(
 
 
 async def test_a_primary_that_dies_costs_503_until_its_replica_took_over_and_nobody_a_session(
-    cluster: ValkeyCluster, spread: Fleet, prefix: str
+    cluster: ValkeyCluster, spread: RoutedClient, prefix: str
 ) -> None:
     """C-43, D-05: whoever asks meanwhile gets the session or a refusal, never "no session"; nobody gets another's."""
     store = a_store(spread, prefix)
@@ -203,7 +203,9 @@ async def test_a_primary_that_dies_costs_503_until_its_replica_took_over_and_nob
     assert await people_found(store, tokens) == {person: person for person in tokens}
 
 
-async def test_a_cluster_that_misses_slots_is_a_refusal(cluster: ValkeyCluster, spread: Fleet, prefix: str) -> None:
+async def test_a_cluster_that_misses_slots_is_a_refusal(
+    cluster: ValkeyCluster, spread: RoutedClient, prefix: str
+) -> None:
     """C-43: CLUSTERDOWN is no "no session"."""
     store = a_store(spread, prefix)
     key = store.key_of(await store.issue(a_session()))
@@ -236,13 +238,13 @@ async def _found(store: object, key: str) -> bool:
 
 
 @pytest.fixture
-async def watched(sentinels: SentinelSet) -> AsyncIterator[Fleet]:
+async def watched(sentinels: SentinelSet) -> AsyncIterator[RoutedClient]:
     client = a_fleet(sentinels.url)
     yield client
     await client.aclose()
 
 
-async def test_a_replica_is_never_read(sentinels: SentinelSet, watched: Fleet, prefix: str) -> None:
+async def test_a_replica_is_never_read(sentinels: SentinelSet, watched: RoutedClient, prefix: str) -> None:
     """C-43, C-44: it may not know yet of a sign-out; not even for one whose address the configuration gives."""
     store = a_store(watched, prefix)
     key = store.key_of(await store.issue(a_session()))
@@ -257,7 +259,7 @@ async def test_a_replica_is_never_read(sentinels: SentinelSet, watched: Fleet, p
 
 
 async def test_without_sentinels_the_known_primary_is_used_and_a_new_process_is_refused(
-    sentinels: SentinelSet, watched: Fleet, prefix: str
+    sentinels: SentinelSet, watched: RoutedClient, prefix: str
 ) -> None:
     """C-43."""
     store = a_store(watched, prefix)
@@ -283,7 +285,7 @@ async def test_a_name_that_the_sentinels_do_not_know_is_a_refusal(sentinels: Sen
 
 
 async def test_a_write_that_no_replica_has_is_not_answered_for(
-    sentinels: SentinelSet, watched: Fleet, prefix: str
+    sentinels: SentinelSet, watched: RoutedClient, prefix: str
 ) -> None:
     """C-43, C-44: a primary that was cut off takes a sign-out, and the failover forgets it; reading goes on."""
     store = a_store(watched, prefix)
@@ -309,7 +311,7 @@ async def _issued(store: SessionStore) -> bool:
 
 
 async def test_after_a_failover_the_new_primary_is_used_and_no_session_is_lost(
-    sentinels: SentinelSet, watched: Fleet, prefix: str
+    sentinels: SentinelSet, watched: RoutedClient, prefix: str
 ) -> None:
     """C-43, D-05: ordered by an operator, then because the primary died."""
     store = a_store(watched, prefix)

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import FleetSources
 from gateway.redis_client.embedded import EmbeddedValkey
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.self_test import advice, examine
 from tests.unit.sessions.made import a_client, push_connections
 
@@ -65,7 +65,7 @@ async def test_another_prefix_than_the_user_may_touch_is_named(own_valkey: Embed
             await examine(redis, push_connections(url), "other:")
 
 
-async def test_every_primary_of_a_fleet_is_examined(fleet: Fleet, prefix: str) -> None:
+async def test_every_primary_of_a_fleet_is_examined(fleet: RoutedClient, prefix: str) -> None:
     await examine(fleet, FleetSources(fleet), prefix)
     lines = [line async for line in advice(fleet)]
     assert len(lines) == len((await fleet.topology()).primaries)

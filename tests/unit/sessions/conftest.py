@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from tests.fakes.redis_servers import SentinelSet, ValkeyCluster, running_cluster, running_sentinels
 from tests.unit.sessions.made import a_fleet
 
@@ -24,7 +24,7 @@ def sentinels() -> Iterator[SentinelSet]:
 
 
 @pytest.fixture(params=["cluster", "sentinels"])
-async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[RoutedClient]:
     """A client of either."""
     client = a_fleet(request.getfixturevalue(request.param).url)
     yield client

@@ -12,9 +12,9 @@ from gateway.config import schema
 from gateway.identity.claims import Identity
 from gateway.proxy.identity_fields import specimen
 from gateway.redis_client.client import OneSource, connect
-from gateway.redis_client.connection_factory import Links
+from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.invalidation import Sources
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
@@ -77,12 +77,12 @@ def a_client(url: str, pool_size: int = 8) -> Redis:
     return connect(settings(url), pool_size=pool_size)
 
 
-def a_fleet(url: str) -> Fleet:
+def a_fleet(url: str) -> RoutedClient:
     client = a_client(url)
-    assert isinstance(client, Fleet)
+    assert isinstance(client, RoutedClient)
     return client
 
 
 def push_connections(url: str) -> Sources:
     """Who announces changes, for caches of stores that use other clients of the same server."""
-    return OneSource(Links(settings(url)), a_client(url))
+    return OneSource(ConnectionFactory(settings(url)), a_client(url))

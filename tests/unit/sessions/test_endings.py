@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import Endings
@@ -91,7 +91,7 @@ async def test_workers_whose_clocks_differ_agree_what_time_it_is(redis: Redis, p
     assert abs(late.now() - seconds) < 60
 
 
-async def test_in_a_cluster_all_ask_the_same_server(fleet: Fleet, prefix: str) -> None:
+async def test_in_a_cluster_all_ask_the_same_server(fleet: RoutedClient, prefix: str) -> None:
     one, other = (FleetTime(fleet, prefix, time.monotonic, lambda: 0.0) for _ in range(2))
     await one.ask()
     await other.ask()

@@ -4,29 +4,29 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from gateway.redis_client.once import Marks
-from gateway.redis_client.routed_client import Fleet
+from gateway.redis_client.once import Once
+from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.logout_markers import Endings
-from gateway.sessions.scan import Census, Selection
-from gateway.sessions.session_limit import Places
+from gateway.sessions.scan import SessionFilter, SessionScan
+from gateway.sessions.session_limit import SessionLimit
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_session, a_store
 
 NEW = new_key()
 
 
-async def found(census: Census, selection: Selection) -> list[str]:
+async def found(census: SessionScan, selection: SessionFilter) -> list[str]:
     now = datetime.now(UTC)
     sessions = [entry.session async for entries in census.batches(selection) for entry in entries]
     return sorted(session.identity.subject for session in sessions if session and selection.holds(session, now))
 
 
-async def test_sessions_on_every_primary_are_listed_counted_and_sealed_anew(fleet: Fleet, prefix: str) -> None:
+async def test_sessions_on_every_primary_are_listed_counted_and_sealed_anew(fleet: RoutedClient, prefix: str) -> None:
     old, both = a_store(fleet, prefix), a_store(fleet, prefix, keys=(NEW, KEY))
-    census = Census(fleet, KeyRing((NEW, KEY)), prefix)
+    census = SessionScan(fleet, KeyRing((NEW, KEY)), prefix)
     keys = [old.key_of(await old.issue(a_session(f"p{number:02}"))) for number in range(30)]
-    assert await found(census, Selection()) == [f"p{number:02}" for number in range(30)]
-    assert await found(census, Selection(issuer=ISSUER, subject="p07")) == ["p07"]
+    assert await found(census, SessionFilter()) == [f"p{number:02}" for number in range(30)]
+    assert await found(census, SessionFilter(issuer=ISSUER, subject="p07")) == ["p07"]
     assert await census.size() >= 30
     assert await both.reseal(keys[:10]) == 10
     counts: Counter[int | None] = Counter()
@@ -36,12 +36,12 @@ async def test_sessions_on_every_primary_are_listed_counted_and_sealed_anew(flee
     new = a_store(fleet, prefix, keys=(NEW,))
     assert [await new.fetch(key, HOST, APP) is not None for key in keys] == [True] * 10 + [False] * 20
     assert len(await both.revoke_many(keys)) == 30
-    assert await found(census, Selection()) == []
+    assert await found(census, SessionFilter()) == []
 
 
-async def test_a_limit_is_exact_when_logins_come_at_once(fleet: Fleet, prefix: str) -> None:
+async def test_a_limit_is_exact_when_logins_come_at_once(fleet: RoutedClient, prefix: str) -> None:
     store = a_store(fleet, prefix, keys=(NEW, KEY))
-    places = Places(fleet, KeyRing((NEW, KEY)), prefix, lambda: datetime.now(UTC))
+    places = SessionLimit(fleet, KeyRing((NEW, KEY)), prefix, lambda: datetime.now(UTC))
 
     async def login(refuse: bool, subject: str) -> bool:
         session = a_session(subject)
@@ -56,9 +56,9 @@ async def test_a_limit_is_exact_when_logins_come_at_once(fleet: Fleet, prefix: s
         assert len(await store.revoke_person(ISSUER, subject)) == 3
 
 
-async def test_notes_and_marks_are_found_again(fleet: Fleet, prefix: str) -> None:
+async def test_notes_and_marks_are_found_again(fleet: RoutedClient, prefix: str) -> None:
     """A-23, A-31."""
-    marks, endings = Marks(fleet, prefix), Endings(fleet, KeyRing((KEY,)), prefix)
+    marks, endings = Once(fleet, prefix), Endings(fleet, KeyRing((KEY,)), prefix)
     minute, now = timedelta(minutes=1), datetime.now(UTC)
     for number in range(10):
         assert await marks.begin(f"m{number}", minute)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gateway.sessions.keyring import KeyRing, new_key
-from gateway.sessions.scan import Census, Selection
+from gateway.sessions.scan import SessionFilter, SessionScan
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_session, a_store
@@ -50,8 +50,8 @@ async def test_a_sign_in_at_a_worker_whose_clock_is_ahead_puts_nobodys_session_o
 ) -> None:
     """C-72, C-44: neither of the person nor of their sign-in at the provider."""
     await ahead.issue(a_session(created_at=clock.now(), provider_sid="sid-1"))
-    person = Selection(issuer=ISSUER, subject=a_session().identity.subject)
-    batches = [batch async for batch in Census(redis, KeyRing((NEW, KEY)), prefix).batches(person)]
+    person = SessionFilter(issuer=ISSUER, subject=a_session().identity.subject)
+    batches = [batch async for batch in SessionScan(redis, KeyRing((NEW, KEY)), prefix).batches(person)]
     assert {entry.key for batch in batches for entry in batch} > set(keys)
     assert len(await ahead.revoke_provider_session(ISSUER, "sid-1")) == 2
     assert await alive(store, keys) == [False, True]

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.sessions.scan import Selection
+from gateway.sessions.scan import SessionFilter
 from tests.unit.sessions.made import ISSUER, a_person, a_session
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -18,36 +18,36 @@ SESSION = a_session(
 @pytest.mark.parametrize(
     "selection",
     [
-        Selection(),
-        Selection(sids=frozenset({"handle", "other"})),
-        Selection(emails=frozenset({"ana@example.com"})),
-        Selection(issuer=ISSUER, subject="ana"),
-        Selection(apps=frozenset({"portal"})),
-        Selection(networks=(ip_network("10.0.0.0/8"), ip_network("192.0.2.0/24"))),
-        Selection(provider_sid="ps-1"),
-        Selection(older_than=timedelta(hours=1), newer_than=timedelta(hours=3)),
+        SessionFilter(),
+        SessionFilter(sids=frozenset({"handle", "other"})),
+        SessionFilter(emails=frozenset({"ana@example.com"})),
+        SessionFilter(issuer=ISSUER, subject="ana"),
+        SessionFilter(apps=frozenset({"portal"})),
+        SessionFilter(networks=(ip_network("10.0.0.0/8"), ip_network("192.0.2.0/24"))),
+        SessionFilter(provider_sid="ps-1"),
+        SessionFilter(older_than=timedelta(hours=1), newer_than=timedelta(hours=3)),
     ],
 )
-def test_a_session_that_fits_is_meant(selection: Selection) -> None:
+def test_a_session_that_fits_is_meant(selection: SessionFilter) -> None:
     assert selection.holds(SESSION, NOON)
 
 
 @pytest.mark.parametrize(
     "selection",
     [
-        Selection(sids=frozenset({"other"})),
-        Selection(emails=frozenset({"ana@example.org"})),
-        Selection(issuer="https://other.example", subject="ana"),
-        Selection(issuer=ISSUER, subject="Ana"),
-        Selection(apps=frozenset({"dashboard"})),
-        Selection(networks=(ip_network("192.0.3.0/24"), ip_network("2001:db8::/32"))),
-        Selection(provider_sid="ps-2"),
-        Selection(older_than=timedelta(hours=2)),
-        Selection(newer_than=timedelta(hours=2)),
-        Selection(emails=frozenset({"ana@example.com"}), apps=frozenset({"dashboard"})),
+        SessionFilter(sids=frozenset({"other"})),
+        SessionFilter(emails=frozenset({"ana@example.org"})),
+        SessionFilter(issuer="https://other.example", subject="ana"),
+        SessionFilter(issuer=ISSUER, subject="Ana"),
+        SessionFilter(apps=frozenset({"dashboard"})),
+        SessionFilter(networks=(ip_network("192.0.3.0/24"), ip_network("2001:db8::/32"))),
+        SessionFilter(provider_sid="ps-2"),
+        SessionFilter(older_than=timedelta(hours=2)),
+        SessionFilter(newer_than=timedelta(hours=2)),
+        SessionFilter(emails=frozenset({"ana@example.com"}), apps=frozenset({"dashboard"})),
     ],
 )
-def test_a_session_that_misses_one_kind_is_not(selection: Selection) -> None:
+def test_a_session_that_misses_one_kind_is_not(selection: SessionFilter) -> None:
     assert not selection.holds(SESSION, NOON)
     assert not selection.everything
 
@@ -57,9 +57,9 @@ def test_a_session_that_does_not_say_it_is_not_meant() -> None:
     silent = a_session("ana", address=None, provider_sid=None, identity=a_person("ana", email=None))
     odd = a_session("ana", address="unix:")
     for selection in (
-        Selection(networks=(ip_network("0.0.0.0/0"), ip_network("::/0"))),
-        Selection(emails=frozenset({"ana@example.com"})),
-        Selection(provider_sid="ps-1"),
+        SessionFilter(networks=(ip_network("0.0.0.0/0"), ip_network("::/0"))),
+        SessionFilter(emails=frozenset({"ana@example.com"})),
+        SessionFilter(provider_sid="ps-1"),
     ):
         assert not selection.holds(silent, NOON)
         assert not selection.holds(odd, NOON)

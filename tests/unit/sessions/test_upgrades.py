@@ -20,7 +20,7 @@ from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.claims import Identity
 from gateway.proxy.identity_fields import IdentityLines, specimen
-from gateway.redis_client.once import Marks
+from gateway.redis_client.once import Once
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing, new_key
@@ -28,9 +28,9 @@ from gateway.sessions.live import live_from
 from gateway.sessions.logout_markers import Endings
 from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from gateway.sessions.records import Stored
-from gateway.sessions.scan import Census, Selection
+from gateway.sessions.scan import SessionFilter, SessionScan
 from gateway.sessions.session import Session, decode, encode
-from gateway.sessions.session_limit import Places
+from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedLines
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import AttemptCookies, read_cookies
@@ -87,7 +87,7 @@ async def test_no_field_of_a_session_is_lost_on_any_way_to_it(redis: Redis, pref
         again = await store.fetch(key, HOST, APP)
         assert again is not None
         assert again.session == replace(session, access_token="another")
-        batches = [batch async for batch in Census(redis, KeyRing(ring), prefix).batches(Selection())]
+        batches = [batch async for batch in SessionScan(redis, KeyRing(ring), prefix).batches(SessionFilter())]
         assert [entry.session for batch in batches for entry in batch] == [again.session]
         waiting = PendingSignIn(session=session, claims={}, issued_at=1, return_to="/", began=session.created_at)
         pending = PendingSignIns(redis, prefix, KeyRing(ring))
@@ -183,7 +183,7 @@ async def test_sessions_of_an_earlier_release_go_on(left: Left) -> None:
 async def test_sessions_of_an_earlier_release_are_found_by_person_by_sign_in_and_by_place(left: Left) -> None:
     """C-70, C-44."""
     who = written.FULL.identity
-    places = Places(left.redis, left.ring, left.prefix, lambda: written.NOW)
+    places = SessionLimit(left.redis, left.ring, left.prefix, lambda: written.NOW)
     new = left.store.key_of(await left.store.issue(replace(written.FULL, provider_sid="another")))
     ending = await places.take(new, written.FULL, 1, refuse=False)
     assert ending is not None
@@ -214,7 +214,7 @@ async def test_a_sign_in_that_an_earlier_release_began_is_finished_once(left: Le
 
 async def test_what_an_earlier_release_did_once_is_not_done_again(left: Left) -> None:
     """C-70, A-31."""
-    marks = Marks(left.redis, left.prefix)
+    marks = Once(left.redis, left.prefix)
     assert await marks.begin("begun", HOUR)
     assert not await marks.begin("done", HOUR)
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from gateway.errors import ProviderUnavailable
-from gateway.pages.renderer import Page
+from gateway.pages.renderer import RenderedPage
 from gateway.policy.step_up import StepUp
 from gateway.sign_in.begin import likely_cause, start_url, understood_prompt
 from tests.fakes.browser import Answer, Document
@@ -30,13 +30,13 @@ def begin(
     method: str = "GET",
     cookies: Sequence[bytes] = (),
     max_age: int | None = None,
-) -> Page:
+) -> RenderedPage:
     """As the data plane does it."""
     route = office.sites[PORTAL].route
     return office.sign_in.begin(route, PORTAL, return_to, cookies, "r-1", method=method, step_up=StepUp(max_age))
 
 
-def header(page: Page, name: str) -> str:
+def header(page: RenderedPage, name: str) -> str:
     return next(value for key, value in page.headers if key == name)
 
 

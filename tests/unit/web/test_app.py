@@ -4,9 +4,9 @@ import pytest
 from aiohttp import web
 
 from gateway.config import schema
-from gateway.pages.renderer import Page, Pages
+from gateway.pages.renderer import Pages, RenderedPage
 from gateway.web.app import Front
-from gateway.web.request import Asked
+from gateway.web.request import WebRequest
 from tests.fakes.browser import Browser
 from tests.fakes.office import Office
 from tests.unit.web.made import PORTAL, PORTAL_ORIGIN, made_sites
@@ -91,11 +91,11 @@ async def test_the_request_id_of_the_data_plane_is_on_the_page(office: Office) -
 async def test_what_nobody_expected_is_500_without_a_word_of_it(caplog: pytest.LogCaptureFixture) -> None:
     """C-48: what went wrong is for the log."""
 
-    async def broken(asked: Asked) -> Page:
+    async def broken(asked: WebRequest) -> RenderedPage:
         raise RuntimeError("the secret is hunter2")
 
     app = web.Application()
-    app.router.add_get("/oauth2/broken", Front(made_sites(), Pages(schema.Pages())).answering({"GET": broken}))
+    app.router.add_get("/oauth2/broken", Front(made_sites(), Pages(schema.PageSettings())).answering({"GET": broken}))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
