@@ -9,8 +9,9 @@ from typing import Final
 
 from gateway.config.schema import OpenID, Surface
 from gateway.errors import BadRequest
-from gateway.gate.admission import Gate
+from gateway.gate.admission import decide
 from gateway.gate.decision import is_by_break_glass
+from gateway.gate.request import Request
 from gateway.gate.site import Route, Site, change_of_protocol
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import has_body, read_query
@@ -31,36 +32,27 @@ _TOGGLES: Final[dict[Surface, str]] = {
 }
 
 
-def reasons(
-    gate: Gate,
-    site: Site,
-    openid: OpenID,
-    head: RequestHead,
-    live: LiveSession | None,
-    body: bytes | None,
-    now: datetime,
-) -> list[Step]:
+def reasons(request: Request[RequestHead], openid: OpenID) -> list[Step]:
     """One step a line. Nothing where the target can be read in two ways: the decision says so."""
+    site, head, live, body = request.site, request.head, request.session, request.body
     try:
         target = parse_target(head.target)
-        verdict = site.verdict(head.method, head.target.partition(b"?")[0], target.query or b"", head.upgrade)
+        route = site.find_route(head.method, head.target.partition(b"?")[0], target.query or b"", head.upgrade)
     except BadRequest:
         return []
-    own = (
-        "yes: no rule concerns them, and no request for them reaches an upstream" if verdict.own else "not one of ours"
-    )
+    own = "yes: no rule concerns them, and no request for them reaches an upstream" if route.own else "not one of ours"
     steps = [("1 own paths", own)]
-    if verdict.own:
+    if route.own:
         return steps
-    ruling = verdict.ruling
+    ruling = route.ruling
     return [
         *steps,
         *_preflight(site, head, target),
-        ("2 password doors", _doors(site, openid, verdict, head, target, body)),
-        ("3 break-glass", _break_glass(gate, site, head, body, now)),
+        ("2 password doors", _password_routes(site, openid, route, head, target, body)),
+        ("3 break-glass", _break_glass(request)),
         *_rules(site, head, target, ruling),
         ("6 require", _require(ruling, live)),
-        ("7 step-up", _step_up(site, ruling, live, now)),
+        ("7 step-up", _step_up(site, ruling, live, request.now)),
     ]
 
 
@@ -82,17 +74,19 @@ def _preflight(site: Site, head: RequestHead, target: Target) -> list[Step]:
     ]
 
 
-def _doors(site: Site, openid: OpenID, verdict: Route, head: RequestHead, target: Target, body: bytes | None) -> str:
+def _password_routes(
+    site: Site, openid: OpenID, route: Route, head: RequestHead, target: Target, body: bytes | None
+) -> str:
     toggle = _TOGGLES[site.app.surface]
-    if not site.doors.closed:
+    if not site.password_routes.closed:
         return "open: openid.enabled is off" if not openid.enabled else f"open: {toggle} is off"
-    basic = site.doors.basic(head)
+    basic = site.password_routes.basic(head)
     if basic is not None:
         return f"shut: {basic.reason}"
-    if not verdict.doors:
+    if not route.password_routes:
         return f"closed by {toggle}; no rule is about this path and method"
-    watching = f"closed by {toggle}; watched by {_joined(door.name for door in verdict.doors)}"
-    judged = site.doors.judge(verdict.doors, head, target, body)
+    watching = f"closed by {toggle}; watched by {_joined(door.name for door in route.password_routes)}"
+    judged = site.password_routes.match(route.password_routes, head, target, body)
     if isinstance(judged, NeedsBody):
         return f"{watching}: the body must be read first"
     if isinstance(judged, Blocked):
@@ -101,13 +95,15 @@ def _doors(site: Site, openid: OpenID, verdict: Route, head: RequestHead, target
     return f"{watching}: let pass, what it says{read} is none of their requests"
 
 
-def _break_glass(gate: Gate, site: Site, head: RequestHead, body: bytes | None, now: datetime) -> str:
-    """What would become of a stranger from a range that is open."""
+def _break_glass(request: Request[RequestHead]) -> str:
+    """What becomes of a request without a session from a range that is open."""
+    site, now = request.site, request.now
     opening = Opening(
         id="", app=site.route.name, networks=(), opened_at=now, ends_at=now + timedelta(hours=1), reason="", by=""
     )
     glass = ActiveOpening(opening=opening, deadline=0.0)
-    decision = gate.admit(site, head, None, None, now=now, body=body, known=True, glass=glass)
+    question = Request(site, request.head, None, None, now, body=request.body, session_looked_up=True, opening=glass)
+    decision = decide(question)
     if is_by_break_glass(decision):
         return "while it is open, its range gets here without a session, past the doors and the app's require"
     return "makes no difference here"

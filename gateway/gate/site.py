@@ -4,6 +4,7 @@ What a method and a path alone decide is remembered: it never changes while the 
 look-up.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from gateway.config.schema import App, Config, CorsPreflight
 from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.config.toggles import doors_closed
 from gateway.config.values import WEBSOCKET
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, UnknownHost
 from gateway.policy.break_glass import ActiveOpening
 from gateway.policy.cors import Cors
 from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query
@@ -66,7 +67,7 @@ class Route:
 
     `start` begins the head that an upstream gets for this method and path, without a query. `form`: the methods that a form could make of
     it, and that are ruled otherwise; `named`: a form could name another path. `bit` stands for the ruling in `LiveSession.met`; 0 where
-    more than the ruling and the session decides (a page of ours, a door, a form, a clock, a preflight).
+    more than the ruling and the session decides (a page of ours, a password route, a form, a clock, a preflight).
     """
 
     method: str
@@ -74,7 +75,7 @@ class Route:
     path: str
     start: bytes
     own: bool
-    doors: tuple[PasswordRoute, ...]
+    password_routes: tuple[PasswordRoute, ...]
     ruling: Ruling
     form: frozenset[str]
     named: bool
@@ -94,11 +95,11 @@ class Site:
             default=config.openid.clock_skew,
         )
         self.rules = RouteRules(route.config)
-        self.doors = PasswordRoutes(route.config, closed=doors_closed(config.openid, route.config.surface))
+        self.password_routes = PasswordRoutes(route.config, closed=doors_closed(config.openid, route.config.surface))
         self.cookie = SessionCookie(route.secure)
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
-        self.overrides_pass = not self.doors.closed and not self.rules.by_method
+        self.overrides_pass = not self.password_routes.closed and not self.rules.by_method
         preflights = route.config.cors_preflight
         self.preflight_passes = preflights == "pass"
         self.cors = Cors(preflights) if isinstance(preflights, CorsPreflight) else None
@@ -108,10 +109,10 @@ class Site:
         self.glass: ActiveOpening | None = None  # what is open by break-glass, while it is
         self._memo: dict[tuple[str, bytes], Route] = {}
         self._lines: dict[bytes, Route] = {}
-        self.verdict_of_line = self._lines.get  # a request line without a query that was judged before
+        self.route_of_line = self._lines.get  # a request line without a query that was judged before
         self._rulings: dict[Ruling, int] = {}
 
-    def verdict(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Route:
+    def find_route(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Route:
         """What method and path decide; the query only where it may name another method or path, `upgrade` where it will be asked for.
 
         Raises AmbiguousTarget or BadRequest.
@@ -142,13 +143,13 @@ class Site:
 
     def _judge(self, method: str, target: Target, path: bytes = b"") -> Route:
         own = is_own(target)
-        doors = () if own else self.doors.watch(method, target)
+        candidates = () if own else self.password_routes.candidates(method, target)
         ruling = self.rules.decide(method, target)
         form = frozenset() if own else self.rules.form_methods(method, target)
         named = not own and method == "POST" and self.rules.by_form
         more = (
             own
-            or doors
+            or candidates
             or form
             or named
             or ruling.public
@@ -162,12 +163,26 @@ class Site:
             path=target.path,
             start=b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target.path.encode(), self.host_bytes),
             own=own,
-            doors=doors,
+            password_routes=candidates,
             ruling=ruling,
             form=form,
             named=named,
             bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
         )
+
+
+class Sites:
+    """All sites, by host."""
+
+    def __init__(self, routes: Iterable[AppRoute], config: Config) -> None:
+        self.by_host: Mapping[str, Site] = {route.host: Site(route, config) for route in routes}
+
+    def of(self, host: str) -> Site:
+        """Raises UnknownHost: no host is anybody's default (C-13)."""
+        site = self.by_host.get(host)
+        if site is None:
+            raise UnknownHost(host)
+        return site
 
 
 def change_of_protocol(upgrade: bytes | None) -> frozenset[str]:

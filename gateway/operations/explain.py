@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors import BadRequest, UnknownHost
-from gateway.gate.admission import AnswerPreflight, Decision, Forward, Gate, NeedBody, Own, RedirectToSignIn, Refuse
+from gateway.gate.admission import decide
+from gateway.gate.decision import AnswerPreflight, Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.explanation import Step, reasons
-from gateway.gate.site import Site, app_routes
+from gateway.gate.request import Request
+from gateway.gate.site import Site, Sites, app_routes
 from gateway.http.message import RequestHead
 from gateway.http.request_head import parse_host
 from gateway.identity.claims import Identity
@@ -39,8 +41,7 @@ def explain(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError("not a URL; allowed: http(s)://host/path")
-    gate = Gate(app_routes(config), config)
-    site = _site(gate, config, parts.netloc)
+    site = _site(Sites(app_routes(config), config), config, parts.netloc)
     target = (url.split(parts.netloc, 1)[1] or "/").encode()
     target = target if target.startswith(b"/") else b"/" + target
     if method.upper() == "WEBSOCKET":
@@ -56,19 +57,18 @@ def explain(
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
         steps.append(("signs in at", " or ".join(site.providers)))
     content = body.encode() if body is not None else None
-    now = datetime.now(UTC)
-    steps += reasons(gate, site, config.openid, head, live, content, now)
-    decision = gate.admit(site, head, None, live, now=now, body=content, known=True)
-    return steps + _told(site, decision)
+    request = Request(site, head, None, live, datetime.now(UTC), body=content, session_looked_up=True)
+    steps += reasons(request, config.openid)
+    return steps + _outcome(site, decide(request))
 
 
-def _site(gate: Gate, config: Config, netloc: str) -> Site:
+def _site(sites: Sites, config: Config, netloc: str) -> Site:
     name, port = parse_host(netloc.encode())
     default = "443" if config.external_url_scheme == "https" else "80"
     try:
-        return gate.site(name if port in ("", default) else f"{name}:{port}")
+        return sites.of(name if port in ("", default) else f"{name}:{port}")
     except UnknownHost as error:
-        raise ValueError(f"no app has this host (421); allowed: {', '.join(sorted(gate.sites))}") from error
+        raise ValueError(f"no app has this host (421); allowed: {', '.join(sorted(sites.by_host))}") from error
 
 
 def _forms(site: Site, target: bytes) -> list[Step]:
@@ -76,7 +76,7 @@ def _forms(site: Site, target: bytes) -> list[Step]:
     model = site.rules.model
     try:
         parsed = parse_target(target)
-        read = model.read(parsed, languages=bool(site.doors.rules))
+        read = model.read(parsed, languages=bool(site.password_routes.rules))
     except BadRequest:
         return []
     steps = [("canonical", parsed.wire().decode()), ("folded", parsed.folded)]
@@ -139,7 +139,7 @@ def _live(site: Site, email: str, groups: tuple[str, ...], acr: str | None, sign
     )
 
 
-def _told(site: Site, decision: Decision) -> list[Step]:
+def _outcome(site: Site, decision: Decision) -> list[Step]:
     if isinstance(decision, Forward):
         steps = [
             ("rule", decision.rule),

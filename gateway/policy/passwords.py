@@ -161,7 +161,7 @@ class PasswordRoutes:
             if door.route.literal is not None:
                 self._literals.setdefault(door.route.literal, []).append(door)
 
-    def watch(self, method: str, target: Target) -> tuple[PasswordRoute, ...]:
+    def candidates(self, method: str, target: Target) -> tuple[PasswordRoute, ...]:
         """The rules for this path, in any reading and any language; those that name the method come first.
 
         The others stay in: a header or a form may ask the upstream to take the request for another method.
@@ -186,22 +186,22 @@ class PasswordRoutes:
             found |= {door.place: door for door in self.rules if door.route.page}
         return found
 
-    def judge(
+    def match(
         self,
         candidates: Sequence[PasswordRoute],
         head: RequestHead,
         target: Target,
         body: bytes | None = None,
         *,
-        unseen: bool = False,
+        body_hidden: bool = False,
     ) -> Blocked | NeedsBody | None:
         """Whether the request is one of the watched ones. None: no password request; forward it as it came.
 
-        `body` is the whole body, None while nobody has read it; `unseen`: there may be one that nobody will ever give us.
+        `body` is the whole body, None while nobody has read it; `body_hidden`: there may be one that nobody will ever give us.
         """
         query = read_query(target.query)
         if head.method == "OPTIONS":
-            return _judge_options(candidates, head, query, unseen=unseen or bool(body))
+            return _judge_options(candidates, head, query, body_hidden=body_hidden or bool(body))
         methods = asked_methods(head, query)
         # `/login.css` is the stylesheet of a page to whoever only fetches it (C-65).
         fetched = methods <= _FETCHING and not target.query and not has_body(head, body)
@@ -213,7 +213,7 @@ class PasswordRoutes:
             and not door.excuses(head, methods, query, body)
         ]
         judged = _judge(doors, head, methods, query, body)
-        if judged is not None or not (unseen or has_body(head, body)):
+        if judged is not None or not (body_hidden or has_body(head, body)):
             return judged
         # SECURITY: `rest_route=/wp/v2/users/1` in the form of any POST is the REST API (C-66).
         routed = self._routed_by_body(doors, head, target, body)
@@ -289,12 +289,12 @@ def _judge(
 
 
 def _judge_options(
-    candidates: Sequence[PasswordRoute], head: RequestHead, query: Fields, *, unseen: bool
+    candidates: Sequence[PasswordRoute], head: RequestHead, query: Fields, *, body_hidden: bool
 ) -> Blocked | None:
-    """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `unseen`: there may be a body."""
+    """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `body_hidden`: there may be a body."""
     doors = [door for door in candidates if door.agrees(head, query)]
     # SECURITY: upstreams that do not look at the method run the page for OPTIONS, body and all (C-77).
-    if doors and (unseen or not is_only_a_preflight(head, query) or carries_credentials(head)):
+    if doors and (body_hidden or not is_only_a_preflight(head, query) or carries_credentials(head)):
         return doors[0].closed(doubt="an OPTIONS request that is more than a preflight")
     # SECURITY: a preflight must not run the page: nothing that the page could act on comes with it (C-77).
     return next((door.closed() for door in doors if door.answers_a_preflight(query)), None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 
-from gateway.gate.admission import Forward, Refuse
+from gateway.gate.decision import Forward, Refuse
 from gateway.gate.site import Site
 from gateway.http.header_policy import Kind
 from gateway.http.request_head import ParsedRequest

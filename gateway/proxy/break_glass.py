@@ -14,9 +14,12 @@ from weakref import WeakSet
 from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import CLOSED, EXPIRED, OPENED, GlassWatch, facts_of
 from gateway.config.schema import Network
-from gateway.gate.admission import Decision, is_by_break_glass
+from gateway.gate.admission import decide
+from gateway.gate.decision import Decision, is_by_break_glass
+from gateway.gate.request import Request
 from gateway.gate.site import Site
 from gateway.http.header_policy import Kind, client_address, is_trusted, parse_address
+from gateway.http.message import RequestHead
 from gateway.http.request_head import ParsedRequest
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
@@ -116,16 +119,12 @@ class BreakGlass:
     # --- a request's side: asked only where something is open ---------------------------------------------------------
 
     def admit(
-        self,
-        ask: Callable[..., Decision],
-        site: Site,
-        request: ParsedRequest,
-        connection: Peer,
-        visit: Inside | None,
+        self, request: Request[RequestHead], head: ParsedRequest, connection: Peer, visit: Inside | None
     ) -> Decision:
-        """What the gate says (`ask`), with what is open; `visit` is what may have to end when it is closed."""
-        entrant = self.entrant(site, request, connection)
-        decision = ask(glass=None if entrant is None else entrant.glass)
+        """What the gate decides, with what is open. `head` is the request on the wire; `visit` is what may have to end when it is closed."""
+        entrant = self.entrant(request.site, head, connection)
+        request.opening = None if entrant is None else entrant.glass
+        decision = decide(request)
         if entrant is not None and is_by_break_glass(decision):
             self._used(entrant, visit)
         return decision

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.errors import Refusal, RouteBlocked
-from gateway.gate.admission import Forward, Refuse
+from gateway.gate.decision import Forward, Refuse
+from gateway.gate.request import Request
 from gateway.gate.site import Site
 from gateway.hand_off.broker import Broker
 from gateway.hand_off.credentials import Credentials
@@ -63,7 +64,7 @@ class Bridge:
         """None: something else happens first, and the request is answered then. Raises RouteBlocked."""
         live, target = decision.live, parse_target(decision.wire)
         passing = request in self._passing
-        if site.doors.closed and not passing and self._plan.route.holds(target):
+        if site.password_routes.closed and not passing and self._plan.route.holds(target):
             # SECURITY: whoever holds a token is not who it was made for (C-12).
             self._link(visit, site, request, target, _blocked(site))
             return None
@@ -183,7 +184,8 @@ class Bridge:
     def _may_open(self, visit: Attended, site: Site, live: LiveSession, wire: bytes) -> bool:
         """Whether the gate lets this person open the page that a hand-off would end on."""
         head = RequestHead("GET", wire, site.route.host.encode(), [])
-        return isinstance(self._door.admit(site, head, visit.key, live, body=None, known=True), Forward)
+        question = Request(site, head, visit.key, live, self._door.now(), session_looked_up=True)
+        return isinstance(self._door.admit(question), Forward)
 
     def _link(self, visit: Attended, site: Site, request: ParsedRequest, target: Target, refused: Refusal) -> None:
         """Refuse a redeeming request, unless it must be looked at first whose it is. Raises `refused`."""
@@ -204,7 +206,10 @@ class Bridge:
         self._passing.add(request)
         try:
             # Every other rule still has its say.
-            decision = self._door.admit(site, request, visit.key, live, body=None, known=True, past_doors=True)
+            question = Request(
+                site, request, visit.key, live, self._door.now(), session_looked_up=True, hand_off_link=True
+            )
+            decision = self._door.admit(question)
             visit.act(site, request, decision)
         finally:
             self._passing.discard(request)

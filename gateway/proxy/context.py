@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway.config.schema import Config
 from gateway.errors import MalformedRequest, Refusal
-from gateway.gate.admission import Decision, Forward, Gate, NeedBody, RedirectToSignIn, Refuse
-from gateway.gate.site import FORWARD_AUTH, AppRoute, Site, is_own_target
+from gateway.gate.admission import decide
+from gateway.gate.decision import Decision, Forward, NeedBody, RedirectToSignIn, Refuse
+from gateway.gate.request import Request
+from gateway.gate.site import FORWARD_AUTH, AppRoute, Site, Sites, is_own_target
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_request_id
 from gateway.http.message import RequestHead
@@ -88,7 +89,7 @@ class ProxyParts:
     """What the door is made of."""
 
     config: Config
-    gate: Gate
+    sites: Sites
     cache: SessionCache
     key_of: Callable[[str], str]
     signer: AssertionSigner
@@ -130,9 +131,6 @@ class ProxyContext:
             parts.config, parts.signer, self.clock, parts.now, parts.glass.saw_forwarding, parts.shared
         )
         self.glass = parts.glass
-        self.passes = parts.gate.passes
-        self.meets = parts.gate.meets
-        self.asks_for_session = parts.gate.asks_for_session
         self.own_head = self.heads.own
         self.cares: dict[str, Care] = {}  # of the apps that need one
         self._hosts: dict[bytes, Site] = {}
@@ -208,7 +206,7 @@ class ProxyContext:
         site = self._hosts.get(host)
         if site is None:
             name, port = parse_host(host)
-            site = self._parts.gate.site(name if port in ("", self._default_port) else f"{name}:{port}")
+            site = self._parts.sites.of(name if port in ("", self._default_port) else f"{name}:{port}")
             if len(self._hosts) < _HOST_MEMO:
                 self._hosts[host] = site
         return site
@@ -236,24 +234,11 @@ class ProxyContext:
         request.target = rest if rest.startswith(b"/") else b"/" + rest
         return True
 
-    def admit(
-        self,
-        site: Site,
-        request: RequestHead,
-        key: str | None,
-        live: LiveSession | None,
-        *,
-        body: bytes | None,
-        known: bool,
-        past_doors: bool = False,
-        visit: Inside | None = None,
-    ) -> Decision:
+    def admit(self, request: Request[RequestHead], visit: Inside | None = None) -> Decision:
         """`visit`: whose request it is, where break-glass may let it in."""
-        admit, now = self._parts.gate.admit, self._parts.now()
-        if site.glass is None or visit is None or not isinstance(request, ParsedRequest):
-            return admit(site, request, key, live, now=now, body=body, known=known, past_doors=past_doors)
-        ask = partial(admit, site, request, key, live, now=now, body=body, known=known, past_doors=past_doors)
-        return self.glass.admit(ask, site, request, visit.connection, visit)
+        if request.site.glass is None or visit is None or not isinstance(request.head, ParsedRequest):
+            return decide(request)
+        return self.glass.admit(request, request.head, visit.connection, visit)
 
     def begin_sign_in(
         self, site: Site, request: ParsedRequest, decision: RedirectToSignIn, request_id: str
@@ -272,13 +257,13 @@ class ProxyContext:
         live = self.cache.peek(key, site.route.host) if key is not None else None
         if key is not None and live is None:
             live = await self.cache.load(key, site.route.host, site.route.name)
-        admit = partial(
-            self._parts.gate.admit, site, key=key, live=live, now=self._parts.now(), known=True, unseen=True
-        )
+        now = self.now()
 
         def judge(reading: RequestHead) -> Decision:
-            ask = partial(admit, reading)
-            return ask() if site.glass is None else self.glass.admit(ask, site, request, visit.connection, None)
+            question = Request(site, reading, key, live, now, session_looked_up=True, body_hidden=True)
+            return (
+                decide(question) if site.glass is None else self.glass.admit(question, request, visit.connection, None)
+            )
 
         decision = strictest([judge(reading) for reading in readings(asked)], asked)
         refused = decision.unread if isinstance(decision, NeedBody) else decision

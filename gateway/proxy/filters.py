@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.gate.admission import Decision, Forward, Refuse
+from gateway.gate.decision import Decision, Forward, Refuse
 from gateway.gate.site import Site
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
-from gateway.gate.admission import Decision, Forward, Own, RedirectToSignIn, Refuse
+from gateway.gate.decision import Decision, Forward, Own, RedirectToSignIn, Refuse
 from gateway.gate.site import Site
 from gateway.http.header_policy import ends_here, is_odd
 from gateway.http.message import RequestHead
@@ -100,7 +100,7 @@ def with_method(asked: RequestHead, site: Site) -> RequestHead:
     if asked.method != UNSAID.decode():
         return asked
     # SECURITY: a rule for POST must not be passed because a proxy said nothing and GET was assumed (C-01).
-    if site.rules.by_method or site.doors.closed:
+    if site.rules.by_method or site.password_routes.closed:
         raise BadRequest(
             "forward-auth without X-Forwarded-Method or X-Original-Method, which the rules of this app need"
         )

@@ -24,12 +24,23 @@ def _never(line: bytes) -> Route | None:
 class HeadMemo:
     """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own name for its requests.
 
-    `fields` are the lines for the upstream once they were written, and `verdict_of_line` finds what was judged before for the site; both stay
+    `fields` are the lines for the upstream once they were written, and `route_of_line` finds what was judged before for the site; both stay
     empty until a request with these fields was admitted.
     """
 
     __slots__ = (
-        "_before", "_cookies", "_host", "_limit", "block", "entries", "fields", "key", "other_cookies", "request_id", "site", "verdict_of_line",
+        "_before",
+        "_cookies",
+        "_host",
+        "_limit",
+        "block",
+        "entries",
+        "fields",
+        "key",
+        "other_cookies",
+        "request_id",
+        "route_of_line",
+        "site",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
@@ -43,7 +54,7 @@ class HeadMemo:
         self.key: str | None = None
         self.other_cookies: list[bytes] = []
         self.request_id: str | None = None
-        self.verdict_of_line: Callable[[bytes], Route | None] = _never
+        self.route_of_line: Callable[[bytes], Route | None] = _never
         self._host = b""
         self._cookies: list[bytes] | None = None
 
@@ -61,7 +72,7 @@ class HeadMemo:
         line, request = data[: -len(self.block)], self._before
         if request is None or len(data) > self._limit:
             return None
-        verdict = self.verdict_of_line(line)
+        verdict = self.route_of_line(line)
         if verdict is not None:
             request.line, request.method, request.target = line, verdict.method, verdict.target
         elif b"\n" in line or not line.endswith(b" HTTP/1.1"):
@@ -89,4 +100,4 @@ class HeadMemo:
     def forget(self) -> None:
         """Other fields are coming."""
         # SECURITY: what was written for other fields must never be sent with these (B-54).
-        self.entries, self.fields, self.verdict_of_line = None, b"", _never
+        self.entries, self.fields, self.route_of_line = None, b"", _never

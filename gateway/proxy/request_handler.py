@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import Refusal
-from gateway.gate.admission import (
+from gateway.gate import shortcut
+from gateway.gate.decision import (
     AnswerPreflight,
     Decision,
     Forward,
@@ -22,6 +23,7 @@ from gateway.gate.admission import (
     Refuse,
     is_by_break_glass,
 )
+from gateway.gate.request import Request
 from gateway.gate.site import Route, Site
 from gateway.http.request_head import ParsedRequest, authenticates_connection, came_by_proxy
 from gateway.observability.access_log import path_as_logged
@@ -105,10 +107,10 @@ class RequestHandler:
                 verdict = self._judged_before(site, request)
             if verdict is not None:
                 if live is None:
-                    if door.asks_for_session(verdict, request):
+                    if shortcut.needs_session(verdict, request):
                         self._ask(site, key, verdict)
                         return
-                elif door.passes(verdict, request, live) or door.meets(verdict, request, live):
+                elif shortcut.passes(verdict, request, live):
                     self._pass(site, request, live, verdict)
                     return
         self.decide()
@@ -116,7 +118,7 @@ class RequestHandler:
     def _judged_before(self, site: Site, request: ParsedRequest) -> Route | None:
         """What was judged of the line of a request that needs nothing else of the gate, nor an app's `Care`."""
         if request.repeatable and site.glass is None and site.route.name not in self.door.cares:
-            return site.verdict_of_line(request.line)
+            return site.route_of_line(request.line)
         return None
 
     def answered(self, status: int, size: int) -> None:
@@ -175,8 +177,10 @@ class RequestHandler:
     def decide(self) -> None:
         """Ask the gate, and do what it says."""
         site, request = self.at_hand()
-        decision = self.door.admit(site, request, self.key, self._live, body=self._body, known=self._known, visit=self)
-        self.act(site, request, decision)
+        question = Request(
+            site, request, self.key, self._live, self.door.now(), body=self._body, session_looked_up=self._known
+        )
+        self.act(site, request, self.door.admit(question, self))
 
     def at_hand(self) -> tuple[Site, ParsedRequest]:
         site, request = self.site, self.connection.request
@@ -222,7 +226,7 @@ class RequestHandler:
             if request.repeatable and request.entries is said.entries:
                 said.fields = said.fields or door.heads.fields(self, site, request)
                 # SECURITY: past an app's `Care` there is no short way, be it open by break-glass for once (C-36).
-                said.verdict_of_line = site.verdict_of_line if care is None else said.verdict_of_line
+                said.route_of_line = site.route_of_line if care is None else said.route_of_line
             head = door.heads.upstream(self, site, request, decision, said.fields)
             exchange = self._exchange(site, request, head)
         if request.authorization and authenticates_connection(request):
@@ -234,7 +238,7 @@ class RequestHandler:
         said, heads = self.said, self.door.heads
         self.path, self.rule = verdict.path, verdict.ruling.rule
         if not said.fields:
-            said.fields, said.verdict_of_line = heads.fields(self, site, request), site.verdict_of_line
+            said.fields, said.route_of_line = heads.fields(self, site, request), site.route_of_line
         head = heads.again(said.fields, site, live, verdict, self.request_id)
         self._send(site, request, live, self._exchange(site, request, head))
 
@@ -334,7 +338,7 @@ class RequestHandler:
         try:
             self._live, self._known = live, True
             site, request = self.at_hand()
-            if verdict is not None and live is not None and self.door.meets(verdict, request, live):
+            if verdict is not None and live is not None and shortcut.passes(verdict, request, live):
                 self._pass(site, request, live, verdict)
             else:
                 self.decide()

@@ -52,4 +52,4 @@ class Sealing:
 
 def _on_their_own(visit: Attended, site: Site) -> bool:
     """Whether the upstream's own login is open to this visitor, who has no session of ours."""
-    return visit.key is None and not site.doors.closed
+    return visit.key is None and not site.password_routes.closed

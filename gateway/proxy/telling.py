@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.errors import Forbidden, RouteBlocked
-from gateway.gate.admission import Refuse
+from gateway.gate.decision import Refuse
 from gateway.gate.site import Site
 from gateway.observability import events as audit
 from gateway.observability.events import Audit

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from gateway.config.schema import Config, Network
 from gateway.errors import BadRequest
-from gateway.gate.admission import Forward, Own
+from gateway.gate.decision import Forward, Own
 from gateway.gate.site import Route, Site
 from gateway.http.header_policy import Kind, forwarding_block, trusted_forwarding_block
 from gateway.http.request_head import ParsedRequest

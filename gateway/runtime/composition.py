@@ -22,8 +22,8 @@ from gateway.config.toggles import registration
 from gateway.directory.factory import open_directory, open_provisioner
 from gateway.directory.provisioner import recheck_of
 from gateway.errors import Refusal
-from gateway.gate.admission import Gate, RedirectToSignIn
-from gateway.gate.site import AppRoute, Site, app_routes
+from gateway.gate.decision import RedirectToSignIn
+from gateway.gate.site import AppRoute, Site, Sites, app_routes
 from gateway.hand_off.broker import Broker, brokers_of
 from gateway.http.message import is_navigation
 from gateway.http.request_head import ParsedRequest
@@ -129,11 +129,11 @@ class GatewayWorker:
             expired=self._session_expired, attendant=self.refresher,
         )  # fmt: skip
         signer = AssertionSigner(ring.raw)
-        gate = self.gate = Gate(app_routes(config), config)
-        self.glass = self._break_glass(ring, gate, sources)
+        sites = self.sites = Sites(app_routes(config), config)
+        self.glass = self._break_glass(ring, sites, sources)
         pages = Pages(config.pages)
         sign_in = SignInStarter(
-            providers=self.providers, enabled=config.openid.enabled, sites=gate.sites, ring=ring, pages=pages, audit=self.audit,
+            providers=self.providers, enabled=config.openid.enabled, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
             now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
         self.brokers = self._brokers(ring)
@@ -141,7 +141,7 @@ class GatewayWorker:
         pages_of_ours.middlewares.append(self._told)
         self._runner = runner_of(pages_of_ours, config.limits)
         await self._runner.setup()
-        self.door = ProxyContext(self._parts(ring, gate, pages, sign_in, signer))
+        self.door = ProxyContext(self._parts(ring, sites, pages, sign_in, signer))
         self.door.cares.update(cares_of(config, self.door, self.brokers))
         self.server = Server(self.door)
         self.cache.start()
@@ -150,10 +150,10 @@ class GatewayWorker:
         self.health = Health(self.store, self.cache, self.providers, self.directory, self.door, self.audit, utc_now)
         self._tasks = [asyncio.create_task(work) for work in (self.health.watch(), self._fleet_time.run())]
 
-    def _break_glass(self, ring: KeyRing, gate: Gate, sources: Sources) -> BreakGlass:
+    def _break_glass(self, ring: KeyRing, sites: Sites, sources: Sources) -> BreakGlass:
         config = self.config
         glass = BreakGlass(
-            Openings(self.redis, ring, config.redis.key_prefix), gate.sites, config.trusted_proxies, sources, self.audit,
+            Openings(self.redis, ring, config.redis.key_prefix), sites.by_host, config.trusted_proxies, sources, self.audit,
             once=self.store.consume, clock=time.monotonic, now=utc_now, ended=self._glass_over, gateway=self._gateway,
         )  # fmt: skip
         glass.learn_ended(self._ended_openings)
@@ -240,7 +240,7 @@ class GatewayWorker:
         prefix = config.redis.key_prefix
         return WebParts(
             providers=self.providers,
-            sites=self.gate.sites,
+            sites=self.sites.by_host,
             ring=ring,
             pages=pages,
             audit=self.audit,
@@ -259,7 +259,7 @@ class GatewayWorker:
         )
 
     def _parts(
-        self, ring: KeyRing, gate: Gate, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner
+        self, ring: KeyRing, sites: Sites, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner
     ) -> ProxyParts:
         config = self.config
 
@@ -281,7 +281,7 @@ class GatewayWorker:
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
         return ProxyParts(
             config=config,
-            gate=gate,
+            sites=sites,
             cache=self.cache,
             key_of=self.store.key_of,
             signer=signer,
@@ -312,7 +312,7 @@ class GatewayWorker:
         began = time.monotonic()
         response = await handler(request)
         seconds = time.monotonic() - began
-        site = self.gate.sites.get(request.headers["Host"])
+        site = self.sites.by_host.get(request.headers["Host"])
         app = site.route.name if site is not None else "-"
         self.door.counters.finished(app, response.status, seconds)
         if self._access_log is not None:

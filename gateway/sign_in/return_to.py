@@ -114,12 +114,12 @@ class ReturnGuard:
 def _comes_back(site: Site, path: str) -> bool:
     """Whether that page would send the person straight back: one of our own paths, or a password door that is shut."""
     target = parse_target(path.partition("#")[0].encode())
-    return is_own(target) or (site.doors.closed and _is_door(site, target))
+    return is_own(target) or (site.password_routes.closed and _is_door(site, target))
 
 
 def _is_door(site: Site, target: Target) -> bool:
-    doors = site.doors.watch("GET", target)
+    doors = site.password_routes.candidates("GET", target)
     if not doors:
         return False
     head = RequestHead("GET", target.wire(), site.route.host.encode(), [])
-    return isinstance(site.doors.judge(doors, head, target, b""), Blocked)
+    return isinstance(site.password_routes.match(doors, head, target, b""), Blocked)

@@ -19,7 +19,7 @@ from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import DirectoryUnavailable, Refusal, SignInExpired, SignInFailed
-from gateway.gate.admission import account_of
+from gateway.gate.access import account_of
 from gateway.gate.site import AppRoute
 from gateway.identity.claims import Identity
 from gateway.observability import events as audit

@@ -6,7 +6,7 @@ The invariant: what was ended is dead in Redis before any answer says so (A-20),
 from collections.abc import Iterable
 
 from gateway.errors import SignInExpired, TooManySessions
-from gateway.gate.admission import account_of
+from gateway.gate.access import account_of
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.sessions.cache import LiveSession, SessionCache

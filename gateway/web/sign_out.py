@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from gateway.errors import CrossSiteRequest, ProviderUnavailable
-from gateway.gate.admission import account_of
+from gateway.gate.access import account_of
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.logout import logout_url

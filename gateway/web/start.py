@@ -138,6 +138,6 @@ def _step_up(site: Site, return_to: str, step_up_for: str | None) -> StepUp:
 
 def _of_rule(site: Site, method: str, target: str) -> StepUp:
     try:
-        return step_up_of(site.verdict(method, target.partition("#")[0].partition("?")[0].encode(), b"").ruling)
+        return step_up_of(site.find_route(method, target.partition("#")[0].partition("?")[0].encode(), b"").ruling)
     except BadRequest:
         return NOTHING

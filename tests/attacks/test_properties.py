@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from gateway.config.loader import build
 from gateway.errors import BadRequest, MalformedRequest, Refusal, UpstreamFault
-from gateway.gate.admission import Forward, Gate, Own, RedirectToSignIn, Refuse
-from gateway.gate.site import Site, app_routes
+from gateway.gate import admission
+from gateway.gate.decision import Forward, Own, RedirectToSignIn, Refuse
+from gateway.gate.request import Request
+from gateway.gate.site import Site, Sites, app_routes
 from gateway.http.field_cache import RequestFields
 from gateway.http.framing import LAST_CHUNK, ChunkedBody, FramingError, chunk
 from gateway.http.header_policy import FieldKinds, Kind
@@ -40,7 +42,7 @@ often = settings(max_examples=250, deadline=None, suppress_health_check=[HealthC
 
 
 @cache
-def gate() -> Gate:
+def sites() -> Sites:
     app = {
         "hosts": [HOST.decode()],
         "upstream": "http://127.0.0.1:9",
@@ -52,11 +54,11 @@ def gate() -> Gate:
     openid = {"authority_url": "https://login.example.com", "client_id": "x", "client_secret": "y"}
     doors = {"prevent_password_login": True, "unregistered_when_sso_only": "refuse"}
     config = build({"keys": [new_key()], "openid": {**openid, **doors}, "apps": {"portal": app}})
-    return Gate(app_routes(config), config)
+    return Sites(app_routes(config), config)
 
 
 def site() -> Site:
-    return gate().site(HOST.decode())
+    return sites().of(HOST.decode())
 
 
 @cache
@@ -312,7 +314,9 @@ asked_for = targets.map("".join).map(lambda text: text.encode())
 
 
 def decide(method: str, target: bytes) -> object:
-    return gate().admit(site(), RequestHead(method, target, HOST, []), None, None, now=NOW, known=True)
+    return admission.decide(
+        Request(site(), RequestHead(method, target, HOST, []), None, None, NOW, session_looked_up=True)
+    )
 
 
 @often

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.gate.admission import Forward
+from gateway.gate.admission import decide
+from gateway.gate.decision import Forward
+from gateway.gate.request import Request
 from gateway.http.message import RequestHead
 from gateway.proxy.downstream import Downstream
 from tests.fakes.house import House
@@ -263,7 +265,7 @@ class Trial:
     def _judge(self, seen: Seen, told: dict[str, Any]) -> None:
         """What arrived, by the rules that are in force: admitted again, as the same request."""
         house = self.house
-        site = house.worker.gate.site(house.host())
+        site = house.worker.sites.of(house.host())
         users = seen.values("x-forwarded-user")
         line = told.get(seen.values("x-request-id")[0].decode()) if len(seen.values("x-request-id")) == 1 else None
         if line is None or line["method"] != seen.method or line["path"] != seen.target.partition(b"?")[0].decode():
@@ -278,7 +280,7 @@ class Trial:
         head = RequestHead(seen.method, seen.target, house.host().encode(), seen.fields)
         body = seen.body if seen.complete else None
         now = house.worker.door._parts.now()
-        decision = house.worker.gate.admit(site, head, None, live, now=now, body=body, known=True)
+        decision = decide(Request(site, head, None, live, now, body=body, session_looked_up=True))
         if not isinstance(decision, Forward) or decision.wire != seen.target:
             self.problems.append(f"not admitted: {seen}: {decision}")
 

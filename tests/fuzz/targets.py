@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl
 from gateway.config.loader import ConfigInvalid, Problem, build, resolve
 from gateway.config.values import METHODS
 from gateway.errors import BadRequest, Refusal, UpstreamFault
-from gateway.gate.admission import Forward, Gate
-from gateway.gate.site import app_routes
+from gateway.gate.decision import Forward
+from gateway.gate.site import Sites, app_routes
 from gateway.http.field_cache import RequestFields
 from gateway.http.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
 from gateway.http.header_policy import FieldKinds, client_address, is_trusted, parse_address, trusted_forwarding_block
@@ -61,9 +61,9 @@ def reader() -> RequestReader:
 
 
 @cache
-def gate() -> Gate:
+def sites() -> Sites:
     config = build(CONFIG)
-    return Gate(app_routes(config), config)
+    return Sites(app_routes(config), config)
 
 
 @cache
@@ -218,7 +218,7 @@ def heads(data: bytes) -> None:
         request = reader().read(block)
     except Refusal:
         return
-    site = gate().site(HOST)
+    site = sites().of(HOST)
     split = site.cookie.split(request.cookies)
     written = writer().upstream(Visitor(split.others, trusted=trusted), site, request, Forward(b"/", None, "default"))
     assert written.count(b"\r\n\r\n") == 1

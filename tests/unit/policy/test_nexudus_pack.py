@@ -105,7 +105,7 @@ def judge_target(
     doors = DOORS[surface]
     kind = JSON if body is not None and body.startswith(b"{") else FORM
     request = head(method, where.wire(), *fields, body=body, content_type=kind)
-    return doors.judge(doors.watch(method, where), request, where, body)
+    return doors.match(doors.candidates(method, where), request, where, body)
 
 
 def requests_of(rule: PasswordRule) -> Iterator[tuple[str, str, str, bytes | None]]:
@@ -174,7 +174,9 @@ def test_a_body_is_asked_for_and_what_cannot_be_had_counts_as_a_password() -> No
     """C-12: a body over the limit, or one that a forward-auth request does not carry."""
     doors = DOORS["portal"]
     where = target("/api/token")
-    found = doors.judge(doors.watch("POST", where), head("POST", "/api/token", body=b"grant_type=refresh_token"), where)
+    found = doors.match(
+        doors.candidates("POST", where), head("POST", "/api/token", body=b"grant_type=refresh_token"), where
+    )
     assert isinstance(found, NeedsBody)
     assert (found.unread.kind, found.unread.answer) == ("password", "refuse")
 
@@ -188,7 +190,7 @@ def test_a_watched_route_takes_no_body_that_could_be_read_otherwise(path: str, c
     doors = DOORS["portal"]
     where = target(path)
     request = head("POST", path, body=b"grant_type=refresh_token", content_type=content_type)
-    assert isinstance(doors.judge(doors.watch("POST", where), request, where), Blocked)
+    assert isinstance(doors.match(doors.candidates("POST", where), request, where), Blocked)
 
 
 # --- any way to write a blocked route, not only the known ones ---

@@ -99,7 +99,7 @@ def judge(pack: str, method: str, raw: str | bytes, body: bytes | None, *fields:
     where = parse_target(raw if isinstance(raw, bytes) else raw.encode())
     kind = JSON if body is not None and body.startswith(b"{") else FORM
     request = head(method, where.wire(), *fields, body=body, content_type=kind)
-    return DOORS[pack].judge(DOORS[pack].watch(method, where), request, where, body)
+    return DOORS[pack].match(DOORS[pack].candidates(method, where), request, where, body)
 
 
 def test_these_are_the_packs() -> None:
@@ -178,7 +178,7 @@ def test_a_watched_route_takes_no_body_of_an_unknown_kind(path: str, kind: bytes
     where = parse_target(path.encode())
     request = head("POST", path, body=b"x=1", content_type=kind)
     doors = DOORS[pack]
-    assert isinstance(doors.judge(doors.watch("POST", where), request, where), Blocked)
+    assert isinstance(doors.match(doors.candidates("POST", where), request, where), Blocked)
     assert isinstance(
-        doors.judge(doors.watch("POST", where), head("POST", path, body=b"x=1"), where), NeedsBody | Blocked
+        doors.match(doors.candidates("POST", where), head("POST", path, body=b"x=1"), where), NeedsBody | Blocked
     )

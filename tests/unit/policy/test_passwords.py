@@ -33,12 +33,12 @@ def verdict(
     doors = PasswordRoutes(app(password_routes=rules), closed=True)
     where = target(path)
     request = head(method, path, *fields, body=body, content_type=content_type)
-    return doors.judge(doors.watch(method, where), request, where, body if read else None)
+    return doors.match(doors.candidates(method, where), request, where, body if read else None)
 
 
 def test_open_doors_refuse_nothing() -> None:
     doors = PasswordRoutes(app(password_routes=["nexudus"]), closed=False)
-    assert doors.watch("POST", target("/login")) == ()
+    assert doors.candidates("POST", target("/login")) == ()
     assert doors.basic(head("GET", "/", (b"Authorization", b"Basic eDp5"))) is None
 
 
@@ -136,8 +136,8 @@ def test_a_preflight_is_none_where_nobody_can_see_the_body() -> None:
     asked = head(
         "OPTIONS", "/api/token", (b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"POST")
     )
-    assert doors.judge(doors.watch("OPTIONS", where), asked, where) is None
-    assert isinstance(doors.judge(doors.watch("OPTIONS", where), asked, where, unseen=True), Blocked)
+    assert doors.match(doors.candidates("OPTIONS", where), asked, where) is None
+    assert isinstance(doors.match(doors.candidates("OPTIONS", where), asked, where, body_hidden=True), Blocked)
 
 
 # --- methods that are not what they seem ---

@@ -6,8 +6,7 @@ from typing import Any
 
 from gateway.config.loader import build
 from gateway.config.schema import Config
-from gateway.gate.admission import Gate
-from gateway.gate.site import AppRoute, Site
+from gateway.gate.site import AppRoute, Site, Sites
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.sessions.keyring import new_key
 
@@ -53,4 +52,4 @@ def made_sites(config: Config | None = None) -> Mapping[str, Site]:
         for name, app in config.apps.items()
         for host in app.hosts
     ]
-    return Gate(routes, config).sites
+    return dict(Sites(routes, config).by_host)

@@ -1,0 +1,101 @@
+"""Step 4: public routes, rules, the app's `require`, step-up. Pure."""
+
+from gateway.errors import Forbidden, LoginRequired, SignInDisabled, StepUpRequired
+from gateway.gate.decision import Decision, Forward, NeedSession, RedirectToSignIn, Refuse
+from gateway.gate.request import Request
+from gateway.gate.site import Site
+from gateway.http.message import RequestHead, is_navigation
+from gateway.identity.claims import Identity
+from gateway.policy.bodies import read_query
+from gateway.policy.preflights import is_only_a_preflight
+from gateway.policy.rules import Ruling
+from gateway.policy.step_up import is_fresh, start_query, step_up_of
+from gateway.sessions.session import Session
+
+
+def decide(request: Request[RequestHead], ruling: Ruling) -> Decision:
+    """What a ruling comes to for this request."""
+    site, session = request.site, request.session
+    if not site.enabled:
+        return _without_sign_in(request, ruling)
+    # SECURITY: where a body may be hidden, nobody can say that it is a preflight (C-77).
+    passes = site.preflight_passes and not request.body_hidden
+    if ruling.public or (passes and is_only_a_preflight(request.head, read_query(request.query))):
+        return Forward(request.wire, None, ruling.rule)
+    if session is None:
+        if request.session_key is not None and not request.session_looked_up:
+            return NeedSession(request.session_key)
+        return _without_session(request, ruling)
+    bit = request.matched.bit
+    if not session.met & bit and _asks_something(ruling):
+        refusal = _unmet(request, ruling, session.session)
+        if refusal is not None:
+            return refusal
+    session.met |= bit
+    return Forward(request.wire, session, ruling.rule)
+
+
+def login_required(site: Site) -> LoginRequired:
+    """The refusal of a request without a session."""
+    return LoginRequired(sign_in_url=site.route.origin + "/oauth2/start")
+
+
+def account_of(identity: Identity) -> str:
+    """How a page names the person: the address they signed in with, or the best there is."""
+    return identity.email or identity.preferred_username or identity.name or identity.subject
+
+
+def _asks_something(ruling: Ruling) -> bool:
+    return bool(ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
+
+
+def _without_sign_in(request: Request[RequestHead], ruling: Ruling) -> Decision:
+    """`enabled: off`: a plain proxy; what needs a person cannot be met (docs/interface.md "Access rules")."""
+    if not ruling.public and _asks_something(ruling):
+        return Refuse(SignInDisabled("openid.enabled is off"), ruling.rule)
+    return Forward(request.wire, None, ruling.rule)
+
+
+def _without_session(request: Request[RequestHead], ruling: Ruling) -> Decision:
+    site, head = request.site, request.head
+    if site.app.unauthenticated == "pass" and not _asks_something(ruling):
+        return Forward(request.wire, None, ruling.rule)
+    if is_navigation(head):
+        return_to = request.wire.decode() if head.method in ("GET", "HEAD") else "/"
+        return RedirectToSignIn(return_to, ruling.rule, step_up_of(ruling))
+    return Refuse(login_required(site), ruling.rule)
+
+
+def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> Decision | None:
+    """What a signed-in person still lacks. None: nothing."""
+    site, head = request.site, request.head
+    for requirement in ruling.requirements:
+        reason = requirement.unmet(session.identity)
+        if reason is not None:
+            switch = site.route.origin + "/oauth2/start?prompt=select_account"
+            return Refuse(Forbidden(reason, account=account_of(session.identity), switch_url=switch), ruling.rule)
+    if is_fresh(ruling, session.auth_time, session.acr, request.now, site.clock_skew):
+        return None
+    step_up = step_up_of(ruling)
+    if is_navigation(head) and head.method in ("GET", "HEAD"):
+        return RedirectToSignIn(request.wire.decode(), ruling.rule, step_up, session.provider)
+    # A person who follows this signs in as the rule wants it, and lands on the page that they were on.
+    path = request.wire.partition(b"?")[0].decode()
+    start = site.route.origin + "/oauth2/start" + start_query(_referring_page(site, head), head.method, path)
+    start += f"&provider={session.provider}" if len(site.providers) > 1 else ""
+    refusal = StepUpRequired(
+        _lacks(ruling, session), sign_in_url=start, max_age=step_up.max_age, acr_values=" ".join(step_up.acr)
+    )
+    return Refuse(refusal, ruling.rule)
+
+
+def _lacks(ruling: Ruling, session: Session) -> str:
+    """For the log."""
+    weak = bool(ruling.acr) and session.acr not in ruling.acr
+    return f"the sign-in's acr is {session.acr!r}" if weak else f"the sign-in was at {session.auth_time}"
+
+
+def _referring_page(site: Site, head: RequestHead) -> str | None:
+    """The page of this origin that sent the request; judged again where it is used (A-50)."""
+    referrer = (head.first(b"referer") or b"").decode("latin-1")
+    return referrer.removeprefix(site.route.origin) if referrer.startswith(site.route.origin + "/") else None

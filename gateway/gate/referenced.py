@@ -1,0 +1,55 @@
+"""Resources that a request names beside its target: `Destination` of COPY and MOVE, and the tags of lists in `If`. Pure.
+
+Each of them is judged as the target is, for the same person and method.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from gateway.errors import BadRequest, Forbidden
+from gateway.gate.access import login_required
+from gateway.gate.decision import Decision, Forward, Own, RedirectToSignIn, Refuse, is_by_break_glass
+from gateway.gate.request import Request
+from gateway.gate.site import Site
+from gateway.http.message import RequestHead
+from gateway.policy.elsewhere import COPY_AND_MOVE, named_elsewhere
+
+
+def decide(request: Request[RequestHead], decide_alone: Callable[[Request[RequestHead]], Decision]) -> Decision:
+    """`decide_alone` decides about a request that names nothing but its target."""
+    head, site = request.head, request.site
+
+    def judge(target: bytes, method: str = "") -> Decision:
+        return decide_alone(replace(request, head=head.at(target, method)))
+
+    decision = judge(head.target)
+    if not isinstance(decision, Forward):
+        return decision
+    try:
+        resources = named_elsewhere(head.elsewhere, site.route.host)
+    except BadRequest as unclear:
+        return Refuse(unclear, "target")
+    for each in resources:
+        # A query or a form may ask for one of the two methods that read Destination, whatever the request's own is.
+        methods = {head.method, *(COPY_AND_MOVE if each.is_destination else ())}
+        for method in (head.method,) if head.method in COPY_AND_MOVE else sorted(methods):
+            # SECURITY: a MOVE or COPY from a path that is allowed writes to one that is not (C-64).
+            other = judge(each.target, method)
+            if not isinstance(other, Forward):
+                return _refused(site, other)
+            if each.is_destination:
+                decision = replace(decision, destination=each.start + other.wire)
+            elif other.wire != each.target:
+                return Refuse(BadRequest("If names a resource in a spelling that is not canonical"), "target")
+            if is_by_break_glass(other):
+                decision = replace(decision, rule=other.rule)
+    return decision
+
+
+def _refused(site: Site, decision: Decision) -> Decision:
+    """What a refusal of another resource is to the request: no way to sign in to a page that it did not ask for."""
+    if isinstance(decision, RedirectToSignIn):
+        return Refuse(login_required(site), decision.rule)
+    if isinstance(decision, Own):
+        return Refuse(Forbidden("a path of ours is named beside the target"), "own path")
+    return decision

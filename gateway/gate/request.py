@@ -1,0 +1,64 @@
+"""One request at hand, as a value: the gate reads it; the head writer, filters and events read it.
+
+No behaviour. Pure. The proxy fills in one for each request; `admission.decide` fills in the route and the canonical target.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Generic, TypeVar
+
+from gateway.gate.site import Route, Site
+from gateway.http.message import RequestHead
+from gateway.policy.break_glass import ActiveOpening
+from gateway.sessions.live import LiveSession
+
+Head = TypeVar("Head", bound=RequestHead, covariant=True)
+
+#: Stands where no time was taken yet: everything is too old for it, so what wants a fresh sign-in is refused.
+NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Request(Generic[Head]):
+    """`session_key` is the key of the cookie's session, None without a cookie; `session` the session that was found for it.
+
+    `now` is aware. `request_id` names the request in logs. `peer` is the address at the other end of the connection, `trusted` whether
+    its forwarding fields are believed. `cookies` are the values that may go to the upstream. `started` is on the worker's monotonic clock.
+    `body` is the whole body where it was read. `session_looked_up`: the store was asked, so a missing session is missing.
+    `body_hidden`: there may be a body that will never be read here (forward-auth). `hand_off_link`: the request passes the one link that
+    was made for this person. `opening`: the request comes from where break-glass is open.
+    `carrier` is the request on the wire where `head` is only described by it. `abort` ends the connection of the request.
+    `route`, `wire` (the canonical target) and `query` (the canonical query) are set by the first step of the decision; `rule` and `path`,
+    as logs name them, by what the decision comes to.
+    """
+
+    site: Site
+    head: Head
+    session_key: str | None
+    session: LiveSession | None
+    now: datetime = NO_TIME
+    request_id: str = ""
+    peer: str = ""
+    trusted: bool = False
+    cookies: Sequence[bytes] = ()
+    started: float = 0.0
+    body: bytes | None = None
+    session_looked_up: bool = False
+    body_hidden: bool = False
+    hand_off_link: bool = False
+    opening: ActiveOpening | None = None
+    carrier: RequestHead | None = None
+    abort: Callable[[], None] | None = None
+    route: Route | None = None
+    wire: bytes = b""
+    query: bytes = b""
+    rule: str = ""
+    path: str = "-"
+
+    @property
+    def matched(self) -> Route:
+        """The route, once the first step of the decision has set it."""
+        route = self.route
+        assert route is not None
+        return route
