@@ -112,6 +112,10 @@ class ValkeyCluster:
         for _ in range(primaries * (2 if replicas else 1)):
             self.add_node()
         self._primaries = self.nodes[:primaries]
+        for epoch, node in enumerate(self.nodes, 1):
+            node.command(
+                "CLUSTER", "SET-CONFIG-EPOCH", epoch
+            )  # else they find out one after the other, and block while they write it down
         self._join(self.nodes)
         share = 16384 // primaries
         for index, node in enumerate(self._primaries):
@@ -124,6 +128,7 @@ class ValkeyCluster:
         if replicas:
             for node in self._primaries:
                 until(lambda node=node: replicas_of(node) == 1, "the replica is in touch")
+                until(lambda node=node: node.command("WAIT", 1, 100) == 1, "the replica keeps up")
 
     @property
     def url(self) -> str:
