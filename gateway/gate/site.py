@@ -106,7 +106,7 @@ class Site:
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
-        self.glass: ActiveOpening | None = None  # what is open by break-glass, while it is
+        self.active_opening: ActiveOpening | None = None  # what is open by break-glass, while it is
         self._memo: dict[tuple[str, bytes], Route] = {}
         self._lines: dict[bytes, Route] = {}
         self.route_of_line = self._lines.get  # a request line without a query that was judged before

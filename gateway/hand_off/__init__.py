@@ -8,9 +8,13 @@
     records        what a session remembers of its hand-offs, sealed in Redis
     tokens         where a one-time token comes from: the directory, or an API that the configuration describes
     credentials    the request that redeems a token, and the steps that follow it
+    filter         sees when a hand-off is due, and keeps the upstream's session with the session it belongs to
+    flow           what a request waits for, and what is answered when it is there
+    cookie_filter  the upstream's session cookies on their way: sealed and opened
+    sign_out       the upstream's session is ended at sign-out
     broker         one hand-off, one at a time for each session over all workers
 
-The data plane's part is `proxy.bridge`: it sees when a hand-off is due. The token travels from server to server; no browser, no log
+The token travels from server to server; no browser, no log
 and no cache holds it, unless `via: browser` says that the browser is to be sent through the link.
 
 The upstream's session cookies are bound to our session by a seal: a keyed hash of the session, the cookie and its value, at the end of the

@@ -24,7 +24,6 @@ from gateway.directory.account import Account, Directory
 from gateway.errors import DirectoryUnavailable, HandOffFailed, HandOffLoop, HandOffMismatch, Refusal
 from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.credentials import (
-    Credentials,
     Upstream,
     ask_whose,
     credentials_of,
@@ -40,6 +39,7 @@ from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
 from gateway.identity.claims import Identity
 from gateway.observability import events as events
 from gateway.observability.events import Audit
+from gateway.proxy.subrequest import Credentials
 from gateway.redis_client.client import look_at
 from gateway.redis_client.leases import LeaseBusy, Leases
 from gateway.sessions.keyring import KeyRing
@@ -52,7 +52,7 @@ _CAUSE: Final = "Either the browser does not keep its session cookie, or this ac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class HandOffResult:
     """`again`: somebody else was quicker, and the page need only be asked for again. `link`: where the browser is to go."""
 
     cookies: tuple[SetCookie, ...] = ()
@@ -91,7 +91,7 @@ class Broker:
 
     async def hand_off(
         self, live: LiveSession, upstream: Upstream, *, return_to: str, request_id: str, stale: str | None = None
-    ) -> Handed:
+    ) -> HandOffResult:
         """`stale`: a bearer token that the upstream does not take any more.
 
         Raises HandOffFailed and its kinds, DirectoryUnavailable, StoreUnavailable, UpstreamUnreachable and its like."""
@@ -105,7 +105,7 @@ class Broker:
 
     async def _hand_off(
         self, live: LiveSession, upstream: Upstream, return_to: str, request_id: str, stale: str | None
-    ) -> Handed:
+    ) -> HandOffResult:
         asked_at = self._now().timestamp()
         try:
             async with asyncio.timeout(self.plan.timeout.total_seconds()):
@@ -123,11 +123,11 @@ class Broker:
 
     async def _alone(
         self, live: LiveSession, upstream: Upstream, return_to: str, asked_at: float, request_id: str, stale: str | None
-    ) -> Handed:
+    ) -> HandOffResult:
         record, plan = await self._records.read(live), self.plan
         newer = stale is not None and record.bearer is not None and record.bearer.token != stale
         if record.ended > asked_at or newer:
-            return Handed(bearer=record.bearer, again=True)
+            return HandOffResult(bearer=record.bearer, again=True)
         if len(record.recent(self._now(), plan.within)) >= plan.most:
             raise HandOffLoop(f"{plan.most} in {plan.within.total_seconds():g} s", cause=_CAUSE)
         record = record.with_start(self._now(), plan.within)
@@ -148,34 +148,34 @@ class Broker:
             self._end_soon(upstream, opened)
             await self._records.forget(live)
             self._tell(live, events.HAND_OFF_ENDED, request_id, why="sign_out")
-            return Handed(again=True)
+            return HandOffResult(again=True)
         self._tell(live, events.HAND_OFF_SUCCEEDED, request_id, via=plan.via)
         return handed
 
     async def _once(
         self, live: LiveSession, upstream: Upstream, return_to: str, record: HandOffRecord
-    ) -> tuple[Handed, HandOffRecord]:
+    ) -> tuple[HandOffResult, HandOffRecord]:
         plan, identity = self.plan, live.session.identity
         facts = facts_of(identity, return_to=return_to)
         if plan.needs_token and self._tokens is not None:
             facts["token"] = await self._tokens.token(identity, facts)
         if plan.via == "browser":
             link = outgoing(plan.redeem, plan.redeem.path, facts).target
-            return Handed(link=link), record.with_link(link_hash(facts.get("token", link)))
+            return HandOffResult(link=link), record.with_link(link_hash(facts.get("token", link)))
         if plan.via == "bearer":
             bearer = await open_with_bearer(plan, upstream, facts, self._now())
-            return Handed(bearer=bearer), replace(record, bearer=bearer)
+            return HandOffResult(bearer=bearer), replace(record, bearer=bearer)
         cookies = await open_with_cookies(plan, upstream, facts)
         named = [cookie for cookie in cookies if cookie.name in self.seals.names.exact]
         paths = {cookie.name.decode("latin-1"): cookie.path.decode("latin-1") for cookie in named}
         opened = _texts(credentials_of(cookies, self.seals.names.exact))
-        return Handed(cookies=cookies), replace(record, paths={**record.paths, **paths}, opened=opened)
+        return HandOffResult(cookies=cookies), replace(record, paths={**record.paths, **paths}, opened=opened)
 
-    def _opened(self, handed: Handed) -> Credentials:
+    def _opened(self, result: HandOffResult) -> Credentials:
         """What opens the session that came of a hand-off; nothing for a link, which a browser has yet to follow."""
-        if handed.bearer is not None:
-            return Credentials(bearer=handed.bearer.token)
-        return credentials_of(handed.cookies, self.seals.names.exact)
+        if result.bearer is not None:
+            return Credentials(bearer=result.bearer.token)
+        return credentials_of(result.cookies, self.seals.names.exact)
 
     async def _must_be_theirs(self, live: LiveSession, upstream: Upstream, credentials: Credentials) -> None:
         if (credentials.cookies or credentials.bearer) and not await self.check(live, upstream, credentials):
@@ -211,7 +211,7 @@ class Broker:
         except TimeoutError:
             log.info("%s: the upstream's session was not ended there: it does not answer", self._app)
 
-    def _nobody_took(self, upstream: Upstream, work: "asyncio.Task[Handed]") -> None:
+    def _nobody_took(self, upstream: Upstream, work: "asyncio.Task[HandOffResult]") -> None:
         """Whoever was to get the cookies is gone; a bearer token is kept for the session's next request."""
         if not work.cancelled() and work.exception() is None and work.result().cookies:
             self._end_soon(upstream, self._opened(work.result()))

@@ -4,9 +4,7 @@ Pure of connections: an `Upstream` sends what is asked. Redirects are followed o
 upstream itself, and a few of them; nobody's browser learns where they led (A-50).
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -15,44 +13,13 @@ from gateway.errors import HandOffFailed, HandOffMismatch
 from gateway.hand_off.plan import HandOffPlan
 from gateway.hand_off.records import Bearer
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
-from gateway.hand_off.templates import FilledRequest, at_pointer, fill, knows, outgoing
+from gateway.hand_off.templates import at_pointer, fill, knows, outgoing
 from gateway.hand_off.tokens import usable
+from gateway.proxy.subrequest import Credentials, FilledRequest, Reply
 
 _MOST_STEPS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _SHORTEST_LIFE: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """An upstream's whole answer. `fields` are names in lower case, and values."""
-
-    status: int
-    fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-    def values(self, name: bytes) -> list[bytes]:
-        return [value for found, value in self.fields if found == name]
-
-    @property
-    def location(self) -> bytes:
-        found = self.values(b"location")
-        return found[0] if len(found) == 1 and self.status in _REDIRECTS else b""
-
-    def json(self) -> Any:
-        """None for what is not JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What opens the upstream's session in a request: `name=value` cookies, or a bearer token."""
-
-    cookies: tuple[bytes, ...] = field(default=(), repr=False)
-    bearer: str | None = field(default=None, repr=False)
 
 
 class Upstream(Protocol):

@@ -7,26 +7,16 @@ where it stands. A fact that is missing is no empty text but a refusal. RFC 6901
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from gateway.config.sections.hand_off import Call
 from gateway.errors import HandOffFailed, NoUpstreamLogin
 from gateway.identity.claims import Identity
+from gateway.proxy.subrequest import FilledRequest
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilledRequest:
-    """A request, ready to be sent. Its target and headers may hold a token: they stay out of `repr` (C-48)."""
-
-    method: str
-    target: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
 
 
 def facts_of(identity: Identity, **more: str) -> dict[str, str]:

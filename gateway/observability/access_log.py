@@ -6,11 +6,26 @@ or escaped path, request id), so a line is put together without a JSON encoder.
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 _BATCH: Final = 64
 _LONGEST_PATH: Final = 512
+
+
+class AccessRecord(NamedTuple):
+    """One finished request. `seconds` from head to end, `size` the body bytes sent, `session` the public handle."""
+
+    app: str
+    method: str
+    path: str
+    status: int
+    size: int
+    seconds: float
+    client: str
+    session: str
+    request_id: str
+    rule: str
 
 
 class AccessLog:
@@ -25,20 +40,9 @@ class AccessLog:
         self._second = 0
         self._stamp = ""
 
-    def request(
-        self,
-        app: str,
-        method: str,
-        path: str,
-        status: int,
-        size: int,
-        seconds: float,
-        client: str,
-        session: str,
-        request_id: str,
-        rule: str,
-    ) -> None:
-        """One finished request; `seconds` from head to end, `size` the body bytes sent."""
+    def write(self, record: AccessRecord) -> None:
+        """One finished request."""
+        app, method, path, status, size, seconds, client, session, request_id, rule = record
         now = time.time()
         second = int(now)
         if second != self._second:

@@ -13,13 +13,11 @@ from gateway.config.providers import dependency_of, providers_of
 from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.factory import open_directory
 from gateway.errors import Refusal
-from gateway.hand_off.credentials import Credentials
-from gateway.hand_off.templates import FilledRequest
 from gateway.http.header_policy import tells_of_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.proxy.pool import Pool
-from gateway.proxy.subrequest import UpstreamClient
+from gateway.proxy.subrequest import Credentials, FilledRequest, UpstreamClient
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine

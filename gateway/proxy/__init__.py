@@ -2,33 +2,25 @@
 
     server             listening and draining
     listener           connections that begin with TLS or the PROXY protocol
-    downstream         one client connection: heads in, answers out, in order
+    downstream         one client connection: heads in, responses out, in order
+    client_stream      the client's side as the rest of the proxy sees it
     request_handler    one request's way through the gate
-    head_memo          what the fields of a connection's requests say, kept while they come again
+    head_memo          the fields of a connection's last request, kept while they repeat
     context            what all connections of a worker share
-    client_side        the client's connection, as an exchange sees it
-    caring             which app has a filter
-    waiting            what a request waits for in a Task
     request_body       a request's body on its way in; buffered where it is judged
-    exchange           one admitted request and its answer
+    exchange           one admitted request and its response
+    filters            what some apps ask for beyond forwarding
     upstream           one connection to an upstream
     pool               the connections to an app's endpoints
     tie                a connection that serves one session on one client connection
     endpoint           one address of an app
     upstream_head      request heads, written anew
     identity_fields    identity fields and assertion, kept with the session
-    local_reply        an answer of our own
+    local_reply        a response of our own
     internal_routes    the pages of our own, answered by aiohttp on the client's connection
     forward_auth       `/oauth2/auth`
-    filters            what some apps ask for beyond forwarding
-    app_care           the filter of one app
-    edits              response rewriting as a filter
-    bridge             hand-off as a filter
-    handing            hand-offs under way
-    sealing            the upstream's session cookies, sealed and opened
+    refusal_events     the events of a refusal
     subrequest         requests of our own to an app's upstream
-    break_glass        who is admitted by break-glass
-    telling            the events of a refusal
     tunnel             after a 101: bytes both ways
     connection_limit   how many clients, in all and from one address
 

@@ -44,7 +44,7 @@ class ConnectionLimiter:
         self.total += 1
         return 0
 
-    def announce(self, address: str, *, trusted: bool) -> int:
+    def reassign(self, address: str, *, trusted: bool) -> int:
         """One that was counted as a trusted balancer turns out to come from `address`: 0, or the status for one too many."""
         self.total -= 1
         status = self.enter(address, trusted=trusted)

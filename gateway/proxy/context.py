@@ -1,55 +1,48 @@
-"""The door: what all client connections of one worker share, and what a request asks of it.
+"""What all client connections of one worker share.
 
-It is made by `app`, with everything it needs as constructor arguments; `server` opens and closes it.
+It is made by `runtime.composition`, with everything it needs as constructor arguments; `server` opens and closes it.
 """
 
 import asyncio
 import gc
 import itertools
+import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway.config.schema import Config
 from gateway.errors import MalformedRequest, Refusal
-from gateway.gate.admission import decide
-from gateway.gate.decision import Decision, Forward, NeedBody, RedirectToSignIn, Refuse
+from gateway.gate import admission
+from gateway.gate.decision import Decision, RedirectToSignIn
 from gateway.gate.request import Request
-from gateway.gate.site import FORWARD_AUTH, AppRoute, Site, Sites, is_own_target
+from gateway.gate.site import FORWARD_AUTH, Site, Sites, is_own_target
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_request_id
-from gateway.http.message import RequestHead
+from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import ParsedRequest, RequestReader, parse_host
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.access_log import AccessLog
 from gateway.observability.counters import Counters
 from gateway.observability.events import Audit
-from gateway.proxy.break_glass import BreakGlass, Inside
+from gateway.pages.renderer import Pages
 from gateway.proxy.connection_limit import ConnectionLimiter
-from gateway.proxy.forward_auth import (
-    answer,
-    original_request,
-    readings,
-    refuse_what_never_travels,
-    strictest,
-    with_method,
-)
+from gateway.proxy.filters import AppFilter
 from gateway.proxy.local_reply import LocalReply, Plain
 from gateway.proxy.pool import Pool
-from gateway.proxy.telling import tell_refusal
-from gateway.proxy.upstream_head import HeadWriter, Peer, Visitor
-from gateway.sessions.cache import LiveSession, SessionCache
+from gateway.proxy.upstream_head import HeadWriter
+from gateway.sessions.cache import SessionCache
 from gateway.sessions.shared_headers import SharedLines
+from gateway.sign_in.begin import SignInStarter
 
-if TYPE_CHECKING:
-    from gateway.proxy.filters import Care
-
+_log = logging.getLogger("doorward.app")
 _HOST_MEMO: Final = 1024
 _COLLECT_AFTER: Final = 1000
+_SERVER_ERRORS: Final = (500, 502, 503, 504)
 
 
 class Source(NamedTuple):
@@ -59,34 +52,20 @@ class Source(NamedTuple):
     trusted: bool
 
 
-class Connection(Peer, Protocol):
-    """A client connection, as the door knows it."""
+class Connection(Protocol):
+    """A client connection of the worker."""
 
+    peer: str
+    trusted: bool
     transport: asyncio.Transport
     request: ParsedRequest | None
 
     def sweep(self, now: float) -> None: ...
 
 
-class Visited(Visitor, Protocol):
-    """A request at hand, as logs and events tell of it."""
-
-    site: Site | None
-    method: str
-    path: str
-    rule: str
-    started: float
-
-    @property
-    def live(self) -> LiveSession | None: ...
-
-    @property
-    def session_handle(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyParts:
-    """What the door is made of."""
+    """What the data plane is made of. `on_forwarding(peer)` is called for untrusted peers that send forwarding fields."""
 
     config: Config
     sites: Sites
@@ -96,22 +75,28 @@ class ProxyParts:
     shared: SharedLines | None
     audit: Audit
     access_log: AccessLog | None
-    glass: BreakGlass
-    render: Callable[[Refusal, ParsedRequest | None, str, Site | None], LocalReply]
-    begin_sign_in: Callable[[AppRoute, ParsedRequest, RedirectToSignIn, str], LocalReply]
+    pages: Pages
+    sign_in: SignInStarter
     web_handler: Callable[[], asyncio.Protocol]
     now: Callable[[], datetime]
+    on_forwarding: Callable[[str], None] = lambda peer: None
     extra_names: frozenset[bytes] = frozenset()  # of fields that apps set, normalised
     client_names: frozenset[bytes] = frozenset()  # of fields that some app lets clients send, in lower case
 
 
 class ProxyContext:
-    """One worker's data plane."""
+    """One worker's data plane.
+
+    `admit` decides about a request: the gate, or what stands before it (break-glass). `filters` are those of the apps that have any.
+    `on_sweep` are called now and then.
+    """
 
     def __init__(self, parts: ProxyParts) -> None:
         self._parts = parts
         self.cache = parts.cache
         self.key_of = parts.key_of
+        self.audit = parts.audit
+        self.access_log = parts.access_log
         self.limits = parts.config.limits
         self.head_timeout = self.limits.head_timeout.total_seconds()
         self.idle_timeout = self.limits.idle_timeout.total_seconds()
@@ -122,17 +107,15 @@ class ProxyContext:
         self.read_request = RequestReader(RequestFields(kinds), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()
-        self.crowd = ConnectionLimiter(self.limits, self.clock)
+        self.connection_limit = ConnectionLimiter(self.limits, self.clock)
         self.draining = False
         self._departed = 0  # connections that are gone since the collector came
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
-        self.heads = HeadWriter(
-            parts.config, parts.signer, self.clock, parts.now, parts.glass.saw_forwarding, parts.shared
-        )
-        self.glass = parts.glass
-        self.own_head = self.heads.own
-        self.cares: dict[str, Care] = {}  # of the apps that need one
+        self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now, parts.on_forwarding, parts.shared)
+        self.admit: Callable[[Request[RequestHead]], Decision] = admission.decide
+        self.filters: dict[str, Sequence[AppFilter]] = {}
+        self.on_sweep: list[Callable[[], None]] = []
         self._hosts: dict[bytes, Site] = {}
         self._default_port = "443" if parts.config.external_url_scheme == "https" else "80"
         self._run = secrets.token_hex(8)
@@ -145,17 +128,18 @@ class ProxyContext:
             connection.sweep(now)
         for pool in self.pools.values():
             pool.sweep()
-        self.glass.sweep()
+        for sweep in self.on_sweep:
+            sweep()
         self.flush()
-        # A connection and its visit refer to each other. Little else that the collector counts is made, so it would seldom come by itself.
+        # A connection and its handler refer to each other. Little else that the collector counts is made, so it would seldom come by itself.
         # It looks at all that are there: the more there are, the more may be gone before it comes.
         if self._departed >= max(_COLLECT_AFTER, len(self.connections)):
             self._departed = 0
             gc.collect()
 
     def flush(self) -> None:
-        if self._parts.access_log is not None:
-            self._parts.access_log.flush()
+        if self.access_log is not None:
+            self.access_log.flush()
 
     # --- what a request asks ---
 
@@ -171,7 +155,7 @@ class ProxyContext:
         """Let a client in, who may be known and counted already: 0, or the status for one too many."""
         if source is None:
             source = self.source(connection.transport.get_extra_info("peername"))
-            status = self.crowd.enter(source.peer, trusted=source.trusted)
+            status = self.connection_limit.enter(source.peer, trusted=source.trusted)
             if status:
                 self.counters.finished("-", status, 0.0)
                 return status
@@ -189,7 +173,7 @@ class ProxyContext:
         if connection in self.connections:
             self.connections.discard(connection)
             self._departed += 1
-            self.crowd.leave(connection.peer, trusted=connection.trusted)
+            self.connection_limit.leave(connection.peer, trusted=connection.trusted)
 
     def request_id(self, request: ParsedRequest) -> str | None:
         """What the client calls the request; None where it says nothing that may travel."""
@@ -234,78 +218,26 @@ class ProxyContext:
         request.target = rest if rest.startswith(b"/") else b"/" + rest
         return True
 
-    def admit(self, request: Request[RequestHead], visit: Inside | None = None) -> Decision:
-        """`visit`: whose request it is, where break-glass may let it in."""
-        if request.site.glass is None or visit is None or not isinstance(request.head, ParsedRequest):
-            return decide(request)
-        return self.glass.admit(request, request.head, visit.connection, visit)
+    # --- local replies ---
 
-    def begin_sign_in(
-        self, site: Site, request: ParsedRequest, decision: RedirectToSignIn, request_id: str
-    ) -> LocalReply:
+    def begin_sign_in(self, request: Request[ParsedRequest], decision: RedirectToSignIn) -> LocalReply:
         """Raises ProviderUnavailable."""
-        return self._parts.begin_sign_in(site.route, request, decision, request_id)
+        route, head = request.site.route, request.head
+        return self._parts.sign_in.begin(
+            route, route.host, decision.return_to, head.cookies, request.request_id,
+            method=head.method, step_up=decision.step_up, provider=decision.provider,
+        )  # fmt: skip
 
-    async def forward_auth(self, visit: Visited, request: ParsedRequest) -> LocalReply:
-        """Raises a Refusal."""
-        asked = original_request(request, trusted=visit.connection.trusted)
-        site = self.site(asked.host)
-        asked = with_method(asked, site)
-        refuse_what_never_travels(asked, site)
-        split = site.cookie.split(request.cookies)
-        key = self.key_of(split.token) if split.token is not None else None
-        live = self.cache.peek(key, site.route.host) if key is not None else None
-        if key is not None and live is None:
-            live = await self.cache.load(key, site.route.host, site.route.name)
-        now = self.now()
-
-        def judge(reading: RequestHead) -> Decision:
-            question = Request(site, reading, key, live, now, session_looked_up=True, body_hidden=True)
-            return (
-                decide(question) if site.glass is None else self.glass.admit(question, request, visit.connection, None)
-            )
-
-        decision = strictest([judge(reading) for reading in readings(asked)], asked)
-        refused = decision.unread if isinstance(decision, NeedBody) else decision
-        if isinstance(refused, Refuse):
-            # `site` and `live` of the request that was judged: this one asks about another than it is.
-            tell_refusal(self._parts.audit, visit.request_id, refused, site, live)
-        identity = b""
-        if isinstance(decision, Forward) and decision.live is not None:
-            self.cache.touch(decision.live)
-            identity = self.heads.identity(site, decision.live)
-        return answer(site, decision, identity)
-
-    # --- what is told ---
-
-    def render(self, refusal: Refusal, request: ParsedRequest | None, visit: Visited) -> LocalReply:
-        site = visit.site
-        page = self._parts.render(refusal, request, visit.request_id or f"{self._run}-{next(self._count):x}", site)
-        if site is None or site.cors is None or request is None or is_own_target(request.target):
+    def render(self, refusal: Refusal, head: ParsedRequest | None, request_id: str, site: Site | None) -> LocalReply:
+        """A page for a person, a problem document for a program."""
+        request_id = request_id or self.new_request_id()
+        if refusal.detail:
+            # Mistakes of strangers wake nobody.
+            level = logging.WARNING if refusal.status in _SERVER_ERRORS else logging.INFO
+            _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
+        html = head is not None and is_navigation(head)
+        app = site.route if site is not None else None
+        page = self._parts.pages.render(refusal, html=html, request_id=request_id, app=app)
+        if site is None or site.cors is None or head is None or is_own_target(head.target):
             return page
-        return Plain(page.status, (*page.headers, *site.cors.readable(request)), page.body)
-
-    def told_refusal(self, visit: Visited, refusal: Refusal) -> None:
-        """The events of docs/interface.md for what the gate refused."""
-        tell_refusal(self._parts.audit, visit.request_id, Refuse(refusal, visit.rule), visit.site, visit.live)
-
-    def told(self, visit: Visited, status: int, size: int) -> None:
-        """A request is over: count it, and write its line."""
-        seconds = self.clock() - visit.started
-        site = visit.site
-        app = site.route.name if site is not None else "-"
-        self.counters.finished(app, status, seconds)
-        log = self._parts.access_log
-        if log is not None:
-            log.request(
-                app,
-                visit.method,
-                visit.path,
-                status,
-                size,
-                seconds,
-                visit.connection.peer,
-                visit.session_handle,
-                visit.request_id,
-                visit.rule,
-            )
+        return Plain(page.status, (*page.headers, *site.cors.readable(head)), page.body)

@@ -13,8 +13,9 @@ from gateway.errors import MalformedRequest, Refusal, RequestTimeout
 from gateway.http.framing import FramingError
 from gateway.http.request_head import ParsedRequest, judge_partial
 from gateway.proxy.context import ProxyContext, Source
+from gateway.proxy.internal_routes import AiohttpConnection
 from gateway.proxy.local_reply import LocalReply, bare, break_off, may_go_on, serialise
-from gateway.proxy.request_body import Incoming
+from gateway.proxy.request_body import RequestBody
 from gateway.proxy.request_handler import RequestHandler
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
@@ -31,7 +32,7 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_buffer", "_deadline", "_full", "_incoming", "_lingering", "_paused",
-        "_pending", "_source", "_tunnel", "door", "peer", "request", "transport", "trusted", "visit", "write",
+        "_pending", "_source", "_tunnel", "door", "handler", "peer", "request", "transport", "trusted", "write",
     )  # fmt: skip
 
     def __init__(self, door: ProxyContext, source: Source | None = None) -> None:
@@ -41,10 +42,10 @@ class Downstream(asyncio.Protocol):
         self.peer = ""
         self.trusted = False
         self.request: ParsedRequest | None = None  # the one being answered
-        self.visit = RequestHandler(self, door)
+        self.handler = RequestHandler(self, door, self._hand_over)
         self._buffer = b""  # an incomplete head
         self._pending = b""  # bytes that wait: of this body, or of later requests
-        self._incoming = Incoming()
+        self._incoming = RequestBody()
         self._tunnel: Tunnel | None = None
         self._paused = False
         self._full = False  # the client does not take what was written to it
@@ -67,9 +68,9 @@ class Downstream(asyncio.Protocol):
             self._tunnel.end()
         if self.request is not None:
             self.request = None
-            self.visit.lost()
+            self.handler.lost()
         else:
-            self.visit.leave()
+            self.handler.leave()
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -80,7 +81,7 @@ class Downstream(asyncio.Protocol):
             self._feed_body(data)
         elif self.request is not None or self._full:
             self._hold(data)
-        elif (block := self.visit.said.block) and not self._buffer and not self._pending and data.endswith(block):
+        elif (block := self.handler.memo.block) and not self._buffer and not self._pending and data.endswith(block):
             self._feed_line(data)
         else:
             # SECURITY: what came earlier may still wait for its turn of the loop; it stays in front (B-16).
@@ -92,13 +93,13 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
-        side = self._tunnel or self.visit.exchange
+        side = self._tunnel or self.handler.exchange
         if side is not None:
             side.pause_response()
 
     def resume_writing(self) -> None:
         self._full = False
-        side = self._tunnel or self.visit.exchange
+        side = self._tunnel or self.handler.exchange
         if side is not None:
             side.resume_response()
         elif self.request is None and self._incoming.body is None and not self._lingering:
@@ -107,30 +108,30 @@ class Downstream(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Called now and then by the door: ends what has waited too long."""
         if self._tunnel is not None:
-            self._tunnel.sweep(now, self.visit.idle_seconds())
-        elif self.visit.exchange is not None:
-            self.visit.exchange.sweep(now, self.transport.get_write_buffer_size(), self.door.limits)
+            self._tunnel.sweep(now, self.handler.idle_seconds())
+        elif self.handler.exchange is not None:
+            self.handler.exchange.sweep(now, self.transport.get_write_buffer_size(), self.door.limits)
         elif now <= self._deadline:
             if self.request is None:
-                self.visit.rest(now)
+                self.handler.rest(now)
         elif self.transport.is_closing():
             self.transport.abort()  # it was asked to close long ago, and the client takes nothing
         elif self._lingering or (self.request is None and self._buffer in _NOT_BEGUN):
             self._leave()
         else:
             if self.request is None:
-                self.visit.arrived(now)
+                self.handler.arrived(now)
             self.refuse(RequestTimeout("head or body too slow"))
 
     def _feed_line(self, data: bytes) -> None:
         """One request, most likely, whose fields are those of the one before."""
-        self.visit.arrived(self.door.clock())
+        self.handler.arrived(self.door.clock())
         try:
-            again = self.visit.said.again(data)
+            again = self.handler.memo.again(data)
             if again is not None:
                 self._deadline = _FOREVER
                 self.request, verdict = again
-                self.visit.begin(self.request, verdict)
+                self.handler.begin(self.request, verdict)
                 return
         except Refusal as refusal:
             self.refuse(refusal)
@@ -147,15 +148,15 @@ class Downstream(asyncio.Protocol):
             return
         self._deadline = _FOREVER
         self._buffer = b""
-        self.visit.arrived(self.door.clock())
+        self.handler.arrived(self.door.clock())
         head = data[: end + 4]
         try:
             request = self.request = self.door.read_request(head)
-            self.visit.said.keep(request, head)
+            self.handler.memo.keep(request, head)
             self._pending = data[end + 4 :]
             if not request.repeatable:
                 self._incoming.expect(request)
-            self.visit.begin(request)
+            self.handler.begin(request)
         except Refusal as refusal:
             self.refuse(refusal)
 
@@ -164,7 +165,7 @@ class Downstream(asyncio.Protocol):
         try:
             judge_partial(data, end, self.door.limits.head)
         except Refusal as refusal:
-            self.visit.arrived(self.door.clock())
+            self.handler.arrived(self.door.clock())
             self.refuse(refusal)
             return
         # SECURITY: empty lines and nothing else would hold the connection for ever, if each began its time anew (B-67).
@@ -205,7 +206,7 @@ class Downstream(asyncio.Protocol):
 
     def _body_broke(self, refusal: Refusal) -> None:
         """The body's framing cannot be believed: what was sent on is aborted, nothing of it is completed."""
-        exchange = self.visit.exchange
+        exchange = self.handler.exchange
         if exchange is not None and exchange.started:
             exchange.end()
             self.cut(exchange.status, exchange.size)
@@ -220,14 +221,15 @@ class Downstream(asyncio.Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """Answer with a page or a problem document."""
         if not self.transport.is_closing():
-            page = self.door.render(refusal, self.request, self.visit)
+            handler = self.handler
+            page = self.door.render(refusal, self.request, handler.request_id, handler.site)
             self.respond(page, close=refusal.close or self.request is None)
 
     def respond(self, page: LocalReply, *, close: bool = False) -> None:
         """Answer the request with a page of ours."""
         keep_alive = not close and not self.door.draining and may_go_on(self.request, self._incoming.body)
-        self.transport.write(serialise(page, head_only=self.visit.method == "HEAD", keep_alive=keep_alive))
-        self.visit.drop_exchange()
+        self.transport.write(serialise(page, head_only=self.handler.method == "HEAD", keep_alive=keep_alive))
+        self.handler.drop_exchange()
         if keep_alive and self._incoming.body is not None:
             self._tell(page.status, len(page.body))
             self.expect_body_soon()
@@ -237,23 +239,23 @@ class Downstream(asyncio.Protocol):
 
     def keep(self, connection: UpstreamConnection) -> None:
         """What an exchange leaves that may serve nobody but this session here."""
-        self.visit.keep(connection)
+        self.handler.keep(connection)
 
     def answered(self, status: int, size: int, *, keep_alive: bool) -> None:
         """An exchange ended with a complete response."""
         self.request = None
-        self.visit.answered(status, size)
+        self.handler.finished(status, size)
         (self._go_on if keep_alive and not self.door.draining else self._linger)()
 
     def cut(self, status: int, size: int) -> None:
         """An exchange broke off inside its response: the client must see that (B-45)."""
-        self.visit.finished(status, size)
+        self.handler.finished(status, size)
         break_off(self.transport, self.request)
         self.request = None
 
     def tunnel(self, connection: UpstreamConnection, head: bytes, first: bytes) -> None:
         """An upgrade was honoured: from here on, bytes."""
-        self.visit.drop_exchange(keep_attached=True)
+        self.handler.drop_exchange(keep_attached=True)
         self._tunnel = Tunnel(self.transport, connection, self.door.clock, self._tunnel_ended)
         self.go_on_reading()
         pending, self._pending = self._pending, b""
@@ -262,6 +264,10 @@ class Downstream(asyncio.Protocol):
     def session_ended(self) -> None:
         """The session that this request belongs to is over: nothing more is said on it (C-44)."""
         self.transport.abort()
+
+    def _hand_over(self, data: bytes) -> None:
+        """The pages of our own answer on this connection from now on."""
+        AiohttpConnection(self.door, self, self.door.web_handler()).begin(data)
 
     def _tunnel_ended(self, size: int) -> None:
         self._tunnel = None
@@ -276,9 +282,9 @@ class Downstream(asyncio.Protocol):
     def _tell(self, status: int, size: int) -> None:
         if self.request is not None:
             self.request = None
-            self.visit.finished(status, size)
+            self.handler.finished(status, size)
         else:
-            self.visit.unparsed(status)
+            self.handler.unparsed(status)
 
     def _go_on(self) -> None:
         """The next request may come, or is there; not before the client took its answers, and no more than a bounded part of it (B-16)."""
@@ -297,7 +303,7 @@ class Downstream(asyncio.Protocol):
     def _linger(self) -> None:
         """Close, but let the client read the answer first: bytes that it still sends would otherwise reset the connection."""
         pending, self._pending = self._pending, b""
-        if self._incoming.body is None and not pending and not self._buffer and self.visit.clean:
+        if self._incoming.body is None and not pending and not self._buffer and self.handler.clean:
             self._leave()
             return
         self._lingering = True

@@ -13,7 +13,7 @@ from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeo
 from gateway.http.framing import LAST_CHUNK, chunk
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import CHUNKED, ParsedResponse
-from gateway.proxy.client_side import Client
+from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.pool import Pool
 from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import accepts
@@ -53,11 +53,11 @@ class Exchange:
         "request_done", "size", "started", "status", "touched", "waiting_for_response",
     )  # fmt: skip
 
-    reviewed = False  # whether somebody looks at the response first
+    filtered = False  # whether response filters see the response first
 
     def __init__(
         self,
-        client: Client,
+        client: ClientStream,
         request: ParsedRequest,
         head: bytes,
         pool: Pool,
@@ -65,23 +65,19 @@ class Exchange:
         clock: Callable[[], float],
     ) -> None:
         self.client = client
-        self._clock = clock
-        self._connection: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._queued: list[bytes] = []
-        self.prepare(request, head, pool, timeouts, clock())
-
-    def prepare(self, request: ParsedRequest, head: bytes, pool: Pool, timeouts: Timeouts, now: float) -> None:
-        """For a request; for another one only when the one before was answered and nothing of it is under way."""
         self.request = request
         self.pool = pool
-        self.plain = request.method != "HEAD" and not self.reviewed
+        self.plain = request.method != "HEAD" and not self.filtered
         self.keep_alive = request.keep_alive
         self.request_done = not (request.length or request.chunked)
         self.status = self.size = self.received = 0
-        self.touched = now
+        self.touched = clock()
+        self._clock = clock
         self._head = head
         self._timeouts = timeouts
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._queued: list[bytes] = []
         self._lone = b""  # a response head that waits for the first bytes of its body
         self._pace: MinimumRate | None = None
         self._stopped = False  # the client takes no more for now

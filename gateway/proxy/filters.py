@@ -1,62 +1,20 @@
-"""The seam for apps that ask for more than forwarding: what is changed in their responses, and sessions of their own.
+"""HTTP filters: what an app asks for beyond forwarding. The proxy knows filters and no features.
 
-`Visit` asks an app's `Care` once for each admitted request, and once for each refused one; an app without such settings has none. A
-`ReviewedExchange` shows each response head to a `review` before anything of it is written, and sends its body through a filter where the
-review asks for that.
+A filter sees a request before it goes on, the head of its response before anything of it is written, the body while it streams, and a
+refusal before it is answered. An app's filters are asked in their order; an app without any has none to ask.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.gate.decision import Decision, Forward, Refuse
-from gateway.gate.site import Site
+from gateway.gate.request import Request
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
-from gateway.proxy.client_side import Client
-from gateway.proxy.context import Visited
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.local_reply import LocalReply
 from gateway.proxy.upstream import Serves
-
-
-class Attending(Client, Protocol):
-    """The client's connection, as somebody sees it who may answer in the upstream's stead."""
-
-    peer: str
-    trusted: bool
-
-    def respond(self, page: LocalReply) -> None: ...
-
-
-class Attended(Visited, Protocol):
-    """A request at hand, as its app's `Care` sees it."""
-
-    key: str | None
-    other_cookies: list[bytes]
-
-    @property
-    def connection(self) -> Attending: ...
-
-    def at_hand(self) -> tuple[Site, ParsedRequest]: ...
-
-    def act(self, site: Site, request: ParsedRequest, decision: Decision) -> None: ...
-
-    def decide(self) -> None: ...
-
-    def drop_exchange(self) -> None: ...
-
-    def later(self, work: Coroutine[Any, Any, None]) -> None: ...
-
-
-class Care(Protocol):
-    """What one app's settings ask for."""
-
-    def exchange(self, visit: Attended, site: Site, request: ParsedRequest, decision: Forward) -> Exchange | None:
-        """The exchange of an admitted request. None: it is answered in another way, now or later. Raises a Refusal."""
-
-    def instead(self, visit: Attended, site: Site, request: ParsedRequest, decision: Refuse) -> bool:
-        """Whether a refused request is answered in another way than by its refusal."""
 
 
 class BodyFilter(Protocol):
@@ -68,50 +26,92 @@ class BodyFilter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Instead:
-    """Nothing of this response goes on; `act` sees to an answer."""
+class Replace:
+    """Nothing of this response goes on; `act` answers the request."""
 
     act: Callable[[], None]
 
 
 #: Looks at a response head, whose `lines` it may change; the flag says whether a body follows.
-Review = Callable[[ParsedResponse, bool], BodyFilter | Instead | None]
+ResponseFilter = Callable[[ParsedResponse, bool], BodyFilter | Replace | None]
 
 
-class ReviewedExchange(Exchange):
-    """An exchange whose response is looked at first."""
+@dataclass(slots=True)
+class UpstreamRequest:
+    """What is about to be sent to the upstream. A filter may change it: it is a copy, made for this request."""
 
-    __slots__ = ("_filter", "_review")
+    head: ParsedRequest
+    cookies: Sequence[bytes]
 
-    reviewed = True
 
-    def __init__(self, review: Review, *exchange: Any) -> None:
+@dataclass(frozen=True, slots=True)
+class FilterControl:
+    """What a filter may do with the request at hand besides changing it.
+
+    `respond` answers it; `run_later` goes on in a Task, whose refusals become answers; `decide` asks the gate again and acts; `act` acts on
+    a decision; `drop_exchange` ends the upstream's part.
+    """
+
+    respond: Callable[[LocalReply], None]
+    run_later: Callable[[Coroutine[Any, Any, None]], None]
+    decide: Callable[[], None]
+    act: Callable[[Decision], None]
+    drop_exchange: Callable[[], None]
+
+
+class Taken:
+    """The filter answers the request itself, now or later."""
+
+
+TAKEN: Final = Taken()
+
+
+class AppFilter(Protocol):
+    """One feature of one app."""
+
+    def on_request(
+        self, control: FilterControl, request: Request[ParsedRequest], decision: Forward, outgoing: UpstreamRequest
+    ) -> ResponseFilter | Taken | None:
+        """Before an admitted request goes on. None: its response is not looked at. Raises a Refusal."""
+
+    def on_refusal(self, control: FilterControl, request: Request[ParsedRequest], refused: Refuse) -> bool:
+        """Whether a refused request is answered in another way than by its refusal."""
+
+
+class FilteredExchange(Exchange):
+    """An exchange whose response is shown to response filters first."""
+
+    __slots__ = ("_body_filter", "_filters")
+
+    filtered = True
+
+    def __init__(self, filters: Sequence[ResponseFilter], *exchange: Any) -> None:
         super().__init__(*exchange)
-        self._review = review
-        self._filter: BodyFilter | None = None
+        self._filters = filters
+        self._body_filter: BodyFilter | None = None
 
     def on_interim(self, response: ParsedResponse) -> None:
-        self._review(response, False)
+        self._ask(response, False)
         super().on_interim(response)
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
-        self._review(response, False)  # its cookies
+        self._ask(response, False)  # its cookies
         super().on_tunnel(response, first)
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
-        outcome = self._review(response, first is not None)
-        if isinstance(outcome, Instead):
+        outcome = self._ask(response, first is not None)
+        if isinstance(outcome, Replace):
             self.end()
             outcome.act()
             return
         if outcome is not None:
-            self._filter = outcome
+            self._body_filter = outcome
             first = outcome.feed(first) if first else first
         super().on_response(response, first)
 
     def on_body(self, data: bytes, *, last: bool = False) -> None:
-        if self._filter is not None:
-            data = self._filter.feed(data)
+        if self._body_filter is not None:
+            data = self._body_filter.feed(data)
             if not data:
                 self.touched = self._clock()
                 return
@@ -119,10 +119,20 @@ class ReviewedExchange(Exchange):
         super().on_body(data, last=last)
 
     def on_end(self, serves: Serves) -> None:
-        rest = self._filter.end() if self._filter is not None else b""
+        rest = self._body_filter.end() if self._body_filter is not None else b""
         if rest:
             super().on_body(rest)
         super().on_end(serves)
+
+    def _ask(self, response: ParsedResponse, has_body: bool) -> BodyFilter | Replace | None:
+        """The first replacement, or the body filter: no two filters of an app change bodies."""
+        body_filter: BodyFilter | None = None
+        for each in self._filters:
+            outcome = each(response, has_body)
+            if isinstance(outcome, Replace):
+                return outcome
+            body_filter = outcome or body_filter
+        return body_filter
 
 
 def values_of(lines: Sequence[bytes], name: bytes) -> list[bytes]:

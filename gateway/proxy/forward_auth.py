@@ -7,17 +7,22 @@ cannot be judged here, so it stays shut.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
 from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
-from gateway.gate.decision import Decision, Forward, Own, RedirectToSignIn, Refuse
+from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
+from gateway.gate.request import Request
 from gateway.gate.site import Site
 from gateway.http.header_policy import ends_here, is_odd
 from gateway.http.message import RequestHead
+from gateway.http.request_head import ParsedRequest
 from gateway.identity.headers import is_identity_name
 from gateway.policy.methods import overrides_in_fields
+from gateway.proxy.context import ProxyContext
+from gateway.proxy.local_reply import LocalReply
+from gateway.proxy.refusal_events import emit_refusal
 
 _DESCRIBES = frozenset(
     (
@@ -146,7 +151,7 @@ def strictest(decisions: Sequence[Decision], asked: RequestHead) -> Decision:
     return decision
 
 
-def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
+def reply(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
     """The gate's decision as forward-auth says it. Raises a Refusal: 401, 403 or 400."""
     if isinstance(decision, Forward):
         lines = identity.decode().split("\r\n") if decision.live is not None else []
@@ -168,3 +173,31 @@ def answer(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
 def _as_forward_auth(refusal: Refusal) -> Refusal:
     """Proxies understand 401 and 403; any other refusal of the original request is one of those."""
     return refusal if refusal.status in (400, 401, 403, 503) else RouteBlocked(refusal.detail, kind="refused")
+
+
+async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> LocalReply:
+    """Answer the other proxy's question. Raises a Refusal."""
+    described = original_request(request.head, trusted=request.trusted)
+    site = context.site(described.host)
+    described = with_method(described, site)
+    refuse_what_never_travels(described, site)
+    split = site.cookie.split(request.head.cookies)
+    key = context.key_of(split.token) if split.token is not None else None
+    session = context.cache.peek(key, site.route.host) if key is not None else None
+    if key is not None and session is None:
+        session = await context.cache.load(key, site.route.host, site.route.name)
+    question = Request[RequestHead](
+        site, described, key, session, context.now(), request.request_id, request.peer, request.trusted,
+        session_looked_up=True, body_hidden=True, carrier=request.head,
+    )  # fmt: skip
+    decisions = [context.admit(replace(question, head=reading)) for reading in readings(described)]
+    decision = strictest(decisions, described)
+    refused = decision.unread if isinstance(decision, NeedBody) else decision
+    if isinstance(refused, Refuse):
+        # The events are about the described request.
+        emit_refusal(context.audit, question, refused)
+    identity = b""
+    if isinstance(decision, Forward) and decision.live is not None:
+        context.cache.touch(decision.live)
+        identity = context.heads.identity(site, decision.live)
+    return reply(site, decision, identity)

@@ -81,18 +81,18 @@ class HeadMemo:
             request = self._before = read_again(line, request)
         return request, verdict
 
-    def read(self, door: ProxyContext, request: ParsedRequest) -> None:
+    def read(self, context: ProxyContext, request: ParsedRequest) -> None:
         """Raises MalformedRequest or UnknownHost."""
         self.forget()
-        self.request_id = door.request_id(request)
+        self.request_id = context.request_id(request)
         site = self.site
         if site is None or request.host != self._host:
             self.site = None
-            self.site = site = door.site(request.host)
+            self.site = site = context.site(request.host)
             self._host, self._cookies = request.host, None
         if request.cookies != self._cookies:
             split = site.cookie.split(request.cookies)
-            self.key = door.key_of(split.token) if split.token is not None else None
+            self.key = context.key_of(split.token) if split.token is not None else None
             self.other_cookies = split.others
             self._cookies = request.cookies
         self.entries = request.entries

@@ -68,7 +68,9 @@ class PreambleListener:
     def _meet(self, sock: socket.socket, address: object) -> None:
         source = self._door.source(address)
         # SECURITY: whoever may send a PROXY header may be any address it likes; only balancers may (C-34).
-        if (self._announced and not source.trusted) or self._door.crowd.enter(source.peer, trusted=source.trusted):
+        if (self._announced and not source.trusted) or self._door.connection_limit.enter(
+            source.peer, trusted=source.trusted
+        ):
             sock.close()
             return
         sock.setblocking(False)
@@ -93,7 +95,7 @@ class PreambleListener:
             await self._hand_on(admitted, sock)
         except (OSError, HeaderMalformed, asyncio.CancelledError) as error:
             if client is None or not client.peer:
-                self._door.crowd.leave(source.peer, trusted=source.trusted)
+                self._door.connection_limit.leave(source.peer, trusted=source.trusted)
                 sock.close()
             _log.debug("a connection of %s ended before it began: %s", source.peer, error)
 
@@ -108,7 +110,7 @@ class PreambleListener:
         if said is None:
             return balancer
         source = self._door.source((said,))
-        if self._door.crowd.announce(source.peer, trusted=source.trusted):
+        if self._door.connection_limit.reassign(source.peer, trusted=source.trusted):
             raise ConnectionRefusedError("too many connections")
         return source
 

@@ -1,71 +1,14 @@
-"""The body of the request at hand, on its way in: decoded here, and sent to whoever asked for it."""
+"""The body of the request at hand, on its way in: decoded here, and sent to a sink; or buffered, whole and bounded."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from gateway.errors import Refusal
 from gateway.http.framing import Body, ChunkedBody, SizedBody
 from gateway.http.request_head import ParsedRequest
-from gateway.proxy.client_side import Client
-from gateway.proxy.context import Connection, ProxyContext, Visited
-from gateway.proxy.local_reply import LocalReply
+from gateway.proxy.client_stream import ClientStream
 
 
-class Visiting(Connection, Client, Protocol):
-    """The client's connection, as its request sees it."""
-
-    @property
-    def body_open(self) -> bool: ...
-
-    def receive(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None: ...
-
-    def expect_body_soon(self) -> None: ...
-
-    def refuse(self, refusal: Refusal) -> None: ...
-
-    def respond(self, page: LocalReply) -> None: ...
-
-    def session_ended(self) -> None: ...
-
-
-class Collecting(Visited, Protocol):
-    """The request whose body it is."""
-
-    door: ProxyContext
-
-    @property
-    def connection(self) -> Visiting: ...
-
-
-def collect(visit: Collecting, request: ParsedRequest, then: Callable[[bytes], None], too_large: Refusal) -> None:
-    """Read the whole body, then go on; `too_large` is the answer to one over `limits.watched_body`. Raises it."""
-    connection, limit = visit.connection, visit.door.limits.watched_body
-    if request.length > limit:
-        visit.door.told_refusal(visit, too_large)
-        raise too_large
-    collected = bytearray()
-
-    def sink(data: bytes) -> None:
-        if len(collected) + len(data) <= limit:
-            collected.extend(data)
-        elif connection.request is request:
-            visit.door.told_refusal(visit, too_large)
-            connection.refuse(too_large)
-
-    def end() -> None:
-        try:
-            then(bytes(collected))
-        except Refusal as refusal:
-            connection.refuse(refusal)
-
-    connection.expect_body_soon()
-    if request.expects_continue:
-        connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.expects_continue = False
-    connection.receive(sink, end)
-
-
-class Incoming:
+class RequestBody:
     """`body` decodes what arrives; None: all of it is there, or the request has none."""
 
     __slots__ = ("_end", "_sink", "body")
@@ -88,7 +31,7 @@ class Incoming:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody asked for it already."""
+        """Whether there is a sink already."""
         return self.body is not None and self._sink is not None
 
     def feed(self, data: bytes) -> bytes | None:
@@ -101,7 +44,38 @@ class Incoming:
         return body.rest if body.done else None
 
     def complete(self) -> None:
-        """Say so to whoever asked."""
+        """Call `end`."""
         end, self.body, self._sink, self._end = self._end, None, None, None
         if end is not None:
             end()
+
+
+def buffer(
+    stream: ClientStream,
+    request: ParsedRequest,
+    limit: int,
+    then: Callable[[bytes], None],
+    too_large: Callable[[], Refusal],
+) -> None:
+    """Read the whole body of at most `limit` bytes, then go on with it. Raises what `too_large` makes, or answers with it."""
+    if request.length > limit:
+        raise too_large()
+    collected = bytearray()
+
+    def sink(data: bytes) -> None:
+        if len(collected) + len(data) <= limit:
+            collected.extend(data)
+        elif stream.request is request:
+            stream.refuse(too_large())
+
+    def end() -> None:
+        try:
+            then(bytes(collected))
+        except Refusal as refusal:
+            stream.refuse(refusal)
+
+    stream.expect_body_soon()
+    if request.expects_continue:
+        stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.expects_continue = False
+    stream.receive(sink, end)

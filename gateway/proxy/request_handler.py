@@ -1,16 +1,20 @@
 """One request's way through the gate, and what its decision sets in motion.
 
 Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. What must wait goes
-on when it is there, and asks the gate again: a session not in the cache and a body that a door reads in the callback that brings them,
-forward-auth in a Task.
+on when it is there, and the gate is asked again: a session that is not in the cache and a body that a password rule reads in the callback
+that brings them, forward-auth and hand-offs in a Task.
 One `RequestHandler` serves one connection, request after request.
 """
 
-from collections.abc import Callable, Coroutine
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from gateway.errors import Refusal
+from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
 from gateway.gate import shortcut
 from gateway.gate.decision import (
     AnswerPreflight,
@@ -23,54 +27,56 @@ from gateway.gate.decision import (
     Refuse,
     is_by_break_glass,
 )
-from gateway.gate.request import Request
+from gateway.gate.request import NO_TIME, Request
 from gateway.gate.site import Route, Site
 from gateway.http.request_head import ParsedRequest, authenticates_connection, came_by_proxy
-from gateway.observability.access_log import path_as_logged
+from gateway.observability.access_log import AccessRecord, path_as_logged
+from gateway.proxy import forward_auth
+from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.context import ProxyContext
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.filters import AppFilter, FilterControl, FilteredExchange, ResponseFilter, Taken, UpstreamRequest
 from gateway.proxy.head_memo import HeadMemo
-from gateway.proxy.internal_routes import serve
 from gateway.proxy.local_reply import ABOUT_THE_SERVER, Plain
-from gateway.proxy.request_body import Visiting, collect
+from gateway.proxy.refusal_events import emit_refusal
+from gateway.proxy.request_body import buffer
 from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import honoured
 from gateway.proxy.upstream import Serves, UpstreamConnection
-from gateway.proxy.waiting import Waiting, answer_failure
 from gateway.sessions.cache import LiveSession
+
+_log = logging.getLogger("doorward.proxy")
+_NO_FILTERS: Final[Sequence[AppFilter]] = ()
 
 
 class RequestHandler:
-    """The request at hand. Its connection is `connection`; `exchange` is there while an upstream answers."""
+    """`request` is the one at hand, once its site is known; `exchange` is there while an upstream answers it.
+
+    `hand_over(data)` gives the connection to the pages of our own, with the one request that they answer.
+    """
 
     __slots__ = (
-        "__weakref__", "_attached", "_body", "_known", "_live", "_spare", "_turn", "_waiting", "clean", "connection", "door", "exchange", "key",
-        "method", "other_cookies", "path", "request_id", "rule", "said", "site", "started", "tie", "tunnelled",
+        "_attached", "_control", "_hand_over", "_task", "_turn", "clean", "context", "exchange", "memo", "method", "request", "request_id",
+        "started", "stream", "tie", "tunnelled",
     )  # fmt: skip
 
-    def __init__(self, connection: Visiting, door: ProxyContext) -> None:
-        self.connection = connection
-        self.door = door
+    def __init__(self, stream: ClientStream, context: ProxyContext, hand_over: Callable[[bytes], None]) -> None:
+        self.stream = stream
+        self.context = context
         self.exchange: Exchange | None = None
-        self.site: Site | None = None
-        self.key: str | None = None
-        self.other_cookies: list[bytes] = []
-        self.method = "-"
-        self.path = "-"
-        self.rule = ""
+        self.request: Request[ParsedRequest] | None = None
         self.request_id = ""
+        self.method = "-"
         self.started = 0.0
         self.clean = True  # the request was parsed: the connection may be closed without lingering
         self.tunnelled = False
-        self.said = HeadMemo(door.limits.head)
-        self._spare: Exchange | None = None  # the one before, to be used again
-        self._live: LiveSession | None = None
-        self._known = False
-        self._body: bytes | None = None
+        self.memo = HeadMemo(context.limits.head)
+        self._hand_over = hand_over
         self._attached: LiveSession | None = None
         self.tie: Tie | None = None
-        self._waiting = Waiting(connection)
-        self._turn = 0  # which request this is: an answer to an earlier one's question is nobody's
+        self._control: FilterControl | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._turn = 0  # which request this is: a result for an earlier one is dropped
 
     # --- the request's life ---
 
@@ -78,68 +84,71 @@ class RequestHandler:
         """A head is there, not parsed yet."""
         self.started = now
         self._turn += 1
-        self.method, self.path, self.rule, self.request_id = "-", "-", "", ""
+        self.request = None
+        self.method, self.request_id = "-", ""
         self.clean = False
-        self._live, self._known, self._body = None, False, None
 
-    def begin(self, request: ParsedRequest, verdict: Route | None = None) -> None:
-        """Judge the request and act on it; `verdict` where its line and its fields came before. Raises a Refusal."""
-        door, said = self.door, self.said
+    def begin(self, head: ParsedRequest, route: Route | None = None) -> None:
+        """Judge the request and act on it; `route` where its line and its fields came before. Raises a Refusal."""
+        context, memo, stream = self.context, self.memo, self.stream
         self.clean = True
-        self.method = request.method
-        door.counters.in_flight += 1
+        self.method = head.method
+        context.counters.in_flight += 1
         try:
-            if request.entries is not said.entries:
-                said.read(door, request)
+            if head.entries is not memo.entries:
+                memo.read(context, head)
         finally:
-            site = self.site = said.site
-            self.request_id = said.request_id or door.new_request_id()
+            self.request_id = memo.request_id or context.new_request_id()
+        site, key = memo.site, memo.key
         assert site is not None
-        if request.target[:1] != b"/" and not door.origin_form(request, site):
-            self.path = "*"
-            self.connection.respond(ABOUT_THE_SERVER)
+        request = self.request = Request(
+            site,
+            head,
+            key,
+            None,
+            NO_TIME,
+            self.request_id,
+            stream.peer,
+            stream.trusted,
+            memo.other_cookies,
+            self.started,
+        )
+        if head.target[:1] != b"/" and not context.origin_form(head, site):
+            request.path = "*"
+            stream.respond(ABOUT_THE_SERVER)
             return
-        key, self.other_cookies = said.key, said.other_cookies
-        self.key = key
         if key is not None:
-            live = self._live = door.cache.peek(key, site.route.host)
-            if verdict is None:
-                verdict = self._judged_before(site, request)
-            if verdict is not None:
-                if live is None:
-                    if shortcut.needs_session(verdict, request):
-                        self._ask(site, key, verdict)
+            session = request.session = context.cache.peek(key, site.route.host)
+            if route is None:
+                route = self._known_route(site, head)
+            if route is not None:
+                if session is None:
+                    if shortcut.needs_session(route, head):
+                        self._load_session(request, key, route)
                         return
-                elif shortcut.passes(verdict, request, live):
-                    self._pass(site, request, live, verdict)
+                elif shortcut.passes(route, head, session):
+                    self._pass(request, session, route)
                     return
-        self.decide()
+        self._decide(request)
 
-    def _judged_before(self, site: Site, request: ParsedRequest) -> Route | None:
-        """What was judged of the line of a request that needs nothing else of the gate, nor an app's `Care`."""
-        if request.repeatable and site.glass is None and site.route.name not in self.door.cares:
-            return site.route_of_line(request.line)
+    def _known_route(self, site: Site, head: ParsedRequest) -> Route | None:
+        """The route of a request that needs nothing else of the gate, in an app without filters, where its line was judged before."""
+        if head.repeatable and site.route.name not in self.context.filters:
+            return site.route_of_line(head.line)
         return None
-
-    def answered(self, status: int, size: int) -> None:
-        """The exchange ended well: nothing of it is under way, so the next request may have it."""
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None and exchange.plain and exchange.request_done:
-            self._spare = exchange
-        self.door.counters.in_flight -= 1
-        self.door.told(self, status, size)
 
     def finished(self, status: int, size: int) -> None:
         """The request is over."""
         self.exchange = None
-        self.door.counters.in_flight -= 1
-        self.door.told(self, status, size)
+        self.context.counters.in_flight -= 1
+        self.log_finished(status, size)
 
     def unparsed(self, status: int) -> None:
-        """An answer was given to something that was no request."""
-        self.site = self.said.site = None
-        self.said.forget()
-        self.door.told(self, status, 0)
+        """A response was given to something that was no request."""
+        self.request = None
+        self.memo.site = None
+        self.memo.forget()
+        self.log_finished(status, 0)
 
     def lost(self) -> None:
         """The client is gone."""
@@ -147,12 +156,14 @@ class RequestHandler:
         if exchange is not None:
             exchange.end()
         self._turn += 1
-        self._waiting.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
         self.leave()
         self.finished(499, exchange.size if exchange is not None else 0)
 
     def drop_exchange(self, *, keep_attached: bool = False) -> None:
-        """The answer does not come from the upstream any more."""
+        """The response does not come from the upstream any more."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.end()
@@ -161,140 +172,210 @@ class RequestHandler:
             self.detach()
 
     def idle_seconds(self) -> float:
-        return self.site.app.timeouts.idle.total_seconds() if self.site is not None else 60.0
+        site = self.memo.site
+        return site.app.timeouts.idle.total_seconds() if site is not None else 60.0
 
     @property
-    def session_handle(self) -> str:
-        """The public handle of the session, for logs."""
-        return self._live.session.sid if self._live is not None else ""
+    def site(self) -> Site | None:
+        """The site of the request at hand, or of the last one."""
+        return self.memo.site
 
-    @property
-    def live(self) -> LiveSession | None:
-        return self._live
+    def log_finished(self, status: int, size: int) -> None:
+        """Count the request, and write its access line."""
+        context, request, site = self.context, self.request, self.memo.site
+        seconds = context.clock() - self.started
+        app = site.route.name if site is not None else "-"
+        context.counters.finished(app, status, seconds)
+        log = context.access_log
+        if log is None:
+            return
+        session = request.session if request is not None else None
+        log.write(
+            AccessRecord(
+                app=app,
+                method=self.method,
+                path=request.path if request is not None else "-",
+                status=status,
+                size=size,
+                seconds=seconds,
+                client=self.stream.peer,
+                session=session.session.sid if session is not None else "",
+                request_id=self.request_id,
+                rule=request.rule if request is not None else "",
+            )
+        )
+
+    def emit_refusal(self, request: Request[ParsedRequest], refusal: Refusal) -> None:
+        """The event of docs/interface.md for a refusal that has one."""
+        emit_refusal(self.context.audit, request, Refuse(refusal, request.rule))
 
     # --- decisions ---
 
-    def decide(self) -> None:
-        """Ask the gate, and do what it says."""
-        site, request = self.at_hand()
-        question = Request(
-            site, request, self.key, self._live, self.door.now(), body=self._body, session_looked_up=self._known
-        )
-        self.act(site, request, self.door.admit(question, self))
+    def decide_again(self) -> None:
+        """Ask the gate about the request at hand, and do what it says."""
+        self._decide(self._at_hand())
 
-    def at_hand(self) -> tuple[Site, ParsedRequest]:
-        site, request = self.site, self.connection.request
-        assert site is not None and request is not None  # noqa: PT018 - one fact
-        return site, request
+    def _at_hand(self) -> Request[ParsedRequest]:
+        request = self.request
+        assert request is not None
+        return request
 
-    def act(self, site: Site, request: ParsedRequest, decision: Decision) -> None:
+    def _decide(self, request: Request[ParsedRequest]) -> None:
+        request.now = self.context.now()
+        if request.site.active_opening is not None:
+            request.abort = partial(self._end_request, self._turn)
+        self._act(request, self.context.admit(request))
+
+    def _act(self, request: Request[ParsedRequest], decision: Decision) -> None:
         if type(decision) is Forward:
-            self._forward(site, request, decision)
+            self._forward(request, decision)
         elif type(decision) is NeedSession:
-            self._ask(site, decision.key, None)
+            self._load_session(request, decision.key, None)
         elif type(decision) is Refuse:
-            self.rule, self.path = decision.rule, path_as_logged(request.target)
-            care = self.door.cares.get(site.route.name)
-            if care is not None and care.instead(self, site, request, decision):
-                return
-            self.door.told_refusal(self, decision.refusal)
-            self.connection.refuse(decision.refusal)
+            self._refuse(request, decision)
         elif type(decision) is RedirectToSignIn:
-            self.rule, self.path = decision.rule, path_as_logged(request.target)
-            self.connection.respond(self.door.begin_sign_in(site, request, decision, self.request_id))
+            request.rule, request.path = decision.rule, path_as_logged(request.head.target)
+            self.stream.respond(self.context.begin_sign_in(request, decision))
         elif type(decision) is AnswerPreflight:
-            self.rule, self.path = decision.rule, path_as_logged(request.target)
-            self.connection.respond(Plain(204, decision.fields))
+            request.rule, request.path = decision.rule, path_as_logged(request.head.target)
+            self.stream.respond(Plain(204, decision.fields))
         elif type(decision) is NeedBody:
-            self.with_body(self._judge_body, decision.unread.refusal)
+            self._with_body(request, self._judge_body, decision.unread.refusal)
         elif type(decision) is Own:
-            self.path = decision.path
-            serve(self, request, decision)
+            request.path = decision.path
+            self._serve_own(request, decision)
 
-    def _forward(self, site: Site, request: ParsedRequest, decision: Forward) -> None:
-        door, said = self.door, self.said
-        self.rule = decision.rule
-        self.path = decision.wire.partition(b"?")[0].decode()
-        if request.upgrade is not None:
-            request.upgrade = honoured(request, site.upgrades, site.websocket_origins)
-        care = door.cares.get(site.route.name)
-        if care is not None and not is_by_break_glass(decision):  # with break-glass: the application as it is
-            exchange = care.exchange(self, site, request, decision)
-            if exchange is None:
+    def _refuse(self, request: Request[ParsedRequest], refused: Refuse) -> None:
+        request.rule, request.path = refused.rule, path_as_logged(request.head.target)
+        for each in self.context.filters.get(request.site.route.name, _NO_FILTERS):
+            if each.on_refusal(self._filter_control(), request, refused):
+                return
+        self.emit_refusal(request, refused.refusal)
+        self.stream.refuse(refused.refusal)
+
+    # --- to the upstream ---
+
+    def _forward(self, request: Request[ParsedRequest], decision: Forward) -> None:
+        context, memo, head, site = self.context, self.memo, request.head, request.site
+        request.rule = decision.rule
+        request.path = decision.wire.partition(b"?")[0].decode()
+        if head.upgrade is not None:
+            head.upgrade = honoured(head, site.upgrades, site.websocket_origins)
+        filters = context.filters.get(site.route.name)
+        if filters is not None and not is_by_break_glass(decision):  # with break-glass: the application as it is
+            filtered = self._filtered(request, decision, filters)
+            if filtered is None:
                 return  # it is answered in another way, now or later
+            exchange: Exchange = filtered
         else:
-            if request.repeatable and request.entries is said.entries:
-                said.fields = said.fields or door.heads.fields(self, site, request)
-                # SECURITY: past an app's `Care` there is no short way, be it open by break-glass for once (C-36).
-                said.route_of_line = site.route_of_line if care is None else said.route_of_line
-            head = door.heads.upstream(self, site, request, decision, said.fields)
-            exchange = self._exchange(site, request, head)
-        if request.authorization and authenticates_connection(request):
+            if head.repeatable and head.entries is memo.entries:
+                memo.fields = memo.fields or context.heads.fields(request)
+                # SECURITY: past an app's filters there is no shortcut, be it open by break-glass for once (C-36).
+                memo.route_of_line = site.route_of_line if filters is None else memo.route_of_line
+            exchange = self._exchange(request, context.heads.upstream(request, decision, memo.fields))
+        if head.authorization and authenticates_connection(head):
             exchange.authenticate()
-        self._send(site, request, decision.live, exchange)
+        self._send(request, decision.live, exchange)
 
-    def _pass(self, site: Site, request: ParsedRequest, live: LiveSession, verdict: Route) -> None:
-        """Forward what `_judged_before` found, for a session that meets the ruling."""
-        said, heads = self.said, self.door.heads
-        self.path, self.rule = verdict.path, verdict.ruling.rule
-        if not said.fields:
-            said.fields, said.route_of_line = heads.fields(self, site, request), site.route_of_line
-        head = heads.again(said.fields, site, live, verdict, self.request_id)
-        self._send(site, request, live, self._exchange(site, request, head))
+    def _pass(self, request: Request[ParsedRequest], session: LiveSession, route: Route) -> None:
+        """Forward a request that takes the shortcut."""
+        memo, heads, site = self.memo, self.context.heads, request.site
+        request.path, request.rule = route.path, route.ruling.rule
+        if not memo.fields:
+            memo.fields, memo.route_of_line = heads.fields(request), site.route_of_line
+        head = heads.again(memo.fields, site, session, route, request.request_id)
+        self._send(request, session, self._exchange(request, head))
 
-    def _exchange(self, site: Site, request: ParsedRequest, head: bytes) -> Exchange:
-        pool, timeouts = self.door.pools[site.route.name], site.app.timeouts
-        exchange, self._spare = self._spare, None
-        if exchange is None:
-            return Exchange(self.connection, request, head, pool, timeouts, self.door.clock)
-        exchange.prepare(request, head, pool, timeouts, self.started)
-        return exchange
+    def _filtered(
+        self, request: Request[ParsedRequest], decision: Forward, filters: Sequence[AppFilter]
+    ) -> FilteredExchange | None:
+        """The exchange of a request that filters have seen. None: one of them answers it. Raises a Refusal."""
+        # SECURITY: the lines of a request are those of the next one that repeats them: what is changed is a copy (B-54).
+        outgoing = UpstreamRequest(copy(request.head), request.cookies)
+        control = self._filter_control()
+        responses: list[ResponseFilter] = []
+        for each in filters:
+            outcome = each.on_request(control, request, decision, outgoing)
+            if isinstance(outcome, Taken):
+                return None
+            if outcome is not None:
+                responses.append(outcome)
+        changed = replace(request, head=outgoing.head, cookies=outgoing.cookies)
+        head = self.context.heads.upstream(changed, decision)
+        site = request.site
+        pool, timeouts = self.context.pools[site.route.name], site.app.timeouts
+        return FilteredExchange(responses, self.stream, request.head, head, pool, timeouts, self.context.clock)
 
-    def _send(self, site: Site, request: ParsedRequest, live: LiveSession | None, exchange: Exchange) -> None:
-        door = self.door
-        self._live = live
-        if live is not None:
-            door.cache.touch(live)
-        if live is not self._attached:
+    def _filter_control(self) -> FilterControl:
+        control = self._control
+        if control is None:
+            control = self._control = FilterControl(
+                respond=self.stream.respond,
+                run_later=self.run_later,
+                decide=self.decide_again,
+                act=lambda decision: self._act(self._at_hand(), decision),
+                drop_exchange=self.drop_exchange,
+            )
+        return control
+
+    def _exchange(self, request: Request[ParsedRequest], head: bytes) -> Exchange:
+        site, context = request.site, self.context
+        pool = context.pools[site.route.name]
+        return Exchange(self.stream, request.head, head, pool, site.app.timeouts, context.clock)
+
+    def _send(self, request: Request[ParsedRequest], session: LiveSession | None, exchange: Exchange) -> None:
+        context, head = self.context, request.head
+        request.session = session
+        if session is not None:
+            context.cache.touch(session)
+        if session is not self._attached:
             self.detach()
-            if live is not None:
-                self._attached = live
-                door.cache.attach(live, self._session_ended)
+            if session is not None:
+                self._attached = session
+                context.cache.attach(session, self._session_ended)
         self.exchange = exchange
-        exchange.draining = door.draining
-        if self.tie is not None and not self.tie.is_for(exchange.pool, self.key):
+        exchange.draining = context.draining
+        if self.tie is not None and not self.tie.is_for(exchange.pool, request.session_key):
             self._untie()
         exchange.start(self.tie)
-        if self._body is not None:
-            exchange.body(self._body)
+        if request.body is not None:
+            exchange.body(request.body)
             exchange.body_end()
-        elif request.length or request.chunked:
-            self.connection.receive(exchange.body, exchange.body_end)
+        elif head.length or head.chunked:
+            self.stream.receive(exchange.body, exchange.body_end)
 
     def _session_ended(self, reason: str) -> None:
         self._attached = None
+        self._end_exchange()
+
+    def _end_request(self, turn: int) -> None:
+        """End the request of this number, if it is still the one at hand: a connection may serve another one by now."""
+        if turn == self._turn:
+            self._end_exchange()
+
+    def _end_exchange(self) -> None:
         if self.exchange is not None or self.tunnelled:
-            self.connection.session_ended()
+            self.stream.session_ended()
 
     def keep(self, connection: UpstreamConnection) -> None:
         """The exchange at hand leaves a connection that may serve nobody but its own session, here."""
-        tie, exchange, key = self.tie, self.exchange, self.key
+        tie, exchange, request, context = self.tie, self.exchange, self._at_hand(), self.context
+        key = request.session_key
         assert exchange is not None
         always = connection.serves is Serves.SAME_ALWAYS
         # SECURITY: a trusted proxy's connection carries many people, and so may any that says it is a proxy's. Without a session nobody is
         # the same, unless the upstream itself has taken the connection for somebody's (B-60, B-61).
-        if self.connection.trusted or (key is None and (not always or came_by_proxy(exchange.request))):
+        if request.trusted or (key is None and (not always or came_by_proxy(exchange.request))):
             self._untie()
             connection.abort()
             return
         if tie is None or tie.connection is not connection:
             self._untie()
-            tie = self.tie = Tie(connection, exchange.pool, self.connection, key, self.door.cache, self.door.clock)
-        site = self.site
-        live = self._live
-        if live is None and key is not None and site is not None:
-            live = self.door.cache.peek(key, site.route.host)  # of somebody on a public page
-        tie.wait(live)
+            tie = self.tie = Tie(connection, exchange.pool, self.stream, key, context.cache, context.clock)
+        session = request.session
+        if session is None and key is not None:
+            session = context.cache.peek(key, request.site.route.host)  # of a person on a public page
+        tie.wait(session)
 
     def _untie(self) -> None:
         tie, self.tie = self.tie, None
@@ -313,52 +394,101 @@ class RequestHandler:
         self.detach()
 
     def detach(self) -> None:
-        """Nothing is under way for the session that was asked for last. Until then the next request finds it attached."""
+        """Nothing is under way for the session of the last request. Until then the next request finds it attached."""
         if self._attached is not None:
-            self.door.cache.detach(self._attached, self._session_ended)
+            self.context.cache.detach(self._attached, self._session_ended)
             self._attached = None
 
     # --- what must wait ---
 
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Go on in a Task. Refusals that it raises become answers."""
-        self._waiting.later(work)
+    def run_later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on in a Task. Refusals that it raises become responses; whatever the outcome, reading goes on."""
+        self.stream.stop_reading()
+        self._task = asyncio.get_running_loop().create_task(self._run(work))
 
-    def _ask(self, site: Site, key: str, verdict: Route | None) -> None:
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as failure:
+            self._answer_failure(failure)
+        finally:
+            if self._task is asyncio.current_task():  # or it goes on in another one
+                self._task = None
+                self.stream.go_on_reading()
+
+    def _answer_failure(self, failure: Exception) -> None:
+        """A Refusal becomes its response; anything else one that says that there is a defect."""
+        if not isinstance(failure, Refusal):
+            _log.error("a request could not be judged", exc_info=failure)
+            failure = Refusal("defect")
+        self.stream.refuse(failure)
+
+    def _load_session(self, request: Request[ParsedRequest], key: str, route: Route | None) -> None:
         """The slow path's one wait: the session is read from Redis. Bytes that come meanwhile are held, bounded."""
-        self.door.cache.ask(key, site.route.host, site.route.name, partial(self._heard, self._turn, verdict))
+        site = request.site.route
+        self.context.cache.ask(key, site.host, site.name, partial(self._on_session, self._turn, route))
 
-    def _heard(self, turn: int, verdict: Route | None, live: LiveSession | None, error: Refusal | None) -> None:
+    def _on_session(self, turn: int, route: Route | None, session: LiveSession | None, error: Refusal | None) -> None:
         """The session was read: the gate is asked again."""
         if turn != self._turn:
             return  # the client is gone
         if error is not None:
-            answer_failure(self.connection, error)
+            self._answer_failure(error)
             return
         try:
-            self._live, self._known = live, True
-            site, request = self.at_hand()
-            if verdict is not None and live is not None and shortcut.passes(verdict, request, live):
-                self._pass(site, request, live, verdict)
+            request = self._at_hand()
+            request.session, request.session_looked_up = session, True
+            if route is not None and session is not None and shortcut.passes(route, request.head, session):
+                self._pass(request, session, route)
             else:
-                self.decide()
+                self._decide(request)
         except Exception as failure:
-            answer_failure(self.connection, failure)
+            self._answer_failure(failure)
 
-    # --- bodies that we read ourselves ---
+    # --- bodies that are read here ---
 
-    def with_body(self, then: Callable[[bytes], None], too_large: Refusal) -> None:
+    def _with_body(self, request: Request[ParsedRequest], then: Callable[[bytes], None], too_large: Refusal) -> None:
         """Go on with the whole body. Raises `too_large`."""
-        _, request = self.at_hand()
-        if self._body is not None or not self.connection.body_open:
-            then(self._body or b"")
-        else:
-            collect(self, request, then, too_large)
+        if request.body is not None or not self.stream.body_open:
+            then(request.body or b"")
+            return
+
+        def refusal() -> Refusal:
+            self.emit_refusal(request, too_large)
+            return too_large
+
+        buffer(self.stream, request.head, self.context.limits.watched_body, then, refusal)
 
     def _judge_body(self, body: bytes) -> None:
-        self._body = body
+        request = self._at_hand()
+        request.body = body
         # SECURITY: the body may have taken its time, and the session may have ended meanwhile (C-44).
-        if self.key is not None:
-            site, _ = self.at_hand()
-            self._live, self._known = self.door.cache.peek(self.key, site.route.host), False
-        self.decide()
+        if request.session_key is not None:
+            request.session = self.context.cache.peek(request.session_key, request.site.route.host)
+            request.session_looked_up = False
+        self._decide(request)
+
+    # --- pages of our own ---
+
+    def _serve_own(self, request: Request[ParsedRequest], own: Own) -> None:
+        """Answer, now or later. Raises a Refusal."""
+        if request.head.upgrade is not None:
+            raise MalformedRequest("an upgrade of a page of ours")
+        if own.path != self.context.forward_auth_path:
+            too_large = PayloadTooLarge("the body of a page of ours")
+            self._with_body(request, lambda body: self._hand_to_pages(request, own, body), too_large)
+        elif self.stream.body_open:
+            raise BadRequest("a forward-auth request has no body")
+        else:
+            self.run_later(self._answer_forward_auth(request))
+
+    async def _answer_forward_auth(self, request: Request[ParsedRequest]) -> None:
+        self.stream.respond(await forward_auth.answer(self.context, request))
+
+    def _hand_to_pages(self, request: Request[ParsedRequest], own: Own, body: bytes) -> None:
+        """aiohttp gets the connection, with the head re-serialised from what was parsed and judged."""
+        data = self.context.heads.own(request, own, len(body)) + body
+        self.context.counters.in_flight -= 1
+        self.leave()
+        self.stream.go_on_reading()
+        self._hand_over(data)

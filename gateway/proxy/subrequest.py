@@ -5,12 +5,12 @@ upstream that binds its sessions to these finds them alike. Answers are read who
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from gateway.errors import Refusal, UpstreamFault, UpstreamTimeout
-from gateway.hand_off.credentials import Credentials, Reply
-from gateway.hand_off.templates import FilledRequest
 from gateway.http.header_policy import names_connection_scheme
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
@@ -18,6 +18,49 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.upstream import Serves, UpstreamConnection
 
 _LARGEST: Final = 256 * 1024
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledRequest:
+    """A request, ready to be sent. Its target and headers may hold a token: they stay out of `repr` (C-48)."""
+
+    method: str
+    target: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An upstream's whole answer. `fields` are names in lower case, and values."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for found, value in self.fields if found == name]
+
+    @property
+    def location(self) -> bytes:
+        found = self.values(b"location")
+        return found[0] if len(found) == 1 and self.status in _REDIRECTS else b""
+
+    def json(self) -> Any:
+        """None for what is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What opens the upstream's session in a request: `name=value` cookies, or a bearer token."""
+
+    cookies: tuple[bytes, ...] = field(default=(), repr=False)
+    bearer: str | None = field(default=None, repr=False)
 
 
 class Subrequest:

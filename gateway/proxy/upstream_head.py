@@ -7,11 +7,12 @@ can take it away (B-48). The forwarded target is the canonical one that the gate
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.config.schema import Config, Network
 from gateway.errors import BadRequest
 from gateway.gate.decision import Forward, Own
+from gateway.gate.request import Request
 from gateway.gate.site import Route, Site
 from gateway.http.header_policy import Kind, forwarding_block, trusted_forwarding_block
 from gateway.http.request_head import ParsedRequest
@@ -39,29 +40,10 @@ _READ_BY_PAGES: Final = frozenset(
 _TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
 
 
-class Peer(Protocol):
-    """Who is at the other end: the address, and whether its forwarding fields are believed."""
-
-    peer: str
-    trusted: bool
-
-
-class Visitor(Protocol):
-    """What a head tells of the request at hand."""
-
-    request_id: str
-
-    @property
-    def connection(self) -> Peer: ...
-
-    @property
-    def other_cookies(self) -> Sequence[bytes]: ...
-
-
 class HeadWriter:
     """Writes request heads. `clock` is monotonic seconds, `now` aware wall time.
 
-    `saw_forwarding(peer)` hears of untrusted peers that forward; `shared` is where other workers find what this one signed.
+    `on_forwarding(peer)` is called for untrusted peers that send forwarding fields; `shared` is where other workers find what this one signed.
     """
 
     def __init__(
@@ -70,7 +52,7 @@ class HeadWriter:
         signer: AssertionSigner,
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        saw_forwarding: Callable[[str], None] = lambda peer: None,
+        on_forwarding: Callable[[str], None] = lambda peer: None,
         shared: SharedLines | None = None,
     ) -> None:
         self._scheme = config.external_url_scheme
@@ -78,91 +60,92 @@ class HeadWriter:
         self._lines = IdentityLines(signer, clock, now, shared)
         self._proof = self._lines.proof
         self._clock = clock
-        self._saw_forwarding = saw_forwarding
+        self._on_forwarding = on_forwarding
         self._blocks: dict[tuple[str, str], bytes] = {}
 
-    def again(self, fields: bytes, site: Site, live: LiveSession, verdict: Route, request_id: str) -> bytes:
+    def again(self, fields: bytes, site: Site, session: LiveSession, route: Route, request_id: str) -> bytes:
         """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
-        if live.assertion_until <= self._clock():
-            self._lines.renew(live, site)
-        said = (verdict.start, fields, self._proof, live.assertion, b"X-Request-Id: ", request_id.encode(), b"\r\n\r\n")
-        return b"".join(said)
+        if session.assertion_until <= self._clock():
+            self._lines.renew(session, site)
+        parts = (
+            route.start, fields, self._proof, session.assertion, b"X-Request-Id: ", request_id.encode(), b"\r\n\r\n"
+        )  # fmt: skip
+        return b"".join(parts)
 
-    def upstream(
-        self, visit: Visitor, site: Site, request: ParsedRequest, decision: Forward, fields: bytes | None = None
-    ) -> bytes:
+    def upstream(self, request: Request[ParsedRequest], decision: Forward, fields: bytes | None = None) -> bytes:
         """The head that the upstream gets; `fields` where they were written before."""
-        start = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode(), decision.wire, site.host_bytes)
+        site, head = request.site, request.head
+        start = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), decision.wire, site.host_bytes)
         identity = self.identity(site, decision.live) if decision.live is not None else b""
         parts = []
-        if request.chunked:
+        if head.chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")
-        elif request.sized:
-            parts.append(b"Content-Length: %d\r\n" % request.length)
-        if request.expects_continue:
+        elif head.sized:
+            parts.append(b"Content-Length: %d\r\n" % head.length)
+        if head.expects_continue:
             parts.append(b"Expect: 100-continue\r\n")
-        if request.upgrade is not None:
-            parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % request.upgrade)
+        if head.upgrade is not None:
+            parts.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade)
         if decision.destination is not None:
             parts.append(b"Destination: %b\r\n" % decision.destination)
         framing = b"".join(parts)
-        said = fields or self.fields(visit, site, request)
-        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (start, said, identity, framing, visit.request_id.encode())
+        lines = fields or self.fields(request)
+        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (start, lines, identity, framing, request.request_id.encode())
 
-    def fields(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+    def fields(self, request: Request[ParsedRequest]) -> bytes:
         """The lines, each with its end, that depend on nothing but the request's fields, the connection and the site."""
-        parts = list(request.lines)
-        for entry in request.special:
+        parts = list(request.head.lines)
+        for entry in request.head.special:
             kind = entry.kind
             if (
                 kind in _TRAVELS
-                or (kind is Kind.OVERRIDE and site.overrides_pass)
-                or (kind is Kind.WEBSOCKET and request.upgrade is not None)
-                or (kind is Kind.VOUCHED and visit.connection.trusted)
+                or (kind is Kind.OVERRIDE and request.site.overrides_pass)
+                or (kind is Kind.WEBSOCKET and request.head.upgrade is not None)
+                or (kind is Kind.VOUCHED and request.trusted)
                 or (kind is Kind.ELSEWHERE and entry.name.lower() != b"destination")
-                or (kind is Kind.CLIENTS and entry.name.lower() in site.client_headers)
+                or (kind is Kind.CLIENTS and entry.name.lower() in request.site.client_headers)
             ):
                 parts.append(entry.line)
-        if visit.other_cookies:
-            parts.append(b"Cookie: " + b"; ".join(visit.other_cookies))
-        parts += (self.forwarding(visit, site, request), b"")
+        if request.cookies:
+            parts.append(b"Cookie: " + b"; ".join(request.cookies))
+        parts += (self.forwarding(request), b"")
         return b"\r\n".join(parts)
 
-    def own(self, visit: Visitor, site: Site, request: ParsedRequest, own: Own, length: int) -> bytes:
+    def own(self, request: Request[ParsedRequest], own: Own, length: int) -> bytes:
         """The head that our own pages get: aiohttp reads it, and ends the connection after its answer. Raises BadRequest."""
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (request.method.encode(), own.wire, site.host_bytes)]
+        head = request.head
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), own.wire, request.site.host_bytes)]
         # SECURITY: what aiohttp would refuse (a field twice), or act on by itself, never gets there: its own answer names its version (B-46).
-        if len(request.values(b"content-type")) > 1:
+        if len(head.values(b"content-type")) > 1:
             raise BadRequest("two Content-Types")
-        parts += [line for line in request.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
-        parts += [b"Cookie: %b" % value for value in request.cookies]
-        parts.append(self.forwarding(visit, site, request))
+        parts += [line for line in head.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
+        parts += [b"Cookie: %b" % value for value in head.cookies]
+        parts.append(self.forwarding(request))
         parts.append(
-            b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (visit.request_id.encode(), length)
+            b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            % (request.request_id.encode(), length)
         )
         return b"\r\n".join(parts)
 
-    def identity(self, site: Site, live: LiveSession) -> bytes:
+    def identity(self, site: Site, session: LiveSession) -> bytes:
         """The identity lines of a session for this app, its signed assertion included; kept with the session."""
-        if live.assertion_until <= self._clock():
-            self._lines.renew(live, site)
-        return self._proof + live.assertion
+        if session.assertion_until <= self._clock():
+            self._lines.renew(session, site)
+        return self._proof + session.assertion
 
-    def forwarding(self, visit: Visitor, site: Site, request: ParsedRequest) -> bytes:
+    def forwarding(self, request: Request[ParsedRequest]) -> bytes:
         """The X-Forwarded-* and X-Real-IP lines of a request, without the last line's end."""
-        connection = visit.connection
-        if connection.trusted:
-            said = [(entry.name, entry.value) for entry in request.special if entry.kind is Kind.FORWARDED]
-            return trusted_forwarding_block(
-                connection.peer, said, self._scheme, site.host_bytes, site.port, self._networks
-            )
-        key = (connection.peer, site.route.host)
+        peer, site, special = request.peer, request.site, request.head.special
+        if request.trusted:
+            sent = [(entry.name, entry.value) for entry in special if entry.kind is Kind.FORWARDED]
+            return trusted_forwarding_block(peer, sent, self._scheme, site.host_bytes, site.port, self._networks)
+        key = (peer, site.route.host)
         block = self._blocks.get(key)
         if block is None:
             if len(self._blocks) > 4096:
                 self._blocks.clear()
-            if any(entry.kind is Kind.FORWARDED for entry in request.special):
-                _log.warning("%s sends X-Forwarded-* and is not in trusted_proxies: they are ignored", connection.peer)
-                self._saw_forwarding(connection.peer)
-            block = self._blocks[key] = forwarding_block(connection.peer, self._scheme, site.host_bytes, site.port)
+            if any(entry.kind is Kind.FORWARDED for entry in special):
+                _log.warning("%s sends X-Forwarded-* and is not in trusted_proxies: they are ignored", peer)
+                self._on_forwarding(peer)
+            block = self._blocks[key] = forwarding_block(peer, self._scheme, site.host_bytes, site.port)
         return block

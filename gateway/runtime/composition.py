@@ -16,34 +16,33 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.break_glass.admission import BreakGlass
 from gateway.break_glass.store import Openings
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.directory.factory import open_directory, open_provisioner
 from gateway.directory.provisioner import recheck_of
 from gateway.errors import Refusal
-from gateway.gate.decision import RedirectToSignIn
-from gateway.gate.site import AppRoute, Site, Sites, app_routes
+from gateway.gate.site import Sites, app_routes
 from gateway.hand_off.broker import Broker, brokers_of
-from gateway.http.message import is_navigation
-from gateway.http.request_head import ParsedRequest
+from gateway.hand_off.filter import HandOffFilter
+from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
-from gateway.observability.access_log import AccessLog
+from gateway.observability.access_log import AccessLog, AccessRecord
 from gateway.observability.events import Audit
 from gateway.oidc.calls import open_session
 from gateway.oidc.providers import open_providers
 from gateway.pages.renderer import Pages
-from gateway.proxy.break_glass import BreakGlass
-from gateway.proxy.caring import cares_of
 from gateway.proxy.context import ProxyContext, ProxyParts
-from gateway.proxy.local_reply import LocalReply
+from gateway.proxy.filters import AppFilter
 from gateway.proxy.server import Server
 from gateway.redis_client.client import connect, push_sources, record_reader
 from gateway.redis_client.invalidation import Sources
 from gateway.redis_client.leases import Leases
 from gateway.redis_client.once import Once
+from gateway.rewriting.rewriter import ResponseRewriter
 from gateway.runtime.health import Health
 from gateway.runtime.tls import server_tls, watch_certificate
 from gateway.sessions.cache import SessionCache
@@ -61,7 +60,6 @@ from gateway.token_refresh.attempts import Attempts
 from gateway.token_refresh.refresher import Refresher
 from gateway.token_refresh.renewal import Renewal
 from gateway.web.app import WebParts, build_app, runner_of
-from gateway.web.upstream_sign_out import UpstreamSignOut
 
 _log = logging.getLogger("doorward.app")
 _OURS: Final = (500, 502, 503, 504)
@@ -142,7 +140,9 @@ class GatewayWorker:
         self._runner = runner_of(pages_of_ours, config.limits)
         await self._runner.setup()
         self.door = ProxyContext(self._parts(ring, sites, pages, sign_in, signer))
-        self.door.cares.update(cares_of(config, self.door, self.brokers))
+        self.door.admit = self.glass.admit
+        self.door.on_sweep.append(self.glass.sweep)
+        self.door.filters.update(self._filters())
         self.server = Server(self.door)
         self.cache.start()
         self.glass.start()
@@ -263,21 +263,6 @@ class GatewayWorker:
     ) -> ProxyParts:
         config = self.config
 
-        def render(refusal: Refusal, request: ParsedRequest | None, request_id: str, site: Site | None) -> LocalReply:
-            if refusal.detail:
-                level = logging.WARNING if refusal.status in _OURS else logging.INFO  # strangers' mistakes wake nobody
-                _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
-            html = request is not None and is_navigation(request)
-            return pages.render(refusal, html=html, request_id=request_id, app=site.route if site is not None else None)
-
-        def begin_sign_in(
-            route: AppRoute, request: ParsedRequest, decision: RedirectToSignIn, request_id: str
-        ) -> LocalReply:
-            return sign_in.begin(
-                route, route.host, decision.return_to, request.cookies, request_id,
-                method=request.method, step_up=decision.step_up, provider=decision.provider,
-            )  # fmt: skip
-
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
         return ProxyParts(
             config=config,
@@ -288,9 +273,9 @@ class GatewayWorker:
             shared=SharedLines(ring, self.config.redis.key_prefix, self._reader),
             audit=self.audit,
             access_log=self._access_log,
-            glass=self.glass,
-            render=render,
-            begin_sign_in=begin_sign_in,
+            pages=pages,
+            sign_in=sign_in,
+            on_forwarding=self.glass.saw_forwarding,
             web_handler=self._web_handler,
             now=utc_now,
             extra_names=frozenset(
@@ -300,6 +285,16 @@ class GatewayWorker:
                 name.lower().encode() for app in config.apps.values() for name in app.client_headers
             ),
         )
+
+    def _filters(self) -> dict[str, list[AppFilter]]:
+        """By app: none where its settings ask for no more than forwarding."""
+        filters: dict[str, list[AppFilter]] = {}
+        for name, app in self.config.apps.items():
+            if name in self.brokers:
+                filters.setdefault(name, []).append(HandOffFilter(self.door, self.brokers[name]))
+            if app.responses.hide or app.responses.drop_cookies:
+                filters.setdefault(name, []).append(ResponseRewriter(name, app.responses))
+        return filters
 
     def _web_handler(self) -> asyncio.Protocol:
         server = self._runner.server
@@ -319,8 +314,8 @@ class GatewayWorker:
             path, _, _ = request.raw_path.partition("?")
             client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
             size = response.content_length or 0
-            self._access_log.request(
-                app, request.method, path, response.status, size, seconds, client, "", request_id, "own"
+            self._access_log.write(
+                AccessRecord(app, request.method, path, response.status, size, seconds, client, "", request_id, "own")
             )
         return response
 

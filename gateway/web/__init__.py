@@ -8,7 +8,6 @@
     browser_session     the session of the browser: found, replaced, ended
     sign_out            a person signs out
     provider_logout     the provider signs somebody out (back-channel, front-channel)
-    upstream_sign_out   the upstream's session is ended too
     token_revocation    tokens of ended sessions are given back
     userinfo            who am I; the public keys of the assertion
 

@@ -18,6 +18,7 @@ from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
 from gateway.gate.site import OWN_JWKS, AppRoute, Site, callback_path
+from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
@@ -38,7 +39,6 @@ from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.request import WebRequest, read_request
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
 from gateway.web.start import Start
-from gateway.web.upstream_sign_out import UpstreamSignOut
 from gateway.web.userinfo import AssertionKeys, UserInfo
 
 log = logging.getLogger("doorward.web")

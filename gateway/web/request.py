@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from gateway.errors import BadRequest, UnknownHost
+from gateway.gate.request import Request
 from gateway.gate.site import AppRoute, Site
 from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import parse_host
@@ -34,6 +35,10 @@ class WebRequest:
     @property
     def route(self) -> AppRoute:
         return self.site.route
+
+    def at_gate(self) -> Request[RequestHead]:
+        """The request as the gate and filters know it; `cookies` with all of them."""
+        return Request(self.site, self.head, None, None, request_id=self.request_id, cookies=self.cookies)
 
     @property
     def html(self) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from gateway.errors import CrossSiteRequest, ProviderUnavailable
 from gateway.gate.access import account_of
+from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.logout import logout_url
@@ -26,7 +27,6 @@ from gateway.sign_in.return_to import HOME, Destination, ReturnGuard
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.request import WebRequest, parse_form
 from gateway.web.token_revocation import TokenRevocation
-from gateway.web.upstream_sign_out import UpstreamSignOut
 
 SIGN_OUT: Final = "/oauth2/sign_out"
 SIGNED_OUT: Final = "/oauth2/signed_out"
@@ -104,7 +104,7 @@ class SignOut:
             url = self._provider_url(asked, own, there)
         landing = SIGNED_OUT if there is None else there.url
         removed = [asked.site.cookie.clear_header(), *self._attempts.drop_all(asked.cookies, asked.route)]
-        removed += await self._upstreams.leave(asked, live)
+        removed += await self._upstreams.leave(asked.at_gate(), live)
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
 
     def _provider_url(self, asked: WebRequest, session: Session, there: Destination | None) -> str | None:

@@ -67,8 +67,8 @@ async def test_a_client_that_never_takes_a_page_of_ours_counts_and_is_cut_off(op
             await loop.sock_sendall(client, f"GET {target} HTTP/1.1\r\nHost: {house.host()}\r\n\r\n".encode())
         await eventually(lambda: any(isinstance(each, AiohttpConnection) for each in door.connections))
         assert connection.transport.get_write_buffer_size() > 0
-        assert door.crowd.total == 1
-        await eventually(lambda: not door.connections and door.crowd.total == 0)
+        assert door.connection_limit.total == 1
+        await eventually(lambda: not door.connections and door.connection_limit.total == 0)
 
 
 async def test_a_page_of_ours_that_is_being_made_is_waited_for_when_the_door_closes(house: House, redis: Redis) -> None:

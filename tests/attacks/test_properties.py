@@ -210,19 +210,6 @@ def aliases(draw: st.DrawFn) -> bytes:
     return "".join(draw(other) if c == "-" else draw(st.sampled_from((c.lower(), c.upper()))) for c in name).encode()
 
 
-class _Visit:
-    """A visitor as `HeadWriter` sees one."""
-
-    def __init__(self, *, trusted: bool = False) -> None:
-        self.peer, self.trusted = "192.0.2.1", trusted
-        self.request_id = "id-1"
-        self.other_cookies: list[bytes] = []
-
-    @property
-    def connection(self) -> "_Visit":
-        return self
-
-
 @cache
 def writer() -> HeadWriter:
     return HeadWriter(gate_config(), AssertionSigner([bytes(32)]), lambda: 0.0, lambda: NOW)
@@ -240,7 +227,8 @@ def gate_config():  # type: ignore[no-untyped-def]
 
 def sent_on(*fields: bytes) -> list[tuple[bytes, bytes]]:
     request = reader().read(b"\r\n".join((b"GET / HTTP/1.1", b"Host: " + HOST, *fields, b"", b"")))
-    head = writer().upstream(_Visit(), site(), request, Forward(b"/", None, "default"))
+    asked = Request(site(), request, None, None, request_id="id-1", peer="192.0.2.1")
+    head = writer().upstream(asked, Forward(b"/", None, "default"))
     assert head.endswith(b"\r\n\r\n")
     assert head.count(b"\r\n\r\n") == 1
     return read_fields(head[:-4].split(b"\r\n")[1:])

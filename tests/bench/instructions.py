@@ -49,7 +49,9 @@ class Watched:
             ]  # fmt: skip
             self.child = Child("callgrind", command, self._folder, cores.MEASURED, pass_fds=descriptors)
         self._control = control
-        self._say({"config": load(file, {}).data, "redis_url": None, "slot": 0})
+        self._say(
+            {"config": load(file, {}).data, "redis_url": None, "slot": 0, "glass": {"gateway": "bench", "over": []}}
+        )
         control.settimeout(120)
         if not control.recv(65536).startswith(b'{"ready"'):
             raise BenchFailed(f"the worker under callgrind does not get ready: {self.child.errors.read_text()[-2000:]}")

@@ -23,6 +23,7 @@ from gateway.directory.account_links import AccountLinks
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.provisioner import Provisioner, ProvisioningPolicy
 from gateway.gate.site import Site
+from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
@@ -39,7 +40,6 @@ from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import SignInStarter
 from gateway.web.app import WebParts, build_app
-from gateway.web.upstream_sign_out import UpstreamSignOut
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.clock import SettableClock
 from tests.fakes.empty_directory import EmptyDirectory

@@ -286,7 +286,7 @@ async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(
     house.upstream.answer = apart
 
     def exchange() -> Any:
-        return next((each.visit.exchange for each in house.worker.door.connections if each.request is not None), None)  # type: ignore[attr-defined]
+        return next((each.handler.exchange for each in house.worker.door.connections if each.request is not None), None)  # type: ignore[attr-defined]
 
     for target, waits in (("/small", True), ("/long", False), ("/chunked", False)):
         for swept in (False, True):

@@ -55,7 +55,7 @@ async def test_one_address_may_have_so_many_connections_and_another_is_served_al
     house = await open_house(limits={"connections_per_address": 3})
     cookie = await house.session()
     crowd = [await wires(house) for _ in range(3)]
-    await eventually(lambda: house.worker.door.crowd.total == 3)
+    await eventually(lambda: house.worker.door.connection_limit.total == 3)
     with caplog.at_level(logging.WARNING, "doorward.proxy"):
         for _ in range(5):
             too_many = await wires(house)
@@ -66,7 +66,7 @@ async def test_one_address_may_have_so_many_connections_and_another_is_served_al
     await other.send(head(house, cookie))
     assert (await other.response()).status == 200
     await crowd[0].close()
-    await eventually(lambda: house.worker.door.crowd.total == 3)
+    await eventually(lambda: house.worker.door.connection_limit.total == 3)
     again = await wires(house)
     await again.send(head(house, cookie))
     assert (await again.response()).status == 200
@@ -80,16 +80,16 @@ async def test_a_worker_that_is_full_says_so_and_counts_everybody_out_again(
     house = await open_house(limits={"connections": 4}, trusted_proxies=["127.0.0.0/8"])
     cookie = await house.session()
     crowd = [await wires(house) for _ in range(4)]
-    await eventually(lambda: house.worker.door.crowd.total == 4)
+    await eventually(lambda: house.worker.door.connection_limit.total == 4)
     too_many = await wires(house)
     assert (await too_many.response()).status == 503
     for wire in crowd:
         await wire.send(head(house, cookie, fields="Connection: close\r\n"))
         assert (await wire.response()).status == 200
         assert await wire.ended()
-    await eventually(lambda: house.worker.door.crowd.total == 0)
+    await eventually(lambda: house.worker.door.connection_limit.total == 0)
     assert (await house.ask("/oauth2/userinfo", cookie=cookie)).status == 200
-    await eventually(lambda: house.worker.door.crowd.total == 0)
+    await eventually(lambda: house.worker.door.connection_limit.total == 0)
 
 
 async def test_a_trusted_proxy_may_have_any_number_of_connections(
@@ -328,7 +328,7 @@ async def test_two_hundred_slow_clients_harm_nobody_and_all_end(
     dribbling = asyncio.create_task(dribble())
     served_beside = 0
     async with asyncio.timeout(30):
-        while slow_ones := house.worker.door.crowd.total:
+        while slow_ones := house.worker.door.connection_limit.total:
             answers = await asyncio.gather(*(house.ask(f"/{number}", cookie=cookie) for number in range(10)))
             assert {answer.status for answer in answers} == {200}
             served_beside += slow_ones >= 150

@@ -20,6 +20,7 @@ from gateway.config.loader import ConfigInvalid, Problem, build, resolve
 from gateway.config.values import METHODS
 from gateway.errors import BadRequest, Refusal, UpstreamFault
 from gateway.gate.decision import Forward
+from gateway.gate.request import Request
 from gateway.gate.site import Sites, app_routes
 from gateway.http.field_cache import RequestFields
 from gateway.http.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
@@ -69,21 +70,6 @@ def sites() -> Sites:
 @cache
 def writer() -> HeadWriter:
     return HeadWriter(build(CONFIG), AssertionSigner([bytes(32)]), lambda: 0.0, lambda: NOW)
-
-
-class Visitor:
-    """What `HeadWriter` asks about the connection and its request."""
-
-    request_id = "id"
-    peer = "10.0.0.1"
-
-    def __init__(self, others: list[bytes], *, trusted: bool) -> None:
-        self.other_cookies = others
-        self.trusted = trusted
-
-    @property
-    def connection(self) -> "Visitor":
-        return self
 
 
 def requests(data: bytes) -> None:
@@ -220,7 +206,10 @@ def heads(data: bytes) -> None:
         return
     site = sites().of(HOST)
     split = site.cookie.split(request.cookies)
-    written = writer().upstream(Visitor(split.others, trusted=trusted), site, request, Forward(b"/", None, "default"))
+    written = writer().upstream(
+        Request(site, request, None, None, request_id="id", peer="10.0.0.1", trusted=trusted, cookies=split.others),
+        Forward(b"/", None, "default"),
+    )
     assert written.count(b"\r\n\r\n") == 1
     fields = read_fields(written[:-4].split(b"\r\n")[1:])
     framing_of(fields)

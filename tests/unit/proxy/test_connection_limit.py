@@ -50,18 +50,18 @@ def test_an_announced_client_takes_its_balancers_place() -> None:
     people = crowd(connections=2)
     for _ in range(2):
         assert people.enter("10.0.0.1", trusted=True) == 0
-        assert people.announce("192.0.2.1", trusted=False) == 0
+        assert people.reassign("192.0.2.1", trusted=False) == 0
     assert people.total == 2
     people.leave("192.0.2.1", trusted=False)
     assert people.enter("10.0.0.1", trusted=True) == 0
-    assert people.announce("192.0.2.1", trusted=False) == 0
+    assert people.reassign("192.0.2.1", trusted=False) == 0
 
 
 def test_an_announced_client_who_is_one_too_many_leaves_the_count_as_it_was() -> None:
     people = crowd(connections_per_address=1)
     assert people.enter("192.0.2.1", trusted=False) == 0
     assert people.enter("10.0.0.1", trusted=True) == 0
-    assert people.announce("192.0.2.1", trusted=False) == 429
+    assert people.reassign("192.0.2.1", trusted=False) == 429
     assert people.total == 2
     people.leave("10.0.0.1", trusted=True)
     people.leave("192.0.2.1", trusted=False)

@@ -3,12 +3,13 @@
 The invariant is that of `hand_off.seals`. Who has no session of ours has none of the upstream's, unless its own login is open to them.
 """
 
+from gateway.gate.request import Request
 from gateway.gate.site import Site
 from gateway.hand_off.cookie_seals import Seals
-from gateway.hand_off.credentials import Credentials
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
+from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
-from gateway.proxy.filters import Attended
+from gateway.proxy.subrequest import Credentials
 from gateway.sessions.cache import LiveSession
 
 
@@ -16,19 +17,19 @@ class Sealing:
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
 
-    def of_strangers(self, visit: Attended, site: Site) -> list[bytes]:
+    def without_session(self, request: Request[ParsedRequest]) -> list[bytes]:
         """The `Cookie` values of a request that goes on without a session."""
-        return visit.other_cookies if _on_their_own(visit, site) else self._seals.names.without(visit.other_cookies)
+        return list(request.cookies) if _own_login_open(request) else self._seals.names.without(request.cookies)
 
-    def kept(self, visit: Attended, live: LiveSession) -> tuple[list[bytes], Credentials]:
+    def kept(self, request: Request[ParsedRequest], live: LiveSession) -> tuple[list[bytes], Credentials]:
         """The `Cookie` values of a person's request, and what in them opens the upstream's session."""
-        kept = self._seals.keep(live.session.sid, visit.other_cookies)
+        kept = self._seals.keep(live.session.sid, request.cookies)
         return kept.values, Credentials(cookies=tuple(kept.session))
 
-    def seal(self, visit: Attended, site: Site, live: LiveSession | None, response: ParsedResponse) -> None:
+    def seal(self, request: Request[ParsedRequest], live: LiveSession | None, response: ParsedResponse) -> None:
         """Change the Set-Cookie lines of a response that goes on."""
-        if self._seals.names and not (live is None and _on_their_own(visit, site)):
-            lines = (self._line(line, live, site) for line in response.lines)
+        if self._seals.names and not (live is None and _own_login_open(request)):
+            lines = (self._line(line, live, request.site) for line in response.lines)
             response.lines = [line for line in lines if line]
 
     def relayed(self, cookie: SetCookie, live: LiveSession, site: Site) -> bytes:
@@ -50,6 +51,6 @@ class Sealing:
         return b"" if live is None else name + b": " + self.relayed(cookie, live, site)
 
 
-def _on_their_own(visit: Attended, site: Site) -> bool:
-    """Whether the upstream's own login is open to this visitor, who has no session of ours."""
-    return visit.key is None and not site.password_routes.closed
+def _own_login_open(request: Request[ParsedRequest]) -> bool:
+    """Whether the upstream's own login is open to this browser, which has no session of ours."""
+    return request.session_key is None and not request.site.password_routes.closed

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.config.sections.responses import Responses
+from gateway.gate.decision import Forward, Refuse
+from gateway.gate.request import Request
 from gateway.http.message import RequestHead, is_navigation
+from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
-from gateway.proxy.filters import BodyFilter, values_of
+from gateway.proxy.filters import BodyFilter, FilterControl, ResponseFilter, UpstreamRequest, values_of
 from gateway.rewriting.coding import Decoder, can_decode
 from gateway.rewriting.cookie_names import CookieNames
 from gateway.rewriting.prolog import StyleInserter
@@ -39,6 +42,20 @@ class ResponseRewriter:
         self._style = HidingStyle(config.hide) if config.hide else None
         self._rivals = CookieNames(config.drop_cookies)
         self._warned: set[bytes] = set()
+
+    def on_request(
+        self, control: FilterControl, request: Request[ParsedRequest], decision: Forward, outgoing: UpstreamRequest
+    ) -> ResponseFilter:
+        """Ask for what can be changed."""
+        outgoing.cookies = self.cookies(outgoing.cookies)
+        page = self.is_page(request.head)
+        if page:
+            outgoing.head.lines = self.request_lines(outgoing.head.lines)
+        return lambda response, has_body: self.response(response, page=page, has_body=has_body)
+
+    def on_refusal(self, control: FilterControl, request: Request[ParsedRequest], refused: Refuse) -> bool:
+        """Refusals are ours, and stay as they are."""
+        return False
 
     def is_page(self, request: RequestHead) -> bool:
         """Whether the answer to this request may be changed."""

@@ -1,6 +1,7 @@
 """Break-glass at the door: who comes in by it, and what is told of that.
 
-What is open stands at each site (`Site.glass`), so that a request where nothing is open pays one comparison. Whether somebody is in the range
+What is open stands at each site (`Site.active_opening`), so that a request where nothing is open pays one comparison. Whether a client is in
+the range
 is asked of the address that the trusted chain gives (C-34), and never of a peer that forwards without being trusted.
 """
 
@@ -8,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from weakref import WeakSet
 
 from gateway.break_glass.store import Openings
@@ -23,8 +24,7 @@ from gateway.http.message import RequestHead
 from gateway.http.request_head import ParsedRequest
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.policy.break_glass import ActiveOpening, Opening, rule_of
-from gateway.proxy.upstream_head import Peer
+from gateway.policy.break_glass import ActiveOpening, Opening
 from gateway.redis_client.invalidation import Sources
 
 _EVENTS: Final = {
@@ -38,28 +38,11 @@ _OTHERS: Final = "others"
 _FORWARDS: Final = (Kind.FORWARDED, Kind.VOUCHED)
 
 
-class Leaving(Peer, Protocol):
-    def session_ended(self) -> None: ...
-
-
-class Inside(Protocol):
-    """A request at hand, as somebody sees it who may have to end it."""
-
-    rule: str
-    tunnelled: bool
-
-    @property
-    def exchange(self) -> object | None: ...
-
-    @property
-    def connection(self) -> Leaving: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Entrant:
     """Somebody in the range, while it is open."""
 
-    glass: ActiveOpening
+    opening: ActiveOpening
     client: str
 
 
@@ -98,7 +81,7 @@ class BreakGlass:
         self._audit = audit
         self._clock = clock
         self._clients: dict[tuple[str, str], _Uses] = {}
-        self._inside: dict[str, WeakSet[Inside]] = {}
+        self._inside: dict[str, WeakSet[Request[RequestHead]]] = {}
         self._watch = GlassWatch(
             openings, sorted({site.route.name for site in sites.values()}), sources,
             show=self._show, told=self._told, over=self._over, once=once, clock=clock, now=now, tick=tick,
@@ -118,46 +101,47 @@ class BreakGlass:
 
     # --- a request's side: asked only where something is open ---------------------------------------------------------
 
-    def admit(
-        self, request: Request[RequestHead], head: ParsedRequest, connection: Peer, visit: Inside | None
-    ) -> Decision:
-        """What the gate decides, with what is open. `head` is the request on the wire; `visit` is what may have to end when it is closed."""
-        entrant = self.entrant(request.site, head, connection)
-        request.opening = None if entrant is None else entrant.glass
+    def admit(self, request: Request[RequestHead]) -> Decision:
+        """What the gate decides, with what is open."""
+        entrant = self.entrant(request)
+        request.opening = None if entrant is None else entrant.opening
         decision = decide(request)
         if entrant is not None and is_by_break_glass(decision):
-            self._used(entrant, visit)
+            self._used(entrant, request)
         return decision
 
-    def entrant(self, site: Site, request: ParsedRequest, connection: Peer) -> Entrant | None:
+    def entrant(self, request: Request[RequestHead]) -> Entrant | None:
         """Whether the request comes from the open range."""
-        glass = site.glass
-        if glass is None or not self._watch.is_open(glass):
+        active = request.site.active_opening
+        if active is None or not self._watch.is_open(active):
             return None
-        client = self._client(request, connection)
+        client = self._client(request)
         address = parse_address(client) if client is not None else None
-        if client is None or address is None or not glass.opening.holds(address):
+        if client is None or address is None or not active.opening.holds(address):
             return None
-        return Entrant(glass, str(address))
+        return Entrant(active, str(address))
 
-    def _client(self, request: ParsedRequest, connection: Peer) -> str | None:
+    def _client(self, request: Request[RequestHead]) -> str | None:
         """The client's address; None where it cannot be known."""
-        if connection.trusted:
-            chain = [entry.value for entry in request.special if entry.name.lower() == b"x-forwarded-for"]
-            client = client_address(connection.peer, chain, self._trusted)
+        head = request.carrier or request.head
+        if not isinstance(head, ParsedRequest):
+            return None
+        if request.trusted:
+            chain = [entry.value for entry in head.special if entry.name.lower() == b"x-forwarded-for"]
+            client = client_address(request.peer, chain, self._trusted)
             # SECURITY: a proxy that named nobody is not somebody in the range (C-34).
             return None if is_trusted(client, self._trusted) else client
         # SECURITY: what an untrusted peer forwards comes from anybody, whatever it says of them (C-34).
-        if any(entry.kind in _FORWARDS for entry in request.special) or request.values(b"via"):
-            self.saw_forwarding(connection.peer)
+        if any(entry.kind in _FORWARDS for entry in head.special) or head.values(b"via"):
+            self.saw_forwarding(request.peer)
             return None
-        return connection.peer
+        return request.peer
 
-    def _used(self, entrant: Entrant, visit: Inside | None) -> None:
+    def _used(self, entrant: Entrant, request: Request[RequestHead]) -> None:
         """Somebody was let in by it, and goes when it is closed. Counted; told once a minute for each client."""
-        opening = entrant.glass.opening
-        if visit is not None:
-            self._inside.setdefault(opening.id, WeakSet()).add(visit)
+        opening = entrant.opening.opening
+        if request.abort is not None:
+            self._inside.setdefault(opening.id, WeakSet()).add(request)
         self.uses[opening.app] += 1
         client = entrant.client if len(self._clients) < _MOST_CLIENTS else _OTHERS
         uses = self._clients.get((opening.id, entrant.client)) or self._clients.setdefault(
@@ -191,14 +175,13 @@ class BreakGlass:
     def _show(self, app: str, glass: ActiveOpening | None) -> None:
         for site in self._sites.values():
             if site.route.name == app:
-                site.glass = glass
+                site.active_opening = glass
 
     def _over(self, opening: Opening) -> None:
         """Whoever is still inside goes: a WebSocket, a download, an event stream."""
-        for visit in list(self._inside.pop(opening.id, ())):
-            # A connection may serve another request by now, which came in by itself.
-            if (visit.exchange is not None or visit.tunnelled) and visit.rule == rule_of(opening):
-                visit.connection.session_ended()
+        for request in list(self._inside.pop(opening.id, ())):
+            if request.abort is not None:
+                request.abort()
 
     def _told(self, what: str, opening: Opening) -> None:
         self._audit.event(_EVENTS[what], app=opening.app, **opening.facts())
