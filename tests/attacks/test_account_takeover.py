@@ -134,6 +134,12 @@ def test_no_subject_is_written_like_a_value_that_is_no_text() -> None:
     assert filled_link("{subject}", {"subject": "a"}.get) == "a"
 
 
+@pytest.mark.parametrize("nothing", [None, "", " ", "\t", " \r\n", "\u00a0", "\u3000"], ids=repr)
+def test_a_filled_value_with_nothing_in_it_is_nobodys(nothing: str | None) -> None:
+    """A-80: directories trim, and then it stands in every account that is nobody's yet."""
+    assert filled_link("{subject}", {"subject": nothing}.get) is None
+
+
 @pytest.mark.parametrize("kept", [["sub-1"], ["sub-1", None, ""]], ids=repr)
 async def test_a_list_of_one_is_that_one(redis: Redis, prefix: str, kept: Any) -> None:
     async with desk("rowing club", redis, prefix, **keeping("rowing club", "{subject}")) as at:

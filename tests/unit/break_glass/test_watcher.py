@@ -119,6 +119,17 @@ async def test_it_closes_by_itself(watching: Watching) -> None:
     await eventually(lambda: worker.told == [("opened", "one"), ("expired", "one")])
 
 
+async def test_it_counts_no_moment_longer_than_its_deadline_however_late_the_worker_looks(watching: Watching) -> None:
+    """C-46: a worker that was stopped asks its clock first, before anything closes what is over."""
+    worker = watching()
+    await worker.write(opening())
+    await eventually(worker.is_open)
+    shown = worker.shown["portal"]
+    assert shown is not None
+    assert worker.watch.is_open(shown)
+    assert not worker.watch.is_open(replace(shown, deadline=time.monotonic()))
+
+
 async def test_who_can_only_write_to_redis_opens_nothing(watching: Watching, redis: Redis) -> None:
     """C-08: not sealed, sealed by other keys, for another app or another fleet on the same Redis, without an end."""
     worker = watching()

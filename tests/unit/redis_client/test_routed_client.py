@@ -1,20 +1,22 @@
 """Sessions in a cluster and under sentinels: spread, followed where they go, written where they outlast a failover."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.redis_client.client import connect
-from gateway.redis_client.connection_factory import NotPrimary
+from gateway.redis_client.connection_factory import ConnectionFactory, NotPrimary
 from gateway.redis_client.leases import LeaseBusy, Leases
 from gateway.redis_client.routed_client import RoutedClient
-from gateway.redis_client.topology import slot_of
+from gateway.redis_client.topology import Topology, one_primary, slot_of
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
-from tests.fakes.redis_servers import SentinelSet, ValkeyCluster, replicas_of, until
+from tests.fakes.house import free_port
+from tests.fakes.redis_servers import RedisServer, SentinelSet, ValkeyCluster, replicas_of, until
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, a_fleet, a_session, a_store, settings
 
@@ -329,3 +331,46 @@ async def test_after_a_failover_the_new_primary_is_used_and_no_session_is_lost(
     await eventually(lambda: _found(store, store.key_of(tokens["late"])), within=30)
     assert await people_found(store, tokens) == {person: person for person in tokens}
     victim.start()
+
+
+class TwoServers:
+    """A discovery that says of one of two servers that it is the primary."""
+
+    def __init__(self, servers: list[RedisServer]) -> None:
+        self.servers = servers
+        self.primary = servers[0]
+
+    async def discover(self, known: Topology | None) -> Topology:
+        return one_primary(("127.0.0.1", self.primary.port), 0)
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.fixture
+def two_servers(tmp_path: Path) -> Iterator[TwoServers]:
+    servers = [RedisServer(tmp_path / name, {"port": str(free_port()), "save": ""}) for name in ("one", "other")]
+    yield TwoServers([server.start() for server in servers])
+    for server in servers:
+        server.kill()
+
+
+def clients_of(server: RedisServer) -> int:
+    return str(server.command("CLIENT", "LIST")).count("doorward")
+
+
+async def test_another_primary_is_announced_before_it_is_read_and_the_old_one_is_left(two_servers: TwoServers) -> None:
+    """C-43, C-44: who listens for changes does not hear the new one's yet; what still reads the old one lags."""
+    before, after = two_servers.servers
+    changes: list[int] = []
+    client = RoutedClient(ConnectionFactory(settings(f"redis://{before.address}")), two_servers, 4)
+    client.on_change(lambda: changes.append(clients_of(after)))
+    await client.execute_command("SET", "k", "v")
+    assert (len(changes), clients_of(before)) == (1, 1)
+    await client.look()
+    assert len(changes) == 1  # nothing changed
+    two_servers.primary = after
+    await client.look()
+    assert changes[1:] == [0]
+    await client.execute_command("SET", "k", "v")
+    await eventually(lambda: (clients_of(before), clients_of(after)) == (0, 1))
+    await client.aclose()
