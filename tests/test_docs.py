@@ -1,6 +1,8 @@
 """What the documents say is so: commands and options exist, links resolve, every key is explained, every example loads."""
 
 import base64
+import importlib
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,7 @@ from gateway import errors
 from gateway.cli import main as cli
 from gateway.config.loader import load_config, load_pack_file
 from gateway.config.schema import Config
+from gateway.errors.refusal import Refusal
 from tests import field_lists
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,14 +215,16 @@ def test_lists_of_field_names_are_those_of_the_table() -> None:
 # --- troubleshooting and promises -------------------------------------------------------------------------------------
 
 
-def refusals(kind: type[errors.Refusal] = errors.Refusal) -> Iterator[type[errors.Refusal]]:
+def refusals(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+    for module in pkgutil.iter_modules(errors.__path__, errors.__name__ + "."):
+        importlib.import_module(module.name)
     yield kind
     for child in kind.__subclasses__():
         yield from refusals(child)
 
 
 @pytest.mark.parametrize("refusal", [kind for kind in refusals() if kind.__module__.startswith(errors.__name__)])
-def test_what_a_page_says_is_found_in_the_troubleshooting_guide(refusal: type[errors.Refusal]) -> None:
+def test_what_a_page_says_is_found_in_the_troubleshooting_guide(refusal: type[Refusal]) -> None:
     guide = re.sub(r"\s+", " ", (ROOT / "deploy" / "guides" / "troubleshooting.md").read_text())
     assert f"`{refusal.code}`" in guide
     assert refusal.title in guide

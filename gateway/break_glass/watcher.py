@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway.break_glass.store import REMEMBERED_OVER, Openings
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import ActiveOpening, Opening
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
 

@@ -21,7 +21,7 @@ from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
 from gateway.config.schema import Config, Network
 from gateway.config.toggles import doors_closed
 from gateway.config.values import parse_duration
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import (
     MOST_RANGES,
     Opening,

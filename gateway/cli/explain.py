@@ -6,7 +6,7 @@ import typer
 
 from gateway.cli.printing import ConfigPath, err, loaded, show_steps
 from gateway.config.values import parse_duration
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.operations.explain import explain as steps_of
 
 

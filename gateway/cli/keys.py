@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_table
 from gateway.config.schema import Config
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.identity.assertion import AssertionSigner
 from gateway.redis_client.client import reached
 from gateway.sessions.keyring import KeyRing, new_key

@@ -31,7 +31,8 @@ from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.factory import open_directory, open_links
 from gateway.directory.person import Person
 from gateway.directory.planning import AccountPlan, Stray, known_account, plan, strays
-from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable, Refusal
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import AccountLinkedElsewhere, DirectoryUnavailable
 from gateway.identity.claims import Claims, identity_from_claims
 from gateway.oidc.calls import open_session
 from gateway.redis_client.client import reached

@@ -20,7 +20,7 @@ from gateway.cli.session_tables import Form, Listing, facts_of, plain, show_coun
 from gateway.cli.token_revocation import no_return, token_return
 from gateway.config import values
 from gateway.config.schema import Config
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.redis_client.client import reached

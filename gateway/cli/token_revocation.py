@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.cli.printing import err
 from gateway.config.schema import Config
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.observability.events import Audit
 from gateway.oidc.providers import open_providers
 from gateway.sessions.session import Session

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from gateway.directory.person import Person
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 Reason = Literal[
     "throttled",

@@ -15,7 +15,7 @@ from gateway.directory.account import Account, AlreadyThere, CreationUncertain, 
 from gateway.directory.api.calls import WriteHeld
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.person import Person
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.redis_client.leases import Lease, LeaseBusy, Leases
 
 log = logging.getLogger("doorward.directory")

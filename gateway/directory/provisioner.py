@@ -23,7 +23,7 @@ from gateway.directory.api.calls import WriteHeld
 from gateway.directory.creation import Creation
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.person import Person
-from gateway.errors import (
+from gateway.errors.signing_in import (
     AccountAmbiguous,
     AccountLinkedElsewhere,
     AccountSuspended,

@@ -1,118 +1,12 @@
-"""Every way to refuse, one class a fact.
+"""Every refusal is an exception, one class for each reason.
 
-A refusal is an exception that carries what the person may read (`title`, `message`), what a program may test (`status`, `code`)
-and what only the log gets (`detail`). `web.pages` renders it, in one place. Foreign exceptions become one of these in the module
-that touches the library.
+A refusal carries what a person reads (`title`, `message`), what a program tests (`status`, `code`) and what only the log has
+(`detail`). `gateway.pages.renderer` renders it. A module that uses a library turns the library's exceptions into these. Pure.
+
+    refusal        the base class
+    requests       the request itself: syntax, size, host
+    access         what a request may do
+    signing_in     the sign-in: provider and directory
+    hand_off       the upstream's own session
+    dependencies   Redis and upstreams
 """
-
-from gateway.errors.access import (
-    CrossSiteRequest,
-    Forbidden,
-    LoginRequired,
-    OriginForbidden,
-    OwnLoginClosed,
-    RouteBlocked,
-    SignInDisabled,
-    StepUpRequired,
-    UntrustedPeer,
-)
-from gateway.errors.dependencies import (
-    StoreUnavailable,
-    UpstreamFault,
-    UpstreamTimeout,
-    UpstreamTlsFault,
-    UpstreamUnreachable,
-)
-from gateway.errors.hand_off import HandOffFailed, HandOffLoop, HandOffMismatch, NoUpstreamLogin, UpstreamSessionEnded
-from gateway.errors.refusal import Refusal
-from gateway.errors.requests import (
-    AmbiguousTarget,
-    BadRequest,
-    CodingNotImplemented,
-    ExpectationFailed,
-    HeadTooLarge,
-    MalformedRequest,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
-    TargetTooLong,
-    UnknownHost,
-    UpgradeRequired,
-    VersionNotSupported,
-)
-from gateway.errors.signing_in import (
-    AccountAmbiguous,
-    AccountLinkedElsewhere,
-    AccountSuspended,
-    DirectoryUnavailable,
-    EmailDomainForeign,
-    EmailNotVerified,
-    IdTokenInvalid,
-    LogoutTokenInvalid,
-    NotRegistered,
-    ProviderFault,
-    ProviderUnavailable,
-    RefreshRefused,
-    SignInExpired,
-    SignInFailed,
-    StepUpUnmet,
-    TooManyRedirects,
-    TooManySessions,
-    UnknownIssuer,
-)
-
-__all__ = [
-    "AccountAmbiguous",
-    "AccountLinkedElsewhere",
-    "AccountSuspended",
-    "AmbiguousTarget",
-    "BadRequest",
-    "CodingNotImplemented",
-    "CrossSiteRequest",
-    "DirectoryUnavailable",
-    "EmailDomainForeign",
-    "EmailNotVerified",
-    "ExpectationFailed",
-    "Forbidden",
-    "HandOffFailed",
-    "HandOffLoop",
-    "HandOffMismatch",
-    "HeadTooLarge",
-    "IdTokenInvalid",
-    "LoginRequired",
-    "LogoutTokenInvalid",
-    "MalformedRequest",
-    "MethodNotAllowed",
-    "NoUpstreamLogin",
-    "NotFound",
-    "NotRegistered",
-    "OriginForbidden",
-    "OwnLoginClosed",
-    "PayloadTooLarge",
-    "ProviderFault",
-    "ProviderUnavailable",
-    "RefreshRefused",
-    "Refusal",
-    "RequestTimeout",
-    "RouteBlocked",
-    "SignInDisabled",
-    "SignInExpired",
-    "SignInFailed",
-    "StepUpRequired",
-    "StepUpUnmet",
-    "StoreUnavailable",
-    "TargetTooLong",
-    "TooManyRedirects",
-    "TooManySessions",
-    "UnknownHost",
-    "UnknownIssuer",
-    "UntrustedPeer",
-    "UpgradeRequired",
-    "UpstreamFault",
-    "UpstreamSessionEnded",
-    "UpstreamTimeout",
-    "UpstreamTlsFault",
-    "UpstreamUnreachable",
-    "VersionNotSupported",
-]

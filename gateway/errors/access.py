@@ -1,10 +1,10 @@
-"""Refusals of what somebody may do. Pure."""
+"""Refusals because of who asks, from where, or for what. Pure."""
 
 from gateway.errors.refusal import Refusal
 
 
 class LoginRequired(Refusal):
-    """A program asked without a session; browsers are redirected instead. facts: sign_in_url."""
+    """A request without a session that is no browser navigation, which is redirected instead. facts: sign_in_url."""
 
     status = 401
     code = "login_required"
@@ -13,7 +13,7 @@ class LoginRequired(Refusal):
 
 
 class StepUpRequired(Refusal):
-    """A program needs a fresher or stronger sign-in (RFC 9470). facts: sign_in_url, max_age, acr_values."""
+    """The route needs a fresher or stronger sign-in, and the request is no navigation (RFC 9470). facts: sign_in_url, max_age, acr_values."""
 
     status = 401
     code = "insufficient_user_authentication"
@@ -22,7 +22,7 @@ class StepUpRequired(Refusal):
 
 
 class Forbidden(Refusal):
-    """Signed in, but a rule asks for more. facts: account, switch_url."""
+    """The person is signed in and does not meet a requirement. facts: account, switch_url."""
 
     status = 403
     code = "access_denied"
@@ -31,6 +31,8 @@ class Forbidden(Refusal):
 
 
 class SignInDisabled(Refusal):
+    """The route needs a person, and `openid.enabled` is off."""
+
     status = 403
     code = "sign_in_disabled"
     title = "This page is closed"
@@ -38,6 +40,8 @@ class SignInDisabled(Refusal):
 
 
 class OriginForbidden(Refusal):
+    """A WebSocket handshake from an origin that the app does not list."""
+
     status = 403
     code = "origin_not_allowed"
     title = "This origin is not allowed"
@@ -45,7 +49,7 @@ class OriginForbidden(Refusal):
 
 
 class RouteBlocked(Refusal):
-    """A password door that is shut. facts: kind, sign_in_url."""
+    """A password route that is closed. facts: kind, sign_in_url."""
 
     status = 403
     code = "password_login_disabled"
@@ -54,13 +58,15 @@ class RouteBlocked(Refusal):
 
 
 class OwnLoginClosed(RouteBlocked):
-    """The upstream wants its own login of somebody who has a session here: sending them to the provider again would loop. facts: account."""
+    """The upstream's own login page was asked for by a person with a session: another sign-in would loop. facts: account."""
 
     title = "The application asks for its own login"
     message = "You are signed in here, but the application asks for its own password, which is switched off. Its own session may be over."
 
 
 class UntrustedPeer(Refusal):
+    """A forward-auth request from an address outside `trusted_proxies`."""
+
     status = 403
     code = "untrusted_peer"
     title = "This address is not for you"
@@ -68,6 +74,8 @@ class UntrustedPeer(Refusal):
 
 
 class CrossSiteRequest(Refusal):
+    """A request that changes something, sent by a page of another site."""
+
     status = 403
     code = "cross_site_request"
     title = "This request came from another site"

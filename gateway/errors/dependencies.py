@@ -1,4 +1,4 @@
-"""Refusals because something that we depend on does not answer. Pure."""
+"""Refusals because Redis or an upstream failed. Pure."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from gateway.errors.refusal import Refusal
 
 
 class StoreUnavailable(Refusal):
-    """Redis is down, refuses or answers nonsense: nobody is signed out by that, and nobody is let in."""
+    """Redis is down, refuses a command, or its reply cannot be used. The request fails closed; no session ends."""
 
     status = 503
     code = "session_store_unavailable"
@@ -18,6 +18,8 @@ class StoreUnavailable(Refusal):
 
 
 class UpstreamUnreachable(Refusal):
+    """No endpoint of the app accepts a connection."""
+
     status = 503
     code = "upstream_unavailable"
     title = "The application cannot be reached"
@@ -30,6 +32,8 @@ class UpstreamUnreachable(Refusal):
 
 
 class UpstreamFault(Refusal):
+    """The upstream closed the connection early, or its response is malformed."""
+
     status = 502
     code = "upstream_fault"
     title = "The application gave an answer that cannot be used"
@@ -37,7 +41,7 @@ class UpstreamFault(Refusal):
 
 
 class UpstreamTlsFault(Refusal):
-    """Its certificate is not one that we may believe, or it does not speak TLS."""
+    """The upstream's certificate is not valid for it, or the TLS handshake failed."""
 
     status = 502
     code = "upstream_tls_fault"
@@ -46,6 +50,8 @@ class UpstreamTlsFault(Refusal):
 
 
 class UpstreamTimeout(Refusal):
+    """The upstream did not answer within `timeouts`."""
+
     status = 504
     code = "upstream_timeout"
     title = "The application took too long to answer"

@@ -1,4 +1,4 @@
-"""Refusals on the way to the upstream's own session. Pure."""
+"""Refusals of the hand-off: the upstream's own session. Pure."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class HandOffFailed(Refusal):
 
 
 class NoUpstreamLogin(HandOffFailed):
-    """A fact that the upstream's login needs is not known: the person has an account there, and no login."""
+    """The directory has no value for a placeholder of the login request: the person has an account, and no login for it."""
 
     status = 403
     code = "no_upstream_login"
@@ -33,7 +33,7 @@ class NoUpstreamLogin(HandOffFailed):
 
 
 class HandOffMismatch(HandOffFailed):
-    """The upstream opened somebody else's session. It was ended."""
+    """The upstream opened another person's session. It was ended."""
 
     status = 403
     code = "hand_off_mismatch"
@@ -45,7 +45,7 @@ class HandOffMismatch(HandOffFailed):
 
 
 class HandOffLoop(HandOffFailed):
-    """The loop breaker. facts: cause."""
+    """The upstream asked for its own login again after several hand-offs within a short time. facts: cause."""
 
     status = 403
     code = "hand_off_loop"
@@ -57,7 +57,7 @@ class HandOffLoop(HandOffFailed):
 
 
 class UpstreamSessionEnded(Refusal):
-    """A form was sent into a session of the upstream that was over; nothing is sent twice. facts: home_url."""
+    """The upstream's session had ended when a request with a body arrived; such a request is not sent again. facts: home_url."""
 
     status = 409
     code = "upstream_session_ended"

@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 
 class Refusal(Exception):
-    """A request that is not served as asked.
+    """A request that is not served.
 
-    `detail` goes to the log and never to the client. `facts` are values the page may show (already trusted or escaped by the
-    template). `retry_after` is in seconds. `close` ends the client's connection: its framing can no longer be believed.
-    `fields` are the header fields that HTTP wants in an answer with this status.
+    `title` and `message` are for the person, `status` and `code` for programs. `detail` is written to the log and never sent to the client.
+    `facts` are values that the page may show; its template escapes them. `retry_after` is in seconds. `close` ends the client's
+    connection, because the framing of what follows is unknown. `fields` are the header fields that HTTP requires with this status.
     """
 
     status: ClassVar[int] = 500

@@ -1,4 +1,4 @@
-"""Refusals of the request itself: its syntax, its size, its host. Pure."""
+"""Refusals of the request itself: syntax, size, method, host. Pure."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,8 @@ from gateway.errors.refusal import Refusal
 
 
 class BadRequest(Refusal):
+    """The request is well framed, but its content is not valid."""
+
     status = 400
     code = "bad_request"
     title = "This request is not valid"
@@ -13,13 +15,15 @@ class BadRequest(Refusal):
 
 
 class MalformedRequest(BadRequest):
-    """Framing or syntax that no two parsers may be trusted to read alike."""
+    """Framing or syntax that two parsers may read differently."""
 
     code = "malformed_request"
     close = True
 
 
 class AmbiguousTarget(BadRequest):
+    """A request-target whose encoding servers decode differently."""
+
     code = "ambiguous_target"
     title = "This address can be read in two ways"
     message = "The address holds an encoding that servers read differently. Use the plain form of the address."

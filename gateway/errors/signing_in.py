@@ -1,4 +1,4 @@
-"""Refusals on the way to a session: the trip to the provider, and the directory. Pure."""
+"""Refusals of the sign-in: the provider and the directory. Pure."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from gateway.errors.requests import BadRequest
 
 
 class SignInFailed(Refusal):
-    """The trip to the provider did not end in a session. `reason` is a stable word for events and the page."""
+    """The login attempt did not end in a session. `reason` is a stable word for events and the page."""
 
     status = 400
     code = "sign_in_failed"
@@ -27,7 +27,7 @@ class IdTokenInvalid(SignInFailed):
 
 
 class StepUpUnmet(IdTokenInvalid):
-    """The provider answered a request for a fresher or stronger sign-in with another one (RFC 9470). facts: retry_url."""
+    """The sign-in that the provider answered with is too old or too weak for what was requested (RFC 9470). facts: retry_url."""
 
     code = "step_up_unmet"
     title = "This page needs a fresher or stronger sign-in"
@@ -38,7 +38,7 @@ class StepUpUnmet(IdTokenInvalid):
 
 
 class RefreshRefused(SignInFailed):
-    """Nothing more comes of a session's refresh token: the provider says so, for good. Ends the session; nobody is shown it."""
+    """The provider refused the session's refresh token for good (`invalid_grant`, RFC 6749 section 5.2). The session ends; no page shows it."""
 
     status = 401
     code = "refresh_refused"
@@ -57,6 +57,8 @@ class LogoutTokenInvalid(BadRequest):
 
 
 class EmailNotVerified(SignInFailed):
+    """The address is not verified, and `require_verified_email` asks for that."""
+
     status = 403
     code = "email_not_verified"
     title = "Your e-mail address is not verified"
@@ -64,7 +66,7 @@ class EmailNotVerified(SignInFailed):
 
 
 class EmailDomainForeign(SignInFailed):
-    """The provider vouches for an address that is not its to vouch for (`email_domains`)."""
+    """The address is outside the provider's `email_domains`."""
 
     status = 403
     code = "email_domain_foreign"
@@ -75,7 +77,7 @@ class EmailDomainForeign(SignInFailed):
 
 
 class SignInExpired(SignInFailed):
-    """An answer from the provider that no sign-in of this browser waits for: the back button, a bookmark, a lost cookie. facts: cause."""
+    """A callback without a login attempt of this browser: the back button, a bookmark, a lost cookie. facts: cause."""
 
     code = "sign_in_expired"
     title = "This sign-in is over"
@@ -83,7 +85,7 @@ class SignInExpired(SignInFailed):
 
 
 class TooManyRedirects(SignInFailed):
-    """The loop breaker. facts: cause."""
+    """Several login attempts within a short time, and no session was kept. facts: cause."""
 
     status = 400
     code = "redirect_loop"
@@ -92,7 +94,7 @@ class TooManyRedirects(SignInFailed):
 
 
 class TooManySessions(Refusal):
-    """The person has as many sessions in this app as it allows, and the newest is to be refused. facts: account, switch_url."""
+    """The person has `max_per_person` sessions in this app, and `when_full` is `refuse`. facts: account, switch_url."""
 
     status = 403
     code = "too_many_sessions"
@@ -101,7 +103,7 @@ class TooManySessions(Refusal):
 
 
 class UnknownIssuer(BadRequest):
-    """A login that was begun elsewhere, for a provider that is not ours."""
+    """A third-party initiated login (OpenID Connect Core 1.0 section 4) names an issuer that is not configured."""
 
     code = "unknown_issuer"
     title = "This sign-in was begun for another sign-in page"
@@ -109,6 +111,8 @@ class UnknownIssuer(BadRequest):
 
 
 class ProviderUnavailable(Refusal):
+    """The provider cannot be reached, or its metadata was never read."""
+
     status = 503
     code = "provider_unavailable"
     title = "The sign-in page cannot be reached"
@@ -119,7 +123,7 @@ class ProviderUnavailable(Refusal):
 
 
 class ProviderFault(Refusal):
-    """The provider answered, and the answer cannot be used."""
+    """The provider's response cannot be used."""
 
     status = 502
     code = "provider_fault"
@@ -128,7 +132,7 @@ class ProviderFault(Refusal):
 
 
 class NotRegistered(Refusal):
-    """Known to the provider, not to the directory, and not to be created. facts: account, switch_url."""
+    """The directory has no account for the person, and none is created. facts: account, switch_url."""
 
     status = 403
     code = "not_registered"
@@ -137,6 +141,8 @@ class NotRegistered(Refusal):
 
 
 class AccountSuspended(Refusal):
+    """The directory's account of the person is not active."""
+
     status = 403
     code = "account_suspended"
     title = "Your account is not active"
@@ -144,7 +150,7 @@ class AccountSuspended(Refusal):
 
 
 class AccountLinkedElsewhere(Refusal):
-    """The account with this e-mail address belongs to another person of the provider. facts: account, switch_url."""
+    """The account with this e-mail address is linked to another subject. facts: account, switch_url."""
 
     status = 403
     code = "account_linked_elsewhere"
@@ -162,7 +168,7 @@ class AccountAmbiguous(Refusal):
 
 
 class DirectoryUnavailable(Refusal):
-    """The directory could not be asked, or did not say. `reason` is a stable word: throttled, timeout, unauthorized..."""
+    """A call to the directory failed. `reason` is a stable word: throttled, timeout, unauthorized..."""
 
     status = 503
     code = "directory_unavailable"

@@ -1,6 +1,6 @@
 """Step 4: public routes, rules, the app's `require`, step-up. Pure."""
 
-from gateway.errors import Forbidden, LoginRequired, SignInDisabled, StepUpRequired
+from gateway.errors.access import Forbidden, LoginRequired, SignInDisabled, StepUpRequired
 from gateway.gate.decision import Decision, Forward, NeedSession, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import Site

@@ -6,7 +6,7 @@ What is forwarded is the canonical target that was judged. With the session in t
 waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
 """
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.gate import access, emergency, form_methods, password_routes, referenced
 from gateway.gate.decision import AnswerPreflight, Decision, Own, Refuse
 from gateway.gate.request import Request

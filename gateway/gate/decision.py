@@ -5,7 +5,7 @@ Pure. `rule` is the name of the rule that decided, for logs and events.
 
 from dataclasses import dataclass
 
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.policy.break_glass import RULE
 from gateway.policy.step_up import NOTHING, StepUp
 from gateway.sessions.live import LiveSession

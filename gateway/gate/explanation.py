@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.config.schema import OpenID, Surface
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.gate.admission import decide
 from gateway.gate.decision import is_by_break_glass
 from gateway.gate.request import Request

@@ -5,7 +5,7 @@ The form is read only where the method or the path that it asks for would be ref
 
 from collections.abc import Callable
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.gate.access import login_required
 from gateway.gate.decision import Decision, Forward, NeedBody, NeedSession, Refuse
 from gateway.gate.request import Request

@@ -1,6 +1,6 @@
 """Password routes that are closed. Pure."""
 
-from gateway.errors import OwnLoginClosed, RouteBlocked
+from gateway.errors.access import OwnLoginClosed, RouteBlocked
 from gateway.gate.access import account_of
 from gateway.gate.decision import Decision, NeedBody, NeedSession, RedirectToSignIn, Refuse
 from gateway.gate.request import Request

@@ -6,7 +6,8 @@ Each of them is judged as the target is, for the same person and method.
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.errors import BadRequest, Forbidden
+from gateway.errors.access import Forbidden
+from gateway.errors.requests import BadRequest
 from gateway.gate.access import login_required
 from gateway.gate.decision import Decision, Forward, Own, RedirectToSignIn, Refuse, is_by_break_glass
 from gateway.gate.request import Request

@@ -15,7 +15,7 @@ from gateway.config.schema import App, Config, CorsPreflight
 from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.config.toggles import doors_closed
 from gateway.config.values import WEBSOCKET
-from gateway.errors import BadRequest, UnknownHost
+from gateway.errors.requests import BadRequest, UnknownHost
 from gateway.policy.break_glass import ActiveOpening
 from gateway.policy.cors import Cors
 from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query

@@ -21,7 +21,9 @@ import aiohttp
 from gateway.config.schema import Config
 from gateway.config.sections.hand_off import HandOff
 from gateway.directory.account import Account, Directory
-from gateway.errors import DirectoryUnavailable, HandOffFailed, HandOffLoop, HandOffMismatch, Refusal
+from gateway.errors.hand_off import HandOffFailed, HandOffLoop, HandOffMismatch
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.credentials import (
     Upstream,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from gateway.directory.account import fold_email
-from gateway.errors import HandOffFailed, HandOffMismatch
+from gateway.errors.hand_off import HandOffFailed, HandOffMismatch
 from gateway.hand_off.plan import HandOffPlan
 from gateway.hand_off.records import Bearer
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie

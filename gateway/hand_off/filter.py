@@ -9,7 +9,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.errors import Refusal, RouteBlocked
+from gateway.errors.access import RouteBlocked
+from gateway.errors.refusal import Refusal
 from gateway.gate.admission import decide
 from gateway.gate.decision import Forward, Refuse
 from gateway.gate.request import Request

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from gateway.errors import HandOffFailed, HandOffMismatch, UpstreamSessionEnded
+from gateway.errors.hand_off import HandOffFailed, HandOffMismatch, UpstreamSessionEnded
 from gateway.gate.access import login_required
 from gateway.gate.request import Request
 from gateway.hand_off.broker import Broker, HandOffResult

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.routes import parse_match
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.gate.request import Request
 from gateway.hand_off.broker import Broker
 from gateway.hand_off.set_cookie import expired

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from gateway.config.sections.hand_off import Call
-from gateway.errors import HandOffFailed, NoUpstreamLogin
+from gateway.errors.hand_off import HandOffFailed, NoUpstreamLogin
 from gateway.identity.claims import Identity
 from gateway.proxy.subrequest import FilledRequest
 

@@ -12,7 +12,7 @@ from yarl import URL
 
 from gateway.config.sections.hand_off import TokenCall
 from gateway.directory.account import Account, Directory
-from gateway.errors import HandOffFailed, NoUpstreamLogin
+from gateway.errors.hand_off import HandOffFailed, NoUpstreamLogin
 from gateway.hand_off.templates import at_pointer, outgoing
 from gateway.identity.claims import Identity
 

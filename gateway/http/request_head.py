@@ -9,7 +9,7 @@ RFC 9112 sections 2 to 7; docs/threats.md B-10 to B-13, B-30.
 import re
 from typing import Final
 
-from gateway.errors import (
+from gateway.errors.requests import (
     BadRequest,
     CodingNotImplemented,
     ExpectationFailed,

@@ -6,7 +6,7 @@ Two lengths, a length and a coding, control bytes: a response that can be read i
 import re
 from typing import Final
 
-from gateway.errors import UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
 from gateway.http.field_cache import BadField, Field, ResponseFields
 from gateway.http.header_policy import Kind
 from gateway.http.request_head import without

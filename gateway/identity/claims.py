@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.config.schema import ClaimNames
-from gateway.errors import EmailDomainForeign, EmailNotVerified, SignInFailed
+from gateway.errors.signing_in import EmailDomainForeign, EmailNotVerified, SignInFailed
 
 EMAIL_CLAIM: Final = "email"  # OpenID Connect Core 1.0 section 5.1
 VERIFIED_CLAIM: Final = "email_verified"

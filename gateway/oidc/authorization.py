@@ -19,7 +19,7 @@ from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
-from gateway.errors import SignInFailed
+from gateway.errors.signing_in import SignInFailed
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.strict_json import parse_object
 

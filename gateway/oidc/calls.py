@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from gateway.errors import ProviderFault, ProviderUnavailable
+from gateway.errors.signing_in import ProviderFault, ProviderUnavailable
 from gateway.oidc.metadata import is_loopback
 from gateway.oidc.strict_json import parse_object
 

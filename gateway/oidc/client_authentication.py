@@ -18,7 +18,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
 from gateway.config.schema import ProviderKeys
-from gateway.errors import ProviderFault
+from gateway.errors.signing_in import ProviderFault
 from gateway.oidc.metadata import ProviderMetadata
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

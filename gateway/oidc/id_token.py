@@ -13,7 +13,7 @@ from typing import Any
 
 from joserfc.jwk import Key
 
-from gateway.errors import IdTokenInvalid, StepUpUnmet
+from gateway.errors.signing_in import IdTokenInvalid, StepUpUnmet
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.registered_claims import (
     optional_text,

@@ -14,7 +14,7 @@ from authlib.common.urls import add_params_to_uri
 from joserfc.jwk import Key
 
 from gateway.config.schema import ProviderKeys
-from gateway.errors import LogoutTokenInvalid
+from gateway.errors.signing_in import LogoutTokenInvalid
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.provider import Provider
 from gateway.oidc.registered_claims import (

@@ -17,7 +17,7 @@ import aiohttp
 from joserfc.jwk import Key
 
 from gateway.config.schema import ProviderKeys
-from gateway.errors import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
+from gateway.errors.signing_in import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
 from gateway.oidc.calls import Calls
 from gateway.oidc.metadata import ProviderMetadata, discovery_url, parse_metadata
 from gateway.oidc.signatures import ALGORITHMS, JwtInvalid, candidates, parse_keys, read_header

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.config.schema import ClaimNames, ProviderKeys
-from gateway.errors import RefreshRefused
+from gateway.errors.signing_in import RefreshRefused
 from gateway.identity.claims import Claims
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
 from gateway.oidc.provider import Provider

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.errors import ProviderFault, SignInFailed
+from gateway.errors.signing_in import ProviderFault, SignInFailed
 from gateway.oidc.calls import ProviderResponse
 
 _LONGEST_TOKEN: Final = 64 * 1024

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.config.schema import ProviderKeys
-from gateway.errors import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
+from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
 from gateway.identity.claims import Claims
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import ProviderResponse

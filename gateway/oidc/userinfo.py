@@ -13,7 +13,7 @@ from joserfc.jwk import Key
 
 from gateway.config.schema import ClaimNames
 from gateway.directory.account import fold_email
-from gateway.errors import IdTokenInvalid, SignInFailed
+from gateway.errors.signing_in import IdTokenInvalid, SignInFailed
 from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM, said_of_email
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.registered_claims import require_audience, require_issuer, require_times

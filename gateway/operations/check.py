@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from gateway.config.providers import dependency_of, providers_of
 from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.factory import open_directory
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.http.header_policy import tells_of_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider

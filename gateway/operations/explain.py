@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
-from gateway.errors import BadRequest, UnknownHost
+from gateway.errors.requests import BadRequest, UnknownHost
 from gateway.gate.admission import decide
 from gateway.gate.decision import AnswerPreflight, Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.explanation import Step, reasons

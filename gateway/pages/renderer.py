@@ -18,7 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateway.config import schema
-from gateway.errors import Forbidden, OwnLoginClosed, Refusal
+from gateway.errors.access import Forbidden, OwnLoginClosed
+from gateway.errors.refusal import Refusal
 from gateway.gate.site import AppRoute
 
 LOGO_LIMIT: Final = 256 * 1024

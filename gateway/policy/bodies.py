@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.http.message import RequestHead
 from gateway.policy.paths import casefold
 

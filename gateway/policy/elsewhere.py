@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 
 COPY_AND_MOVE: Final = ("COPY", "MOVE")
 _URI = re.compile(

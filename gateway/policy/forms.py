@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from gateway.config.values import METHODS
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import Fields, Unreadable, name_of, read_body, read_query
 from gateway.policy.methods import OVERRIDE_NAMES, overrides_in

@@ -14,7 +14,7 @@ import yaml
 
 from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import App, PackFile, PackRule, PasswordRule, PasswordWhen
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.http.message import AUTHORIZATION_FIELDS, RequestHead
 from gateway.policy.bodies import (
     BodyKind,

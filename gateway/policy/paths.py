@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from gateway.errors import AmbiguousTarget, BadRequest
+from gateway.errors.requests import AmbiguousTarget, BadRequest
 
 _WORD: Final = rb"A-Za-z0-9_~!$&'*+,=:@-"
 #: Nothing to decode, to resolve or to strip: what nearly every request looks like.

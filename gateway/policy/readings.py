@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.config.schema import App
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.bodies import Fields, name_of, read_query
 from gateway.policy.paths import Target, casefold, parse_target
 from gateway.policy.servers import NONE, ROWS, ReadingModel, RouteParameter, Trait

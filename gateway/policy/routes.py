@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from gateway.config.values import parse_entry
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.methods import CHANGES_OF_PROTOCOL, answers
 from gateway.policy.paths import parse_target
 from gateway.policy.readings import EVERY, SCRIPTS, Model, Readings

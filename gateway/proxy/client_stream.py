@@ -7,7 +7,7 @@ and ends; nothing else of the proxy writes a client's protocol.
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy.local_reply import LocalReply
 from gateway.proxy.upstream import UpstreamConnection

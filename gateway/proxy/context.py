@@ -16,7 +16,8 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway.config.schema import Config
-from gateway.errors import MalformedRequest, Refusal
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import MalformedRequest
 from gateway.gate import admission
 from gateway.gate.decision import Decision, RedirectToSignIn
 from gateway.gate.request import Request

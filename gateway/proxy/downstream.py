@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from gateway.errors import MalformedRequest, Refusal, RequestTimeout
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import MalformedRequest, RequestTimeout
 from gateway.http.framing import FramingError
 from gateway.http.request_head import ParsedRequest, judge_partial
 from gateway.proxy.context import ProxyContext, Source

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.config.schema import Limits, Timeouts
-from gateway.errors import Refusal, RequestTimeout, UpstreamFault, UpstreamTimeout
+from gateway.errors.dependencies import UpstreamFault, UpstreamTimeout
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import RequestTimeout
 from gateway.http.framing import LAST_CHUNK, chunk
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import CHUNKED, ParsedResponse

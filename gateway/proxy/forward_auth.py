@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
-from gateway.errors import BadRequest, Forbidden, LoginRequired, Refusal, RouteBlocked, StepUpRequired, UntrustedPeer
+from gateway.errors.access import Forbidden, LoginRequired, RouteBlocked, StepUpRequired, UntrustedPeer
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import Site

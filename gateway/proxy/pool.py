@@ -12,7 +12,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from gateway.config.schema import App
-from gateway.errors import Refusal, UpstreamTimeout, UpstreamTlsFault, UpstreamUnreachable
+from gateway.errors.dependencies import UpstreamTimeout, UpstreamTlsFault, UpstreamUnreachable
+from gateway.errors.refusal import Refusal
 from gateway.proxy.endpoint import Address, Resolve, resolve
 from gateway.proxy.upstream import UpstreamConnection
 

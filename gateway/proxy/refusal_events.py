@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.errors import Forbidden, RouteBlocked
+from gateway.errors.access import Forbidden, RouteBlocked
 from gateway.gate.decision import Refuse
 from gateway.gate.request import Request
 from gateway.http.message import RequestHead

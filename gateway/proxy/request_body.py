@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.http.framing import Body, ChunkedBody, SizedBody
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy.client_stream import ClientStream

@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from gateway.errors import BadRequest, MalformedRequest, PayloadTooLarge, Refusal
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest, MalformedRequest, PayloadTooLarge
 from gateway.gate import shortcut
 from gateway.gate.decision import (
     AnswerPreflight,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.errors import Refusal, UpstreamFault, UpstreamTimeout
+from gateway.errors.dependencies import UpstreamFault, UpstreamTimeout
+from gateway.errors.refusal import Refusal
 from gateway.http.header_policy import names_connection_scheme
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse

@@ -13,7 +13,8 @@ import hashlib
 from collections.abc import Callable, Set
 from typing import Final
 
-from gateway.errors import MalformedRequest, OriginForbidden, UpgradeRequired
+from gateway.errors.access import OriginForbidden
+from gateway.errors.requests import MalformedRequest, UpgradeRequired
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy.upstream import UpstreamConnection
 

@@ -9,7 +9,7 @@ import asyncio
 from enum import IntEnum
 from typing import Final, Protocol, cast
 
-from gateway.errors import UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
 from gateway.http.framing import Body, ChunkedBody, FramingError, SizedBody, UntilClose, whole_chunked
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse, parse_response

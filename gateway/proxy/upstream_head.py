@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from gateway.config.schema import Config, Network
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Forward, Own
 from gateway.gate.request import Request
 from gateway.gate.site import Route, Site

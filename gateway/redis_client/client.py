@@ -17,7 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.config import schema
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.observability.counters import Histogram
 from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.discovery import ClusterNodes, Sentinels

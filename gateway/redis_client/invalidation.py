@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from gateway.config.redis_url import Endpoint
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.tracking import PushConnection, Tracking
 
 _log = logging.getLogger("doorward.sessions")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import Operations
 
 _MINE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"

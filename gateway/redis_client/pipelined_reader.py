@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.limits import MAX_RECORD, MAX_SHARED
 
 _LONGEST_REPLY: Final = MAX_RECORD + 1024

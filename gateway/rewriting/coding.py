@@ -6,7 +6,7 @@ The upstream was asked for none, so this is for upstreams that do not listen. RF
 import zlib
 from typing import Final
 
-from gateway.errors import UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
 
 #: Content-Encoding to the window bits that zlib wants; deflate comes in two forms.
 _KINDS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}

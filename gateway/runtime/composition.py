@@ -22,7 +22,7 @@ from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.directory.factory import open_directory, open_provisioner
 from gateway.directory.provisioner import recheck_of
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.gate.site import Sites, app_routes
 from gateway.hand_off.broker import Broker, brokers_of
 from gateway.hand_off.filter import HandOffFilter

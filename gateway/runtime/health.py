@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from gateway.config.providers import dependency_of
 from gateway.directory.account import Directory
-from gateway.errors import ProviderUnavailable, Refusal, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import ProviderUnavailable
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.provider import Provider

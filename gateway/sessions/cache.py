@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
-from gateway.errors import Refusal, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.refusal import Refusal
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
 from gateway.sessions.inflight import Hear, SessionLoader
 from gateway.sessions.live import LiveSession

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
-from gateway.errors import Refusal, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.refusal import Refusal
 from gateway.sessions.live import LiveSession, live_from
 from gateway.sessions.records import Found, SessionRef, Stored, Unanswered
 from gateway.sessions.renewal_hook import RenewalHook

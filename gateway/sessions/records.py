@@ -13,7 +13,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import Operations, checked, unavailable
 from gateway.redis_client.limits import MAX_RECORD
 from gateway.redis_client.pipelined_reader import RecordReader, Replies, plain

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from gateway.errors import SignInFailed
+from gateway.errors.signing_in import SignInFailed
 from gateway.observability.counters import Histogram
 from gateway.redis_client.client import Operations, all_done, checked
 from gateway.redis_client.limits import MAX_RECORD

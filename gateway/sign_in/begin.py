@@ -12,7 +12,8 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER
-from gateway.errors import SignInDisabled, TooManyRedirects
+from gateway.errors.access import SignInDisabled
+from gateway.errors.signing_in import TooManyRedirects
 from gateway.gate.site import AppRoute, Site
 from gateway.observability import events as audit
 from gateway.observability.events import Audit

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.gate.site import Site, is_own
 from gateway.http.message import RequestHead
 from gateway.policy.passwords import Blocked

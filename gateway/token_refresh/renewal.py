@@ -13,7 +13,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.errors import ProviderFault, ProviderUnavailable, RefreshRefused, Refusal, SignInFailed, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import ProviderFault, ProviderUnavailable, RefreshRefused, SignInFailed
 from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.token_response import TokenResponse

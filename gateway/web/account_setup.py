@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
-from gateway.errors import DirectoryUnavailable, Refusal, SignInExpired, SignInFailed
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import DirectoryUnavailable, SignInExpired, SignInFailed
 from gateway.gate.access import account_of
 from gateway.gate.site import AppRoute
 from gateway.identity.claims import Identity

@@ -16,7 +16,8 @@ from multidict import CIMultiDict
 from gateway.config import schema
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
-from gateway.errors import BadRequest, MethodNotAllowed, NotFound, Refusal
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest, MethodNotAllowed, NotFound
 from gateway.gate.site import OWN_JWKS, AppRoute, Site, callback_path
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.http.message import RequestHead, is_navigation

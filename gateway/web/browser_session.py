@@ -5,7 +5,7 @@ The invariant: what was ended is dead in Redis before any answer says so (A-20),
 
 from collections.abc import Iterable
 
-from gateway.errors import SignInExpired, TooManySessions
+from gateway.errors.signing_in import SignInExpired, TooManySessions
 from gateway.gate.access import account_of
 from gateway.observability import events as audit
 from gateway.observability.events import Audit

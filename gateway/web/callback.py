@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.config import schema
-from gateway.errors import Refusal, SignInExpired, SignInFailed, StepUpUnmet
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import SignInExpired, SignInFailed, StepUpUnmet
 from gateway.gate.site import callback_path
 from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
 from gateway.observability import events as audit

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.errors import LogoutTokenInvalid, Refusal
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import LogoutTokenInvalid
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.id_token import read_unverified

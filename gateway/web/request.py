@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from gateway.errors import BadRequest, UnknownHost
+from gateway.errors.requests import BadRequest, UnknownHost
 from gateway.gate.request import Request
 from gateway.gate.site import AppRoute, Site
 from gateway.http.message import RequestHead, is_navigation

@@ -11,7 +11,8 @@ import binascii
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from gateway.errors import CrossSiteRequest, ProviderUnavailable
+from gateway.errors.access import CrossSiteRequest
+from gateway.errors.signing_in import ProviderUnavailable
 from gateway.gate.access import account_of
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.observability import events as audit

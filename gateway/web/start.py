@@ -10,7 +10,10 @@ import contextlib
 from typing import Final
 
 from gateway.config.providers import title_of
-from gateway.errors import BadRequest, Refusal, SignInDisabled, UnknownIssuer
+from gateway.errors.access import SignInDisabled
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest
+from gateway.errors.signing_in import UnknownIssuer
 from gateway.gate.site import Site
 from gateway.pages.renderer import Content, Link, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers

@@ -7,7 +7,7 @@ using the session.
 import json
 from typing import Any
 
-from gateway.errors import LoginRequired
+from gateway.errors.access import LoginRequired
 from gateway.identity.assertion import AssertionSigner
 from gateway.pages.renderer import RenderedPage, as_json
 from gateway.sessions.session import Session

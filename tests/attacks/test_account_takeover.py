@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.directory.account import kept_link
 from gateway.directory.person import filled_link
-from gateway.errors import AccountLinkedElsewhere, DirectoryUnavailable, NotRegistered
+from gateway.errors.signing_in import AccountLinkedElsewhere, DirectoryUnavailable, NotRegistered
 from gateway.identity.claims import Identity
 from gateway.observability import events as events
 from tests.fakes.gitlab import GitLab

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.config.schema import Timeouts
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.http.framing import ChunkedBody, FramingError
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.upstream import UpstreamConnection

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.bodies import Unreadable, read_body, read_query
 from gateway.policy.paths import parse_target
 from tests.flows.conftest import OpenHouse

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.loader import build
-from gateway.errors import BadRequest, MalformedRequest, Refusal, UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest, MalformedRequest
 from gateway.gate import admission
 from gateway.gate.decision import Forward, Own, RedirectToSignIn, Refuse
 from gateway.gate.request import Request

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.rules import RouteRules
 from tests.fakes.house import House
 from tests.flows.conftest import OpenHouse

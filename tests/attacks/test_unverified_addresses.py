@@ -12,7 +12,7 @@ from gateway.config.schema import ClaimNames
 from gateway.directory.backends.nexudus_records import new_record
 from gateway.directory.backends.scim_records import new_user
 from gateway.directory.person import Person
-from gateway.errors import DirectoryUnavailable, EmailNotVerified, NotRegistered, SignInFailed
+from gateway.errors.signing_in import DirectoryUnavailable, EmailNotVerified, NotRegistered, SignInFailed
 from gateway.hand_off.templates import facts_of
 from gateway.hand_off.tokens import DirectoryTokens
 from gateway.identity.claims import Claims, Identity, identity_from_claims

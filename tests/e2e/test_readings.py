@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.bodies import read_query
 from gateway.policy.methods import OVERRIDE_NAMES
 from gateway.policy.paths import parse_target

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.config import schema
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.self_test import examine

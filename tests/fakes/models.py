@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import Unreadable, read_query
 from gateway.policy.forms import asked_by_body

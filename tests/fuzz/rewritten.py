@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.errors import UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
 from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.set_cookie import parse_set_cookie
 from gateway.rewriting.coding import Decoder

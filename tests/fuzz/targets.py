@@ -18,7 +18,9 @@ from urllib.parse import parse_qsl
 
 from gateway.config.loader import ConfigInvalid, Problem, build, resolve
 from gateway.config.values import METHODS
-from gateway.errors import BadRequest, Refusal, UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Forward
 from gateway.gate.request import Request
 from gateway.gate.site import Sites, app_routes

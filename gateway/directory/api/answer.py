@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from gateway.directory.account import Reason, quotable
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 _LARGEST_BODY: Final = 1024 * 1024
 _WAIT_TEXT = re.compile(r"wait\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IGNORECASE)

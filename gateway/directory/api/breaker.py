@@ -7,7 +7,7 @@ call may try; its outcome decides.
 from collections.abc import Callable
 from typing import Final
 
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 FAILURES: Final = 5
 PAUSE: Final = 10.0  # seconds

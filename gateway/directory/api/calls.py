@@ -23,7 +23,7 @@ from gateway.directory.account import quotable
 from gateway.directory.api.answer import ApiResponse, read_bounded
 from gateway.directory.api.breaker import Breaker, BreakerOpen
 from gateway.directory.api.budget import CallBudget
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
 

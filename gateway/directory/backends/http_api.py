@@ -37,7 +37,7 @@ from gateway.directory.api.calls import (
     json_bytes,
 )
 from gateway.directory.person import Known, Person, all_fields, as_text, fill, filled_link, known_of, own_fields
-from gateway.errors import AccountAmbiguous, DirectoryUnavailable
+from gateway.errors.signing_in import AccountAmbiguous, DirectoryUnavailable
 
 _LEFT_OUT: Final = object()
 

@@ -30,7 +30,7 @@ from gateway.directory.backends.nexudus_records import (
     token_of,
 )
 from gateway.directory.person import Person, all_fields, applies, as_text, filled_link, known_of, own_fields
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
 

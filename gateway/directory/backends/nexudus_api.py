@@ -12,7 +12,7 @@ from gateway.directory.account import CreationUncertain
 from gateway.directory.api.answer import ApiResponse
 from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, Deadline, Means, NotSent, json_bytes
 from gateway.directory.backends.nexudus_token import ServiceToken
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 _THROTTLED: Final = frozenset({409, 429})
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.directory.account import Account, kept_link, quotable, same_email
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.identity.claims import Identity
 
 Row = Mapping[str, Any]

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from gateway.directory.account import quotable
 from gateway.directory.api.answer import ApiResponse, refused
 from gateway.directory.api.calls import ApiCalls, ApiRequest, Clock, Deadline, form_bytes
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
 

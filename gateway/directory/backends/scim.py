@@ -29,7 +29,7 @@ from gateway.directory.backends.scim_records import (
     with_value,
 )
 from gateway.directory.person import Person, all_fields, filled_link, is_link, known_of, own_fields
-from gateway.errors import AccountAmbiguous, DirectoryUnavailable
+from gateway.errors.signing_in import AccountAmbiguous, DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
 

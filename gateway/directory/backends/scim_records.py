@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.directory.account import Account, kept_link
 from gateway.directory.person import Person
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 
 User = Mapping[str, Any]
 

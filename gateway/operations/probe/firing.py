@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.config.schema import PasswordRule
-from gateway.errors import UnknownHost
+from gateway.errors.requests import UnknownHost
 from gateway.operations.probe.knocks import Knock, basic_knocks, knocks
 from gateway.operations.probe.reading import HOLES, ProbeVerdict, ResponseReader, problem_of, read
 from gateway.operations.probe.wire import Place, ask

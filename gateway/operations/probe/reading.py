@@ -11,34 +11,34 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import errors
-from gateway.errors import Refusal
+from gateway.errors import access, dependencies, requests
+from gateway.errors.refusal import Refusal
 
 _TYPE: Final = "urn:doorward:problem:"
-_CLOSED: Final = frozenset({errors.RouteBlocked.code})
+_CLOSED: Final = frozenset({access.RouteBlocked.code})
 #: The gateway did not pass these on, whoever had asked.
 _NOT_FORWARDED: Final = frozenset(
     kind.code
     for kind in (
-        errors.BadRequest,
-        errors.MalformedRequest,
-        errors.AmbiguousTarget,
-        errors.HeadTooLarge,
-        errors.TargetTooLong,
-        errors.PayloadTooLarge,
-        errors.MethodNotAllowed,
-        errors.CodingNotImplemented,
-        errors.VersionNotSupported,
-        errors.ExpectationFailed,
-        errors.UpgradeRequired,
-        errors.UnknownHost,
-        errors.NotFound,
+        requests.BadRequest,
+        requests.MalformedRequest,
+        requests.AmbiguousTarget,
+        requests.HeadTooLarge,
+        requests.TargetTooLong,
+        requests.PayloadTooLarge,
+        requests.MethodNotAllowed,
+        requests.CodingNotImplemented,
+        requests.VersionNotSupported,
+        requests.ExpectationFailed,
+        requests.UpgradeRequired,
+        requests.UnknownHost,
+        requests.NotFound,
     )
 )
 _SIGN_IN: Final = frozenset(
-    kind.code for kind in (errors.LoginRequired, errors.StepUpRequired, errors.Forbidden, errors.SignInDisabled)
+    kind.code for kind in (access.LoginRequired, access.StepUpRequired, access.Forbidden, access.SignInDisabled)
 )
-_UNKNOWN: Final = frozenset(kind.code for kind in (errors.StoreUnavailable, errors.RequestTimeout, Refusal))
+_UNKNOWN: Final = frozenset(kind.code for kind in (dependencies.StoreUnavailable, requests.RequestTimeout, Refusal))
 _BEFORE_READING: Final = frozenset({400, 405, 408, 414, 417, 421, 431, 501, 505})
 
 
@@ -120,7 +120,7 @@ def _read_head(answer: ProbeResponse) -> ResponseReader:
     """The answer to HEAD has no body: of our documents only the kind and the status are seen."""
     ours = answer.value("content-type").startswith("application/problem+json")
     said = f"{answer.status} (HEAD)"
-    if ours and answer.status == errors.RouteBlocked.status:
+    if ours and answer.status == access.RouteBlocked.status:
         return ResponseReader(verdict=ProbeVerdict.CLOSED, said=said)
     if ours and answer.status in _BEFORE_READING:
         return ResponseReader(verdict=ProbeVerdict.MALFORMED, said=said)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import GlassWatch
 from gateway.config import schema
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import ActiveOpening, Opening, parse_range
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey

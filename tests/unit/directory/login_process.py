@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from gateway.config import schema
 from gateway.directory.api.calls import Means
 from gateway.directory.factory import backend
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.observability.events import Audit
 from gateway.redis_client.client import connect
 from tests.unit.directory.api import ANA, provisioner

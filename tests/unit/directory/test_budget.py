@@ -13,7 +13,8 @@ from gateway.directory.api.breaker import Breaker, BreakerOpen
 from gateway.directory.api.budget import CallBudget
 from gateway.directory.api.calls import Means
 from gateway.directory.factory import backend
-from gateway.errors import DirectoryUnavailable, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
 from tests.fakes.clock import SettableClock
 from tests.fakes.directories import NexudusApi

@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.directory.creation_markers import CreationMarker, CreationMarkers
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
 
 

@@ -10,7 +10,7 @@ from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account import AlreadyThere, CreationUncertain
 from gateway.directory.api.calls import WriteHeld
 from gateway.directory.person import Person
-from gateway.errors import AccountAmbiguous, DirectoryUnavailable
+from gateway.errors.signing_in import AccountAmbiguous, DirectoryUnavailable
 from tests.fakes.directories import asked_to_create, created
 from tests.unit.directory.api import ANA, EMAIL, PERSON
 from tests.unit.directory.every import at, every_kind

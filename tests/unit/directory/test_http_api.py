@@ -11,7 +11,7 @@ from gateway.config import schema
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.backends.http_api import account_of, outgoing, pointed
 from gateway.directory.person import Person
-from gateway.errors import AccountAmbiguous, DirectoryUnavailable
+from gateway.errors.signing_in import AccountAmbiguous, DirectoryUnavailable
 from tests.fakes.rowing_club import RowingClub
 from tests.unit.directory.api import ANA, EMAIL, PERSON
 from tests.unit.directory.every import At, at

@@ -17,7 +17,7 @@ from gateway.directory.account_links import AccountLinks
 from gateway.directory.api.calls import Means
 from gateway.directory.factory import backend, habits_of
 from gateway.directory.provisioner import Provisioner
-from gateway.errors import AccountLinkedElsewhere, AccountSuspended, DirectoryUnavailable, NotRegistered
+from gateway.errors.signing_in import AccountLinkedElsewhere, AccountSuspended, DirectoryUnavailable, NotRegistered
 from gateway.identity.claims import Identity
 from gateway.observability import events as events
 from gateway.observability.events import Audit

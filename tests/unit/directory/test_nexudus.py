@@ -13,7 +13,7 @@ from gateway.directory.account import CreationUncertain
 from gateway.directory.api.calls import Means, NotSent
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.person import Person
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from tests.fakes.waiting import eventually
 from tests.unit.directory.api import ANA, CREATE, EMAIL, LIST, PERSON, READ, bench, section
 

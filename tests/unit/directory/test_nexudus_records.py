@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.directory.backends.nexudus_records import account_of, candidates, created_id, new_record, read_page
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.identity.claims import Identity
 
 EMAIL = "ana@tenant.example"

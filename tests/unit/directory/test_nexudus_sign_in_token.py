@@ -6,7 +6,7 @@ import pytest
 
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account import Account
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from tests.unit.directory.api import EMAIL, Bench, bench
 
 OFFICER = ("officer@ops.example", "another-password")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.demo.nexudus_stub import Fault
-from gateway.errors import DirectoryUnavailable
+from gateway.errors.signing_in import DirectoryUnavailable
 from tests.unit.directory.api import EMAIL, TOKEN, Bench, bench
 
 

@@ -16,7 +16,8 @@ from gateway.demo.nexudus_stub import Fault, NexudusStub
 from gateway.directory.api.calls import Means
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.creation_markers import CreationMarkers
-from gateway.errors import AccountSuspended, DirectoryUnavailable, NotRegistered, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.signing_in import AccountSuspended, DirectoryUnavailable, NotRegistered
 from gateway.identity.claims import Identity
 from gateway.observability import events as events
 from gateway.observability.events import Audit

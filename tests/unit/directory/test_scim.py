@@ -11,7 +11,7 @@ from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account import AlreadyThere
 from gateway.directory.backends.scim_records import quoted, value_at, with_value
 from gateway.directory.person import Person
-from gateway.errors import AccountAmbiguous, DirectoryUnavailable
+from gateway.errors.signing_in import AccountAmbiguous, DirectoryUnavailable
 from gateway.observability.events import Audit
 from tests.fakes.scim import CORE, ENTERPRISE, ScimServer
 from tests.unit.directory.api import ANA, EMAIL, PERSON, provisioner

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.config.sections.hand_off import Redemption
-from gateway.errors import HandOffFailed, NoUpstreamLogin
+from gateway.errors.hand_off import HandOffFailed, NoUpstreamLogin
 from gateway.hand_off.templates import at_pointer, facts_of, outgoing
 from gateway.identity.claims import Identity
 

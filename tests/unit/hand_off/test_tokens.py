@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.config.sections.hand_off import TokenCall
 from gateway.demo.listener import Listener
 from gateway.directory.account import Account
-from gateway.errors import HandOffFailed, NoUpstreamLogin
+from gateway.errors.hand_off import HandOffFailed, NoUpstreamLogin
 from gateway.hand_off.tokens import CalledTokens, DirectoryTokens
 from gateway.identity.claims import Identity
 from tests.unit.directory.api import ANA, EMAIL, bench

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import (
+from gateway.errors.dependencies import UpstreamFault
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import (
     CodingNotImplemented,
     ExpectationFailed,
     HeadTooLarge,
     MalformedRequest,
     MethodNotAllowed,
-    Refusal,
-    UpstreamFault,
     VersionNotSupported,
 )
 from gateway.http.field_cache import RequestFields, ResponseFields

@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from gateway.config.schema import ClaimNames
-from gateway.errors import EmailNotVerified, SignInFailed
+from gateway.errors.signing_in import EmailNotVerified, SignInFailed
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.claims import Claims, Identity, identity_from_claims
 from gateway.identity.headers import IdentityHeaders, is_identity_name, normalise_name

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.schema import ProviderKeys
-from gateway.errors import SignInFailed
+from gateway.errors.signing_in import SignInFailed
 from gateway.oidc.authorization import (
     ATTEMPT_LIFETIME,
     LoginAttempt,

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.demo.listener import Listener
-from gateway.errors import ProviderFault
+from gateway.errors.signing_in import ProviderFault
 from gateway.oidc.calls import Calls, LoopbackNames, open_session
 
 

@@ -11,7 +11,7 @@ from joserfc import jwt
 from pydantic import SecretStr
 
 from gateway.config.schema import OpenID
-from gateway.errors import ProviderFault
+from gateway.errors.signing_in import ProviderFault
 from gateway.oidc.client_authentication import ClientAuthentication
 from gateway.oidc.metadata import ProviderMetadata
 from tests.fakes.forge import ec_key, ed_key, rsa_key

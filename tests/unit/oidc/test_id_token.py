@@ -11,7 +11,7 @@ import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import Key, OctKey, RSAKey
 
-from gateway.errors import IdTokenInvalid
+from gateway.errors.signing_in import IdTokenInvalid
 from gateway.oidc.id_token import left_hash, validate_id_token
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.signatures import ALGORITHMS, parse_keys

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.config.schema import OpenID
 from gateway.demo.listener import Listener
-from gateway.errors import LogoutTokenInvalid, ProviderUnavailable
+from gateway.errors.signing_in import LogoutTokenInvalid, ProviderUnavailable
 from gateway.oidc.logout import LOGOUT_EVENT, LogoutClaims, logout_url, receive_logout_token, validate_logout_token
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.signatures import parse_keys

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.config.schema import OpenID
-from gateway.errors import IdTokenInvalid, ProviderFault, ProviderUnavailable
+from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient

@@ -10,7 +10,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from gateway.demo.provider.tokens import Grant
-from gateway.errors import IdTokenInvalid, ProviderFault, ProviderUnavailable, Refusal, SignInFailed
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
 from gateway.oidc.id_token import left_hash
 from gateway.oidc.tokens import TokenClient
 from tests.fakes.forge import altered, ec_key, ed_key, hmac_signed, public, rsa_key, sign, unsigned

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.errors import SignInFailed
+from gateway.errors.signing_in import SignInFailed
 from gateway.oidc.userinfo import merge_claims, validate_userinfo
 
 

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from gateway import errors
 from gateway.config.schema import PageSettings
+from gateway.errors import access, dependencies, requests
+from gateway.errors.refusal import Refusal
 from gateway.operations.probe.reading import ProbeResponse, ProbeVerdict, read
 from gateway.pages.renderer import Pages
 
 PAGES = Pages(PageSettings())
 
 
-def answer(refusal: errors.Refusal, request_id: str = "probe-1", **changes: Any) -> ProbeResponse:
+def answer(refusal: Refusal, request_id: str = "probe-1", **changes: Any) -> ProbeResponse:
     """What the gateway says, as it really renders it."""
     page = PAGES.render(refusal, html=False, request_id=request_id)
     document = json.loads(page.body) | changes
@@ -23,20 +24,20 @@ def answer(refusal: errors.Refusal, request_id: str = "probe-1", **changes: Any)
 @pytest.mark.parametrize(
     ("refusal", "verdict"),
     [
-        (errors.RouteBlocked("x", kind="password"), ProbeVerdict.CLOSED),
-        (errors.AmbiguousTarget("x"), ProbeVerdict.MALFORMED),
-        (errors.MalformedRequest("x"), ProbeVerdict.MALFORMED),
-        (errors.UnknownHost("x"), ProbeVerdict.MALFORMED),
-        (errors.LoginRequired("x"), ProbeVerdict.SIGN_IN),
-        (errors.Forbidden("x"), ProbeVerdict.SIGN_IN),
-        (errors.UpstreamUnreachable("x"), ProbeVerdict.THROUGH),
-        (errors.UpstreamFault("x"), ProbeVerdict.THROUGH),
-        (errors.UpstreamTimeout("x"), ProbeVerdict.THROUGH),
-        (errors.StoreUnavailable("x"), ProbeVerdict.UNKNOWN),
+        (access.RouteBlocked("x", kind="password"), ProbeVerdict.CLOSED),
+        (requests.AmbiguousTarget("x"), ProbeVerdict.MALFORMED),
+        (requests.MalformedRequest("x"), ProbeVerdict.MALFORMED),
+        (requests.UnknownHost("x"), ProbeVerdict.MALFORMED),
+        (access.LoginRequired("x"), ProbeVerdict.SIGN_IN),
+        (access.Forbidden("x"), ProbeVerdict.SIGN_IN),
+        (dependencies.UpstreamUnreachable("x"), ProbeVerdict.THROUGH),
+        (dependencies.UpstreamFault("x"), ProbeVerdict.THROUGH),
+        (dependencies.UpstreamTimeout("x"), ProbeVerdict.THROUGH),
+        (dependencies.StoreUnavailable("x"), ProbeVerdict.UNKNOWN),
     ],
     ids=lambda value: str(getattr(value, "code", value)),
 )
-def test_each_refusal_of_ours_has_its_verdict(refusal: errors.Refusal, verdict: ProbeVerdict) -> None:
+def test_each_refusal_of_ours_has_its_verdict(refusal: Refusal, verdict: ProbeVerdict) -> None:
     assert read(answer(refusal), "probe-1").verdict is verdict
 
 
@@ -58,11 +59,11 @@ def test_an_answer_that_is_not_ours_beyond_doubt_was_let_through(status: int) ->
     ],
 )
 def test_a_document_that_only_looks_like_ours_is_none(changes: dict[str, Any]) -> None:
-    assert read(answer(errors.RouteBlocked("x", kind="password"), **changes), "probe-1").verdict is ProbeVerdict.THROUGH
+    assert read(answer(access.RouteBlocked("x", kind="password"), **changes), "probe-1").verdict is ProbeVerdict.THROUGH
 
 
 def test_a_refusal_cut_short_is_no_refusal() -> None:
-    whole = answer(errors.RouteBlocked("x", kind="password"))
+    whole = answer(access.RouteBlocked("x", kind="password"))
     cut = ProbeResponse(status=whole.status, fields=whole.fields, body=whole.body[:20], complete=False)
     assert read(cut, "probe-1").verdict is ProbeVerdict.THROUGH
 
@@ -72,13 +73,13 @@ def test_nothing_at_all_says_nothing() -> None:
 
 
 def test_the_answer_to_head_is_read_by_its_head() -> None:
-    blocked = answer(errors.RouteBlocked("x", kind="password"))
+    blocked = answer(access.RouteBlocked("x", kind="password"))
     assert (
         read(ProbeResponse(status=403, fields=blocked.fields, body=b""), "x", head_only=True).verdict
         is ProbeVerdict.CLOSED
     )
     assert read(ProbeResponse(status=403, fields=[], body=b""), "x", head_only=True).verdict is ProbeVerdict.THROUGH
-    asks = answer(errors.LoginRequired("x"))
+    asks = answer(access.LoginRequired("x"))
     assert (
         read(ProbeResponse(status=401, fields=asks.fields, body=b""), "x", head_only=True).verdict
         is ProbeVerdict.SIGN_IN

@@ -9,18 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway import errors
 from gateway.config import schema
-from gateway.errors import (
-    Forbidden,
-    LoginRequired,
-    OwnLoginClosed,
-    Refusal,
-    RouteBlocked,
-    SignInFailed,
-    StepUpRequired,
-    StoreUnavailable,
-)
+from gateway.errors import access, dependencies, hand_off, requests, signing_in
+from gateway.errors.access import Forbidden, LoginRequired, OwnLoginClosed, RouteBlocked, StepUpRequired
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import SignInFailed
 from gateway.pages.renderer import LOGO_LIMIT, Content, Pages, RenderedPage, is_href, logo_uri, redirect
 from tests.fakes.browser import Document
 from tests.unit.web.made import PORTAL, made_sites
@@ -31,8 +25,10 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
 def every_refusal() -> list[Refusal]:
-    """One of each class in errors.py."""
-    classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Refusal)]
+    """One of each class in gateway/errors."""
+    modules = (requests, access, signing_in, hand_off, dependencies)
+    named = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
+    classes = sorted((kind for kind in named if issubclass(kind, Refusal)), key=lambda kind: kind.__name__)
     return [kind("a reason") for kind in classes]
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.config.schema import PasswordRule
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.operations.probe.knocks import asks
 from gateway.operations.probe.spellings import Spelling, spellings
 from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.reading.packs import pack_names
 from gateway.config.schema import PackRule
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.operations.probe.spellings import spellings
 from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from gateway.policy.paths import parse_target

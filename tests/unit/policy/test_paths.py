@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import AmbiguousTarget, BadRequest
+from gateway.errors.requests import AmbiguousTarget, BadRequest
 from gateway.operations.probe.spellings import spellings
 from gateway.policy.paths import Target, casefold, parse_target
 from gateway.policy.readings import EVERY

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.reading.problems import ConfigInvalid
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.policy.readings import EVERY, Model, is_wordpress, model_of
 from gateway.policy.servers import NAMES
 from tests.unit.config.made import config_with

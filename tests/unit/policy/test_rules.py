@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.schema import Require
-from gateway.errors import BadRequest
+from gateway.errors.requests import BadRequest
 from gateway.operations.probe.spellings import spellings
 from gateway.policy.paths import parse_target
 from gateway.policy.rules import Requirement

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.config.schema import App
-from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.errors.dependencies import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.endpoint import Record
 from gateway.proxy.pool import Pool
 from tests.fakes.clock import SettableClock

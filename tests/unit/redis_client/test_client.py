@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.config import schema
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import Operations, connect
 from gateway.redis_client.connection_factory import ConnectionFactory
 from tests.fakes.valkey import FlakyLink

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.config import schema
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import reached
 from gateway.redis_client.embedded import EmbeddedValkey
 from tests.unit.sessions.made import APP, HOST, a_session, a_store

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.config import schema
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import connect
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.store import SessionStore

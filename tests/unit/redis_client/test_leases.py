@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.leases import LeaseBusy, Leases
 from tests.fakes.valkey import FlakyLink

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import record_reader
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.pipelined_reader import (

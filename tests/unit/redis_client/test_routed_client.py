@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import connect
 from gateway.redis_client.connection_factory import ConnectionFactory, NotPrimary
 from gateway.redis_client.leases import LeaseBusy, Leases

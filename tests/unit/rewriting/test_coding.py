@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from gateway.errors import UpstreamFault
+from gateway.errors.dependencies import UpstreamFault
 from gateway.rewriting.coding import MOST_AT_ONCE, Decoder, can_decode
 
 TEXT = b"a page " * 400

@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import Refusal, StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
+from gateway.errors.refusal import Refusal
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.cache import SESSION_ENDED, SESSION_EXPIRED, LiveSession, SessionCache
 from gateway.sessions.store import SessionStore

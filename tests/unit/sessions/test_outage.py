@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import FleetSources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.topology import slot_of

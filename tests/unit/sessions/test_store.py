@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import SignInFailed
+from gateway.errors.signing_in import SignInFailed
 from gateway.sessions.keyring import new_key
 from gateway.sessions.session import MAX_ENCODED
 from gateway.sessions.store import SessionStore

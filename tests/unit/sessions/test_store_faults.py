@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.store import SessionStore
 from tests.fakes.valkey import FlakyLink

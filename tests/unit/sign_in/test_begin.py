@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from gateway.errors import ProviderUnavailable
+from gateway.errors.signing_in import ProviderUnavailable
 from gateway.pages.renderer import RenderedPage
 from gateway.policy.step_up import StepUp
 from gateway.sign_in.begin import likely_cause, start_url, understood_prompt

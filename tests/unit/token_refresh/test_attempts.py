@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.token_refresh.attempts import MEMORY, Attempts, Past
 from tests.unit.sessions.made import a_client

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from gateway.config.schema import ProviderKeys
 from gateway.demo.provider import DemoClient
-from gateway.errors import DirectoryUnavailable, NotRegistered, Refusal
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import DirectoryUnavailable, NotRegistered
 from gateway.identity.claims import Identity
 from gateway.observability.events import Audit
 from gateway.oidc.calls import open_session
