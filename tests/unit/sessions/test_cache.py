@@ -457,6 +457,41 @@ async def test_while_changes_are_not_heard_nobody_shares_a_reading(own_valkey: E
         assert await early is not None
 
 
+async def test_once_trust_has_ended_by_the_clock_nobody_shares_a_reading_that_began_under_it(
+    own_valkey: EmbeddedValkey, clock: SettableClock
+) -> None:
+    """C-44: the worker was stopped; a sign-out that it did not hear came between the old question and the new one."""
+    async with (
+        FlakyLink(own_valkey.url) as announcements,
+        FlakyLink(own_valkey.url) as slow,
+        a_client(slow.url) as readers,
+        a_client(own_valkey.url) as writers,
+    ):
+        reading, writing = a_store(readers, "doorward:"), a_store(writers, "doorward:")
+        async with caching(reading, announcements.url, clock.monotonic) as cache:
+            key = await signed_in(writing)
+            await loaded(cache, await signed_in(writing))  # a connection is there
+            before = await times_read(writers)
+            slow.delay = 0.5
+            early = asyncio.create_task(cache.load(key, HOST, APP))
+            await eventually(lambda: read_since(writers, before))
+            announcements.stall()
+            await writing.revoke(key)
+            clock.advance(60)
+            assert not cache.trusted
+            assert not early.done()
+            assert await cache.load(key, HOST, APP) is None
+            await early
+
+
+async def times_read(redis: Redis) -> int:
+    return int((await redis.info("commandstats"))["cmdstat_getrange"]["calls"])
+
+
+async def read_since(redis: Redis, before: int) -> bool:
+    return await times_read(redis) > before
+
+
 async def test_a_failure_that_nobody_waits_for_any_more_leaves_no_traceback(own_valkey: EmbeddedValkey) -> None:
     """C-48: callers hang up, then Redis fails."""
     complaints: list[dict[str, object]] = []
