@@ -1,6 +1,6 @@
 """Very many sessions in a Valkey of their own: what each takes, and how long `doorward sessions list` and `revoke --all` need.
 
-Every record is sealed and entered in its indexes by the product's code; only the pipeline that takes the commands is ours, because redis-py's
+Every record is sealed and entered in its indexes by the product's code; only the pipeline that takes the records is ours, because redis-py's
 would take most of the time. Each session is another person's, with tokens as large as common providers make them.
 """
 
@@ -37,32 +37,16 @@ _COMMAND_SECONDS: Final = 900.0
 
 
 class Packed:
-    """Takes the commands that the product gives a pipeline, and writes them in Redis' protocol."""
+    """Takes records as a pipeline does, and writes them in Redis' protocol."""
 
     def __init__(self) -> None:
         self.commands = 0
         self.data = bytearray()
 
-    def _add(self, *words: object) -> None:
-        self.commands += 1
-        self.data += b"*%d\r\n" % len(words)
-        for word in words:
-            raw = word if isinstance(word, bytes) else str(word).encode()
-            self.data += b"$%d\r\n%b\r\n" % (len(raw), raw)
-
     def set(self, name: str, value: bytes, *, px: timedelta) -> None:
-        self._add("SET", name, value, "PX", int(px / timedelta(milliseconds=1)))
-
-    def zremrangebyscore(self, name: str, least: object, most: object) -> None:
-        self._add("ZREMRANGEBYSCORE", name, least, most)
-
-    def zadd(self, name: str, mapping: Mapping[str, float]) -> None:
-        self._add("ZADD", name, *(word for member, score in mapping.items() for word in (score, member)))
-
-    def pexpire(self, name: str, time: timedelta, *, nx: bool = False, gt: bool = False) -> None:
-        self._add(
-            "PEXPIRE", name, int(time / timedelta(milliseconds=1)), *(["NX"] if nx else []), *(["GT"] if gt else [])
-        )
+        self.commands += 1
+        words = (b"SET", name.encode(), value, b"PX", b"%d" % (px // timedelta(milliseconds=1)))
+        self.data += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
     async def send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Raises RuntimeError when a command was refused. Every reply is one line."""
@@ -97,18 +81,21 @@ def like_a_real_one(plain: Session) -> Session:
     )  # fmt: skip
 
 
-async def seed(path: str, key: str, pattern: Session, count: int) -> str:
-    """Store them; a token of one of them."""
+async def seed(redis: Redis, path: str, key: str, pattern: Session, count: int) -> str:
+    """Store them; a token of one of them. `redis` and `path` are of the same server."""
     ring = KeyRing([key])
     records, indexes, packed = Records(ring, f"{PREFIX}s:"), Indexes(ring, PREFIX), Packed()
     reader, writer = await asyncio.open_unix_connection(path)
     token = ""
+    entries: list[tuple[str, Session]] = []
     for number, session in enumerate(sessions(pattern, count), 1):
         token = SessionStore.new_token()
         name, now = SessionStore.key_of(token), utc_now()
-        indexes.add(packed, name, session, now)
+        entries.append((name, session))
         packed.set(f"{PREFIX}s:{name}", records.seal(name, session), px=session.ttl(now))
         if number % _BATCH == 0 or number == count:
+            await indexes.enter(redis, entries)
+            entries.clear()
             await packed.send(reader, writer)
     writer.close()
     return token
@@ -120,7 +107,7 @@ async def measure(stage: Stage, *, count: int) -> Figures:
         before = await redis.info("memory")
         began = time.monotonic()
         pattern = like_a_real_one(stage.session("pattern"))
-        token = await seed(server.url.removeprefix("unix://"), stage.key, pattern, count)
+        token = await seed(redis, server.url.removeprefix("unix://"), stage.key, pattern, count)
         took = time.monotonic() - began
         lines, unmet = await _sizes(redis, server.url, before, count)
         lines.insert(0, f"{count} sessions stored in {took:.0f} s")
@@ -150,7 +137,7 @@ async def _sizes(redis: Redis, url: str, before: Mapping[str, Any], count: int) 
     async for name in redis.scan_iter(match=f"{PREFIX}*", count=1000):
         kind = name.decode().removeprefix(PREFIX).partition(":")[0]
         if kind in samples and len(samples[kind]) < 100:
-            samples[kind].append(int(await redis.memory_usage(name)))
+            samples[kind].append(await redis.memory_usage(name) or 0)
         if all(len(found) >= min(100, count) for found in samples.values()):
             break
     record, person, provider = (sum(found) / max(len(found), 1) for found in samples.values())

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from tests.chaos.stage import Stage
 from tests.chaos.trial import BLIND_BOUND, Fault, Proof
+from tests.fakes.redis_commands import command
 
 
 async def _info(stage: Stage, section: str) -> dict[str, Any]:
@@ -92,11 +93,11 @@ async def emptied(stage: Stage, proof: Proof) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(stage: Stage, proof: Proof) -> AsyncIterator[None]:
-    await stage.redis.execute_command("REPLICAOF", "127.0.0.1", "9")
+    await command(stage.redis, "REPLICAOF", "127.0.0.1", "9")
     said = await _refused(stage)
     yield
     role = (await _info(stage, "replication"))["role"]
-    await stage.redis.execute_command("REPLICAOF", "NO", "ONE")
+    await command(stage.redis, "REPLICAOF", "NO", "ONE")
     if said == "ReadOnly" and role == "slave":
         proof.text = f"role {role}, a write: {said}"
 
@@ -140,7 +141,7 @@ async def connections_killed(stage: Stage, proof: Proof) -> AsyncIterator[None]:
 @asynccontextmanager
 async def paused(stage: Stage, proof: Proof) -> AsyncIterator[None]:
     before = (await _info(stage, "stats"))["total_commands_processed"]
-    await stage.redis.execute_command("CLIENT", "PAUSE", "3000", "ALL")
+    await command(stage.redis, "CLIENT", "PAUSE", "3000", "ALL")
     yield
     await asyncio.sleep(0.2)
     stats = await _info(stage, "stats")

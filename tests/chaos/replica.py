@@ -42,7 +42,7 @@ class Replica:
     def begin(self) -> None:
         """Start the process; it is not ready yet."""
         self._starts += 1
-        words = ["env", *self._environ, sys.executable, "-m", "gateway.cli.main", "run", self._file]
+        words: list[str | Path] = ["env", *self._environ, sys.executable, "-m", "gateway.cli.main", "run", self._file]
         self._child = Child(f"{self.name}-{self._starts}", words, self._folder, _EVERYWHERE)
 
     async def wait_started(self) -> "Replica":

@@ -30,8 +30,11 @@ class NexudusApi(NexudusStub):
         }  # fmt: skip
 
     def add(self, email: str, name: str, *, active: bool = True, link: str | None = None) -> str:
-        whole = {f"{day}Attendance": 5 for day in _DAYS} | {"Gender": 1, "TaxRateType": 1, "ReferenceNumber": link}
-        return str(self.world.add_coworker(email, name, Active=active, **whole)["Id"])
+        days: dict[str, Any] = {f"{day}Attendance": 5 for day in _DAYS}
+        record = self.world.add_coworker(
+            email, name, Active=active, Gender=1, TaxRateType=1, ReferenceNumber=link, **days
+        )
+        return str(record["Id"])
 
     @property
     def ids(self) -> list[str]:

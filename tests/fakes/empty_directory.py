@@ -13,7 +13,10 @@ class EmptyDirectory:
     async def find(self, email: str, person: Person | None = None) -> Account | None:
         return None
 
-    async def find_linked(self, link: str) -> Account | None:
+    def link_for(self, person: Person) -> str | None:
+        return None
+
+    async def find_linked(self, link: str, person: Person | None = None) -> Account | None:
         return None
 
     async def fetch(self, account_id: str) -> Account | None:
@@ -35,7 +38,8 @@ class EmptyDirectory:
         raise AssertionError("nobody is to be signed in upstream here")
 
     async def accounts(self) -> AsyncIterator[Account]:
-        for account in ():
+        none: tuple[Account, ...] = ()
+        for account in none:
             yield account
 
     async def ping(self) -> None: ...

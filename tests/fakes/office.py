@@ -28,6 +28,7 @@ from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
 from gateway.pages.renderer import Pages
+from gateway.proxy.pool import Pool
 from gateway.redis_client.client import push_sources
 from gateway.redis_client.leases import Leases
 from gateway.redis_client.once import Once
@@ -145,7 +146,7 @@ class Office:
             sign_in=sign_in,
             provisioner=provisioner,
             pending=PendingSignIns(self.redis, self.prefix, self.ring),
-            upstreams=UpstreamSignOut({}, {}.__getitem__),
+            upstreams=UpstreamSignOut({}, dict[str, Pool]().__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
             cache=self.cache,

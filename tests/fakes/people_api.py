@@ -34,7 +34,7 @@ class PeopleApi:
         """The `directory` section of a configuration for this API."""
         raise AssertionError("to be told by the API itself")
 
-    def add(self, email: str, name: str, *, active: bool = True, link: str | None = None) -> str:
+    def add(self, email: str, name: str, /, *, active: bool = True, link: str | None = None) -> str:
         """Register somebody; the id, as text."""
         raise AssertionError("to be kept by the API itself")
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, settings: Mapping[str, str], *, sentinel: bool = False, binary: str | None = None):
         self.port = int(settings["port"])
+        self.bus = int(settings.get("cluster-port", "0"))
         self.tls_port = int(settings.get("tls-port", "0"))
         self.folder = folder
         self.folder.mkdir(parents=True)
@@ -127,8 +129,7 @@ class ValkeyCluster:
         self.wait_whole()
         if replicas:
             for node in self._primaries:
-                until(lambda node=node: replicas_of(node) == 1, "the replica is in touch")
-                until(lambda node=node: node.command("WAIT", 1, 100) == 1, "the replica keeps up")
+                self._wait_replicated(node)
 
     @property
     def url(self) -> str:
@@ -143,27 +144,35 @@ class ValkeyCluster:
             files = dict.fromkeys(("tls-cert-file", "tls-key-file", "tls-ca-cert-file"), str(self._tls))
             settings |= {**files, "tls-port": str(free_port()), "tls-cluster": "yes", "tls-auth-clients": "yes"}
         node = RedisServer(self._folder / f"node-{port}", settings, binary=self._binary)
-        node.bus = bus  # type: ignore[attr-defined]
         self.nodes.append(node)
         return node.start()
 
     def join(self, node: RedisServer) -> None:
         self._join([self.nodes[0], node])
-        until(lambda: info(node, "CLUSTER INFO", "cluster_state") == "ok", "the new node is in")
+        self._wait_cluster_ok(node, "the new node is in")
 
     def _join(self, nodes: list[RedisServer]) -> None:
         first = nodes[0]
         for node in nodes[1:]:
-            first.command("CLUSTER", "MEET", "127.0.0.1", node.tls_port or node.port, node.bus)  # type: ignore[attr-defined]
+            first.command("CLUSTER", "MEET", "127.0.0.1", node.tls_port or node.port, node.bus)
 
     @staticmethod
     def _wait_known(node: RedisServer, other: RedisServer) -> None:
         name = other.command("CLUSTER", "MYID")
         until(lambda: name in str(node.command("CLUSTER", "NODES")), "the node knows its primary")
 
+    @staticmethod
+    def _wait_replicated(primary: RedisServer) -> None:
+        until(lambda: replicas_of(primary) == 1, "the replica is in touch")
+        until(lambda: primary.command("WAIT", 1, 100) == 1, "the replica keeps up")
+
+    @staticmethod
+    def _wait_cluster_ok(node: RedisServer, what: str) -> None:
+        until(lambda: info(node, "CLUSTER INFO", "cluster_state") == "ok", what)
+
     def wait_whole(self) -> None:
         for node in self.running:
-            until(lambda node=node: info(node, "CLUSTER INFO", "cluster_state") == "ok", "the cluster works")
+            self._wait_cluster_ok(node, "the cluster works")
 
     @property
     def running(self) -> list[RedisServer]:
@@ -244,7 +253,7 @@ class SentinelSet:
         for index in range(3):
             self._add_sentinel(self._folder / f"sentinel-{index}", ports[0])
         for sentinel in self.sentinels:
-            until(lambda one=sentinel: self._knows_all(one), "the sentinels know each other")
+            until(partial(self._knows_all, sentinel), "the sentinels know each other")
 
     def _add_sentinel(self, folder: Path, primary: int) -> None:
         settings = {"port": str(free_port()), "bind": "127.0.0.1"}

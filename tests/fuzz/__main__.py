@@ -54,7 +54,8 @@ async def broken_streams(seconds: int, seed: int, valkey: str) -> bool:
     await house.worker.cache.load(key, house.host(), "portal")
     trial = Trial(house, upstream, key)
     trial.listen()
-    streams, until, problems = Streams(seed, house.host(), cookie), time.monotonic() + seconds, []
+    streams, until = Streams(seed, house.host(), cookie), time.monotonic() + seconds
+    problems: list[str] = []
     while time.monotonic() < until and not problems:
         batch = [streams.next() for _ in range(AT_ONCE)]
         await asyncio.gather(*(trial.stream(streams.cuts(stream)) for stream in batch))

@@ -66,8 +66,7 @@ def _functions(tree: ast.AST, above: str = "") -> Iterator[tuple[str, Function]]
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, Function):
             yield above + node.name, node
-        named = isinstance(node, Function | ast.ClassDef)
-        yield from _functions(node, f"{above}{node.name}." if named else above)
+        yield from _functions(node, f"{above}{node.name}." if isinstance(node, Function | ast.ClassDef) else above)
 
 
 def _comments(source: str) -> Iterator[tuple[int, int, str]]:

@@ -5,7 +5,7 @@ import base64
 import json
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -32,6 +32,7 @@ from gateway.sessions.shared_headers import SharedLines
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import AttemptCookies
 from gateway.web.sign_out import AfterSignOut
+from tests.fakes.redis_commands import stored
 from tests.fakes.valkey import running_valkey
 from tests.records.written import APP, ATTEMPT, BARE, FULL, HEADERS, HOST, ISSUER, KEYS, NOW, OPENING, PREFIX, REALM
 
@@ -96,11 +97,11 @@ async def endings(redis: Redis, ring: KeyRing) -> None:
 async def lines(redis: Redis, ring: KeyRing, token: str) -> None:
     """What a worker leaves of the full session's identity."""
     left: Any = Left()
-    record = await redis.get(f"{PREFIX}s:{SessionStore.key_of(token)}")
+    record = await stored(redis, f"{PREFIX}s:{SessionStore.key_of(token)}")
     beginning = len("DW1") + 2 + len(HOST) + 2 + len(APP)
-    stored = Stored(FULL, HOUR, HOUR, record_id=record[beginning : beginning + 16])
+    session = Stored(FULL, HOUR, HOUR, record_id=record[beginning : beginning + 16])
     written = IdentityLines(AssertionSigner(ring.raw), lambda: 0.0, lambda: NOW, SharedLines(ring, PREFIX, left))
-    written.renew(live_from(SessionStore.key_of(token), stored, 0.0), the_site())
+    written.renew(live_from(SessionStore.key_of(token), session, 0.0), the_site())
     for name, value in left.values.items():
         await redis.set(name, value, px=HOUR)
 
@@ -125,10 +126,11 @@ async def in_redis(redis: Redis) -> dict[str, Any]:
     async for name in redis.scan_iter(match=PREFIX + "*", count=1000):
         left = await redis.pttl(name)
         if await redis.type(name) == b"zset":
-            members = {member.decode(): score for member, score in await redis.zrange(name, 0, -1, withscores=True)}
+            scores = cast(list[tuple[bytes, float]], await redis.zrange(name, 0, -1, withscores=True))
+            members = {member.decode(): score for member, score in scores}
             found[name.decode()] = {"sorted_set": members, "milliseconds": left}
         else:
-            value = base64.b64encode(await redis.get(name)).decode()
+            value = base64.b64encode(await stored(redis, name)).decode()
             found[name.decode()] = {"text": value, "milliseconds": left}
     return dict(sorted(found.items()))
 

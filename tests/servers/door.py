@@ -92,8 +92,8 @@ def standing(kind: Kind, **settings: Any) -> Iterator[Place]:
 def _standing(kind: Kind, folder: Path, settings: Mapping[str, Any]) -> Iterator[Place]:
     make_files(folder)
     port, upstream = free_port(), free_port()
-    hosts = (f"{name}.localhost:{port}" for name in ("closed", "open", "sockets"))
-    place = Place(kind, folder, port, upstream, *hosts)
+    closed, at_will, sockets = (f"{name}.localhost:{port}" for name in ("closed", "open", "sockets"))
+    place = Place(kind, folder, port, upstream, closed, at_will, sockets)
     backstage = Backstage()
     client = DemoClient(
         client_id="doorward",

@@ -102,7 +102,7 @@ async def slow_clients(place: Place, seconds: float) -> Told:
     await _together([lambda: _person(place, quiet, wrong)] * _NORMAL, 5)
     before, used, began = place.forget_peak(), place.cpu(), time.monotonic()
     times: list[float] = []
-    attackers = [lambda kind=kind: _attacker(place, kind) for kind in _KINDS for _ in range(_EACH)]  # type: ignore[misc]
+    attackers = [lambda kind=kind: _attacker(place, kind) for kind in _KINDS for _ in range(_EACH)]
     await _together([*attackers, *[lambda: _person(place, times, wrong)] * _NORMAL], seconds)
     cpu = (place.cpu() - used) / (time.monotonic() - began)
     more = place.peak() - before
