@@ -1,10 +1,10 @@
-"""What is open by break-glass, as one worker knows it: heard by push, confirmed every second, closed when in doubt.
+"""The break-glass openings that one worker applies: pushed by Redis, confirmed every second, closed when in doubt.
 
-The invariant: a glass counts only while changes are heard (`InvalidationListener`), and while its deadline on the monotonic clock
-lies ahead. When Redis cannot be heard everything is closed within three seconds, and opens again only when Redis has confirmed
-it: somebody may have closed it meanwhile. The same opening never gets a later deadline, and one that ended stays ended: noted in
-Redis, known to this worker, and told to the others of its gateway (`ended`), those that a reload starts included. Nothing is
-shown before its event is told.
+The invariant: an opening counts only while the worker receives invalidations (`InvalidationListener`), and only before its
+deadline on the monotonic clock. Within three seconds of losing Redis the worker closes everything, and opens it again only after
+Redis has confirmed it, because an operator may have closed it meanwhile. A later read of the same opening never gives it a later
+deadline. An opening that ended stays ended: its ID is kept in Redis, in this worker, and in the other workers of the gateway
+(`on_ended`), those that a reload starts included. An opening counts only after its event was emitted.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from gateway.break_glass.store import REMEMBERED_OVER, Openings
+from gateway.break_glass.store import ENDED_LIFETIME, Openings
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import ActiveOpening, Opening
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
@@ -24,22 +24,25 @@ _log = logging.getLogger("doorward.sessions")
 CLOSED: Final = "closed"
 EXPIRED: Final = "expired"
 OPENED: Final = "opened"
-_TOLD_ONCE: Final = timedelta(hours=12)
-_NEARLY: Final = 1.0  # seconds: what vanishes so close to its end has ended by itself
+_EMITTED_LIFETIME: Final = timedelta(hours=12)
+_ABOUT_TO_EXPIRE: Final = 1.0  # seconds: a record that vanishes so close to its end has expired
 _MOST_ENDED: Final = 4096
-_LATE: Final = timedelta(
-    minutes=1
-)  # a gateway that comes upon an opening this late tells of it too: whoever did before may be gone
+# A gateway that first sees an opening this late emits its event again: the event of the first may be lost with its fleet.
+_LATE: Final = timedelta(minutes=1)
 _MOST_FORWARDERS: Final = 256
-_REMIND_EVERY: Final = 86_400.0  # seconds: Redis forgets after a month, and a peer is noticed once a process
+_REWRITE_EVERY: Final = 86_400.0  # seconds: Redis forgets a forwarder after 30 days, and a process sees it once only
 
 
-class GlassWatch:
-    """`show(app, glass)` puts what is open where requests are judged; `over(opening)` ends what it let in; `told(what, opening)`
-    is called by one worker of the fleet. `ended(id)` is told of each opening that this worker saw end.
+class OpeningWatcher:
+    """Watches the openings of `apps`. Its callbacks, all of them synchronous:
 
-    `once(name, ttl)` says whether nobody else did it. `clock` is monotonic, `now` aware wall time. `gateway` is what the workers of one
-    gateway have in common, from its start to its end; nobody else knows it.
+    `on_change(app, opening)`   what is open for an app now, or None
+    `on_close(opening)`         its requests must end: it ended, or Redis cannot confirm it
+    `on_ended(id)`              this worker saw an opening end for good
+    `emit(event, opening)`      OPENED, CLOSED or EXPIRED; one worker of the fleet calls it
+
+    `once(name, ttl)` is True for the first caller in the fleet. `clock` is monotonic, `now` gives aware UTC, `tick` is in
+    seconds. `gateway` is a random string that only the workers of one gateway have in common.
     """
 
     def __init__(
@@ -48,99 +51,102 @@ class GlassWatch:
         apps: Iterable[str],
         sources: Sources,
         *,
-        show: Callable[[str, ActiveOpening | None], None],
-        over: Callable[[Opening], None],
-        told: Callable[[str, Opening], None],
+        on_change: Callable[[str, ActiveOpening | None], None],
+        on_close: Callable[[Opening], None],
+        emit: Callable[[str, Opening], None],
         once: Callable[[str, timedelta], Awaitable[bool]],
         clock: Callable[[], float],
         now: Callable[[], datetime],
         tick: float = 1.0,
-        ended: Callable[[str], None] = lambda opening_id: None,
+        on_ended: Callable[[str], None] = lambda opening_id: None,
         gateway: str = "",
     ) -> None:
         self._openings = openings
         self._apps = tuple(apps)
-        self._show = show
-        self._over = over
-        self._told = told
+        self._on_change = on_change
+        self._on_close = on_close
+        self._on_ended = on_ended
+        self._emit = emit
         self._once = once
         self._clock = clock
         self._now = now
         self._tick = tick
-        self._known: dict[str, ActiveOpening] = {}  # what was open when Redis was last heard, confirmed or not
-        self._shown: set[str] = set()
-        self._ended: dict[str, float] = {}  # ids, and until when; nothing brings one of them back
-        self._tell_ended = ended
         self._gateway = gateway or secrets.token_hex(16)
-        self._unnoted: set[str] = set()  # ended ids that Redis has not been told of
+        self._last_read: dict[str, ActiveOpening] = {}  # by app, confirmed since or not
+        self._published: set[str] = set()  # apps whose opening counts
+        self._ended: dict[str, float] = {}  # IDs, and until when each is remembered
+        self._unmarked: set[str] = set()  # ended IDs that are not written to Redis yet
         self._dirty = asyncio.Event()
         self._forwarders: set[str] = set()
-        self._forwarders_told: set[str] = set()
-        self._forwarders_told_at = clock()
+        self._forwarders_written: set[str] = set()
+        self._forwarders_written_at = clock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._ears = InvalidationListener(
-            sources, openings.prefix, changed=self._changed, reset=self._reset, lost=self._reset,
-            before_trust=self._note_again,
+        self._invalidation = InvalidationListener(
+            sources, openings.prefix, changed=self._on_record_changed, reset=self._on_reset, lost=self._on_reset,
+            before_trust=self._mark_all_again,
             clock=clock, ping_every=tick,
         )  # fmt: skip
 
     def start(self) -> None:
-        """Begin to listen, in the running loop."""
-        self._tasks = [asyncio.create_task(step()) for step in (self._ears.run, self._follow)]
+        """Start the background tasks in the running loop."""
+        self._tasks = [asyncio.create_task(step()) for step in (self._invalidation.run, self._follow)]
 
     async def close(self) -> None:
+        """Stop the background tasks and close the connections."""
         await asyncio.gather(*map(end_task, self._tasks))
-        await self._ears.close()
+        await self._invalidation.close()
 
-    def is_open(self, glass: ActiveOpening) -> bool:
-        """Whether it still counts, now."""
+    def is_open(self, opening: ActiveOpening) -> bool:
+        """Whether it counts now."""
         now = self._clock()
         # SECURITY: by the clock: a worker that was stopped for an hour must not go on where it left off (C-46).
-        return now < glass.deadline and now < self._ears.trusted_until
+        return now < opening.deadline and now < self._invalidation.trusted_until
 
     @property
     def open_now(self) -> list[Opening]:
-        """What this worker lets in, for /ready and metrics."""
-        return [self._known[app].opening for app in sorted(self._shown) if self.is_open(self._known[app])]
+        """The openings that this worker applies, by app."""
+        return [self._last_read[app].opening for app in sorted(self._published) if self.is_open(self._last_read[app])]
 
-    def learn_ended(self, ids: Iterable[str]) -> None:
-        """These openings ended, as somebody else saw."""
+    def mark_ended(self, ids: Iterable[str]) -> None:
+        """These openings ended, as another worker of the gateway saw."""
         for opening_id in ids:
-            self._remember(opening_id)
+            self._remember_ended(opening_id)
         self._dirty.set()
 
-    def _remember(self, opening_id: str) -> None:
+    def _remember_ended(self, opening_id: str) -> None:
         now = self._clock()
         self._ended.pop(opening_id, None)
-        self._ended[opening_id] = now + REMEMBERED_OVER.total_seconds()
+        self._ended[opening_id] = now + ENDED_LIFETIME.total_seconds()
         while len(self._ended) > _MOST_ENDED or next(iter(self._ended.values())) <= now:
             del self._ended[next(iter(self._ended))]
 
-    def saw_forwarding(self, peer: str) -> None:
-        """A peer that nobody trusts forwards: no range may contain it."""
-        if peer not in self._forwarders_told and len(self._forwarders) < _MOST_FORWARDERS:
+    def on_forwarding(self, peer: str) -> None:
+        """An untrusted peer forwarded a request: no range may contain its address."""
+        if peer not in self._forwarders_written and len(self._forwarders) < _MOST_FORWARDERS:
             self._forwarders.add(peer)
 
-    # --- what Redis says ----------------------------------------------------------------------------------------------
+    # --- invalidation -------------------------------------------------------------------------------------------------
 
-    def _changed(self, app: str) -> None:
-        """The record was written or is gone: closed until it has been read again."""
-        self._hide(app)
+    def _on_record_changed(self, app: str) -> None:
+        """The record was written or deleted: closed until it has been read again."""
+        self._withdraw(app)
         self._dirty.set()
 
-    def _reset(self) -> None:
-        """Anything may have changed."""
-        for app in list(self._shown):
-            self._hide(app)
+    def _on_reset(self) -> None:
+        """Any record may have changed."""
+        for app in list(self._published):
+            self._withdraw(app)
         self._dirty.set()
 
-    def _hide(self, app: str) -> None:
-        if app in self._shown:
-            self._shown.discard(app)
-            self._show(app, None)
+    def _withdraw(self, app: str) -> None:
+        if app in self._published:
+            self._published.discard(app)
+            self._on_change(app, None)
+
+    # --- background ---------------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Until cancelled: read what is in doubt, end what is over, tell of both."""
+        """Until cancelled: read the records that may have changed, and end the openings that are over."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._tick):
@@ -151,101 +157,97 @@ class GlassWatch:
                 self._dirty.set()
                 await asyncio.sleep(self._tick)
             except Exception:
-                _log.exception("break-glass met an error that it does not know")
+                _log.exception("break-glass: unexpected error")
                 await asyncio.sleep(self._tick)
 
     async def _step(self) -> None:
-        self._end_what_is_over()
-        if self._clock() < self._ears.trusted_until and self._known.keys() - self._shown:
+        self._withdraw_expired()
+        if self._clock() < self._invalidation.trusted_until and self._last_read.keys() - self._published:
             self._dirty.set()  # it could not be confirmed before
         if self._dirty.is_set():
             self._dirty.clear()
             for app in self._apps:
                 await self._refresh(app)
-        day = self._clock() - self._forwarders_told_at >= _REMIND_EVERY
-        if self._forwarders - self._forwarders_told or (day and self._forwarders):
-            await self._openings.saw_forwarding(self._forwarders, self._now())
-            self._forwarders_told, self._forwarders_told_at = set(self._forwarders), self._clock()
-        if self._unnoted:
-            noted = sorted(self._unnoted)
-            await self._openings.note_over(noted)
-            self._unnoted.difference_update(noted)
+        day = self._clock() - self._forwarders_written_at >= _REWRITE_EVERY
+        if self._forwarders - self._forwarders_written or (day and self._forwarders):
+            await self._openings.write_forwarders(self._forwarders, self._now())
+            self._forwarders_written, self._forwarders_written_at = set(self._forwarders), self._clock()
+        if self._unmarked:
+            marked = sorted(self._unmarked)
+            await self._openings.mark_ended(marked)
+            self._unmarked.difference_update(marked)
 
-    def _end_what_is_over(self) -> None:
-        for app, glass in list(self._known.items()):
-            if self._clock() >= glass.deadline:
-                self._hide(app)
+    def _withdraw_expired(self) -> None:
+        for app, active in list(self._last_read.items()):
+            if self._clock() >= active.deadline:
+                self._withdraw(app)
                 self._dirty.set()
-            elif app in self._shown and not self.is_open(glass):
+            elif app in self._published and not self.is_open(active):
                 _log.warning("break-glass of %s cannot be confirmed: closed until Redis answers", app)
-                self._hide(app)
-                self._over(glass.opening)
+                self._withdraw(app)
+                self._on_close(active.opening)
 
     async def _refresh(self, app: str) -> None:
         found = await self._openings.read(app, self._now())
         if self._dirty.is_set():
-            return  # it changed while it was read: once more
-        known = self._known.get(app)
-        if known is not None and (
-            found is None
-            or found[0].id != known.opening.id
-            or known.opening.id in self._ended
-            or self._clock() >= known.deadline
-        ):
-            await self._end(app, known)
-            known = None
+            return  # it changed while it was read: the next step reads it again
+        active = self._last_read.get(app)
+        if active is not None and self._has_ended(active, None if found is None else found[0]):
+            await self._end(app, active)
+            active = None
         if found is None:
             return
         opening, left = found
-        # SECURITY: a record copied back by somebody who can write to Redis opens nothing that was closed (C-08, C-73).
+        # SECURITY: a record copied back by an attacker who can write to Redis opens nothing that was closed (C-08, C-73).
         if opening.id in self._ended:
-            if opening.id not in self._unnoted:
-                _log.warning("break-glass of %s: what was closed is in Redis again, and stays closed", app)
-            self._unnoted.add(opening.id)
+            if opening.id not in self._unmarked:
+                _log.warning("break-glass of %s: a closed opening is in Redis again, and stays closed", app)
+            self._unmarked.add(opening.id)
             return
-        if known is None:
+        if active is None:
             deadline = self._clock() + left.total_seconds()
-            # SECURITY: nobody is let in by an opening of which no event tells (C-73).
-            await self._tell_opened(opening)
-            known = self._known[app] = ActiveOpening(opening=opening, deadline=deadline)
-        # SECURITY: an opening read again never lasts longer than it did before, whatever clocks say meanwhile (C-46).
-        known.deadline = min(known.deadline, self._clock() + left.total_seconds())
-        if not self._dirty.is_set() and self.is_open(known):
-            self._shown.add(app)
-            self._show(app, known)
+            # SECURITY: an opening admits no request before its event is emitted (C-73).
+            await self._emit_opened(opening)
+            active = self._last_read[app] = ActiveOpening(opening=opening, deadline=deadline)
+        # SECURITY: an opening read again never lasts longer than it did before, whatever the wall clock does (C-46).
+        active.deadline = min(active.deadline, self._clock() + left.total_seconds())
+        if not self._dirty.is_set() and self.is_open(active):
+            self._published.add(app)
+            self._on_change(app, active)
 
-    async def _end(self, app: str, glass: ActiveOpening) -> None:
-        self._hide(app)
-        del self._known[app]
-        opening = glass.opening
-        self._remember(opening.id)
-        self._tell_ended(opening.id)
-        self._unnoted.add(opening.id)
-        expired = self._clock() >= glass.deadline - _NEARLY
-        self._over(opening)
-        what = EXPIRED if expired else CLOSED
-        if await self._first(f"glass:{opening.id}:{what}"):
-            self._told(what, opening)
+    def _has_ended(self, active: ActiveOpening, found: Opening | None) -> bool:
+        """Whether an opening is over, when `found` is what Redis holds for its app now."""
+        opening = active.opening
+        replaced = found is None or found.id != opening.id
+        return replaced or opening.id in self._ended or self._clock() >= active.deadline
 
-    async def _tell_opened(self, opening: Opening) -> None:
-        """Once for the fleet at first; a gateway that finds it later says so too."""
-        here = await self._first(f"glass:{opening.id}:{OPENED}:{self._gateway}")
-        first = await self._first(f"glass:{opening.id}:{OPENED}")
-        if first or (here and self._now() - opening.opened_at >= _LATE):
-            self._told(OPENED, opening)
+    async def _end(self, app: str, active: ActiveOpening) -> None:
+        self._withdraw(app)
+        del self._last_read[app]
+        opening = active.opening
+        self._remember_ended(opening.id)
+        self._on_ended(opening.id)
+        self._unmarked.add(opening.id)
+        expired = self._clock() >= active.deadline - _ABOUT_TO_EXPIRE
+        self._on_close(opening)
+        event = EXPIRED if expired else CLOSED
+        if await self._is_first(f"glass:{opening.id}:{event}"):
+            self._emit(event, opening)
 
-    async def _first(self, name: str) -> bool:
-        """Whether nobody did it before. Where Redis cannot say, it is told: rather twice than never."""
+    async def _emit_opened(self, opening: Opening) -> None:
+        """Once for the fleet; once more for each gateway that sees the opening late."""
+        first_here = await self._is_first(f"glass:{opening.id}:{OPENED}:{self._gateway}")
+        first = await self._is_first(f"glass:{opening.id}:{OPENED}")
+        if first or (first_here and self._now() - opening.opened_at >= _LATE):
+            self._emit(OPENED, opening)
+
+    async def _is_first(self, name: str) -> bool:
+        """Whether no other worker did it. True when Redis cannot tell: an event twice is better than none."""
         try:
-            return await self._once(name, _TOLD_ONCE)
+            return await self._once(name, _EMITTED_LIFETIME)
         except StoreUnavailable:
             return True
 
-    async def _note_again(self) -> None:
-        """Another server answers, or the same one as it was some time ago: it may have forgotten."""
-        self._unnoted.update(self._ended)
-
-
-def facts_of(openings: Iterable[Opening]) -> list[dict[str, Any]]:
-    """For reports: JSON-able."""
-    return [{"app": opening.app, **opening.facts()} for opening in openings]
+    async def _mark_all_again(self) -> None:
+        """Another server answers, or the same one with older data: it may have lost the IDs that ended."""
+        self._unmarked.update(self._ended)

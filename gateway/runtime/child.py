@@ -1,4 +1,4 @@
-"""One child of the parent process: a worker, and the private socket to it (JSON lines)."""
+"""One worker process as the parent sees it: the process, and a private socket with JSON lines."""
 
 import asyncio
 import contextlib
@@ -9,36 +9,35 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.runtime.readiness import Report
+from gateway.observability.counters import WorkerReport
 
 _READY_SECONDS: Final = 60.0  # a cold machine compiles everything first
-_INSIST_SECONDS: Final = 5.0
+_KILL_SECONDS: Final = 5.0
 _REPORT_SECONDS: Final = 1.0
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
 
 
 class WorkerFailed(Exception):
-    """A worker did not come up; the text says why."""
+    """A worker did not become ready; the text gives the reason."""
 
 
 class WorkerChild:
-    """One child: its process, and the private socket to it (JSON lines)."""
+    """One worker process. `on_opening_ended(id)` is called for each break-glass opening that the worker saw end."""
 
-    def __init__(self, slot: int, glass_over: Callable[[str], None]) -> None:
-        """`glass_over(id)` is told of each opening that the worker saw end."""
+    def __init__(self, slot: int, on_opening_ended: Callable[[str], None]) -> None:
         self.slot = slot
-        self._glass_over = glass_over
+        self._on_opening_ended = on_opening_ended
         self.ready = asyncio.Event()
         self.draining = False
         self._drain_seconds = 0.0
         self.failure = ""
-        self.last: Report | None = None  # what it said last of its numbers
-        self._reports: list[asyncio.Future[Report]] = []
+        self.last: WorkerReport | None = None  # the newest report
+        self._reports: list[asyncio.Future[WorkerReport]] = []
 
     async def start(
-        self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket, glass: Mapping[str, Any]
+        self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket, openings: Mapping[str, Any]
     ) -> None:
-        """`glass` is what break-glass has to know of before this worker's time."""
+        """Start the process. `data` is the configuration; `openings` are the gateway's name and the IDs of openings that ended before."""
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = await asyncio.create_subprocess_exec(
@@ -46,7 +45,7 @@ class WorkerChild:
                 pass_fds=(theirs.fileno(), listening.fileno()), stdin=asyncio.subprocess.DEVNULL, start_new_session=True, env=_environment(),
             )  # fmt: skip
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=16 * 1024 * 1024)
-        self._send({"config": data, "redis_url": redis_url, "slot": self.slot, "glass": glass})
+        self._send({"config": data, "redis_url": redis_url, "slot": self.slot, "openings": openings})
         self._listener = asyncio.create_task(self._listen())
 
     async def wait_ready(self) -> None:
@@ -59,9 +58,9 @@ class WorkerChild:
         if not self.ready.is_set():
             raise WorkerFailed(self.failure or f"worker {self.slot} did not become ready")
 
-    async def report(self) -> Report | None:
-        """The worker's numbers now; None when it does not answer in time."""
-        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+    async def report(self) -> WorkerReport | None:
+        """The worker's numbers now; None when it does not answer within a second."""
+        future: asyncio.Future[WorkerReport] = asyncio.get_running_loop().create_future()
         self._reports.append(future)
         self._send({"do": "report"})
         with contextlib.suppress(TimeoutError):
@@ -69,28 +68,30 @@ class WorkerChild:
         return None
 
     def give_notice(self) -> None:
-        """It serves on, and asks each client to go elsewhere with the next request."""
+        """Have it close each connection after the next response; it goes on serving."""
         self.draining = True
         self._send({"do": "give_notice"})
 
-    def glass_over(self, opening_id: str) -> None:
+    def mark_opening_ended(self, opening_id: str) -> None:
         """Another worker saw this opening end."""
-        self._send({"do": "glass_over", "id": opening_id})
+        self._send({"do": "mark_opening_ended", "id": opening_id})
 
     def drain(self, seconds: float) -> None:
+        """Have it stop accepting connections, and end when its requests have ended, or after `seconds`."""
         self.draining = True
         self._drain_seconds = seconds
         self._send({"do": "drain", "seconds": seconds})
 
     async def end(self) -> None:
-        """Wait for a draining worker, then insist."""
+        """Wait for a draining worker; kill it five seconds after its time."""
         try:
-            await asyncio.wait_for(self.process.wait(), self._drain_seconds + _INSIST_SECONDS)
+            await asyncio.wait_for(self.process.wait(), self._drain_seconds + _KILL_SECONDS)
         except TimeoutError:
             self.kill()
             await self.process.wait()
 
     def kill(self) -> None:
+        """SIGKILL; nothing when the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
@@ -106,17 +107,20 @@ class WorkerChild:
                     self.ready.set()
                 elif "failed" in message:
                     self.failure = message["failed"]
-                elif "glass_over" in message:
-                    self._glass_over(message["glass_over"])
+                elif "opening_ended" in message:
+                    self._on_opening_ended(message["opening_ended"])
                 elif "report" in message:
-                    self.last = message["report"]
-                    for future in self._reports:
-                        if not future.done():
-                            future.set_result(message["report"])
-                    self._reports.clear()
+                    self._on_report(WorkerReport.from_json(message["report"]))
         self._writer.close()
+
+    def _on_report(self, report: WorkerReport) -> None:
+        self.last = report
+        for future in self._reports:
+            if not future.done():
+                future.set_result(report)
+        self._reports.clear()
 
 
 def _environment() -> dict[str, str]:
-    """What a worker needs of ours. The secrets in it came through the private socket already (C-48)."""
+    """The variables that a worker inherits. Secrets of the configuration reach it by the private socket only (C-48)."""
     return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PYTHON")}

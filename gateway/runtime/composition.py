@@ -1,6 +1,7 @@
-"""The composition root: a Config in, a running worker out. The only module that sees all of Config.
+"""The composition root: a Config in, a running worker out. The only module that reads all of Config.
 
-Nothing outside has to be up for a worker to start: what is missing is retried, reported by /ready, and missed only by the requests that need it.
+A worker starts without Redis, the providers and the directory: it retries, /ready reports the failure, and only the requests that
+need the missing one are refused.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -31,6 +32,7 @@ from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
 from gateway.observability.access_log import AccessLog, AccessRecord
+from gateway.observability.counters import WorkerCounts, WorkerReport
 from gateway.observability.events import Audit
 from gateway.oidc.calls import open_session
 from gateway.oidc.providers import open_providers
@@ -62,8 +64,7 @@ from gateway.token_refresh.renewal import Renewal
 from gateway.web.app import WebParts, build_app, runner_of
 
 _log = logging.getLogger("doorward.app")
-_OURS: Final = (500, 502, 503, 504)
-_TOLD_ONCE: Final = timedelta(minutes=5)
+_EMITTED_LIFETIME: Final = timedelta(minutes=5)
 _ABOUT_TO_END: Final = timedelta(seconds=1)
 
 
@@ -71,11 +72,38 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class GatewayWorker:
-    """Everything one worker process is made of. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
+class ExpiryEvents:
+    """Emits `session.expired` once for all workers, when Redis agrees that the session is over."""
 
-    `gateway` is what the workers of one gateway have in common; `ended_openings` are ids of break-glass openings that ended before this worker's
-    time, and `glass_over(id)` is told of each that it saw end.
+    def __init__(self, store: SessionStore, audit: Audit) -> None:
+        self._store = store
+        self._audit = audit
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_expired(self, session: LiveSession, why: str) -> None:
+        """This worker's copy of the session expired; `why` is for the event."""
+        task = asyncio.create_task(self._emit(session, why))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _emit(self, live: LiveSession, why: str) -> None:
+        session = live.session
+        with contextlib.suppress(Refusal):
+            while (left := await self._store.fetch(live.key, live.host, session.app)) is not None:
+                if left.ttl > _ABOUT_TO_END:
+                    return  # another worker prolonged it
+                await asyncio.sleep(left.ttl.total_seconds() + 0.01)
+            if await self._store.consume(f"expired:{live.key}", _EMITTED_LIFETIME):
+                self._audit.event(
+                    audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
+                )
+
+
+class GatewayWorker:
+    """All parts of one worker process. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
+
+    `gateway` as in OpeningWatcher; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
+    `on_opening_ended(id)` is called for each that it sees end.
     """
 
     def __init__(
@@ -86,7 +114,7 @@ class GatewayWorker:
         *,
         gateway: str = "",
         ended_openings: Sequence[str] = (),
-        glass_over: Callable[[str], None] = lambda opening_id: None,
+        on_opening_ended: Callable[[str], None] = lambda opening_id: None,
     ) -> None:
         self.config = config
         self.audit = Audit(write, pii_full=config.log.pii == "full")
@@ -94,13 +122,12 @@ class GatewayWorker:
         self._redis_url = redis_url
         self._gateway = gateway
         self._ended_openings = ended_openings
-        self._glass_over = glass_over
+        self._on_opening_ended = on_opening_ended
         self._tasks: list[asyncio.Task[None]] = []
-        self._telling: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
 
     async def start(self) -> None:
-        """Build the parts and begin their background work. Nothing outside has to be up for that."""
+        """Build the parts and start their background tasks. No other server has to be up for that."""
         config = self.config
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url)
@@ -120,58 +147,58 @@ class GatewayWorker:
         self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
         self.directory = open_directory(directory, self.directory_http, self.redis, prefix)
         self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
-        self.refresher = self._refresher(recheck_of(config, self.provisioner))
+        self.refresher = self._build_refresher(recheck_of(config, self.provisioner))
         sources = push_sources(self.redis, config.redis, self._redis_url, self._reader)
         self.cache = SessionCache(
             self.store, sources, time.monotonic, outage=config.redis.outage.total_seconds(),
-            expired=self._session_expired, attendant=self.refresher,
+            expired=ExpiryEvents(self.store, self.audit).on_expired, attendant=self.refresher,
         )  # fmt: skip
         signer = AssertionSigner(ring.raw)
         sites = self.sites = Sites(app_routes(config), config)
-        self.glass = self._break_glass(ring, sites, sources)
+        self.break_glass = self._build_break_glass(ring, sites, sources)
         pages = Pages(config.pages)
         sign_in = SignInStarter(
             providers=self.providers, enabled=config.openid.enabled, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
             now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
-        self.brokers = self._brokers(ring)
-        pages_of_ours = build_app(self._web_parts(ring, pages, sign_in, signer))
-        pages_of_ours.middlewares.append(self._told)
-        self._runner = runner_of(pages_of_ours, config.limits)
+        self.brokers = self._build_brokers(ring)
+        own_pages = build_app(self._web_parts(ring, pages, sign_in, signer))
+        own_pages.middlewares.append(self._count_and_log)
+        self._runner = runner_of(own_pages, config.limits)
         await self._runner.setup()
-        self.door = ProxyContext(self._parts(ring, sites, pages, sign_in, signer))
-        self.door.admit = self.glass.admit
-        self.door.on_sweep.append(self.glass.sweep)
-        self.door.filters.update(self._filters())
-        self.server = Server(self.door)
+        self.context = ProxyContext(self._proxy_parts(ring, sites, pages, sign_in, signer))
+        self.context.admit = self.break_glass.admit
+        self.context.on_sweep.append(self.break_glass.sweep)
+        self.context.filters.update(self._filters())
+        self.server = Server(self.context)
         self.cache.start()
-        self.glass.start()
+        self.break_glass.start()
         self.providers.start()
-        self.health = Health(self.store, self.cache, self.providers, self.directory, self.door, self.audit, utc_now)
+        self.health = Health(self.store, self.cache, self.providers, self.directory, self.context, self.audit, utc_now)
         self._tasks = [asyncio.create_task(work) for work in (self.health.watch(), self._fleet_time.run())]
 
-    def _break_glass(self, ring: KeyRing, sites: Sites, sources: Sources) -> BreakGlass:
+    def _build_break_glass(self, ring: KeyRing, sites: Sites, sources: Sources) -> BreakGlass:
         config = self.config
-        glass = BreakGlass(
+        break_glass = BreakGlass(
             Openings(self.redis, ring, config.redis.key_prefix), sites.by_host, config.trusted_proxies, sources, self.audit,
-            once=self.store.consume, clock=time.monotonic, now=utc_now, ended=self._glass_over, gateway=self._gateway,
+            once=self.store.consume, clock=time.monotonic, now=utc_now, on_ended=self._on_opening_ended, gateway=self._gateway,
         )  # fmt: skip
-        glass.learn_ended(self._ended_openings)
-        return glass
+        break_glass.mark_ended(self._ended_openings)
+        return break_glass
 
-    def _brokers(self, ring: KeyRing) -> dict[str, Broker]:
+    def _build_brokers(self, ring: KeyRing) -> dict[str, Broker]:
         return brokers_of(
             self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
             known=self.provisioner.known, http=self.directory_http, audit=self.audit, now=utc_now,
             alive=self._is_alive,
         )  # fmt: skip
 
-    async def _is_alive(self, live: LiveSession) -> bool:
-        """Whether a session has not ended, as Redis knows it. Raises StoreUnavailable."""
-        return await self.store.fetch(live.key, live.host, live.session.app, tokens=False) is not None
+    async def _is_alive(self, session: LiveSession) -> bool:
+        """Whether Redis still holds the session. Raises StoreUnavailable."""
+        return await self.store.fetch(session.key, session.host, session.session.app, tokens=False) is not None
 
-    def _refresher(self, recheck: Recheck) -> Refresher:
-        """`recheck` is asked about each person whose tokens were renewed."""
+    def _build_refresher(self, recheck: Recheck) -> Refresher:
+        """`recheck` is called for each person whose tokens were renewed."""
         return Refresher(
             store=self.store,
             leases=self._leases,
@@ -185,7 +212,7 @@ class GatewayWorker:
         )
 
     async def listen(self, sock: socket.socket) -> None:
-        """Serve a socket that is bound already, with TLS where the configuration says so."""
+        """Serve a bound socket, with TLS where it is configured."""
         tls = self.config.tls
         if tls.certificate is not None and tls.key is not None:
             self._tls = server_tls(str(tls.certificate), str(tls.key))
@@ -193,11 +220,11 @@ class GatewayWorker:
         await self.server.listen(sock, self._tls, announced=self.config.listen_proxy_protocol)
 
     def give_notice(self) -> None:
-        """Serve on, but keep no connection after its next answer: the process will leave soon."""
-        self.door.draining = True
+        """Serve on, but close each connection after its next response, because the process stops soon."""
+        self.context.draining = True
 
     async def close(self, seconds: float = 30.0) -> None:
-        """Drain, then let go of everything."""
+        """Drain for at most `seconds`, then stop the background tasks and close all connections."""
         await self.server.drain(seconds)
         for task in self._tasks:
             task.cancel()
@@ -205,7 +232,7 @@ class GatewayWorker:
         await self._runner.cleanup()
         await self.refresher.close()
         await self.cache.close()
-        await self.glass.close()
+        await self.break_glass.close()
         await self.providers.close()
         if self.directory is not None:
             await self.directory.close()
@@ -214,24 +241,22 @@ class GatewayWorker:
             self._reader.close()
         await self.redis.aclose()
 
-    def report(self) -> dict[str, Any]:
-        """This worker's numbers and health, JSON-able: what the admin listener sums up."""
-        numbers = self.door.counters.snapshot()
-        upstreams = [
-            [name, state, count]
-            for name, pool in self.door.pools.items()
+    def report(self) -> WorkerReport:
+        """This worker's numbers and health. It shares the counters, which go on counting: serialize it at once."""
+        counters = self.context.counters
+        counts = WorkerCounts(
+            requests=counters.requests, durations=counters.durations, events=self.audit.counts,
+            redis_durations={"session": self.store.durations}, break_glass_uses=self.break_glass.uses,
+        )  # fmt: skip
+        upstreams = {
+            (name, state): count
+            for name, pool in self.context.pools.items()
             for state, count in (("idle", len(pool.idle)), ("active", pool.open - len(pool.idle)))
-        ]
-        return {
-            **numbers,
-            **self.glass.report(),
-            "events": [[event, app, count] for (event, app), count in self.audit.counts.items()],
-            "sessions_cached": self.cache.size,
-            "upstreams": upstreams,
-            "redis_durations": {"session": list(self.store.durations.counts)},
-            "redis_seconds": {"session": self.store.durations.seconds},
-            "dependencies": self.health.report(),
         }
+        return WorkerReport(
+            counts=counts, in_flight=counters.in_flight, sessions_cached=self.cache.size, upstreams=upstreams,
+            break_glass=self.break_glass.open_now, dependencies=self.health.report(),
+        )  # fmt: skip
 
     # --- composition ---
 
@@ -254,15 +279,14 @@ class GatewayWorker:
             places=SessionLimit(self.redis, ring, prefix, utc_now),
             endings=Endings(self.redis, ring, prefix, self._fleet_time.now),
             signer=signer,
-            upstreams=UpstreamSignOut(self.brokers, lambda app: self.door.pools[app]),
+            upstreams=UpstreamSignOut(self.brokers, lambda app: self.context.pools[app]),
             now=utc_now,
         )
 
-    def _parts(
+    def _proxy_parts(
         self, ring: KeyRing, sites: Sites, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner
     ) -> ProxyParts:
         config = self.config
-
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
         return ProxyParts(
             config=config,
@@ -270,12 +294,12 @@ class GatewayWorker:
             cache=self.cache,
             key_of=self.store.key_of,
             signer=signer,
-            shared=SharedLines(ring, self.config.redis.key_prefix, self._reader),
+            shared=SharedLines(ring, config.redis.key_prefix, self._reader),
             audit=self.audit,
             access_log=self._access_log,
             pages=pages,
             sign_in=sign_in,
-            on_forwarding=self.glass.saw_forwarding,
+            on_forwarding=self.break_glass.on_forwarding,
             web_handler=self._web_handler,
             now=utc_now,
             extra_names=frozenset(
@@ -287,11 +311,11 @@ class GatewayWorker:
         )
 
     def _filters(self) -> dict[str, list[AppFilter]]:
-        """By app: none where its settings ask for no more than forwarding."""
+        """By app; an app whose settings need only forwarding has none."""
         filters: dict[str, list[AppFilter]] = {}
         for name, app in self.config.apps.items():
             if name in self.brokers:
-                filters.setdefault(name, []).append(HandOffFilter(self.door, self.brokers[name]))
+                filters.setdefault(name, []).append(HandOffFilter(self.context, self.brokers[name]))
             if app.responses.hide or app.responses.drop_cookies:
                 filters.setdefault(name, []).append(ResponseRewriter(name, app.responses))
         return filters
@@ -302,14 +326,14 @@ class GatewayWorker:
         return server()
 
     @web.middleware
-    async def _told(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A page of ours is counted and logged like everything else."""
+    async def _count_and_log(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count and log a request to one of Doorward's own pages, as the proxy does for all others."""
         began = time.monotonic()
         response = await handler(request)
         seconds = time.monotonic() - began
         site = self.sites.by_host.get(request.headers["Host"])
         app = site.route.name if site is not None else "-"
-        self.door.counters.finished(app, response.status, seconds)
+        self.context.counters.finished(app, response.status, seconds)
         if self._access_log is not None:
             path, _, _ = request.raw_path.partition("?")
             client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
@@ -318,23 +342,3 @@ class GatewayWorker:
                 AccessRecord(app, request.method, path, response.status, size, seconds, client, "", request_id, "own")
             )
         return response
-
-    # --- in the background ---
-
-    def _session_expired(self, live: LiveSession, why: str) -> None:
-        task = asyncio.create_task(self._tell_expiry(live, why))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _tell_expiry(self, live: LiveSession, why: str) -> None:
-        """Every worker that knew the session sees it end; one of them tells, when Redis agrees that it is over."""
-        session = live.session
-        with contextlib.suppress(Refusal):
-            while (left := await self.store.fetch(live.key, live.host, session.app)) is not None:
-                if left.ttl > _ABOUT_TO_END:
-                    return  # it was used elsewhere meanwhile
-                await asyncio.sleep(left.ttl.total_seconds() + 0.01)
-            if await self.store.consume(f"expired:{live.key}", _TOLD_ONCE):
-                self.audit.event(
-                    audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
-                )

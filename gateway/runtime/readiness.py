@@ -1,25 +1,25 @@
-"""Whether the whole gateway is ready, from what its workers say of their dependencies. Pure.
+"""Whether the whole gateway is ready, by its workers' reports on their dependencies. Pure.
 
-Of several workers' words on one dependency the worst counts, with how many say so.
+Where workers disagree about a dependency, the worst state counts, with the number of workers that report it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-Report = Mapping[str, Any]  # one worker's numbers and health, as `app.Worker.report` says
+from gateway.observability.counters import WorkerReport
 
 _WORST_FIRST: Final = ("failing", "serving_cached", "degraded", "unheard", "ok")
 
 
-def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
-    """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is leaving.
+def readiness(reports: Sequence[WorkerReport], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
+    """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is stopping.
 
-    Whatever else is down only degrades.
+    Any other failure only degrades. `wanted` is how many workers there should be.
     """
     dependencies = worst(reports)
-    unready = any(one["unready"] for one in dependencies.values())
+    unready = any(dependency["unready"] for dependency in dependencies.values())
     ready = len(reports) > 0 and not stopping and not unready
-    well = len(reports) >= wanted and all(one["state"] == "ok" for one in dependencies.values())
+    well = len(reports) >= wanted and all(dependency["state"] == "ok" for dependency in dependencies.values())
     if ready:
         status = "ready" if well else "degraded"
     else:
@@ -28,27 +28,25 @@ def readiness(reports: Sequence[Report], wanted: int, *, stopping: bool = False)
         "status": status,
         "workers": {"alive": len(reports), "wanted": wanted},
         "dependencies": dependencies,
-        "break_glass": list(
-            {opening["id"]: opening for report in reports for opening in report["break_glass"]}.values()
-        ),
+        "break_glass": list({opening["id"]: opening for report in reports for opening in report.break_glass}.values()),
     }
 
 
-def worst(reports: Sequence[Report]) -> dict[str, dict[str, Any]]:
-    """Each dependency as the workers that think the worst of it see it; the longest of these; `workers` is how many."""
+def worst(reports: Sequence[WorkerReport]) -> dict[str, dict[str, Any]]:
+    """Each dependency in its worst state, since the earliest time a worker reports for it; `workers` is how many report it."""
     found: dict[str, dict[str, Any]] = {}
     for report in reports:
-        for name, one in report["dependencies"].items():
+        for name, dependency in report.dependencies.items():
             known = found.get(name)
-            if known is None or _badness(one) > _badness(known):
-                found[name] = {**one, "workers": 1}
-            elif _badness(one) == _badness(known):
-                longest = one if one["since"] < known["since"] else known
-                latest = max(one, known, key=lambda seen: seen["last_error_at"] or "")
+            if known is None or _badness(dependency) > _badness(known):
+                found[name] = {**dependency, "workers": 1}
+            elif _badness(dependency) == _badness(known):
+                longest = dependency if dependency["since"] < known["since"] else known
+                latest = max(dependency, known, key=lambda each: each["last_error_at"] or "")
                 errors = {key: value for key, value in latest.items() if key.startswith("last_error")}
                 found[name] = {**longest, **errors, "workers": known["workers"] + 1}
     return found
 
 
-def _badness(one: Mapping[str, Any]) -> int:
-    return -_WORST_FIRST.index(one["state"])
+def _badness(dependency: Mapping[str, Any]) -> int:
+    return -_WORST_FIRST.index(dependency["state"])

@@ -52,7 +52,7 @@ async def test_whoever_is_authenticated_goes_on_over_their_connection_and_nobody
         assert (await answered(other))[0] == 401
         await hers.send(ask(house, f"GET /{number}", ada))
         assert await answered(hers) == (200, b"/%d for ada" % number)
-        assert house.worker.door.pools["portal"].idle == []
+        assert house.worker.context.pools["portal"].idle == []
     assert (await house.ask("/mine", cookie=ada)).status == 401  # nor is it hers on another client connection
     await hers.close()
     await other.close()
@@ -138,20 +138,20 @@ async def test_whatever_tells_of_it_keeps_the_connection_from_others(house: Hous
             line for line in response.head.decode().splitlines() if line.lower().startswith(("www-", "pers", "proxy-s"))
         ]
         assert found == sent
-        assert house.worker.door.pools["portal"].idle == []
+        assert house.worker.context.pools["portal"].idle == []
         assert (await house.ask("/usual", cookie=eve)).body
         await wire.send(ask(house, "GET /usual", ada))
         assert (await wire.response()).status == 200
         assert connections(house)[-1] == connections(house)[-3] != connections(house)[-2]
         await only_one_idle(house)
-        house.worker.door.pools["portal"].idle[0].abort()
-        await eventually(lambda: house.worker.door.pools["portal"].idle == [])
+        house.worker.context.pools["portal"].idle[0].abort()
+        await eventually(lambda: house.worker.context.pools["portal"].idle == [])
     await wire.close()
     await all_closed(house)
 
 
 async def only_one_idle(house: House) -> None:
-    await eventually(lambda: len(house.worker.door.pools["portal"].idle) == 1)
+    await eventually(lambda: len(house.worker.context.pools["portal"].idle) == 1)
 
 
 @SCHEMES
@@ -201,7 +201,7 @@ async def test_it_ends_with_a_session_that_was_only_ever_on_public_pages(open_ho
         assert (await answered(wire))[0] == status
     await house.worker.store.revoke(key)
     await all_closed(house)
-    assert len(house.worker.door.connections) == 1
+    assert len(house.worker.context.connections) == 1
     await wire.close()
 
 
@@ -217,7 +217,7 @@ async def test_it_ends_with_the_session_although_nothing_is_asked(open_house: Op
     assert (await answered(wire))[1].endswith(b"for ada")
     await house.worker.store.revoke(house.worker.store.key_of(ada.partition("=")[2]))
     await all_closed(house)
-    assert len(house.worker.door.connections) == 1
+    assert len(house.worker.context.connections) == 1
     await wire.send(ask(house, "GET /open/y", ada))
     assert await answered(wire) == (200, b"/open/y for nobody")
     await wire.close()
@@ -230,8 +230,8 @@ async def test_it_waits_as_long_as_the_client_does_and_over_answers_of_ours(
     ada = await house.session(subject="ada")
     wire = await Wire.open(house.port)
     await shake_hands(house, wire, ada, "ada")
-    (connection,) = house.worker.door.connections
-    connection.sweep(house.worker.door.clock() + 10)
+    (connection,) = house.worker.context.connections
+    connection.sweep(house.worker.context.clock() + 10)
     await wire.send(ask(house, "GET /x", None))
     assert (await answered(wire))[0] == 401
     await wire.send(ask(house, "GET /oauth2/%61uth", ada))
@@ -287,7 +287,7 @@ async def test_a_request_of_our_own_leaves_no_authenticated_connection(house: Ho
         writer.write(b"HTTP/1.1 200 OK\r\n" + said + b"Content-Length: 2\r\n\r\nok")
 
     house.upstream.answer = answer
-    pool = house.worker.door.pools["portal"]
+    pool = house.worker.context.pools["portal"]
     asked = FilledRequest(method="GET", target="/sso", headers=(("Authorization", sent),))
     reply = await UpstreamClient(pool, house.host(), (), 5.0).ask(asked, Credentials())
     assert reply.body == b"ok"

@@ -103,10 +103,10 @@ async def test_bytes_that_arrive_together_with_an_answer_stay_behind_those_that_
 
 async def test_requests_of_a_client_that_reads_nothing_are_not_answered_into_memory(house: House) -> None:
     """B-16, B-51: refusals are longer than the requests they answer."""
-    counters = house.worker.door.counters
+    counters = house.worker.context.counters
     sock = stubborn(house.port)
     await push(sock, request(house, None) * 60_000)
-    (connection,) = house.worker.door.connections
+    (connection,) = house.worker.context.connections
     answered, held = -1, 0
     while answered != sum(counters.requests.values()) and held < 2 * 1024 * 1024:
         answered = sum(counters.requests.values())
@@ -132,7 +132,7 @@ async def test_requests_behind_slow_answers_are_not_collected_in_memory(house: H
         await asyncio.sleep(0)
     unanswered = sent - (len(house.upstream.requests) - answered_at_first) * len(piece)
     reading.cancel()
-    (connection,) = house.worker.door.connections
+    (connection,) = house.worker.context.connections
     sock.close()
     assert unanswered > 0
     assert len(connection._pending) < 1024 * 1024  # type: ignore[attr-defined]
@@ -174,14 +174,14 @@ async def test_a_head_that_waits_behind_an_answer_may_be_longer_than_the_queue(o
 
 async def test_a_refused_request_whose_body_never_comes_ends_in_time_and_is_answered_once(house: House) -> None:
     """B-17, D-20."""
-    house.worker.door.head_timeout = 0.2
+    house.worker.context.head_timeout = 0.2
     wire = await Wire.open(house.port)
     await wire.send(request(house, None, "POST /x", "Content-Length: 10") + b"half")
     assert (await wire.response()).status == 401
     assert await wire.ended(timeout=5)
     await wire.close()
-    await eventually(lambda: not house.worker.door.connections)
-    assert house.worker.door.counters.in_flight == 0
+    await eventually(lambda: not house.worker.context.connections)
+    assert house.worker.context.counters.in_flight == 0
 
 
 async def test_a_refused_request_whose_body_comes_leaves_the_connection_usable(house: House) -> None:
@@ -208,9 +208,9 @@ async def test_a_body_over_the_bound_that_comes_whole_is_refused_once(open_house
     assert (await wire.response()).status in (403, 413)
     assert await wire.ended()
     await wire.close()
-    await eventually(lambda: not house.worker.door.connections)
+    await eventually(lambda: not house.worker.context.connections)
     assert house.upstream.requests == []
-    assert house.worker.door.counters.in_flight == 0
+    assert house.worker.context.counters.in_flight == 0
 
 
 async def test_a_session_that_ends_while_a_door_reads_the_body_admits_nothing(open_house: OpenHouse) -> None:
@@ -228,7 +228,7 @@ async def test_a_session_that_ends_while_a_door_reads_the_body_admits_nothing(op
     )
     wire = await Wire.open(house.port)
     await wire.send(head + body[:5])
-    await eventually(lambda: house.worker.door.counters.in_flight == 1)
+    await eventually(lambda: house.worker.context.counters.in_flight == 1)
     key = house.worker.store.key_of(cookie.partition("=")[2])
     await house.worker.store.revoke(key)
     house.worker.cache.forget(key)
@@ -266,7 +266,7 @@ async def test_an_upload_waits_for_an_upstream_that_reads_nothing(
 async def test_a_client_that_never_takes_its_answer_is_let_go(house: House, fields: tuple[str, ...]) -> None:
     """D-20: the last bytes of an answer wait for the client, but not for ever."""
     cookie = await house.session()
-    door = house.worker.door
+    door = house.worker.context
     door.idle_timeout = 0.3
 
     async def until_it_waits(asked: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -333,8 +333,8 @@ class FullClient:
 async def test_a_connection_that_a_slow_client_stopped_is_no_longer_stopped_for_the_next(house: House) -> None:
     """B-54, B-51: the answer's last piece fills the client's buffer; its upstream connection goes back to the pool."""
     head = request(house, None, "GET /x")
-    pool, client = house.worker.door.pools["portal"], FullClient()
-    asked = house.worker.door.read_request(head)
+    pool, client = house.worker.context.pools["portal"], FullClient()
+    asked = house.worker.context.read_request(head)
     client.exchange = Exchange(client, asked, head, pool, Timeouts(), time.monotonic)
     client.exchange.start()
     await client.done.wait()
@@ -510,5 +510,5 @@ async def test_nothing_that_follows_a_request_for_a_page_of_ours_is_read(
             assert (await wire.response()).status == 401
             assert await wire.ended()
             await wire.close()
-    await eventually(lambda: not house.worker.door.connections)
+    await eventually(lambda: not house.worker.context.connections)
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]

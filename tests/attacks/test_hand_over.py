@@ -27,7 +27,7 @@ async def test_every_answer_to_a_field_given_twice_is_ours(house: House, name: s
     assert response.value("server") is None
     assert response.value("content-type") != "text/plain; charset=utf-8"
     assert b"aiohttp" not in response.head + response.body
-    house.worker.door.flush()
+    house.worker.context.flush()
     lines = [json.loads(line) for data in house.lines for line in data.splitlines()]
     assert [line["status"] for line in lines if line.get("log") == "access"] == [response.status]
 
@@ -50,7 +50,7 @@ async def test_a_client_that_never_takes_a_page_of_ours_counts_and_is_cut_off(op
     house = await open_house(
         apps={"portal": {"public": ["GET /big"]}}, limits={"idle_timeout": "300ms", "head_timeout": "300ms"}
     )
-    door, loop = house.worker.door, asyncio.get_running_loop()
+    door, loop = house.worker.context, asyncio.get_running_loop()
 
     async def big(request, reader, writer) -> None:  # type: ignore[no-untyped-def]
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 150000\r\n\r\n" + b"x" * 150_000)
@@ -77,7 +77,7 @@ async def test_a_page_of_ours_that_is_being_made_is_waited_for_when_the_door_clo
     cookie = await house.session()
     await redis.execute_command("CLIENT", "PAUSE", "300", "ALL")  # the page waits for the session
     await wire.send(f"GET /oauth2/userinfo HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
-    await eventually(lambda: any(isinstance(each, AiohttpConnection) for each in house.worker.door.connections))
+    await eventually(lambda: any(isinstance(each, AiohttpConnection) for each in house.worker.context.connections))
     await house.worker.server.drain(5.0)
     assert (await wire.response()).status == 200
     await wire.close()

@@ -47,13 +47,13 @@ def nobody_after_it(house: House) -> None:
 
 async def only_idle(house: House) -> None:
     """What is left of connections to the upstream waits for anybody."""
-    pool = house.worker.door.pools["portal"]
+    pool = house.worker.context.pools["portal"]
     await eventually(lambda: pool.open == len(pool.idle))
 
 
 async def all_closed(house: House) -> None:
     """No connection to the upstream is left."""
-    await eventually(lambda: house.worker.door.pools["portal"].open == 0)
+    await eventually(lambda: house.worker.context.pools["portal"].open == 0)
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ async def test_after_a_plain_204_or_304_the_same_session_goes_on_over_its_connec
     for target in (f"/{kind}", f"/{kind}", "/whole", f"/{kind}", "/whole"):
         await wire.send(ask(house, f"GET {target}", cookie))
         await answered(wire)
-        assert house.worker.door.pools["portal"].idle == []
+        assert house.worker.context.pools["portal"].idle == []
     assert connections(house) == [1] * 5
     await other.send(ask(house, "GET /whole", cookie))
     await answered(other)
@@ -214,7 +214,7 @@ async def test_a_connection_that_waits_for_one_session_does_not_wait_for_long(ho
         assert (await answered(wire))[0] == 304
     assert max(connections(house)) == 20
     await all_closed(house)
-    assert len(house.worker.door.connections) == 20
+    assert len(house.worker.context.connections) == 20
     for wire in wires:
         await wire.close()
 
@@ -234,9 +234,9 @@ async def test_a_client_that_leaves_in_the_middle_leaves_no_connection(
             if rest:
                 await answered(wire, head_only=True)
             if rest == half:
-                await eventually(lambda: any(each.request is not None for each in house.worker.door.connections))
+                await eventually(lambda: any(each.request is not None for each in house.worker.context.connections))
             wire.writer.transport.abort()
-    await eventually(lambda: not house.worker.door.connections)
+    await eventually(lambda: not house.worker.context.connections)
     await only_idle(house)
 
 
@@ -342,7 +342,7 @@ async def test_an_answer_that_begins_before_the_body_ended_ends_its_connection(h
     await wire.send(ask(house, "POST /early", cookie, f"Content-Length: {len(smuggled)}"))
     assert (await wire.reader.readuntil(b"\r\n\r\nea")).startswith(b"HTTP/1.1 200 ")
     await wire.send(smuggled)
-    exchanges = [connection for connection in house.worker.door.connections if connection.request is not None]
+    exchanges = [connection for connection in house.worker.context.connections if connection.request is not None]
     await eventually(lambda: all(connection.handler.exchange.request_done for connection in exchanges))  # type: ignore[attr-defined]
     go_on.set()
     assert await wire.reader.readexactly(2) == b"rl"

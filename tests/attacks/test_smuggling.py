@@ -264,7 +264,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection_that_they_came_on(
         await answer_ok(request, reader, writer)
         if request.target == "/first":
             await writer.drain()
-            await eventually(lambda: house.worker.door.pools["portal"].idle)
+            await eventually(lambda: house.worker.context.pools["portal"].idle)
             writer.write(late)
             writers.append(writer)
             assert await reader.read(1) == b""
@@ -296,7 +296,7 @@ async def test_a_post_of_a_gigabyte_by_a_stranger_is_refused_without_being_read(
                 sent += 65536
                 await asyncio.sleep(0.001)
     assert sent < 1_000_000_000
-    await eventually(lambda: not house.worker.door.connections)
+    await eventually(lambda: not house.worker.context.connections)
     assert house.upstream.connections == 0
 
 

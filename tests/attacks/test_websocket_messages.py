@@ -297,7 +297,7 @@ async def test_an_end_without_a_close_frame_is_one_on_the_other_side(house: Hous
     other, _ = await opened(house)
     await echoed(other)
     other.writer.transport.abort()
-    await eventually(lambda: not house.worker.door.connections)
+    await eventually(lambda: not house.worker.context.connections)
     await eventually(lambda: len(application.heard) >= 1)
     assert all(code in (None, 1000, 1006) for code, *_ in application.heard)
 
@@ -311,4 +311,4 @@ async def test_a_client_that_says_no_more_still_hears_the_answer_to_its_close_fr
         assert await closed(wire) is not None
         assert await wire.ended()
         await wire.close()
-    await eventually(lambda: not house.worker.door.connections)
+    await eventually(lambda: not house.worker.context.connections)

@@ -50,7 +50,7 @@ class Watched:
             self.child = Child("callgrind", command, self._folder, cores.MEASURED, pass_fds=descriptors)
         self._control = control
         self._say(
-            {"config": load(file, {}).data, "redis_url": None, "slot": 0, "glass": {"gateway": "bench", "over": []}}
+            {"config": load(file, {}).data, "redis_url": None, "slot": 0, "openings": {"gateway": "bench", "ended": []}}
         )
         control.settimeout(120)
         if not control.recv(65536).startswith(b'{"ready"'):

@@ -59,7 +59,7 @@ async def opened(house: House, *ranges: str, app: str = "dashboard", lasts: floa
         ends_at=now + timedelta(seconds=lasts), reason="the provider is down", by="ana@ops",
     )  # fmt: skip
     await openings(house).write(opening, now)
-    await eventually(lambda: [each for each in house.worker.glass.report()["break_glass"] if each["id"] == opening.id])
+    await eventually(lambda: [each for each in house.worker.break_glass.open_now if each["id"] == opening.id])
     return opening.id
 
 
@@ -122,11 +122,11 @@ async def test_who_passes_a_door_by_it_is_counted_where_strangers_pass_anyway(op
     await opened(house, app="portal")
     assert (await login(house, OUTSIDE, app="portal")).status == 403
     assert (await login(house, INSIDE, app="portal")).status == 200
-    assert house.worker.report()["break_glass_uses"] == {"portal": 1}
+    assert house.worker.report().counts.break_glass_uses == {"portal": 1}
     fields = INSIDE + FORM + f"Cookie: {await house.session()}\r\n"
     assert (await house.ask("/login", method="POST", fields=fields, body=LOGIN)).status == 200
     assert house.upstream.requests[-1].values("X-Forwarded-User") == [b"bob"]
-    assert house.worker.report()["break_glass_uses"] == {"portal": 2}
+    assert house.worker.report().counts.break_glass_uses == {"portal": 2}
     preflight = "Origin: https://portal.example.com\r\nAccess-Control-Request-Method: POST\r\n"
     assert (await house.ask("/api/token", method="OPTIONS", fields=INSIDE + preflight)).status == 200
 
@@ -251,8 +251,8 @@ async def test_it_is_told_of_and_counted(house: House) -> None:
     for _ in range(5):
         await house.ask("/", app="dashboard", fields=INSIDE)
     await house.ask("/", app="dashboard", fields="X-Forwarded-For: 203.0.113.8\r\n")
-    assert house.worker.report()["break_glass_uses"] == {"dashboard": 6}
-    (shown,) = house.worker.report()["break_glass"]
+    assert house.worker.report().counts.break_glass_uses == {"dashboard": 6}
+    (shown,) = house.worker.report().break_glass
     assert (shown["app"], shown["from"], shown["reason"], shown["by"]) == (
         "dashboard", "203.0.113.0/24", "the provider is down", "ana@ops",
     )  # fmt: skip
@@ -268,7 +268,7 @@ async def test_it_is_told_of_and_counted(house: House) -> None:
     await eventually(lambda: events(house, "expired"), within=15)
     await eventually(lambda: len(events(house, "used")) == 3)
     assert events(house, "used")[-1]["count"] == 4
-    assert house.worker.report()["break_glass"] == []
+    assert house.worker.report().break_glass == []
     assert (await house.ask("/", app="dashboard", fields=INSIDE)).status == 401
 
 
@@ -318,7 +318,7 @@ async def test_the_command_opens_shows_and_closes(house: House, tmp_path: Path) 
     status, out, errors = await command("open", file, *ask, "--from", "203.0.113.0/24", "--from", "2001:db8::/48")
     assert (status, errors) == (0, "")
     assert "still asks for a person: rules[0] (* /admin/**)" in out
-    await eventually(lambda: house.worker.glass.report()["break_glass"])
+    await eventually(lambda: house.worker.break_glass.open_now)
     assert (await login(house, INSIDE)).status == 200
     status, out, _ = await command("status", file, "--json")
     (shown,) = json.loads(out)
@@ -328,7 +328,7 @@ async def test_the_command_opens_shows_and_closes(house: House, tmp_path: Path) 
         "Okta is down",
     )
     assert (await command("close", file, "--app", "dashboard"))[:2] == (0, "dashboard: closed\n")
-    await eventually(lambda: not house.worker.glass.report()["break_glass"])
+    await eventually(lambda: not house.worker.break_glass.open_now)
     assert (await login(house, INSIDE)).status == 403
     assert (await command("close", file, "--app", "dashboard"))[:2] == (1, "dashboard: nothing was open\n")
     assert "nothing is open" in (await command("status", file))[1]
@@ -350,7 +350,7 @@ async def test_what_must_not_be_opened_is_refused_with_what_is_allowed(
     house: House, tmp_path: Path, given: dict[str, str], said: str
 ) -> None:
     """C-34: above all a range with a forwarding peer in it that nobody trusts."""
-    await openings(house).saw_forwarding(["198.51.100.9"], datetime.now(UTC))
+    await openings(house).write_forwarders(["198.51.100.9"], datetime.now(UTC))
     options = {"--app": "dashboard", "--for": "30m", "--from": "203.0.113.0/24", "--reason": "x", **given}
     status, _, errors = await command(
         "open", file_of(tmp_path, house), *(word for pair in options.items() for word in pair)

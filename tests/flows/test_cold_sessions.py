@@ -74,9 +74,9 @@ async def test_who_goes_away_while_the_session_is_read_asks_nothing_of_the_upstr
     link.stall()
     wire = await Wire.open(far.port)
     await wire.send(get(far, cookie))
-    await eventually(lambda: far.worker.door.counters.in_flight == 1)
+    await eventually(lambda: far.worker.context.counters.in_flight == 1)
     wire.writer.transport.abort()
-    await eventually(lambda: far.worker.door.counters.in_flight == 0)
+    await eventually(lambda: far.worker.context.counters.in_flight == 0)
     link.restore()
     await eventually(lambda: far.worker.cache.peek(key, far.host()))
     assert far.upstream.requests == []

@@ -160,7 +160,7 @@ async def test_an_upstream_that_is_down_gets_a_page_that_says_so(open_house: Ope
 async def test_a_kept_connection_that_died_is_replaced_for_a_repeatable_request(house: House) -> None:
     cookie = await house.session()
     assert (await house.ask("/1", cookie=cookie)).status == 200
-    pool = house.worker.door.pools["portal"]
+    pool = house.worker.context.pools["portal"]
     await eventually(lambda: len(pool.idle) == 1)
     connection = pool.idle[0]
 
@@ -286,7 +286,9 @@ async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(
     house.upstream.answer = apart
 
     def exchange() -> Any:
-        return next((each.handler.exchange for each in house.worker.door.connections if each.request is not None), None)  # type: ignore[attr-defined]
+        return next(
+            (each.handler.exchange for each in house.worker.context.connections if each.request is not None), None
+        )  # type: ignore[attr-defined]
 
     for target, waits in (("/small", True), ("/long", False), ("/chunked", False)):
         for swept in (False, True):
@@ -295,7 +297,7 @@ async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(
             await wire.send(f"GET {target} HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
             await eventually(lambda: exchange() is not None and exchange().started)
             if swept:  # as after a second
-                exchange().sweep(house.worker.door.clock() + 1, 0, house.worker.config.limits)
+                exchange().sweep(house.worker.context.clock() + 1, 0, house.worker.config.limits)
             if swept or not waits:
                 async with asyncio.timeout(5):
                     assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")

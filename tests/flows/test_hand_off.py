@@ -431,7 +431,7 @@ async def test_a_session_that_is_opened_for_a_connection_that_was_cut_is_ended(o
     await wire.send(f"GET / HTTP/1.1\r\nHost: {street.house.host()}\r\nCookie: {cookie}\r\n{BROWSER}\r\n".encode())
     await gate.met.wait()
     await street.house.worker.server.drain(0.0)  # as when the process ends: connections are cut
-    await eventually(lambda: not street.house.worker.door.connections)
+    await eventually(lambda: not street.house.worker.context.connections)
     await wire.close()
     gate.open.set()
     await eventually(lambda: street.portal.logged_out == [MIA_MAIL])

@@ -55,7 +55,7 @@ async def test_one_address_may_have_so_many_connections_and_another_is_served_al
     house = await open_house(limits={"connections_per_address": 3})
     cookie = await house.session()
     crowd = [await wires(house) for _ in range(3)]
-    await eventually(lambda: house.worker.door.connection_limit.total == 3)
+    await eventually(lambda: house.worker.context.connection_limit.total == 3)
     with caplog.at_level(logging.WARNING, "doorward.proxy"):
         for _ in range(5):
             too_many = await wires(house)
@@ -66,11 +66,11 @@ async def test_one_address_may_have_so_many_connections_and_another_is_served_al
     await other.send(head(house, cookie))
     assert (await other.response()).status == 200
     await crowd[0].close()
-    await eventually(lambda: house.worker.door.connection_limit.total == 3)
+    await eventually(lambda: house.worker.context.connection_limit.total == 3)
     again = await wires(house)
     await again.send(head(house, cookie))
     assert (await again.response()).status == 200
-    assert house.worker.report()["requests"].count(["-", 429, 5]) == 1
+    assert house.worker.report().counts.requests["-", 429] == 5
 
 
 async def test_a_worker_that_is_full_says_so_and_counts_everybody_out_again(
@@ -80,16 +80,16 @@ async def test_a_worker_that_is_full_says_so_and_counts_everybody_out_again(
     house = await open_house(limits={"connections": 4}, trusted_proxies=["127.0.0.0/8"])
     cookie = await house.session()
     crowd = [await wires(house) for _ in range(4)]
-    await eventually(lambda: house.worker.door.connection_limit.total == 4)
+    await eventually(lambda: house.worker.context.connection_limit.total == 4)
     too_many = await wires(house)
     assert (await too_many.response()).status == 503
     for wire in crowd:
         await wire.send(head(house, cookie, fields="Connection: close\r\n"))
         assert (await wire.response()).status == 200
         assert await wire.ended()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
     assert (await house.ask("/oauth2/userinfo", cookie=cookie)).status == 200
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
 
 
 async def test_a_trusted_proxy_may_have_any_number_of_connections(
@@ -129,7 +129,7 @@ async def test_an_empty_line_before_a_request_gives_no_more_time(
 ) -> None:
     """B-67: neither on a new connection nor on one that waits for its next request; it is closed as one that is silent."""
     house = await open_house(limits={"head_timeout": "30s", "idle_timeout": "30s"})
-    door, now = house.worker.door, [1000.0]
+    door, now = house.worker.context, [1000.0]
     door.clock = lambda: now[0]
     wire = await wires(house)
     if asked_before:
@@ -202,10 +202,10 @@ async def test_an_upload_that_dribbles_is_answered_408_and_its_upstream_connecti
         while not wire.reader.at_eof() and not any(b'"status":408' in line for line in house.lines):
             wire.writer.write(b"1\r\nx\r\n" if "chunked" in framing else b"x")
             await asyncio.sleep(0.05)
-            house.worker.door.flush()
+            house.worker.context.flush()
     assert (await wire.response()).status == 408
     assert await wire.ended()
-    await eventually(lambda: house.worker.door.pools["portal"].open == 0)
+    await eventually(lambda: house.worker.context.pools["portal"].open == 0)
 
 
 async def test_a_client_that_reads_nothing_is_cut_and_its_upstream_connection_ends(
@@ -217,9 +217,9 @@ async def test_a_client_that_reads_nothing_is_cut_and_its_upstream_connection_en
     wire = await wires(house)
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await wire.send(head(house, await house.session()))
-    await eventually(lambda: house.worker.door.pools["portal"].open == 1)
+    await eventually(lambda: house.worker.context.pools["portal"].open == 1)
     await eventually(
-        lambda: house.worker.door.pools["portal"].open == 0 and not house.worker.door.connections, within=10
+        lambda: house.worker.context.pools["portal"].open == 0 and not house.worker.context.connections, within=10
     )
 
 
@@ -328,7 +328,7 @@ async def test_two_hundred_slow_clients_harm_nobody_and_all_end(
     dribbling = asyncio.create_task(dribble())
     served_beside = 0
     async with asyncio.timeout(30):
-        while slow_ones := house.worker.door.connection_limit.total:
+        while slow_ones := house.worker.context.connection_limit.total:
             answers = await asyncio.gather(*(house.ask(f"/{number}", cookie=cookie) for number in range(10)))
             assert {answer.status for answer in answers} == {200}
             served_beside += slow_ones >= 150
@@ -357,7 +357,7 @@ async def test_ten_thousand_pipelined_requests_wait_outside_and_are_answered_in_
     data = b"".join(head(house, cookie, f"GET /{number}", "X: " + "y" * 400 + "\r\n") for number in range(10_000))
     wire.writer.write(data)
     await eventually(lambda: len(house.upstream.requests) == 1)
-    (client,) = house.worker.door.connections
+    (client,) = house.worker.context.connections
     held: Any = client
     await eventually(lambda: held._paused)
     # What one read may bring (the loop reads 256 KiB at once) beyond the bound, and no more, whoever asked for more meanwhile.
@@ -408,6 +408,6 @@ async def test_a_client_that_ends_its_side_after_its_request_counts_as_gone(hous
     async with asyncio.timeout(5):
         await gone.wait()
     assert await wire.ended()
-    house.worker.door.flush()
+    house.worker.context.flush()
     assert any(b'"path":"/half","status":499' in line for line in house.lines)
     assert (await house.ask("/next", cookie=cookie)).body == b"you asked for /next"

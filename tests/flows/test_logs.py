@@ -176,7 +176,7 @@ async def test_no_secret_and_no_address_is_in_any_line_or_in_redis(
         house = await a_house(open_house, provider, stub)
         browsers = await live_through_everything(house, provider, stub)
         secrets = secrets_of(house, provider, stub, browsers)
-        house.worker.door.flush()
+        house.worker.context.flush()
         written = b"".join(house.lines).decode() + "\n".join(everything.lines)
         stored = await dump(redis, prefix)
     kinds = {name.split()[0] for name in secrets}
@@ -256,7 +256,7 @@ async def test_the_access_log_has_a_line_a_request_without_its_query(
     await house.sign_in(browser, at="/deep/link?token=" + RESET_TOKEN)
     await house.ask('/a%22,%22b%22:%22c%0d%0a{"event":"x"}?q', fields=BROWSER)
     await house.ask('/quote%22"x', fields=BROWSER)
-    house.worker.door.flush()
+    house.worker.context.flush()
     await eventually(lambda: any(b"/deep/link" in line for line in house.lines))
     lines = [line for batch in house.lines for line in batch.decode().splitlines()]
     assert RESET_TOKEN not in "\n".join(lines)
@@ -295,7 +295,7 @@ async def test_the_log_says_under_the_request_id_of_the_page_why_it_was_refused(
 async def test_the_access_log_can_be_switched_off(open_house: OpenHouse) -> None:
     house = await open_house(log={"access": False})
     await house.ask("/x", cookie=await house.session())
-    house.worker.door.flush()
+    house.worker.context.flush()
     assert house.lines == []
 
 

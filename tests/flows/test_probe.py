@@ -134,7 +134,7 @@ async def test_what_is_no_door_is_not_called_shut(open_house: OpenHouse) -> None
 async def test_a_door_that_stops_answering_is_not_called_shut(open_house: OpenHouse) -> None:
     house = await open_house(openid=CLOSED, apps={"portal": {"password_routes": "nexudus"}})
     firing = asyncio.create_task(Probe(400).fire([(place_of(house.origin()), plan(NEXUDUS[:2], every=5))]))
-    while not house.worker.door.counters.requests:
+    while not house.worker.context.counters.requests:
         await asyncio.sleep(0)
     await house.worker.server.drain(0)
     outcome = await firing

@@ -70,10 +70,10 @@ async def test_the_address_that_is_announced_is_the_clients(house: House, header
     request = house.upstream.requests[0]
     assert request.values("x-forwarded-for") == [client.encode()]
     assert request.values("x-real-ip") == [client.encode()]
-    house.worker.door.flush()
+    house.worker.context.flush()
     assert any(f'"client":"{client}"'.encode() in line for line in house.lines)
     assert (await ask(house, header, target="/oauth2/userinfo")).status == 200
-    house.worker.door.flush()
+    house.worker.context.flush()
     assert any(f'"client":"{client}"'.encode() in line and b'"rule":"own"' in line for line in house.lines)
 
 
@@ -107,7 +107,7 @@ async def test_a_header_of_anybody_else_is_not_even_read(house: House) -> None:
         assert await wire.ended()
         await wire.close()
     assert house.upstream.requests == []
-    assert house.worker.door.connection_limit.total == 0
+    assert house.worker.context.connection_limit.total == 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_a_malformed_header_closes_the_connection_without_an_answer(house:
     wire.writer.write(sent.replace(b"{host}", house.host().encode()) + request)
     assert await wire.ended()
     await wire.close()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
     assert house.upstream.requests == []
 
 
@@ -147,10 +147,10 @@ async def test_a_balancer_that_does_not_announce_anybody_is_cut_in_time(open_hou
     house = await balanced(open_house, limits={"head_timeout": "500ms"})
     silent, halting = await dial(house), await dial(house)
     await halting.send(V1[:20])
-    await eventually(lambda: house.worker.door.connection_limit.total == 2)
+    await eventually(lambda: house.worker.context.connection_limit.total == 2)
     assert await silent.ended()
     assert await halting.ended()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
 
 
 async def test_limits_are_those_of_the_client_and_not_of_the_balancer(open_house: OpenHouse) -> None:
@@ -168,7 +168,7 @@ async def test_limits_are_those_of_the_client_and_not_of_the_balancer(open_house
     assert (await other.response()).status == 200
     for wire in (*held, third, other):
         await wire.close()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
 
 
 async def test_the_header_comes_before_tls(open_house: OpenHouse, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ async def test_the_header_comes_before_tls(open_house: OpenHouse, tmp_path: Path
         assert house.upstream.requests[-1].values("x-forwarded-for") == [b"203.0.113.9"]
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
         await over_tls(house, authority, b"", f"Host: {house.host()}\r\n")
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
 
 
 async def over_tls(house: House, authority: Authority, header: bytes, fields: str) -> bytes:

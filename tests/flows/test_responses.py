@@ -220,7 +220,7 @@ async def test_an_app_without_these_settings_gets_everything_as_it_came(open_hou
     house = await open_house(apps={"portal": {"public": ["* /**"]}})
     answer = await page_of(house, Scripted(PAGE, HTML, 'ETag: "v1"', "Set-Cookie: rival=1"))
     assert (answer.body, answer.value("ETag"), answer.values("Set-Cookie")) == (PAGE, '"v1"', ["rival=1"])
-    assert house.worker.door.filters == {}
+    assert house.worker.context.filters == {}
 
 
 # --- rival cookies ----------------------------------------------------------------------------------------------------

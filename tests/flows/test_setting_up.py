@@ -34,7 +34,7 @@ async def a_house(open_house: OpenHouse, provider: MisbehavingProvider, api: Nex
     section = api.section(timeout="20s")
     house = await open_house(apps=APPS, provider=provider, directory=section, openid={"create_users": True, **openid})
     # The look at the directory's health is over: what is scripted from here on happens to sign-ins.
-    await eventually(lambda: house.worker.report()["dependencies"].get("directory", {}).get("state") == "ok")
+    await eventually(lambda: house.worker.report().dependencies.get("directory", {}).get("state") == "ok")
     return house
 
 

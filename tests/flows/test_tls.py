@@ -78,7 +78,7 @@ async def test_requests_bodies_and_pages_of_our_own_travel_over_tls(house: House
     assert response.status == 200
     assert b"bob@example.com" in response.body
     assert await wire.ended()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
 
 
 async def test_a_websocket_travels_over_tls(house: House, authority: Authority) -> None:
@@ -91,7 +91,7 @@ async def test_a_websocket_travels_over_tls(house: House, authority: Authority) 
     wire.writer.write(body)
     assert await wire.reader.readexactly(len(body)) == body
     await wire.close()
-    await eventually(lambda: house.worker.door.pools["portal"].open == 0)
+    await eventually(lambda: house.worker.context.pools["portal"].open == 0)
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
@@ -147,12 +147,12 @@ async def test_a_handshake_that_stands_still_ends_in_time_and_is_counted_until_t
     house = await open_tls(limits={"head_timeout": "700ms", "connections_per_address": 5})
     still = [await Wire.open(house.port) for _ in range(5)]
     await still[0].send(b"\x16\x03\x01\x02\x00\x01\x00")
-    await eventually(lambda: house.worker.door.connection_limit.total == 5)
+    await eventually(lambda: house.worker.context.connection_limit.total == 5)
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await dial(house, authority.client())
     for wire in still:
         assert await wire.ended()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
     wire = await dial(house, authority.client())
     cookie = await signed_in(house)
     await wire.send(f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
@@ -172,7 +172,7 @@ async def test_what_is_no_handshake_is_closed_and_counted_out(house: House, sent
         except ConnectionError:
             answer = b""
     assert b"HTTP" not in answer
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
     assert house.upstream.requests == []
 
 
@@ -191,7 +191,7 @@ async def test_clients_that_vanish_during_the_handshake_leave_nothing_behind(
         await loop.sock_sendall(sock, outgoing.read()[:length])
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         sock.close()
-    await eventually(lambda: house.worker.door.connection_limit.total == 0)
+    await eventually(lambda: house.worker.context.connection_limit.total == 0)
     wire = await dial(house, authority.client())
     await wire.close()
 
@@ -199,7 +199,7 @@ async def test_clients_that_vanish_during_the_handshake_leave_nothing_behind(
 async def test_a_worker_that_drains_closes_its_threshold(house: House, authority: Authority) -> None:
     wire = await dial(house, authority.client())
     still = await Wire.open(house.port)
-    await eventually(lambda: house.worker.door.connection_limit.total == 2)
+    await eventually(lambda: house.worker.context.connection_limit.total == 2)
     await house.worker.server.drain(0.5)
     assert await wire.ended()
     assert await still.ended()

@@ -59,7 +59,7 @@ async def test_an_address_that_goes_away_is_left_out_and_comes_back_by_itself(op
             assert (await house.ask(f"/{number}", cookie=cookie)).status == 200
             assert (await house.ask(f"/{number}", method="POST", body=b"x", cookie=cookie)).status in (200, 502)
         async with recording(port=leaves.port) as returned:
-            await eventually(lambda: not house.worker.door.pools["portal"].replicas[0].out)
+            await eventually(lambda: not house.worker.context.pools["portal"].replicas[0].out)
             for number in range(4):
                 assert (await house.ask(f"/{number}", cookie=cookie)).status == 200
             assert len(returned.requests) == 2
@@ -255,7 +255,7 @@ async def test_an_upstream_that_does_not_read_an_upload_gets_a_504_and_not_the_b
 async def warm(house: House, cookie: str) -> None:
     """Leave one idle connection to the upstream."""
     assert (await house.ask("/first", cookie=cookie)).status == 200
-    await eventually(lambda: len(house.worker.door.pools["portal"].idle) == 1)
+    await eventually(lambda: len(house.worker.context.pools["portal"].idle) == 1)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
@@ -311,7 +311,7 @@ async def test_an_upload_that_breaks_off_ends_its_upstream_connection_and_harms_
     """B-18."""
     cookie = await house.session()
     await warm(house, cookie)
-    pool = house.worker.door.pools["portal"]
+    pool = house.worker.context.pools["portal"]
     for framing, body in (("Content-Length: 1000", b"half"), ("Transfer-Encoding: chunked", b"5\r\nhal")):
         wire = await Wire.open(house.port)
         await wire.send(

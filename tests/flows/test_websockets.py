@@ -313,5 +313,5 @@ async def test_a_side_that_has_ended_is_still_told_things_and_not_for_ever(open_
     assert (await silent.response()).status == 101
     await silent.send(b"server, be silent")
     assert await silent.reader.read() == b"the server's last word"
-    await eventually(lambda: not house.worker.door.connections, within=10)
+    await eventually(lambda: not house.worker.context.connections, within=10)
     await silent.close()

@@ -152,7 +152,7 @@ class AnswerTrial:
 
     async def settled(self) -> None:
         """Nothing is left of anybody."""
-        door = self.house.worker.door
+        door = self.house.worker.context
         await eventually(lambda: not door.connections and door.counters.in_flight == 0)
 
     async def _ask(self, client: StrictClient, method: str, target: str) -> None:

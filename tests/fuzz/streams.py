@@ -222,7 +222,7 @@ class Trial:
 
     def _settled(self, port: int) -> bool:
         """Whether the door waits for more from this client, and not the client for the door."""
-        for connection in self.house.worker.door.connections:
+        for connection in self.house.worker.context.connections:
             name = connection.transport.get_extra_info("peername")
             if name is not None and name[1] == port:
                 if not isinstance(connection, Downstream):
@@ -233,7 +233,7 @@ class Trial:
 
     async def verdict(self) -> list[str]:
         """Everything that is wrong with what happened since the last verdict."""
-        door = self.house.worker.door
+        door = self.house.worker.context
         try:
             await eventually(lambda: not door.connections and door.counters.in_flight == 0)
         except AssertionError:
@@ -279,7 +279,7 @@ class Trial:
             self.problems.append(f"identity: {seen}")
         head = RequestHead(seen.method, seen.target, house.host().encode(), seen.fields)
         body = seen.body if seen.complete else None
-        now = house.worker.door._parts.now()
+        now = house.worker.context._parts.now()
         decision = decide(Request(site, head, None, live, now, body=body, session_looked_up=True))
         if not isinstance(decision, Forward) or decision.wire != seen.target:
             self.problems.append(f"not admitted: {seen}: {decision}")

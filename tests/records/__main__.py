@@ -74,7 +74,7 @@ async def others(redis: Redis, ring: KeyRing, tokens: dict[str, str]) -> None:
     await marks.begin("done", HOUR)
     await marks.finish("done", HOUR)
     await Openings(redis, ring, PREFIX).write(OPENING, NOW)
-    await Openings(redis, ring, PREFIX).saw_forwarding(["192.0.2.99"], NOW)
+    await Openings(redis, ring, PREFIX).write_forwarders(["192.0.2.99"], NOW)
     pending = PendingSignIn(
         session=FULL, claims={"sub": "sub-1", "iat": 1}, issued_at=int(NOW.timestamp()), return_to="/pages", began=NOW
     )

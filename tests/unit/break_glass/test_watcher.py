@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.break_glass.store import Openings
-from gateway.break_glass.watcher import GlassWatch
+from gateway.break_glass.watcher import OpeningWatcher
 from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import ActiveOpening, Opening, parse_range
@@ -47,30 +47,30 @@ class Watched:
         self.ahead = 0.0
         self.later = timedelta(0)
         self.ended: list[str] = []
-        self.watch = GlassWatch(
+        self.watcher = OpeningWatcher(
             self.openings,
             ["portal", "dashboard"],
             push_sources(self.redis, settings),
-            show=self.shown.__setitem__,
-            over=lambda opening: self.over.append(opening.id),
-            told=lambda what, opening: self.told.append((what, opening.id)),
+            on_change=self.shown.__setitem__,
+            on_close=lambda opening: self.over.append(opening.id),
+            emit=lambda event, opening: self.told.append((event, opening.id)),
             clock=lambda: time.monotonic() + self.ahead,
             now=lambda: datetime.now(UTC) + self.later,
             tick=0.2,
-            ended=self.ended.append,
+            on_ended=self.ended.append,
             **{"once": SessionStore(self.redis, ring, prefix).consume, **options},
         )
-        self.watch.start()
+        self.watcher.start()
 
     async def write(self, opening: Opening) -> None:
         await self.openings.write(opening, datetime.now(UTC))
 
     def is_open(self, app: str = "portal") -> bool:
-        glass = self.shown.get(app)
-        return glass is not None and self.watch.is_open(glass)
+        active = self.shown.get(app)
+        return active is not None and self.watcher.is_open(active)
 
     async def close(self) -> None:
-        await self.watch.close()
+        await self.watcher.close()
         await self.redis.aclose()
 
 
@@ -203,7 +203,7 @@ async def test_a_record_that_is_put_back_with_its_note_gone_opens_nothing_where_
     first = watching()
     await closed_and_put_back(first, noted=False)
     later = watching()
-    later.watch.learn_ended(first.ended)
+    later.watcher.mark_ended(first.ended)
     await eventually(lambda: notes(later))
     await later.write(opening("dashboard", id="two"))
     await eventually(lambda: later.is_open("dashboard"))
@@ -219,7 +219,7 @@ async def test_what_another_worker_saw_end_is_closed_here_too(watching: Watching
     worker = watching()
     await worker.write(opening())
     await eventually(worker.is_open)
-    worker.watch.learn_ended(["one"])
+    worker.watcher.mark_ended(["one"])
     await eventually(lambda: worker.over == ["one"])
     assert not worker.is_open()
     await eventually(lambda: ("closed", "one") in worker.told)
@@ -284,17 +284,17 @@ async def test_clocks_that_jump_prolong_nothing(watching: Watching, redis: Redis
     worker = watching()
     await worker.write(opening(lasts=300))
     await eventually(worker.is_open)
-    glass = worker.shown["portal"]
-    assert glass is not None
-    deadline = glass.deadline
+    active = worker.shown["portal"]
+    assert active is not None
+    deadline = active.deadline
     worker.later = timedelta(hours=-1)
     worker.shown["portal"] = None
     await redis.pexpire(worker.name, 7_200_000)
     await eventually(lambda: worker.shown["portal"] is not None)
-    assert glass.deadline <= deadline
-    assert worker.watch.is_open(glass)
+    assert active.deadline <= deadline
+    assert worker.watcher.is_open(active)
     worker.ahead = 5  # the process stood still for as long: what happened meanwhile it has not heard
-    assert not worker.watch.is_open(glass)
+    assert not worker.watcher.is_open(active)
 
 
 async def test_what_cannot_be_confirmed_is_closed_until_it_can(own_valkey: EmbeddedValkey, watching: Watching) -> None:
@@ -304,7 +304,7 @@ async def test_what_cannot_be_confirmed_is_closed_until_it_can(own_valkey: Embed
     await eventually(worker.is_open)
     own_valkey.stop()
     await eventually(lambda: not worker.is_open())
-    assert worker.watch.open_now == []
+    assert worker.watcher.open_now == []
     own_valkey.start()
     await eventually(worker.is_open)
     assert worker.told == [("opened", "one")]
@@ -324,8 +324,8 @@ async def test_what_was_closed_while_a_worker_heard_nothing_stays_closed(
 
 async def test_peers_that_forward_are_remembered_for_the_fleet(watching: Watching) -> None:
     first, second = watching(), watching()
-    first.watch.saw_forwarding("203.0.113.9")
-    second.watch.saw_forwarding("2001:db8::9")
+    first.watcher.on_forwarding("203.0.113.9")
+    second.watcher.on_forwarding("2001:db8::9")
     found: list[str] = []
 
     async def both() -> bool:

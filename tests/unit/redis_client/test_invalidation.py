@@ -256,7 +256,7 @@ async def test_break_glass_reaches_every_worker_wherever_its_record_is(fleet: Ro
     await eventually(
         lambda: all(worker.is_open(app) for worker in workers for app in ("portal", "dashboard")), within=15
     )
-    workers[0].watch.saw_forwarding("203.0.113.9")
+    workers[0].watcher.on_forwarding("203.0.113.9")
     assert await workers[1].openings.close("portal")
     await eventually(lambda: not any(worker.is_open("portal") for worker in workers), within=15)
     assert all(worker.is_open("dashboard") for worker in workers)

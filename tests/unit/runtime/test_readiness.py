@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway.observability.counters import WorkerReport
 from gateway.runtime.readiness import readiness
 
 
@@ -18,8 +19,8 @@ def said(
     }
 
 
-def report(**dependencies: dict[str, Any]) -> dict[str, Any]:
-    return {"dependencies": dependencies, "break_glass": []}
+def report(**dependencies: dict[str, Any]) -> WorkerReport:
+    return WorkerReport(dependencies=dependencies)
 
 
 WELL = said("ok", "10:00")
