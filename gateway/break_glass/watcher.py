@@ -82,7 +82,8 @@ class OpeningWatcher:
         self._forwarders_written_at = clock()
         self._tasks: list[asyncio.Task[None]] = []
         self._invalidation = InvalidationListener(
-            sources, openings.prefix, changed=self._on_record_changed, reset=self._on_reset, lost=self._on_reset,
+            sources, openings.prefix,
+            on_change=self._on_record_changed, on_reset=self._on_reset, on_trust_lost=self._on_reset,
             before_trust=self._mark_all_again,
             clock=clock, ping_every=tick,
         )  # fmt: skip

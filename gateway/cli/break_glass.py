@@ -31,7 +31,7 @@ from gateway.policy.break_glass import (
     refusals,
     still_closed,
 )
-from gateway.redis_client.client import reached
+from gateway.redis_client.client import connected
 from gateway.sessions.keyring import KeyRing
 
 NOTHING: Final = 1
@@ -159,7 +159,7 @@ async def _close(config: Config, app_: str) -> bool:
 
 @asynccontextmanager
 async def _openings(config: Config) -> AsyncIterator[Openings]:
-    async with reached(config.redis) as redis:
+    async with connected(config.redis) as redis:
         yield Openings(redis, KeyRing(config.keys), config.redis.key_prefix)
 
 

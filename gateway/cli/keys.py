@@ -12,7 +12,7 @@ from gateway.cli.printing import ConfigPath, err, loaded, out, show_table
 from gateway.config.schema import Config
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.identity.assertion import AssertionSigner
-from gateway.redis_client.client import reached
+from gateway.redis_client.client import connected
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.scan import SessionScan
 
@@ -65,7 +65,7 @@ def _meaning(place: int, sessions: int) -> str:
 
 async def _count(config: Config) -> Counter[int | None]:
     total: Counter[int | None] = Counter()
-    async with reached(config.redis) as redis:
+    async with connected(config.redis) as redis:
         async for some in SessionScan(redis, KeyRing(config.keys), config.redis.key_prefix).sealed_by():
             total += some
     return total

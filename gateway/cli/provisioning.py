@@ -35,7 +35,7 @@ from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import AccountLinkedElsewhere, DirectoryUnavailable
 from gateway.identity.claims import Claims, identity_from_claims
 from gateway.oidc.calls import open_session
-from gateway.redis_client.client import reached
+from gateway.redis_client.client import connected
 from gateway.redis_client.leases import Leases
 from gateway.sessions.keyring import KeyRing
 
@@ -188,7 +188,7 @@ def _row(stray: Stray, *, emails: bool) -> list[str]:
 @asynccontextmanager
 async def _live(at: At) -> AsyncIterator[tuple[Directory, AccountLinks, Any]]:
     settings, prefix = at.settings, at.config.redis.key_prefix
-    async with reached(at.config.redis) as redis, open_session(settings.ca) as http:
+    async with connected(at.config.redis) as redis, open_session(settings.ca) as http:
         directory = open_directory(settings, http, redis, prefix)
         assert directory is not None
         yield directory, open_links(settings, redis, prefix, KeyRing(at.config.keys)), redis

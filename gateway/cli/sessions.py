@@ -23,7 +23,7 @@ from gateway.config.schema import Config
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.redis_client.client import reached
+from gateway.redis_client.client import connected
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.scan import Entry, SessionFilter, SessionScan
 from gateway.sessions.store import SessionStore
@@ -147,7 +147,7 @@ def revoke(
 async def _list(config: Config, chosen: SessionFilter, listing: Listing) -> int:
     """The number of records that nobody opens."""
     unreadable, now = 0, _now()
-    async with reached(config.redis) as redis, aclosing(_read(redis, config, chosen)) as batches:
+    async with connected(config.redis) as redis, aclosing(_read(redis, config, chosen)) as batches:
         async for entries in batches:
             for entry in entries:
                 if entry.session is None:
@@ -160,7 +160,7 @@ async def _list(config: Config, chosen: SessionFilter, listing: Listing) -> int:
 
 
 async def _find(config: Config, sid: str) -> Entry | None:
-    async with reached(config.redis) as redis, aclosing(_read(redis, config, SessionFilter())) as batches:
+    async with connected(config.redis) as redis, aclosing(_read(redis, config, SessionFilter())) as batches:
         async for entries in batches:
             for entry in entries:
                 if entry.session is not None and entry.session.sid == sid:
@@ -173,7 +173,7 @@ async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Cou
     events = Audit(lambda line: _write(line.decode()), pii_full=config.log.pii == "full")
     now, ended = _now(), Counter[str]()
     returning = token_return(config, events) if tokens else no_return()
-    async with reached(config.redis) as redis, returning as give_back:
+    async with connected(config.redis) as redis, returning as give_back:
         store = SessionStore(redis, KeyRing(config.keys), config.redis.key_prefix)
         async with aclosing(_read(redis, config, chosen)) as batches:
             async for entries in batches:

@@ -42,7 +42,7 @@ from gateway.identity.claims import Identity
 from gateway.observability import events as events
 from gateway.observability.events import Audit
 from gateway.proxy.subrequest import Credentials
-from gateway.redis_client.client import look_at
+from gateway.redis_client.client import retrieve_exception
 from gateway.redis_client.leases import LeaseBusy, Leases
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
@@ -226,7 +226,7 @@ class Broker:
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
-        look_at(task)
+        retrieve_exception(task)
 
     async def bearer(self, live: LiveSession) -> Bearer | None:
         """The bearer token that this session was given, if it is good for a while. Raises StoreUnavailable."""

@@ -1,7 +1,6 @@
 """The client of Redis, and the one way it is used.
 
-An operation runs to its end whatever becomes of the request that asked for it; whatever Redis does wrong is a
-StoreUnavailable.
+An operation runs to its end even when the request that began it is cancelled. Every failure of Redis is a StoreUnavailable.
 """
 
 import asyncio
@@ -28,8 +27,11 @@ from gateway.redis_client.routed_client import RoutedClient
 
 
 @asynccontextmanager
-async def reached(settings: schema.Redis) -> AsyncIterator[Redis]:
-    """A client of the configured Redis. Raises StoreUnavailable, also where nobody but the gateway itself gets in."""
+async def connected(settings: schema.Redis) -> AsyncIterator[Redis]:
+    """A client of the configured Redis, for a command beside the gateway.
+
+    Raises StoreUnavailable, also for an embedded server without a `data_dir`: only the gateway itself reaches that one.
+    """
     if settings.url.get_secret_value() != "embedded":
         async with _client(settings, None) as client:
             yield client
@@ -48,12 +50,12 @@ async def reached(settings: schema.Redis) -> AsyncIterator[Redis]:
 
 
 def _embedded(data_dir: Path) -> tuple[EmbeddedValkey, bool]:
-    """The server of this folder, and whether it was started for us. Raises StoreUnavailable."""
+    """The server of this folder, and whether this call started it. Raises StoreUnavailable."""
     try:
         if not (data_dir / "valkey").is_dir():
             raise StoreUnavailable(f"redis.data_dir holds no sessions: no gateway has run with {data_dir}")
         valkey = EmbeddedValkey(data_dir)
-        if valkey.answers:
+        if valkey.accepting:
             return valkey, False
         valkey.start()
     except (RuntimeError, ValueError) as error:
@@ -81,98 +83,98 @@ POOL_SIZE: Final = 32
 
 
 def connect(settings: schema.Redis, url: str | None = None, *, pool_size: int = POOL_SIZE) -> Redis:
-    """The pooled client of one process; connects when first used. `url` replaces that of `settings` (embedded server).
+    """The pooled client of one process; it connects at its first command. `url` replaces that of `settings` (embedded server).
 
     Raises ValueError for a URL that cannot be used.
     """
-    links = ConnectionFactory(settings, url)
-    if links.url.kind == "sentinel":
-        return RoutedClient(links, Sentinels(links), pool_size)
-    if links.url.kind == "cluster":
-        return RoutedClient(links, ClusterNodes(links), pool_size)
-    return links.client(None, pool_size)
+    factory = ConnectionFactory(settings, url)
+    if factory.url.kind == "sentinel":
+        return RoutedClient(factory, Sentinels(factory), pool_size)
+    if factory.url.kind == "cluster":
+        return RoutedClient(factory, ClusterNodes(factory), pool_size)
+    return factory.client(None, pool_size)
 
 
 def record_reader(settings: schema.Redis, url: str | None, clock: Callable[[], float]) -> RecordReader | None:
-    """The short way to a record, where there is one. `clock` is monotonic."""
-    return ConnectionFactory(settings, url).reader(clock)
+    """The pipelined reader of the one server; None for a Sentinel set or a cluster. `clock` is monotonic."""
+    return ConnectionFactory(settings, url).record_reader(clock)
 
 
 def push_sources(
     redis: Redis, settings: schema.Redis, url: str | None = None, reader: RecordReader | None = None
 ) -> Sources:
-    """Who announces changes of what `redis` and `reader`, made for the same settings, read."""
+    """The servers that announce changes of what `redis` and `reader`, made for the same settings, read."""
     return (
-        FleetSources(redis)
+        RoutedSources(redis)
         if isinstance(redis, RoutedClient)
-        else OneSource(ConnectionFactory(settings, url), redis, reader)
+        else SingleSource(ConnectionFactory(settings, url), redis, reader)
     )
 
 
-class OneSource:
-    """The one server that there is; `redis` and `reader` read it."""
+class SingleSource:
+    """The source of changes where there is one server; `redis` and `reader` read from it."""
 
-    def __init__(self, links: ConnectionFactory, redis: Redis, reader: RecordReader | None = None) -> None:
-        self._links = links
+    def __init__(self, factory: ConnectionFactory, redis: Redis, reader: RecordReader | None = None) -> None:
+        self._factory = factory
         self._redis = redis
         self._reader = reader
         self._operations = Operations()
 
-    async def who(self) -> Sequence[Source]:
+    async def servers(self) -> Sequence[Source]:
         return (None,)
 
     def owner(self, name: str) -> Source:
         return None
 
     def connect(self, source: Source) -> AbstractConnection:
-        return self._links.pushes()
+        return self._factory.push_connection()
 
-    async def hang_up(self) -> None:
+    async def disconnect(self) -> None:
         """The next connection may find another server under the same name. Raises StoreUnavailable."""
         if self._reader is not None:
-            self._reader.hang_up()
+            self._reader.disconnect()
         await self._operations.run(self._redis.connection_pool.disconnect())
 
-    def on_change(self, hear: Callable[[], None]) -> None:
-        """It never does."""
+    def watch_servers(self, on_change: Callable[[], None]) -> None:
+        """There is one server, so nothing calls `on_change`."""
 
 
-class FleetSources:
-    """The primaries of a fleet."""
+class RoutedSources:
+    """The primaries of a Sentinel set or a cluster."""
 
-    def __init__(self, fleet: RoutedClient) -> None:
-        self._fleet = fleet
+    def __init__(self, client: RoutedClient) -> None:
+        self._client = client
         self._operations = Operations()
 
-    async def who(self) -> Sequence[Source]:
-        """Asked anew: a primary that was replaced may not know it yet. Raises StoreUnavailable."""
-        await self._operations.run(self._fleet.look())
-        return self._fleet.answering()
+    async def servers(self) -> Sequence[Source]:
+        """Read anew each time: a primary that was replaced may not know it yet. Raises StoreUnavailable."""
+        await self._operations.run(self._client.refresh_topology())
+        return self._client.servers()
 
     def owner(self, name: str) -> Source:
-        return self._fleet.owner(name.encode())
+        return self._client.owner(name.encode())
 
     def connect(self, source: Source) -> AbstractConnection:
-        return self._fleet.links.pushes(source)
+        return self._client.factory.push_connection(source)
 
-    async def hang_up(self) -> None:
+    async def disconnect(self) -> None:
         """Raises StoreUnavailable."""
-        await self._operations.run(self._fleet.hang_up())
+        await self._operations.run(self._client.disconnect_all())
 
-    def on_change(self, hear: Callable[[], None]) -> None:
-        self._fleet.on_change(hear)
+    def watch_servers(self, on_change: Callable[[], None]) -> None:
+        self._client.watch_servers(on_change)
 
 
 class Operations:
-    """Runs Redis operations to their end."""
+    """Runs Redis operations to their end. `durations`, where it is given, observes how long each took, in seconds."""
 
-    def __init__(self) -> None:
-        self.durations = Histogram()
+    def __init__(self, durations: Histogram | None = None) -> None:
+        self._durations = durations
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, operation: Awaitable[_Result]) -> _Result:
         """The operation's result; cancelling the caller cancels only the waiting. Raises StoreUnavailable."""
-        task = asyncio.create_task(self.timed(_translated(operation)))
+        task = asyncio.create_task(self._run(operation))
         self._running.add(task)
         task.add_done_callback(self._finished)
         # SECURITY: a caller cancelled between a command and its reply must never leave the reply on a connection
@@ -181,43 +183,38 @@ class Operations:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        look_at(task)
+        retrieve_exception(task)
 
-    async def timed(self, operation: Awaitable[_Result]) -> _Result:
-        """The operation's result, its duration counted."""
+    async def _run(self, operation: Awaitable[_Result]) -> _Result:
         begun = time.perf_counter()
         try:
             return await operation
+        except StoreUnavailable:
+            raise
+        # A malformed reply makes the library's parser raise exceptions of many classes (ValueError, IndexError...).
+        except Exception as error:
+            raise unavailable(error) from error
         finally:
-            self.durations.observe(time.perf_counter() - begun)
+            if self._durations is not None:
+                self._durations.observe(time.perf_counter() - begun)
 
 
-async def _translated(operation: Awaitable[_Result]) -> _Result:
-    try:
-        return await operation
-    except StoreUnavailable:
-        raise
-    # A server that answers nonsense makes the library's parser raise all kinds (ValueError, IndexError...).
-    except Exception as error:
-        raise unavailable(error) from error
-
-
-def look_at(task: asyncio.Task[Any]) -> None:
-    """A failure that its caller did not wait for is nobody's: asyncio must not log it with a traceback."""
+def retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Retrieve the exception of a task whose caller is gone, so that asyncio does not log it with a traceback."""
     if not task.cancelled():
         task.exception()
 
 
 def unavailable(error: Exception) -> StoreUnavailable:
-    """The refusal for a failure of Redis. Only its kind is kept: the text may quote a command's arguments (C-48)."""
+    """The refusal for a failure of Redis. It keeps only the name of the class: the text may quote a command's arguments (C-48)."""
     kind = type(error).__name__
     if not isinstance(error, RedisError | OSError):
-        _log.warning("Redis gave an answer that cannot be read: %s", kind)
+        _log.warning("Redis sent a reply that cannot be read: %s", kind)
     return StoreUnavailable(kind)
 
 
-def checked(replies: list[Any]) -> list[Any]:
-    """A pipeline's replies; a key of a foreign type reads as None. Raises StoreUnavailable for all other errors."""
+def values_of(replies: list[Any]) -> list[Any]:
+    """A pipeline's replies, None for a key of another type than was read. Raises StoreUnavailable for all other errors."""
     for place, reply in enumerate(replies):
         if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
             replies[place] = None
@@ -226,7 +223,7 @@ def checked(replies: list[Any]) -> list[Any]:
     return replies
 
 
-def all_done(replies: list[Any]) -> None:
+def raise_refused(replies: list[Any]) -> None:
     """Raises StoreUnavailable when a command of the pipeline was refused."""
     for reply in replies:
         if isinstance(reply, Exception):

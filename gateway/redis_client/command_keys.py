@@ -1,6 +1,6 @@
-"""What a fleet must know of a Redis command: its one key, and whether it writes.
+"""The one key of a Redis command, and whether the command writes: what a routed client must know before it sends one.
 
-Pure. Commands that are not listed are refused: a fleet that guesses where a key stands asks the wrong server.
+Pure. A command that is not listed is refused: a guess at its key would send it to the wrong server.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _WRITES: Final = frozenset(
     | {"ZADD", "ZREM", "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "ZPOPMIN", "SADD", "SREM", "HSET", "HDEL", "HSETNX"}
     | {"EVAL", "EVALSHA"}
 )
-# They only move the end of a record that exists: what is lost with a failover is a minute of an idle timeout.
+# They only move the end of a record that exists: a failover loses a minute of an idle timeout.
 _TOUCHES: Final = frozenset({"PEXPIRE", "EXPIRE", "PEXPIREAT", "EXPIREAT", "GETEX", "TOUCH"})
 _ONE_KEY_ONLY: Final = frozenset({"DEL", "UNLINK", "EXISTS", "TOUCH"})
 
@@ -28,17 +28,17 @@ def key_of(args: tuple[Any, ...]) -> bytes:
     name = str(args[0]).upper()
     if name in ("EVAL", "EVALSHA"):
         if int(args[2]) != 1:
-            raise ValueError("a script for a fleet names one key")
+            raise ValueError("a script for a Sentinel set or a cluster names one key")
         return _encoded(args[3])
     if name not in _READS and name not in _WRITES and name not in _TOUCHES:
-        raise ValueError(f"a fleet does not know which key {name} is about")
+        raise ValueError(f"the key of {name} is not known")
     if name in _ONE_KEY_ONLY and len(args) != 2:
-        raise ValueError(f"{name} for a fleet names one key")
+        raise ValueError(f"{name} for a Sentinel set or a cluster names one key")
     return _encoded(args[1])
 
 
 def writes(args: tuple[Any, ...]) -> bool:
-    """Whether the command changes what must outlast a failover."""
+    """Whether the command changes a value that must outlast a failover."""
     return str(args[0]).upper() in _WRITES
 
 

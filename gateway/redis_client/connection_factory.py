@@ -1,6 +1,6 @@
-"""How one connection to one server is made: address, TLS, user, timeouts, and the proof that it is no replica.
+"""How one connection to one server is made: address, TLS, user, timeouts, and the check that the server is no replica.
 
-Everything that talks to Redis gets its connections here, so what is said of one holds for all.
+Every connection to Redis is made here, so that all have the same address, TLS and timeouts.
 """
 
 import asyncio
@@ -25,23 +25,23 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.config import schema
 from gateway.config.redis_url import Endpoint, parse_redis_url
-from gateway.redis_client.pipelined_reader import RecordConnection, RecordReader, command
+from gateway.redis_client.pipelined_reader import RecordConnection, RecordReader, encode_command
 
 CONNECT_SECONDS: Final = 1.0
 COMMAND_SECONDS: Final = 2.0
 POOL_SECONDS: Final = 4.0  # waiting for a free connection: twice as long as a command can block one
-_ASKING: Final = 2  # connections to a server that is only asked who is who
+_DISCOVERY_POOL: Final = 2  # connections to a server that only names the primaries
 
 
 @dataclass(frozen=True, slots=True)
 class Invalidated:
-    """Redis says that these keys changed; None: all of them (FLUSHALL)."""
+    """Redis announced that these keys changed; None: all of them (FLUSHALL)."""
 
     keys: tuple[bytes, ...] | None
 
 
 class _PushParser(DefaultParser):  # type: ignore[misc, valid-type]
-    """Hands pushes to whoever reads the connection."""
+    """Returns a push from `read_response`."""
 
     async def handle_push_response(self, response: list[Any], **_: Any) -> Invalidated:
         if response[0] != b"invalidate":
@@ -50,9 +50,9 @@ class _PushParser(DefaultParser):  # type: ignore[misc, valid-type]
 
 
 class _Pool(BlockingConnectionPool):
-    """A connection that broke speaks for those that lie idle: what forgot one (a firewall, an address that moved) forgot them all.
+    """Closes the idle connections too when one broke: a firewall or an address that moved dropped them all.
 
-    Otherwise each of them would cost somebody a timeout (C-42).
+    Otherwise each of them would cost one request a timeout (C-42).
     """
 
     async def release(self, connection: AbstractConnection) -> None:
@@ -63,11 +63,11 @@ class _Pool(BlockingConnectionPool):
 
 
 class NotPrimary(RedisConnectionError):
-    """The server follows another one: what it says of a session may be long untrue."""
+    """The server is a replica: what it has of a session may be long out of date."""
 
 
 async def greet_primary(connection: Any) -> None:
-    """What the library does with a new connection, and the question whether the server is the one that decides."""
+    """What the library does with a new connection, then HELLO. Raises NotPrimary."""
     await connection.on_connect()
     await connection.send_command("HELLO", connection.protocol, check_health=False)
     refuse_replica(await connection.read_response(disable_decoding=True))
@@ -75,17 +75,17 @@ async def greet_primary(connection: Any) -> None:
 
 def refuse_replica(hello: Any) -> None:
     """Raises NotPrimary unless the reply to HELLO is a primary's."""
-    facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=True))
+    fields = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=True))
     # SECURITY: a replica lags: it answers for sessions that were ended, and forgets writes (C-43, C-44).
-    if facts.get(b"role") != b"master":
+    if fields.get(b"role") != b"master":
         raise NotPrimary("the server is a replica")
 
 
-def _for_all() -> dict[str, Any]:
+def _common_options() -> dict[str, Any]:
     return {
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": COMMAND_SECONDS,
-        # A pooled connection may have died unnoticed (C-42): once more, at once. Not after a timeout: somebody waits.
+        # A pooled connection may have died unnoticed (C-42): once more, at once. Not after a timeout: a request waits.
         "retry": Retry(NoBackoff(), 1, (RedisConnectionError,)),
         # SECURITY: with maintenance notifications the pool hands out connections that hold unread bytes (C-41).
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
@@ -95,12 +95,12 @@ def _for_all() -> dict[str, Any]:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether the server could not be used at all, as against one that refuses a command."""
+    """Whether the server could not be reached at all, as against one that refuses a command."""
     return isinstance(error, OSError | TimeoutError | RedisConnectionError | RedisTimeoutError)
 
 
 class ConnectionFactory:
-    """Makes clients and connections for what `settings` name; `url` replaces theirs (embedded server).
+    """Makes clients and connections to the servers that `settings` name; `url` replaces theirs (embedded server).
 
     Raises ValueError for a URL that cannot be used.
     """
@@ -115,38 +115,39 @@ class ConnectionFactory:
         self._settings = settings
 
     def client(self, endpoint: Endpoint | None, size: int) -> Redis:
-        """A pooled client of a primary; None: of the one server that there is."""
+        """A pooled client of a primary; None: of the one server."""
         greeting = {} if self.url.kind == "cluster" else {"redis_connect_func": greet_primary}
-        return self._pooled(size, **self._of_server(endpoint), **greeting)
+        return self._pooled(size, **self._server_options(endpoint), **greeting)
 
-    def asking(self, endpoint: Endpoint) -> Redis:
-        """A client for questions to a sentinel, or to a node of a cluster whatever its role."""
+    def discovery_client(self, endpoint: Endpoint) -> Redis:
+        """A client of a sentinel, or of a node of a cluster whatever its role."""
         if self.url.kind == "sentinel":
             secret = self._settings.sentinel.password
             password = None if secret is None else secret.get_secret_value()
-            options = self._of_host(endpoint, self._settings.sentinel.username, password)
+            options = self._host_options(endpoint, self._settings.sentinel.username, password)
         else:
-            options = self._of_server(endpoint)
-        return self._pooled(_ASKING, **options)
+            options = self._server_options(endpoint)
+        return self._pooled(_DISCOVERY_POOL, **options)
 
-    def pushes(self, endpoint: Endpoint | None = None) -> AbstractConnection:
+    def push_connection(self, endpoint: Endpoint | None = None) -> AbstractConnection:
         """One RESP3 connection, not connected yet; `read_response(push_request=True)` returns pushes as `Invalidated`."""
-        options = self._of_server(endpoint)
+        options = self._server_options(endpoint)
         kind = options.pop("connection_class")
         made: AbstractConnection = kind(protocol=3, parser_class=_PushParser, **options)
         return made
 
-    def reader(self, clock: Callable[[], float]) -> RecordReader | None:
-        """What reads records of the one server that there is; None for a fleet: there the library finds out who holds what."""
+    def record_reader(self, clock: Callable[[], float]) -> RecordReader | None:
+        """The pipelined reader of the one server; None for a Sentinel set or a cluster, where each key has its own primary."""
         url = self.url
         if url.kind not in ("server", "socket"):
             return None
-        who = [] if url.username is None else [url.username.encode()]
-        greeting = [command(b"AUTH", *who, url.password.encode())] if url.password is not None else []
-        greeting += [command(b"SELECT", b"%d" % url.database), command(b"CLIENT", b"SETNAME", b"doorward")]
-        return RecordReader(self._open, greeting, clock, patience=COMMAND_SECONDS)
+        user = [] if url.username is None else [url.username.encode()]
+        greeting = [encode_command(b"AUTH", *user, url.password.encode())] if url.password is not None else []
+        greeting.append(encode_command(b"SELECT", b"%d" % url.database))
+        greeting.append(encode_command(b"CLIENT", b"SETNAME", b"doorward"))
+        return RecordReader(self._connect, greeting, clock, timeout=COMMAND_SECONDS)
 
-    async def _open(self, factory: Callable[[], RecordConnection]) -> RecordConnection:
+    async def _connect(self, factory: Callable[[], RecordConnection]) -> RecordConnection:
         """Raises OSError."""
         loop = asyncio.get_running_loop()
         if self.url.kind == "socket":
@@ -165,18 +166,18 @@ class ConnectionFactory:
         # RESP2: nothing but replies ever comes down a connection that requests share.
         return Redis.from_pool(_Pool(protocol=2, max_connections=size, timeout=POOL_SECONDS, **options))
 
-    def _of_server(self, endpoint: Endpoint | None) -> dict[str, Any]:
+    def _server_options(self, endpoint: Endpoint | None) -> dict[str, Any]:
         url = self.url
         if url.kind == "socket":
             options: dict[str, Any] = {"connection_class": UnixDomainSocketConnection, "path": url.path}
-            options |= {"username": url.username, "password": url.password, **_for_all()}
+            options |= {"username": url.username, "password": url.password, **_common_options()}
         else:
-            options = self._of_host(endpoint or url.hosts[0], url.username, url.password)
+            options = self._host_options(endpoint or url.hosts[0], url.username, url.password)
         return {**options, "db": url.database}
 
-    def _of_host(self, endpoint: Endpoint, username: str | None, password: str | None) -> dict[str, Any]:
+    def _host_options(self, endpoint: Endpoint, username: str | None, password: str | None) -> dict[str, Any]:
         host, port = endpoint
-        plain = {"host": host, "port": port, "username": username, "password": password, **_for_all()}
+        plain = {"host": host, "port": port, "username": username, "password": password, **_common_options()}
         if not self.url.tls:
             return {"connection_class": Connection, **plain}
         tls = self._settings.tls

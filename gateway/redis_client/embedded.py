@@ -1,7 +1,7 @@
 """A Valkey server of our own (`redis.url: embedded`): a child process on a unix socket that only we can reach.
 
-It opens no TCP port. With a `data_dir` it keeps its data over a restart (append-only file, written every second); without one it forgets.
-Started by one process; everybody else uses `url`.
+It opens no TCP port. With a `data_dir` it keeps its data over a restart (append-only file, synced every second); without one it forgets.
+One process starts it; all others use `url`.
 """
 
 import fcntl
@@ -36,11 +36,11 @@ class EmbeddedValkey:
         return f"unix://{self._socket}"
 
     def start(self) -> None:
-        """Returns when the server answers. Raises RuntimeError when that does not come about."""
+        """Returns when the server replies. Raises RuntimeError when it does not start."""
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SECURITY: the server asks for no password: whoever can reach the socket owns every session (C-48).
+        # SECURITY: the server asks for no password: a user who can reach the socket has every session (C-48).
         self._home.chmod(0o700)
-        self._lock = self._take_folder()
+        self._lock = self._lock_folder()
         self._end_orphan()
         try:
             self._server = self._run_server()
@@ -54,8 +54,8 @@ class EmbeddedValkey:
         return self._server is not None and self._server.is_running()
 
     @property
-    def answers(self) -> bool:
-        """Whether a server takes connections here, ours or that of another process."""
+    def accepting(self) -> bool:
+        """Whether a server accepts connections on the socket, ours or that of another process."""
         try:
             with socket.socket(socket.AF_UNIX) as link:
                 link.settimeout(_STOP_SECONDS)
@@ -65,7 +65,7 @@ class EmbeddedValkey:
         return True
 
     def restart(self) -> None:
-        """After it died by itself. Raises RuntimeError."""
+        """Start it anew after it crashed. Raises RuntimeError."""
         try:
             self._server = self._run_server()
         except ValkeyServerError as error:
@@ -81,7 +81,7 @@ class EmbeddedValkey:
             unix_socket_perm="700",
             config=settings,
         )
-        # The child inherits the mask: Ctrl-C reaches all of the terminal, and the store must outlive those who drain.
+        # The child inherits the mask: Ctrl-C goes to all processes of the terminal, and the store must outlive the workers that drain.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             server.start(timeout=_START_SECONDS)
@@ -90,7 +90,7 @@ class EmbeddedValkey:
         return server
 
     def stop(self) -> None:
-        """End it with SIGTERM; it writes what it has to. Nothing happens when it does not run."""
+        """End it with SIGTERM; it writes its data first. No effect when it does not run."""
         server, self._server = self._server, None
         if server is not None:
             server.stop(timeout=_STOP_SECONDS)
@@ -109,8 +109,8 @@ class EmbeddedValkey:
             raise ValueError(f"redis.data_dir must not hold blanks, quotes or backslashes: {home}")
         return home
 
-    def _take_folder(self) -> int:
-        """Two servers on one append-only file would destroy it."""
+    def _lock_folder(self) -> int:
+        """Lock the folder: two servers on one append-only file would destroy it. Raises RuntimeError."""
         lock = os.open(self._home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,7 +120,7 @@ class EmbeddedValkey:
         return lock
 
     def _end_orphan(self) -> None:
-        """The lock is ours, so a server that still answers here lost its gateway to a crash: let it write and go."""
+        """We hold the lock, so a server that still replies here lost its gateway to a crash: shut it down; it writes its data first."""
         try:
             with socket.socket(socket.AF_UNIX) as link:
                 link.settimeout(_STOP_SECONDS)
@@ -129,7 +129,7 @@ class EmbeddedValkey:
                 while link.recv(1024):
                     pass
         except OSError:
-            return  # nobody answers, or the end came as a reset
+            return  # there is no server, or it reset the connection as it ended
         deadline = time.monotonic() + _STOP_SECONDS
         while self._socket.exists() and time.monotonic() < deadline:
             time.sleep(0.02)

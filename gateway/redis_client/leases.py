@@ -1,8 +1,8 @@
-"""Leases: a lock in Redis that is renewed while its holder works, so that one thing is done once over all processes.
+"""Leases: a lock in Redis that is renewed while its holder works, so that one process at a time does a piece of work.
 
-A holder that dies loses it within seconds; a holder that cannot renew it learns that (`lost`) and must not go on. Only
-the owner's random value renews or releases. One Redis server decides, so this spares double work whose traces can be
-looked for again under the lease; it proves nothing by itself.
+The lock of a holder that dies ends within seconds; a holder that cannot renew it must stop (`lost`). Only the owner's
+random value renews or releases. One Redis server decides, so a lease avoids double work and proves nothing: the holder
+looks in the data itself whether the work was done.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from redis.asyncio import Redis
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import Operations
 
-_MINE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
-_RENEW: Final = _MINE.format("'pexpire', KEYS[1], ARGV[2]")
-_RELEASE: Final = _MINE.format("'del', KEYS[1]")
+_IF_OWNER: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
+_RENEW: Final = _IF_OWNER.format("'pexpire', KEYS[1], ARGV[2]")
+_RELEASE: Final = _IF_OWNER.format("'del', KEYS[1]")
 _POLL_SECONDS: Final = 0.05
 _SLOWEST_POLL: Final = 0.4
 
 
 class LeaseBusy(Exception):
-    """Somebody else held it all the time that one was willing to wait."""
+    """Another holder had it all the time that the caller was willing to wait."""
 
 
 class Lease:
-    """`lost` is set when it may have passed to somebody else."""
+    """A lock that is held. `lost` is set when it may have passed to another holder."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Lease:
 
 
 class Leases:
-    """`clock` is monotonic."""
+    """Keys `lock:<name>` under the prefix. `clock` is monotonic."""
 
     def __init__(self, redis: Redis, prefix: str, clock: Callable[[], float]) -> None:
         self._redis = redis
@@ -60,24 +60,24 @@ class Leases:
                 renewing.cancel()
                 await asyncio.gather(renewing, return_exceptions=True)
         finally:
-            # Also when taking it failed or was cancelled: the server may have granted it all the same.
+            # Also when `_take` failed or was cancelled: the server may have set the lock all the same.
             with suppress(StoreUnavailable):
                 await self._run(_RELEASE, held)
 
     async def _take(self, held: Lease, wait: timedelta, lease: timedelta) -> float:
-        """When it was taken at the latest: its time runs from there."""
+        """The moment when the command was sent that took the lock: its time runs from there. Raises LeaseBusy, StoreUnavailable."""
         deadline = self._clock() + wait.total_seconds()
         pause = _POLL_SECONDS
         while True:
-            asked_at = self._clock()
+            sent_at = self._clock()
             if await self._operations.run(self._redis.set(held.name, held.owner, nx=True, px=lease)):
-                return asked_at
+                return sent_at
             if await self._owner(held) == held.owner:
-                return asked_at  # the library sent SET again when the first reply was lost
+                return sent_at  # the library sent SET again when the first reply was lost
             left = deadline - self._clock()
             if left <= 0:
                 raise LeaseBusy(held.name)
-            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - spreads those who wait
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - spreads the processes that wait
             pause = min(pause * 1.5, _SLOWEST_POLL)
 
     async def _renew(self, held: Lease, lease: timedelta, since: float) -> None:
@@ -86,13 +86,13 @@ class Leases:
             while True:
                 async with asyncio.timeout(since + length - self._clock()):
                     await asyncio.sleep(length / 3)
-                    asked_at = self._clock()
+                    sent_at = self._clock()
                     try:
                         if not await self._run(_RENEW, held, lease // timedelta(milliseconds=1)):
                             break
                     except StoreUnavailable:
                         continue
-                    since = asked_at
+                    since = sent_at
         held.lost.set()
 
     async def _owner(self, held: Lease) -> str | None:

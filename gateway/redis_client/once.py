@@ -1,7 +1,7 @@
-"""What is to be done once, and repeated until it was: a mark is begun, then the thing is done, then the mark is finished.
+"""Work that is done once, and repeated until it succeeded: a key is marked as begun, then the work is done, then the key is marked as done.
 
-A mark that was only begun stops nobody: whoever died in between, or lost Redis, is followed by the next who tries. Whatever is done
-under a mark must bear being done twice.
+A key that is only marked as begun holds up no other process: one that died in between, or lost Redis, is followed by the next that tries.
+So the work must be idempotent.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ class Once:
         self._operations = Operations()
 
     async def begin(self, name: str, ttl: timedelta) -> bool:
-        """False when it was done before. Raises StoreUnavailable."""
+        """False when the work was done before. Raises StoreUnavailable."""
         before = await self._operations.run(self._redis.set(self._key(name), _BEGUN, nx=True, get=True, px=ttl))
         return before is None or before == _BEGUN
 
     async def finish(self, name: str, ttl: timedelta) -> None:
-        """From here on `begin` says False. Raises StoreUnavailable."""
+        """From here on `begin` returns False, for `ttl`. Raises StoreUnavailable."""
         await self._operations.run(self._redis.set(self._key(name), _DONE, px=ttl))
 
     def _key(self, name: str) -> str:

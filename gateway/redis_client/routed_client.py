@@ -1,17 +1,18 @@
-"""Several servers that answer as one: a Sentinel set, whose primary changes, or a cluster, whose keys are spread and wander.
+"""One client for several servers: a Sentinel set, whose primary changes, or a cluster, whose keys are spread over primaries and migrate.
 
-A `RoutedClient` takes the commands that a client of one server takes, as long as each names one key, sends each to the primary that
-holds it, and follows it when it moved. Pipelines are split by server: no order holds between different keys. What is written is
-answered only after the replicas that are in touch have it too (WAIT), so whoever of them is promoted knows of it. A write that none
-of them confirms in time was taken by a primary that may be cut off: it goes to whoever is primary now, or fails.
+A `RoutedClient` takes the commands that a client of one server takes, as long as each names one key. It sends each to the primary that
+holds the key, and follows redirections. Pipelines are split by server: no order holds between different keys. A write is answered only
+after the replicas that are in touch have it too (WAIT), so a replica that is promoted has it. A write that no replica confirms in time was
+taken by a primary that may be cut off: it is sent again to the primary of the new topology, or fails.
 
-Not redis-py's own cluster client: that sends ASKING down another connection than the command it is meant for, and closes
-connections under those who read them.
+Not redis-py's own cluster client: it sends ASKING on another connection than the command it belongs to, and closes connections that
+other tasks read.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
@@ -38,7 +39,7 @@ _log = logging.getLogger("doorward.sessions")
 
 _PAUSES: Final = (0.0, 0.02, 0.1, 0.3)  # before each attempt at a command, in seconds
 _CONFIRM_MILLISECONDS: Final = 500
-_ANEW: Final = (MovedError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError, RedisConnectionError)
+_TRY_AGAIN: Final = (MovedError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError, RedisConnectionError)
 
 
 class Unconfirmed(RedisConnectionError):
@@ -49,63 +50,83 @@ class Unconfirmed(RedisConnectionError):
         self.endpoint = endpoint
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Commands for one server, by their place in the whole."""
+
+    endpoint: Endpoint
+    commands: dict[int, Command] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        return any(writes(args) for args, _ in self.commands.values())
+
+    def mark_unconfirmed(self, replies: list[Any]) -> None:
+        """Replace the reply to each write that succeeded."""
+        for place, (args, _) in self.commands.items():
+            if writes(args) and not isinstance(replies[place], Exception):
+                replies[place] = Unconfirmed(self.endpoint)
+
+
 class Discovery(Protocol):
-    async def discover(self, known: Topology | None) -> Topology: ...
+    async def discover(self, known: Topology | None) -> Topology:
+        """The primaries; `known` is the last topology. Raises RedisError."""
+
     async def aclose(self) -> None: ...
 
 
 class RoutedClient(Redis):
-    """`discovery` says who is primary. `pool_size` bounds the connections to each server."""
+    """`discovery` finds the primaries. `pool_size` bounds the connections to each server."""
 
-    def __init__(self, links: ConnectionFactory, discovery: Discovery, pool_size: int) -> None:
+    def __init__(self, factory: ConnectionFactory, discovery: Discovery, pool_size: int) -> None:
         self.connection = None  # the library's destructor looks for one
-        self.links = links
-        self.unconfirmed = 0  # writes that not all replicas in touch took in time
+        self.factory = factory
+        self.unconfirmed = 0  # writes that not all replicas in touch confirmed in time
         self._discovery = discovery
         self._pool_size = pool_size
         self._topology: Topology | None = None
-        self._doubtful = False
-        self._guests: dict[Endpoint, None] = {}  # nodes that take keys over and have no slot of their own yet
+        self._stale = False
+        self._importing: dict[Endpoint, None] = {}  # nodes that import keys (ASK) and hold no slot yet
         self._nodes: dict[Endpoint, Redis] = {}
-        self._looking: asyncio.Task[Topology] | None = None
+        self._refreshing: asyncio.Task[Topology] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._hearers: list[Callable[[], None]] = []
+        self._on_change: list[Callable[[], None]] = []
 
-    def on_change(self, hear: Callable[[], None]) -> None:
-        """Have `hear()` called when another server than before may answer for a key, before any is asked."""
-        self._hearers.append(hear)
+    def watch_servers(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change()` when another server than before may hold a key, before any command is sent to it."""
+        self._on_change.append(on_change)
 
-    def answering(self) -> tuple[Endpoint, ...]:
-        """The servers that answer for keys at the moment."""
+    def servers(self) -> tuple[Endpoint, ...]:
+        """The servers that hold keys at the moment."""
         primaries = self._topology.primaries if self._topology is not None else ()
-        return tuple(dict.fromkeys((*primaries, *self._guests)))
+        return tuple(dict.fromkeys((*primaries, *self._importing)))
 
     def owner(self, key: bytes) -> Endpoint | None:
-        """The server that answers for a key, as far as is known."""
+        """The server that holds a key, as far as is known."""
         return None if self._topology is None else self._topology.owner(slot_of(key))
 
     async def topology(self) -> Topology:
-        """Who is primary, as far as is known and not in doubt. Raises RedisError."""
-        return await self.look() if self._topology is None or self._doubtful else self._topology
+        """The topology as it was read last, read anew when it may be stale. Raises RedisError."""
+        return await self.refresh_topology() if self._topology is None or self._stale else self._topology
 
-    async def look(self) -> Topology:
-        """Ask anew who is primary; those who ask at once share one question. Raises RedisError."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-            self._looking.add_done_callback(self._looked)
-        return await asyncio.shield(self._looking)
+    async def refresh_topology(self) -> Topology:
+        """Read the topology anew; callers at the same time share one discovery. Raises RedisError."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._read_topology())
+            self._refreshing.add_done_callback(self._refreshed)
+        return await asyncio.shield(self._refreshing)
 
-    async def hang_up(self) -> None:
-        """Close all connections and ask anew who is primary. Raises RedisError."""
+    async def disconnect_all(self) -> None:
+        """Close all connections; the next command reads the topology anew. Raises RedisError."""
         for client in self._nodes.values():
             await client.connection_pool.disconnect()
-        self._doubtful = True
+        self._stale = True
 
     async def nodes(self) -> list[Redis]:
-        """A client of each primary: for what is asked of all of them, as SCAN. Raises RedisError."""
+        """A client of each primary, for commands to all of them, as SCAN. Raises RedisError."""
         return [self._node(endpoint) for endpoint in (await self.topology()).primaries]
 
-    # --- what a client of one server has ------------------------------------------------------------------------------
+    # --- the interface of a client of one server ----------------------------------------------------------------------
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Raises RedisError."""
@@ -114,33 +135,33 @@ class RoutedClient(Redis):
             raise reply
         return reply
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "FleetPipeline":
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "RoutedPipeline":
         if transaction:
-            raise ValueError("keys of a fleet are in different places: there is no transaction over them")
-        return FleetPipeline(self)
+            raise ValueError("the keys are on different servers: there is no transaction over them")
+        return RoutedPipeline(self)
 
     async def ping(self, **_: Any) -> bool:
-        """All primaries answer. Raises RedisError."""
+        """PING to every primary. Raises RedisError."""
         try:
             for node in await self.nodes():
                 await node.ping()
         except RedisError:
-            self._doubtful = True
+            self._stale = True
             raise
         return True
 
     async def scan_iter(  # type: ignore[override]
         self, match: Any = None, count: int | None = None, _type: str | None = None, **options: Any
     ) -> AsyncIterator[Any]:
-        """All primaries' keys; one that is just moving may come twice. Raises RedisError."""
+        """The keys of all primaries; one that migrates meanwhile may come twice. Raises RedisError."""
         for node in await self.nodes():
             async for key in node.scan_iter(match=match, count=count, _type=_type, **options):
                 yield key
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
         await self._discovery.aclose()
         for client in self._nodes.values():
             await client.aclose()
@@ -150,86 +171,74 @@ class RoutedClient(Redis):
     # --- routing ------------------------------------------------------------------------------------------------------
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies in the order of the commands; what failed is there as an exception. Raises ValueError for keyless ones."""
+        """The replies in the order of the commands, an exception for each that failed. Raises ValueError for a command without a key."""
         slots = [slot_of(key_of(args)) for args, _ in commands]
-        replies: list[Any] = [RedisConnectionError("not asked")] * len(commands)
-        left = list(range(len(commands)))
+        replies: list[Any] = [RedisConnectionError("not sent")] * len(commands)
+        pending = list(range(len(commands)))
         for pause in _PAUSES:
             if pause:
                 await asyncio.sleep(pause)
             try:
                 topology = await self.topology()
             except RedisError as error:
-                for place in left:
+                for place in pending:
                     replies[place] = error
                 break
-            asked: dict[Endpoint, list[int]] = {}
-            for place in left:
+            batches: dict[Endpoint, _Batch] = {}
+            for place in pending:
                 owner = topology.owner(slots[place])
                 unconfirmed = replies[place]
                 if owner is None:
-                    replies[place] = ClusterDownError("nobody holds the slot of the key")
+                    replies[place] = ClusterDownError("no primary holds the slot of the key")
                 elif not isinstance(unconfirmed, Unconfirmed) or unconfirmed.endpoint != owner:
-                    asked.setdefault(owner, []).append(place)
-            await asyncio.gather(*(self._exchange(owner, commands, places, replies) for owner, places in asked.items()))
-            await self._follow(commands, left, replies)
-            left = [place for place in left if _is_to_be_repeated(replies[place])]
-            if not left:
+                    batches.setdefault(owner, _Batch(owner)).commands[place] = commands[place]
+            await asyncio.gather(*(self._send(batch, replies) for batch in batches.values()))
+            await self._follow(commands, pending, replies)
+            pending = [place for place in pending if _is_retried(replies[place])]
+            if not pending:
                 break
-            self._doubtful = True
+            self._stale = True
         return replies
 
-    async def _follow(self, commands: Sequence[Command], left: Sequence[int], replies: list[Any]) -> None:
-        """Keys that are on their way (ASK) are asked for where they go, one after the other."""
-        moving: dict[Endpoint, list[int]] = {}
-        for place in left:
+    async def _follow(self, commands: Sequence[Command], pending: Sequence[int], replies: list[Any]) -> None:
+        """Send commands on migrating keys (ASK) to the importing node, one node after the other."""
+        batches: dict[Endpoint, _Batch] = {}
+        for place in pending:
             reply = replies[place]
             if isinstance(reply, AskError) and not isinstance(reply, MovedError):
-                moving.setdefault((reply.host, int(reply.port)), []).append(place)
-        for target, places in moving.items():
-            if target not in self.answering():
-                self._guests[target] = None
-                self._tell()
-            await self._exchange(target, commands, places, replies, asking=True)
+                target = reply.host, int(reply.port)
+                batches.setdefault(target, _Batch(target)).commands[place] = commands[place]
+        for target, batch in batches.items():
+            if target not in self.servers():
+                self._importing[target] = None
+                self._announce_change()
+            await self._send(batch, replies, asking=True)
 
-    async def _exchange(
-        self,
-        endpoint: Endpoint,
-        commands: Sequence[Command],
-        places: Sequence[int],
-        replies: list[Any],
-        *,
-        asking: bool = False,
-    ) -> None:
-        """Have one server answer some of the commands, in their order on one connection."""
-        pipe = self._node(endpoint).pipeline(transaction=False)
-        for place in places:
-            args, options = commands[place]
+    async def _send(self, batch: "_Batch", replies: list[Any], *, asking: bool = False) -> None:
+        """Send the commands of one batch, in their order on one connection, and put their replies in place."""
+        pipe = self._node(batch.endpoint).pipeline(transaction=False)
+        for args, options in batch.commands.values():
             if asking:
                 pipe.execute_command("ASKING")
             pipe.execute_command(*args, **options)
-        replicas = self._topology.replicas.get(endpoint, 0) if self._topology is not None else 0
-        confirmed = replicas > 0 and any(writes(commands[place][0]) for place in places)
+        replicas = self._topology.replicas.get(batch.endpoint, 0) if self._topology is not None else 0
+        confirmed = replicas > 0 and batch.writes
         if confirmed:
-            # SECURITY: WAIT speaks of its own connection: a sign-out that no replica has would be undone by a failover (C-44).
+            # SECURITY: WAIT counts the writes of its own connection: a sign-out that no replica has would be undone by a failover (C-44).
             pipe.execute_command("WAIT", replicas, _CONFIRM_MILLISECONDS)
         try:
-            answers = await pipe.execute(raise_on_error=False)
+            results = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
-            answers = None
             if isinstance(error, RedisTimeoutError):
-                self._doubtful = True  # nobody waits for another attempt, but the next ones should know better
-            for place in places:
+                self._stale = True  # not tried again: a request waits; the next command reads the topology
+            for place in batch.commands:
                 replies[place] = error
-        if answers is None:
             return
-        reached = answers.pop() if confirmed else 0
-        for place, answer in zip(places, answers[1::2] if asking else answers, strict=True):
-            replies[place] = answer
+        reached = results.pop() if confirmed else 0
+        for place, result in zip(batch.commands, results[1::2] if asking else results, strict=True):
+            replies[place] = result
         if confirmed and not self._confirmed(reached, replicas):
-            for place in places:
-                if writes(commands[place][0]) and not isinstance(replies[place], Exception):
-                    replies[place] = Unconfirmed(endpoint)
+            batch.mark_unconfirmed(replies)
 
     def _confirmed(self, reached: Any, wanted: int) -> bool:
         count = reached if isinstance(reached, int) else 0
@@ -241,52 +250,52 @@ class RoutedClient(Redis):
     def _node(self, endpoint: Endpoint) -> Redis:
         client = self._nodes.get(endpoint)
         if client is None:
-            client = self._nodes[endpoint] = self.links.client(endpoint, self._pool_size)
+            client = self._nodes[endpoint] = self.factory.client(endpoint, self._pool_size)
         return client
 
-    # --- who is primary -----------------------------------------------------------------------------------------------
+    # --- topology -----------------------------------------------------------------------------------------------------
 
-    async def _look(self) -> Topology:
+    async def _read_topology(self) -> Topology:
         topology = await self._discovery.discover(self._topology)
-        self._doubtful = False
-        before, self._topology = self._topology, topology
-        if topology == before:
+        self._stale = False
+        previous, self._topology = self._topology, topology
+        if topology == previous:
             return topology
-        self._guests.clear()
-        # SECURITY: whoever listens for changes does not hear this one's yet; nothing read from it may be kept (C-44).
-        self._tell()
+        self._importing.clear()
+        # SECURITY: the new primary is not tracked yet; nothing that is read from it may be cached (C-44).
+        self._announce_change()
         for endpoint in self._nodes.keys() - set(topology.primaries):
-            # SECURITY: connections to who was primary must not be read any more (C-43).
+            # SECURITY: connections to a server that is primary no more must not be read (C-43).
             closing = asyncio.create_task(self._nodes.pop(endpoint).aclose())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         return topology
 
-    def _tell(self) -> None:
-        for hear in self._hearers:
-            hear()
+    def _announce_change(self) -> None:
+        for on_change in self._on_change:
+            on_change()
 
-    def _looked(self, task: asyncio.Task[Topology]) -> None:
-        self._looking = None
+    def _refreshed(self, task: asyncio.Task[Topology]) -> None:
+        self._refreshing = None
         if not task.cancelled():
-            task.exception()  # also when nobody waits for it any more
+            task.exception()  # retrieved, also when no caller waits for it any more
 
 
-class FleetPipeline(Pipeline):
-    """Commands that are sent together and answered one by one."""
+class RoutedPipeline(Pipeline):
+    """Commands that are sent together; each has its own reply."""
 
-    def __init__(self, fleet: RoutedClient) -> None:
-        self._fleet = fleet
+    def __init__(self, client: RoutedClient) -> None:
+        self._client = client
         self.command_stack: list[Command] = []
 
-    def execute_command(self, *args: Any, **options: Any) -> "FleetPipeline":  # type: ignore[override]
+    def execute_command(self, *args: Any, **options: Any) -> "RoutedPipeline":  # type: ignore[override]
         self.command_stack.append((args, options))
         return self
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Raises RedisError."""
         commands, self.command_stack = self.command_stack, []
-        replies = await self._fleet.run(commands) if commands else []
+        replies = await self._client.run(commands) if commands else []
         if raise_on_error:
             for reply in replies:
                 if isinstance(reply, Exception):
@@ -294,5 +303,5 @@ class FleetPipeline(Pipeline):
         return replies
 
 
-def _is_to_be_repeated(reply: object) -> bool:
-    return isinstance(reply, _ANEW) and not isinstance(reply, AuthenticationError)
+def _is_retried(reply: object) -> bool:
+    return isinstance(reply, _TRY_AGAIN) and not isinstance(reply, AuthenticationError)

@@ -1,4 +1,4 @@
-"""What `doorward check --online` asks of Redis: everything that Doorward will ask, once, on keys that end by themselves."""
+"""The check of Redis by `doorward check --online`: every command that Doorward sends, once, on keys that expire."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -12,15 +12,18 @@ from gateway.redis_client.client import unavailable
 from gateway.redis_client.invalidation import Sources
 from gateway.redis_client.routed_client import RoutedClient
 
-_SHORT: Final = 5000  # milliseconds that what is written lives
+_SHORT: Final = 5000  # TTL of the keys that are written, in milliseconds
 _GUIDE: Final = "see the guide on Redis"
 
 
 async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
-    """Every kind of command, and the announcements of every primary. Raises StoreUnavailable, saying which was refused and why."""
+    """Run every kind of command, and begin client-side caching on every primary.
+
+    Raises StoreUnavailable, whose detail names the command that was refused and the reason.
+    """
     client: Any = redis
     text, entries = (f"{prefix}check:{secrets.token_hex(8)}" for _ in range(2))
-    await _asked("PING", redis.ping())
+    await _run("PING", redis.ping())
     for words in (
         ("SET", text, "x", "NX", "PX", _SHORT),
         ("GETRANGE", text, 0, 1),
@@ -35,9 +38,9 @@ async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
         ("ZREM", entries, "x"),
         ("DEL", text),
     ):
-        await _asked(str(words[0]), client.execute_command(*words))
-    await _asked("SCAN", anext(aiter(redis.scan_iter(match=text)), None))
-    for source in await sources.who():
+        await _run(str(words[0]), client.execute_command(*words))
+    await _run("SCAN", anext(aiter(redis.scan_iter(match=text)), None))
+    for source in await sources.servers():
         connection = sources.connect(source)
         try:
             await connection.connect()
@@ -51,9 +54,10 @@ async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
             await connection.disconnect(nowait=True)
 
 
-async def _asked(command: str, question: Any) -> None:
+async def _run(command: str, operation: Any) -> None:
+    """Raises StoreUnavailable."""
     try:
-        await question
+        await operation
     except NoPermissionError as error:
         raise StoreUnavailable(f"the user may not run {command} under the key prefix; {_GUIDE}") from error
     except (OSError, RedisError) as error:
@@ -61,7 +65,7 @@ async def _asked(command: str, question: Any) -> None:
 
 
 async def advice(redis: Redis) -> AsyncIterator[str]:
-    """Settings of the server that work today and lose sessions one day. Servers that may not be asked are left alone."""
+    """Settings of the server that work today and lose sessions one day, one line each. A server that refuses CONFIG or INFO is passed over."""
     try:
         servers = await redis.nodes() if isinstance(redis, RoutedClient) else [redis]
         for place, server in enumerate(servers, 1):

@@ -1,7 +1,7 @@
-"""Who holds which key: the primaries that a Sentinel set or a cluster has at a moment.
+"""Which primary holds which key: the primaries of a Sentinel set or a cluster at one moment.
 
-Pure. A slot is one of the 16384 parts of a cluster's keys (CRC16 of the key, or of what stands in its first braces); a
-Sentinel set is a cluster whose one primary has them all. Replicas are counted, never read.
+Pure. A slot is one of the 16384 parts of a cluster's keys (CRC16 of the key, or of its hash tag, the part in its first braces);
+a Sentinel set is a cluster whose one primary has them all. Replicas are counted, never read.
 """
 
 from binascii import crc_hqx
@@ -29,7 +29,7 @@ class Topology:
         return tuple(dict.fromkeys(endpoint for _, _, endpoint in self.ranges))
 
     def owner(self, slot: int) -> Endpoint | None:
-        """The primary that holds a slot; None: nobody does."""
+        """The primary that holds a slot; None: no primary does."""
         place = bisect_right(self.ranges, slot, key=lambda entry: entry[0]) - 1
         if place < 0 or slot > self.ranges[place][1]:
             return None
@@ -47,30 +47,31 @@ def slot_of(key: bytes) -> int:
 
 
 def one_primary(endpoint: Endpoint, replicas: int) -> Topology:
+    """A Sentinel set: one primary holds all slots."""
     return Topology(((0, SLOTS - 1, endpoint),), {endpoint: replicas})
 
 
-def parse_cluster_slots(reply: Any, asked: Endpoint) -> Topology:
-    """The reply to CLUSTER SLOTS; a node that does not know its own name is the one that was `asked`. Raises ValueError."""
+def parse_cluster_slots(reply: Any, queried: Endpoint) -> Topology:
+    """The reply to CLUSTER SLOTS; a node that does not know its own address is the one that was `queried`. Raises ValueError."""
     try:
-        entries = sorted((_entry(entry, asked) for entry in reply), key=lambda entry: entry[0])
+        entries = sorted((_entry(entry, queried) for entry in reply), key=lambda entry: entry[0])
     except (TypeError, IndexError, AttributeError) as error:
         raise ValueError("not a reply to CLUSTER SLOTS") from error
     ranges: list[Range] = []
     replicas: dict[Endpoint, int] = {}
     for first, last, endpoint, count in entries:
         if ranges and ranges[-1][1] == first - 1 and ranges[-1][2] == endpoint:
-            first, _, _ = ranges.pop()  # neighbours are told apart by some servers and not by others
+            first, _, _ = ranges.pop()  # some servers list neighbouring ranges apart, others as one
         ranges.append((first, last, endpoint))
         replicas[endpoint] = count
     return Topology(tuple(ranges), replicas)
 
 
-def _entry(entry: Sequence[Any], asked: Endpoint) -> tuple[int, int, Endpoint, int]:
+def _entry(entry: Sequence[Any], queried: Endpoint) -> tuple[int, int, Endpoint, int]:
     first, last, primary, *replicas = entry
-    return int(first), int(last), _endpoint(primary, asked), len(replicas)
+    return int(first), int(last), _endpoint(primary, queried), len(replicas)
 
 
-def _endpoint(node: Sequence[Any], asked: Endpoint) -> Endpoint:
+def _endpoint(node: Sequence[Any], queried: Endpoint) -> Endpoint:
     host = node[0].decode() if isinstance(node[0], bytes) else node[0]
-    return (asked[0] if host in (None, "", "?") else str(host)), int(node[1])
+    return (queried[0] if host in (None, "", "?") else str(host)), int(node[1])

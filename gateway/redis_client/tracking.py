@@ -1,8 +1,8 @@
-"""Hearing of changed session records: one RESP3 connection with `CLIENT TRACKING ON BCAST PREFIX`, to one primary.
+"""Client-side caching of one primary: one RESP3 connection with `CLIENT TRACKING ON BCAST PREFIX`.
 
 The invariant: `trusted_until` lies ahead only while every change that this server made more than three pings ago has been
-heard. Redis answers a connection in order, so the answer to a ping proves that all announcements before it were heard; trust
-counts from the moment the ping was sent. The ping is HELLO, whose answer also says that the server still is a primary.
+received. Redis replies to a connection in order, so the reply to a ping proves that all invalidations before it have arrived;
+trust counts from the moment the ping was sent. The ping is HELLO, whose reply also names the server's role.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _SLOWEST_RETRY: Final = 2.0
 
 
 class PushConnection(Protocol):
-    """What is asked of a connection that `Links.pushes` makes."""
+    """A connection that `ConnectionFactory.push_connection` makes."""
 
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = False) -> None: ...
@@ -30,19 +30,19 @@ class PushConnection(Protocol):
 
 
 class TrackingListener(Protocol):
-    """Who is told; nothing of it may wait. `changed(None)`: any record may have changed."""
+    """The callbacks of a Tracking; they do not block. `on_invalidate(None)`: any record may have changed."""
 
-    def changed(self, key: str | None) -> None: ...
-    def began(self) -> None: ...
-    def answered(self) -> None: ...
-    def lost(self) -> None: ...
-    def demoted(self) -> None: ...
+    def on_invalidate(self, key: str | None) -> None: ...
+    def on_tracking(self) -> None: ...
+    def on_ping_reply(self) -> None: ...
+    def on_disconnect(self) -> None: ...
+    def on_demotion(self) -> None: ...
 
 
 class Tracking:
-    """Keeps the connection up.
+    """Keeps the connection up. `trusted_until` is on `clock`, which is monotonic.
 
-    `clock` is monotonic and dates the trust; `ping_every` is in seconds, three of them without an answer end the trust.
+    `ping_every` is in seconds; three of them without a reply end the trust.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Tracking:
         ping_every: float = 1.0,
     ) -> None:
         self.trusted_until = float("-inf")
-        self.unreachable = False  # not merely lost: the server does not answer
+        self.unreachable = False  # the server does not reply at all; a connection that broke is no proof of that
         self._connect = connect
         self._prefix = prefix.encode()
         self._listener = listener
@@ -76,21 +76,22 @@ class Tracking:
             except Exception as error:
                 if failures == 0:
                     _log.warning(
-                        "changes of sessions are not heard, every request asks Redis: %s", type(error).__name__
+                        "changes of sessions are not announced, every request reads Redis: %s", type(error).__name__
                     )
                 failures += 1
                 if isinstance(error, NotPrimary):
-                    self._listener.demoted()
-                # A connection that breaks may be made again at once; one that cannot be made, or is silent, tells of an outage.
+                    self._listener.on_demotion()
+                # A connection that breaks may be made again at once; one that cannot be made, or is silent, is an outage.
                 self.unreachable = isinstance(error, TimeoutError) if listening else is_unreachable(error)
             finally:
-                # SECURITY: what was lost with the connection may have been a sign-out: nothing cached counts (C-44).
+                # SECURITY: an invalidation that was lost with the connection may have been a sign-out: nothing cached counts (C-44).
                 self.trusted_until = float("-inf")
-                self._listener.lost()
+                self._listener.on_disconnect()
                 await _close(connection)
             await asyncio.sleep(min(_SLOWEST_RETRY, 0.05 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _begin(self, connection: PushConnection) -> None:
+        """Raises OSError, RedisError, ValueError."""
         sent_at = self._clock()
         await connection.connect()
         await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
@@ -99,18 +100,18 @@ class Tracking:
             raise ValueError("client-side caching was refused")
         self.trusted_until = sent_at + self._limit
         self.unreachable = False
-        self._listener.began()
+        self._listener.on_tracking()
 
     async def _listen(self, connection: PushConnection) -> None:
-        """Read pushes, ping in between. Raises when three pings went unanswered, or whatever broke the connection."""
+        """Read pushes, ping in between. Raises TimeoutError when three pings got no reply, NotPrimary, and whatever broke the connection."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         unanswered: deque[tuple[float, float]] = deque()  # when each ping was sent: by the loop's clock, by ours
         next_ping = loop.time()
         while True:
             if task is not None and task.cancelling():
-                raise asyncio.CancelledError  # one that came together with a reply is swallowed on the way here
+                raise asyncio.CancelledError  # the library swallows one that comes together with a reply
             if unanswered and loop.time() - unanswered[0][0] >= self._limit:
-                raise TimeoutError("no answer to a ping")
+                raise TimeoutError("no reply to a ping")
             if loop.time() >= next_ping:
                 unanswered.append((loop.time(), self._clock()))
                 next_ping = loop.time() + self._ping_every
@@ -119,18 +120,18 @@ class Tracking:
                 disable_decoding=True, timeout=max(next_ping - loop.time(), 0.001), push_request=True
             )
             if isinstance(reply, Invalidated):
-                self._announce(reply)
+                self._dispatch(reply)
             elif reply is not None:
                 refuse_replica(reply)
                 self.trusted_until = unanswered.popleft()[1] + self._limit
-                self._listener.answered()
+                self._listener.on_ping_reply()
 
-    def _announce(self, push: Invalidated) -> None:
+    def _dispatch(self, push: Invalidated) -> None:
         if push.keys is None:
-            self._listener.changed(None)
+            self._listener.on_invalidate(None)
             return
         for name in push.keys:
-            self._listener.changed(name[len(self._prefix) :].decode("ascii", "replace"))
+            self._listener.on_invalidate(name[len(self._prefix) :].decode("ascii", "replace"))
 
 
 async def _close(connection: PushConnection) -> None:

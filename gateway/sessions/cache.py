@@ -73,9 +73,9 @@ class SessionCache:
         self._ears = InvalidationListener(
             sources,
             store.record_prefix,
-            changed=self.forget,
-            reset=self._reset,
-            lost=self._lost,
+            on_change=self.forget,
+            on_reset=self._reset,
+            on_trust_lost=self._lost,
             before_trust=store.end_again,
             clock=clock,
             ping_every=ping_every,
@@ -101,7 +101,7 @@ class SessionCache:
     @property
     def outlasting(self) -> bool:
         """Whether an outage is being outlasted: `peek` answers with what was known before it."""
-        return self._ears.outage and self._clock() < self._ears.lost_at + self._outage
+        return self._ears.outage and self._clock() < self._ears.trust_lost_at + self._outage
 
     def start(self) -> None:
         """Begin to listen, in the running loop."""
@@ -138,7 +138,7 @@ class SessionCache:
     def _outlasts(self, key: str, now: float) -> bool:
         """Whether a session may be served that cannot be confirmed, for as long as the operator allowed."""
         # SECURITY: only while its server is silent: what answers is asked, and a sign-out there counts at once (C-44).
-        return now < self._ears.lost_at + self._outage and self._ears.unreachable(key)
+        return now < self._ears.trust_lost_at + self._outage and self._ears.unreachable(key)
 
     def touch(self, live: LiveSession) -> None:
         """The session was used: its idle timeout starts anew. Nothing wakes a session that is over."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from gateway.redis_client.client import all_done, checked
+from gateway.redis_client.client import raise_refused, values_of
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 
@@ -66,7 +66,7 @@ class Indexes:
             life, ends = session.lifetime // _MILLISECOND, int(session.expires_at.timestamp() * 1000)
             pipe.eval(_ENTER, 1, name, key, str(life), str(ends))
         replies: list[Any] = await pipe.execute(raise_on_error=False)
-        all_done(replies)
+        raise_refused(replies)
         over = {(name, member) for (name, _, _), members in zip(entered, replies, strict=True) for member in members}
         if over:
             await self._drop_the_gone(redis, sorted(over))
@@ -76,12 +76,12 @@ class Indexes:
         pipe = redis.pipeline(transaction=False)
         for _, member in over:
             pipe.exists(self._records + member.decode("ascii", "replace"))
-        there = checked(await pipe.execute(raise_on_error=False))
+        there = values_of(await pipe.execute(raise_on_error=False))
         pipe = redis.pipeline(transaction=False)
         for (name, member), lives in zip(over, there, strict=True):
             if not lives:
                 pipe.zrem(name, member)
-        checked(await pipe.execute(raise_on_error=False))
+        values_of(await pipe.execute(raise_on_error=False))
 
     def remove(self, pipe: Any, key: str, session: Session) -> None:
         """`pipe` is a pipeline of redis-py that somebody else executes."""

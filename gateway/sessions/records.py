@@ -14,9 +14,10 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.client import Operations, checked, unavailable
+from gateway.observability.counters import Histogram
+from gateway.redis_client.client import Operations, unavailable, values_of
 from gateway.redis_client.limits import MAX_RECORD
-from gateway.redis_client.pipelined_reader import RecordReader, Replies, plain
+from gateway.redis_client.pipelined_reader import RecordReader, Replies, record_of
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import SEAL_BYTES, KeyRing, joined
 from gateway.sessions.session import VERSION, Session, decode, encode
@@ -219,7 +220,7 @@ class Fetching:
         records: Records,
         prefix: str,
         beside: str,
-        operations: Operations,
+        durations: Histogram,
         now: Callable[[], datetime],
         believed: Callable[[Session], bool],
         reader: RecordReader | None,
@@ -228,7 +229,8 @@ class Fetching:
         self._records = records
         self._prefix = prefix
         self._beside = beside
-        self._operations = operations
+        self._durations = durations
+        self._operations = Operations(durations)
         self._now = now
         self._believed = believed
         self._reader = reader
@@ -242,15 +244,15 @@ class Fetching:
         """Have the session, without its tokens, told to `hear`, now or later, who must not raise."""
         key, reader = which[0], self._reader
         told = partial(self._told, which, hear)
-        if reader is None or not reader.ask((self._prefix + key).encode(), (self._beside + key).encode(), told):
+        if reader is None or not reader.read((self._prefix + key).encode(), (self._beside + key).encode(), told):
             hear(UNSAID)
 
     def _told(self, which: SessionRef, hear: Callable[[Found], None], replies: Replies, seconds: float) -> None:
-        self._operations.durations.observe(seconds)
+        self._durations.observe(seconds)
         found: Found = UNSAID
         if isinstance(replies, StoreUnavailable):
             found = replies
-        elif (answer := plain(replies)) is not None:
+        elif (answer := record_of(replies)) is not None:
             try:
                 found = self._judge(*which, *answer, tokens=False)
             except Exception:
@@ -280,5 +282,5 @@ class Fetching:
         pipe = self._redis.pipeline(transaction=False)
         pipe.getrange(name, 0, MAX_RECORD)  # bounded: a foreign value may be of any size (C-43)
         pipe.pttl(name)
-        record, left = checked(await pipe.execute(raise_on_error=False))
+        record, left = values_of(await pipe.execute(raise_on_error=False))
         return record, left

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.config.schema import Network
-from gateway.redis_client.client import checked, unavailable
+from gateway.redis_client.client import unavailable, values_of
 from gateway.redis_client.limits import MAX_RECORD
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.indexes import Indexes
@@ -105,7 +105,7 @@ class SessionScan:
             pipe = self._redis.pipeline(transaction=False)
             for key in keys:
                 pipe.getrange(self._prefix + key, 0, HEAD)
-            replies = checked(await _asked(pipe.execute(raise_on_error=False)))
+            replies = values_of(await _asked(pipe.execute(raise_on_error=False)))
             yield Counter(self._records.place_of_key(reply) for reply in replies if reply != b"")
 
     async def _read(self, keys: Sequence[str]) -> list[Entry]:
@@ -113,7 +113,7 @@ class SessionScan:
         for key in keys:
             pipe.getrange(self._prefix + key, 0, MAX_RECORD)
             pipe.pttl(self._prefix + key)
-        replies = checked(await _asked(pipe.execute(raise_on_error=False)))
+        replies = values_of(await _asked(pipe.execute(raise_on_error=False)))
         found = zip(keys, replies[::2], replies[1::2], strict=True)
         return [
             Entry(key=key, session=self._records.open(key, record), idle_left=timedelta(milliseconds=left or 0))

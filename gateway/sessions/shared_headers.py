@@ -38,7 +38,7 @@ class SharedLines:
         sealed = self._ring.seal_in(lines, _context(live, label))
         live.record_id = b""
         if len(sealed) <= MAX_SHARED:
-            self._reader.put((self._prefix + live.key).encode(), sealed, good_for // _MILLISECOND)
+            self._reader.write((self._prefix + live.key).encode(), sealed, good_for // _MILLISECOND)
 
 
 def shared_prefix(prefix: str) -> str:

@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 
 from gateway.errors.signing_in import SignInFailed
 from gateway.observability.counters import Histogram
-from gateway.redis_client.client import Operations, all_done, checked
+from gateway.redis_client.client import Operations, raise_refused, values_of
 from gateway.redis_client.limits import MAX_RECORD
 from gateway.redis_client.pipelined_reader import RecordReader
 from gateway.sessions.indexes import Indexes
@@ -34,7 +34,6 @@ from gateway.sessions.session import Session
 from gateway.sessions.shared_headers import shared_prefix
 from gateway.sessions.tombstones import Ended
 
-_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 _KEY: Final = re.compile(rb"[0-9a-f]{64}")
 _BATCH: Final = 200
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -69,17 +68,13 @@ class SessionStore:
         self._indexes = Indexes(ring, prefix)
         self._prefix = prefix
         self._now = now
-        self._operations = Operations()
+        self.durations: Final = Histogram()  # how long Redis took to reply
+        self._operations = Operations(self.durations)
         self._fetching = Fetching(
-            redis, self._records, self.record_prefix, shared_prefix(prefix), self._operations, now, believed, reader
+            redis, self._records, self.record_prefix, shared_prefix(prefix), self.durations, now, believed, reader
         )
         self.ask = self._fetching.ask
         self._ended = Ended()
-
-    @property
-    def durations(self) -> Histogram:
-        """How long Redis took to answer."""
-        return self._operations.durations
 
     @staticmethod
     def new_token() -> str:
@@ -90,11 +85,6 @@ class SessionStore:
     def new_sid() -> str:
         """A session's public handle, for logs, assertions and commands: never taken for an option there."""
         return secrets.token_urlsafe(12).replace("-", "_")
-
-    @staticmethod
-    def is_token(value: bytes) -> bool:
-        """Whether this could be a token of ours: asked before anything is asked of Redis (C-50)."""
-        return _TOKEN.fullmatch(value) is not None
 
     @staticmethod
     def key_of(token: str) -> str:
@@ -123,7 +113,7 @@ class SessionStore:
         if replaces is not None:
             # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
             pipe.delete(self._name(replaces))
-        all_done(await pipe.execute(raise_on_error=False))
+        raise_refused(await pipe.execute(raise_on_error=False))
         if replaces is not None:
             self._ended.add((replaces,))
 
@@ -156,7 +146,7 @@ class SessionStore:
                 # Only an existing key has a TTL to push: what was ended stays ended. And only ahead (GT): another
                 # worker may have seen a later request.
                 pipe.pexpire(self._name(key), max(ttl, _MILLISECOND), gt=True)
-            checked(await pipe.execute(raise_on_error=False))
+            values_of(await pipe.execute(raise_on_error=False))
 
     async def reseal(self, keys: Sequence[str]) -> int:
         """Seal these with the ring's first key where another one sealed them; how many. Raises StoreUnavailable."""
@@ -217,19 +207,19 @@ class SessionStore:
             pipe = self._redis.pipeline(transaction=False)
             for key in batch:
                 pipe.getrange(self._name(key), 0, MAX_RECORD)
-            records = checked(await pipe.execute(raise_on_error=False))
+            records = values_of(await pipe.execute(raise_on_error=False))
             opened = [(key, self._records.open(key, record)) for key, record in zip(batch, records, strict=True)]
             sessions = [(key, session) for key, session in opened if session is not None and meant(session)]
             pipe = self._redis.pipeline(transaction=False)
             for key in [key for key, _ in sessions] + [key for key, session in opened if session is None]:
                 pipe.delete(self._name(key))
-            checked(await pipe.execute(raise_on_error=False))
+            values_of(await pipe.execute(raise_on_error=False))
             self._ended.add(key for key, _ in sessions)
             # The indexes last: what could not be ended can still be found.
             pipe = self._redis.pipeline(transaction=False)
             for key, session in sessions:
                 self._indexes.remove(pipe, key, session)
-            checked(await pipe.execute(raise_on_error=False))
+            values_of(await pipe.execute(raise_on_error=False))
             ended += [session for _, session in sessions]
         return ended
 
@@ -244,7 +234,7 @@ class SessionStore:
             pipe = self._redis.pipeline(transaction=False)
             for key in keys[start : start + _BATCH]:
                 pipe.delete(self._name(key))
-            all_done(await pipe.execute(raise_on_error=False))
+            raise_refused(await pipe.execute(raise_on_error=False))
 
     def _name(self, key: str) -> str:
         return self.record_prefix + key

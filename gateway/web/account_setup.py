@@ -26,7 +26,7 @@ from gateway.identity.claims import Identity
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.pages.renderer import Content, Link, Pages, RenderedPage, redirect
-from gateway.redis_client.client import look_at
+from gateway.redis_client.client import retrieve_exception
 from gateway.sessions.pending_sign_in import LIFE, PendingSignIn, PendingSignIns
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import start_url
@@ -115,7 +115,7 @@ class AccountSetup:
                 claims=waiting.claims,
             )
         )
-        task.add_done_callback(look_at)
+        task.add_done_callback(retrieve_exception)
         return task
 
     def _share(self, token: str, task: asyncio.Task[Identity]) -> None:

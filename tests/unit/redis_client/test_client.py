@@ -53,13 +53,13 @@ async def test_a_certificate_of_the_named_authority_is_believed(valkey: str, tmp
         settings = schema.Redis(url=SecretStr(link.url), tls=schema.RedisTls(ca=certificate))
         async with connect(settings) as client:
             assert await client.ping()
-        pushes = ConnectionFactory(settings).pushes()
+        pushes = ConnectionFactory(settings).push_connection()
         await pushes.connect()
         await pushes.disconnect()
 
 
 @pytest.mark.parametrize("wrong", ["unknown authority", "other name"])
-@pytest.mark.parametrize("kind", [connect, lambda settings: ConnectionFactory(settings).pushes()])
+@pytest.mark.parametrize("kind", [connect, lambda settings: ConnectionFactory(settings).push_connection()])
 async def test_any_other_certificate_is_not(
     valkey: str, tmp_path: Path, wrong: str, kind: Callable[[schema.Redis], object]
 ) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.client import reached
+from gateway.redis_client.client import connected
 from gateway.redis_client.embedded import EmbeddedValkey
 from tests.unit.sessions.made import APP, HOST, a_session, a_store
 
@@ -29,10 +29,10 @@ async def test_the_server_of_a_running_gateway_is_used_and_left_running(data_dir
     server = EmbeddedValkey(data_dir)
     server.start()
     try:
-        async with reached(embedded(data_dir)) as redis:
+        async with connected(embedded(data_dir)) as redis:
             key = a_store(redis, prefix).key_of(await a_store(redis, prefix).issue(a_session()))
         assert server.alive
-        async with reached(embedded(data_dir)) as redis:
+        async with connected(embedded(data_dir)) as redis:
             assert await a_store(redis, prefix).fetch(key, HOST, APP) is not None
     finally:
         server.stop()
@@ -41,20 +41,20 @@ async def test_the_server_of_a_running_gateway_is_used_and_left_running(data_dir
 async def test_without_a_gateway_the_server_runs_as_long_as_the_command(data_dir: Path, prefix: str) -> None:
     server = EmbeddedValkey(data_dir)
     server.start()
-    async with reached(embedded(data_dir)) as redis:
+    async with connected(embedded(data_dir)) as redis:
         key = a_store(redis, prefix).key_of(await a_store(redis, prefix).issue(a_session()))
     server.stop()
-    async with reached(embedded(data_dir)) as redis:
+    async with connected(embedded(data_dir)) as redis:
         assert await a_store(redis, prefix).revoke(key) is not None
-    assert not EmbeddedValkey(data_dir).answers
-    async with reached(embedded(data_dir)) as redis:
+    assert not EmbeddedValkey(data_dir).accepting
+    async with connected(embedded(data_dir)) as redis:
         assert await a_store(redis, prefix).fetch(key, HOST, APP) is None
 
 
 async def test_where_nobody_but_the_gateway_gets_in_it_is_said(data_dir: Path) -> None:
     for settings, word in ((embedded(None), "data_dir"), (embedded(data_dir), "holds no sessions")):
         with pytest.raises(StoreUnavailable) as refused:
-            async with reached(settings):
+            async with connected(settings):
                 pass
         assert word in refused.value.detail
     assert list(data_dir.iterdir()) == [], "asking leaves nothing behind"

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.client import FleetSources
+from gateway.redis_client.client import RoutedSources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.topology import slot_of
@@ -27,7 +27,7 @@ async def a_worker(url: str, prefix: str) -> AsyncIterator[tuple[SessionStore, S
     """A worker of a fleet: its own client, store and cache."""
     client = a_fleet(url)
     store = a_store(client, prefix)
-    cache = SessionCache(store, FleetSources(client), time.monotonic, tick=0.02, ping_every=0.3)
+    cache = SessionCache(store, RoutedSources(client), time.monotonic, tick=0.02, ping_every=0.3)
     cache.start()
     try:
         await eventually(lambda: cache.trusted, within=20)
@@ -60,8 +60,10 @@ def primaries(cluster: ValkeyCluster) -> list[RedisServer]:
 
 async def test_a_sign_out_reaches_every_worker_wherever_the_record_is(fleet: RoutedClient, prefix: str) -> None:
     """C-44: on each primary of a cluster, and under sentinels."""
-    url = "redis+" + fleet.links.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.links.url.hosts)
-    url += f"/{fleet.links.url.name}"
+    url = (
+        "redis+" + fleet.factory.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.factory.url.hosts)
+    )
+    url += f"/{fleet.factory.url.name}"
     async with a_worker(url, prefix) as (store, one), a_worker(url, prefix) as (_, other):
         keys = await sign_in(store, 24)
         owners = {fleet.owner(f"{prefix}s:{key}".encode()) for key in keys if await fleet.topology()}
@@ -152,9 +154,9 @@ async def test_after_a_failover_the_new_primary_is_listened_to(sentinels: Sentin
         keys = await sign_in(store, 6)
         for key in keys:
             await cached(other, key)
-        before = one._ears.lost_at
+        before = one._ears.trust_lost_at
         await asyncio.to_thread(sentinels.fail_over)
-        await eventually(lambda: one._ears.lost_at > before, within=20)
+        await eventually(lambda: one._ears.trust_lost_at > before, within=20)
         for key in keys:
             await cached(one, key)
             await cached(other, key)
@@ -248,8 +250,10 @@ async def test_no_touch_brings_an_ended_session_back_or_lengthens_a_life(fleet: 
 
 async def test_break_glass_reaches_every_worker_wherever_its_record_is(fleet: RoutedClient, prefix: str) -> None:
     """C-43: each app's record may be at another primary; all of them are listened to."""
-    url = "redis+" + fleet.links.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.links.url.hosts)
-    url += f"/{fleet.links.url.name}"
+    url = (
+        "redis+" + fleet.factory.url.kind + "://" + ",".join(f"{host}:{port}" for host, port in fleet.factory.url.hosts)
+    )
+    url += f"/{fleet.factory.url.name}"
     workers = [Watched(url.rstrip("/"), prefix) for _ in range(2)]
     for app in ("portal", "dashboard"):
         await workers[0].write(opening(app, id=app))

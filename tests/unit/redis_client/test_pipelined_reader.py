@@ -16,13 +16,13 @@ from gateway.redis_client.client import record_reader
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.pipelined_reader import (
     ErrorReply,
+    MalformedReply,
     RecordConnection,
     RecordReader,
     Replies,
-    Unclear,
-    command,
+    encode_command,
     parse_reply,
-    plain,
+    record_of,
 )
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import Found, Stored, Unanswered
@@ -47,12 +47,12 @@ def reader_of(url: str) -> RecordReader:
 async def read(reader: RecordReader, name: bytes, beside: bytes = b"beside") -> tuple[bytes, int, bytes] | None:
     """What the reader tells of a key and of the one beside it; None: the library must say."""
     told: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-    if not reader.ask(name, beside, lambda replies, seconds: told.set_result(replies)):
+    if not reader.read(name, beside, lambda replies, seconds: told.set_result(replies)):
         return None
     replies = await told
     if isinstance(replies, StoreUnavailable):
         raise replies
-    return plain(replies)
+    return record_of(replies)
 
 
 class ShortWay:
@@ -185,7 +185,7 @@ async def test_replies_that_nobody_asked_for_end_the_connection(own_valkey: Embe
     """C-41: they would be taken for those of the next reading."""
     async with server(saying(NOTHING, NOTHING + b"$4\r\nevil\r\n:1\r\n")) as url, reading(url) as reader:
         await read(reader, b"k")
-        await eventually(lambda: reader.connected is False)
+        await eventually(lambda: not reader.read(b"k", b"beside", lambda replies, seconds: None))
         assert await read(reader, b"k") is None
 
 
@@ -198,20 +198,19 @@ async def test_replies_that_nobody_asked_for_end_the_connection(own_valkey: Embe
 )
 async def test_who_does_not_let_us_in_or_is_a_replica_is_not_read(answers: tuple[bytes, ...]) -> None:
     """C-43, C-44: a replica would answer for sessions that were ended."""
-    asked = asyncio.Event()
+    closed = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for answer in answers:
             await reader.read(65536)
             writer.write(answer)
-        asked.set()
         await reader.read()
+        closed.set()
 
     async with server(serve) as url:
         reader = reader_of(url)
         assert await read(reader, b"k") is None
-        await asyncio.wait_for(asked.wait(), 10)
-        await eventually(lambda: reader.connecting is False)
+        await asyncio.wait_for(closed.wait(), 10)
         assert await read(reader, b"k") is None
         reader.close()
 
@@ -225,8 +224,8 @@ async def test_a_server_that_is_silent_is_waited_for_in_bounds() -> None:
     async with server(saying(NOTHING, b"")) as url:
         host, _, port = url.removeprefix("redis://").partition(":")
         address = (host, int(port))
-        greeting = [command(b"SELECT", b"0"), command(b"CLIENT", b"SETNAME", b"x")]
-        reader = RecordReader(opened, greeting, time.monotonic, patience=0.3)
+        greeting = [encode_command(b"SELECT", b"0"), encode_command(b"CLIENT", b"SETNAME", b"x")]
+        reader = RecordReader(opened, greeting, time.monotonic, timeout=0.3)
         await connected(reader)
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(read(reader, b"k"), 10)
@@ -274,17 +273,16 @@ async def test_somebody_who_fails_at_an_answer_takes_nobody_elses_along(
 
     await admin.set("k", b"value", px=60_000)
     async with reading(own_valkey.url) as reader:
-        assert reader.ask(b"k", b"beside", fail)
+        assert reader.read(b"k", b"beside", fail)
         found = await read(reader, b"k")
         assert found is not None
         assert found[0] == b"value"
-        assert reader.connected
-        assert reader.ask(b"k", b"beside", fail)
+        assert reader.read(b"k", b"beside", fail)
         waiting = asyncio.create_task(read(reader, b"k"))
         await asyncio.sleep(0)
-        reader.hang_up()
+        reader.disconnect()
         assert await asyncio.wait_for(waiting, 5) is None
-    assert caplog.text.count("could not be heard") == 2
+    assert caplog.text.count("could not be handled") == 2
 
 
 async def test_what_is_asked_at_once_goes_out_at_once() -> None:
@@ -329,5 +327,5 @@ def test_a_reply_is_read_whole_or_not_yet(reply: tuple[bytes, object], behind: b
     try:
         assert parse_reply(b"xx" + raw + behind, 2) == (value, 2 + len(raw))
         assert all(parse_reply(raw[:end], 0) is None for end in range(len(raw)))
-    except Unclear:
+    except MalformedReply:
         assert raw.count(b"*") > 3  # deeper than any reply that is asked for

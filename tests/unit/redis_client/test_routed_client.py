@@ -322,7 +322,7 @@ async def test_after_a_failover_the_new_primary_is_used_and_no_session_is_lost(
     await eventually(lambda: _found(store, store.key_of(tokens["p0"])), within=20)
     assert await people_found(store, tokens) == {person: person for person in tokens}
     await asyncio.to_thread(until, lambda: replicas_of(sentinels.primary) >= 1, "another follows")
-    await watched.look()
+    await watched.refresh_topology()
     tokens["late"] = await store.issue(a_session("late"))
     victim = sentinels.primary
     victim.kill()

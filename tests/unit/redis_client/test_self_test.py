@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.client import FleetSources
+from gateway.redis_client.client import RoutedSources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.self_test import advice, examine
@@ -66,7 +66,7 @@ async def test_another_prefix_than_the_user_may_touch_is_named(own_valkey: Embed
 
 
 async def test_every_primary_of_a_fleet_is_examined(fleet: RoutedClient, prefix: str) -> None:
-    await examine(fleet, FleetSources(fleet), prefix)
+    await examine(fleet, RoutedSources(fleet), prefix)
     lines = [line async for line in advice(fleet)]
     assert len(lines) == len((await fleet.topology()).primaries)
     assert all("min-replicas-to-write" in line for line in lines)

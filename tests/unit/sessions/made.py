@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.config import schema
 from gateway.identity.claims import Identity
 from gateway.proxy.identity_fields import specimen
-from gateway.redis_client.client import OneSource, connect
+from gateway.redis_client.client import SingleSource, connect
 from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.invalidation import Sources
 from gateway.redis_client.routed_client import RoutedClient
@@ -85,4 +85,4 @@ def a_fleet(url: str) -> RoutedClient:
 
 def push_connections(url: str) -> Sources:
     """Who announces changes, for caches of stores that use other clients of the same server."""
-    return OneSource(ConnectionFactory(settings(url)), a_client(url))
+    return SingleSource(ConnectionFactory(settings(url)), a_client(url))

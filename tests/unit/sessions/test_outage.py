@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.client import FleetSources
+from gateway.redis_client.client import RoutedSources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.topology import slot_of
 from gateway.sessions.cache import SessionCache
@@ -176,7 +176,7 @@ async def test_of_a_cluster_only_the_silent_nodes_sessions_outlast_it(prefix: st
         client = a_fleet(cluster.url)
         store = a_store(client, prefix, clock.now)
         cache = SessionCache(
-            store, FleetSources(client), clock.monotonic, tick=0.02, ping_every=0.3, outage=FIVE_MINUTES
+            store, RoutedSources(client), clock.monotonic, tick=0.02, ping_every=0.3, outage=FIVE_MINUTES
         )
         cache.start()
         await eventually(lambda: cache.trusted, within=10)

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors.signing_in import SignInFailed
+from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import new_key
 from gateway.sessions.session import MAX_ENCODED
 from gateway.sessions.store import SessionStore
@@ -18,6 +19,7 @@ from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_client, a_person, a_session, a_store
 
 MINUTES = timedelta(minutes=1)
+COOKIE = SessionCookie(secure=True)
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_tokens_and_handles_are_random_and_have_their_shape() -> None:
     """C-40, A-77."""
     tokens = {SessionStore.new_token() for _ in range(10_000)}
     assert len(tokens) == 10_000
-    assert all(SessionStore.is_token(token.encode()) for token in tokens)
+    assert all(COOKIE.find([f"{COOKIE.name}={token}".encode()]) == token for token in tokens)
     assert len({SessionStore.new_sid() for _ in range(10_000)}) == 10_000
 
 
@@ -44,9 +46,9 @@ def test_tokens_and_handles_are_random_and_have_their_shape() -> None:
     "value",
     [b"", b"*", b"..", b"a\nb", b"A" * 42, b"A" * 44, b"A" * 43 + b"\n", b"A" * 42 + b"*", b"\xc3" * 43, b"A" * 10_240],
 )
-async def test_a_value_that_is_no_token_is_told_before_redis_is_asked_and_could_not_name_a_key(value: bytes) -> None:
+async def test_a_value_that_is_no_token_is_no_cookie_of_ours_and_could_not_name_a_key(value: bytes) -> None:
     """C-50: the shape first, and behind it a hash: no text of the client's reaches Redis."""
-    assert not SessionStore.is_token(value)
+    assert COOKIE.find([f"{COOKIE.name}=".encode() + value]) is None
     assert re.fullmatch("[0-9a-f]{64}", SessionStore.key_of(value.decode("latin-1")))
 
 
