@@ -28,6 +28,13 @@ def program(name: str) -> Path | None:
     return None if found is None else Path(found)
 
 
+def required(name: str) -> Path:
+    """Where `name` is. Raises AssertionError when it is not installed."""
+    found = program(name)
+    assert found is not None, f"`make e2e` and `make servers` install {name}, or say what to install"
+    return found
+
+
 def missing(packages: Mapping[str, str]) -> list[str]:
     """The Debian packages of what is not here: programs by their name, files by their path."""
     return [

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+Command = list[str | Path]
+
 
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:

@@ -8,6 +8,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,55 +19,26 @@ from gateway.policy.bodies import read_query
 from gateway.policy.methods import OVERRIDE_NAMES
 from gateway.policy.paths import parse_target
 from tests.e2e.http_client import ask
-from tests.e2e.needs import program
-from tests.e2e.processes import Program, free_port, listens
+from tests.e2e.needs import required
+from tests.e2e.processes import Command, Program, free_port, listens
+from tests.e2e.web_servers import start_apache, start_nginx
 from tests.fakes.models import forwarded, model, predicts, predicts_method
 
 HERE = Path(__file__).resolve().parent
 NGINX = """
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 128; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  default_type text/plain;
-  server {{
-    listen 127.0.0.1:{port};
-    root {folder}/site;
+    root {site};
     index index.html;
     location ~ ^(?<script>.+?\\.php)(?<more>/.*)?$ {{ return 200 "$script"; }}
     location / {{ try_files $uri $uri.html $uri/ =404; }}
-  }}
-}}
 """
 APACHE = """
-ServerRoot "{folder}"
-ServerName localhost
-Listen 127.0.0.1:{port}
-PidFile "{folder}/apache.pid"
-ErrorLog "{folder}/error.log"
-LoadModule mpm_event_module {modules}/mod_mpm_event.so
-LoadModule authz_core_module {modules}/mod_authz_core.so
-LoadModule mime_module {modules}/mod_mime.so
-LoadModule dir_module {modules}/mod_dir.so
-LoadModule negotiation_module {modules}/mod_negotiation.so
 TypesConfig /dev/null
 AddType text/html .html
 AddType text/plain .txt
-User www-data
-Group www-data
-AllowEncodedSlashes On
 AcceptPathInfo On
 DirectoryIndex index.html
-DocumentRoot "{folder}/site"
-<Directory "{folder}/site">
+DocumentRoot "{site}"
+<Directory "{site}">
   Options +MultiViews
   Require all granted
 </Directory>
@@ -145,21 +117,17 @@ def ports() -> Iterator[dict[str, int]]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(PHP if site == "php" else f"/{file}.html")
         found = {kind: free_port() for kind in ("nginx", "apache-multiviews", "php-fpm", "express", "fastify")}
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=found["nginx"]))
-        apache = APACHE.format(folder=folder, port=found["apache-multiviews"], modules="/usr/lib/apache2/modules")
-        (folder / "apache.conf").write_text(apache)
-        commands = {
-            "nginx": [program("nginx"), "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"],
-            "apache-multiviews": [program("apache2"), "-f", folder / "apache.conf", "-D", "FOREGROUND"],
-            "php-fpm": [program("php"), "-S", f"127.0.0.1:{found['php-fpm']}", "-t", folder / "php"],
+        commands: dict[str, Command] = {
+            "php-fpm": [required("php"), "-S", f"127.0.0.1:{found['php-fpm']}", "-t", folder / "php"],
             "express": ["node", HERE / "readings_upstream.mjs", "express", str(found["express"])],
             "fastify": ["node", HERE / "readings_upstream.mjs", "fastify", str(found["fastify"])],
         }
-        running = [
-            Program([str(word) for word in command], folder / f"{kind}.log") for kind, command in commands.items()
-        ]
+        running = [Program(command, folder / f"{kind}.log") for kind, command in commands.items()]
         for kind, child in zip(commands, running, strict=True):
-            child.wait_until(lambda kind=kind: listens(found[kind]))
+            child.wait_until(partial(listens, found[kind]))
+        nginx, apache = (text.format(site=folder / "site") for text in (NGINX, APACHE))
+        running.append(start_nginx(folder, found["nginx"], nginx))
+        running.append(start_apache(folder, found["apache-multiviews"], apache, "mime", "dir", "negotiation"))
         yield found
         for child in running:
             child.stop()
@@ -200,7 +168,8 @@ def test_what_a_router_routes_is_among_the_readings_of_its_row(row: str, ports: 
 @pytest.mark.parametrize("row", ["nginx", "apache-multiviews"])
 def test_a_file_that_a_server_finds_is_among_the_readings_of_its_row(row: str, ports: dict[str, int]) -> None:
     """C-65: the answer says which file it is; a rule for it holds for whatever was sent."""
-    wrong, reached = [], {}
+    wrong: list[tuple[str, bytes]] = []
+    reached: dict[str, bytes] = {}
     for wire in targets():
         answer = ask(ports[row], "localhost", wire)
         if answer.status == 200 and answer.body.startswith("/"):

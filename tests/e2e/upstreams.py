@@ -9,57 +9,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.needs import program
+from tests.e2e import web_servers
 from tests.e2e.processes import Program, free_port, listens
 
 HERE = Path(__file__).resolve().parent
-MODULES = Path("/usr/lib/apache2/modules")
-
 NGINX = """
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 128; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  default_type text/plain;
-  server {{
-    listen 127.0.0.1:{port};
     add_header X-Seen-Path "$uri";
-    location ~* ^/login(/password)?/?$ {{ return 200 "reached login"; }}
-    location ~* ^/api/token/?$ {{ return 200 "reached token"; }}
-    location ~* ^/admin(/|$) {{ return 200 "reached admin"; }}
-    location / {{ return 200 "plain"; }}
-  }}
-}}
+    location ~* ^/login(/password)?/?$ { return 200 "reached login"; }
+    location ~* ^/api/token/?$ { return 200 "reached token"; }
+    location ~* ^/admin(/|$) { return 200 "reached admin"; }
+    location / { return 200 "plain"; }
 """
-
 APACHE = """
-ServerRoot "{folder}"
-ServerName localhost
-Listen 127.0.0.1:{port}
-PidFile "{folder}/apache.pid"
-ErrorLog "{folder}/error.log"
-LoadModule mpm_event_module {modules}/mod_mpm_event.so
-LoadModule authz_core_module {modules}/mod_authz_core.so
-LoadModule alias_module {modules}/mod_alias.so
-User www-data
-Group www-data
-AllowEncodedSlashes On
-DocumentRoot "{folder}/files"
-<Directory "{folder}/files">
+DocumentRoot "{files}"
+<Directory "{files}">
   Require all granted
 </Directory>
-AliasMatch "(?i)^/login(/password)?/?$" "{folder}/files/login"
-AliasMatch "(?i)^/api/token/?$" "{folder}/files/token"
-AliasMatch "(?i)^/admin(/.*)?$" "{folder}/files/admin"
-AliasMatch "^" "{folder}/files/plain"
+AliasMatch "(?i)^/login(/password)?/?$" "{files}/login"
+AliasMatch "(?i)^/api/token/?$" "{files}/token"
+AliasMatch "(?i)^/admin(/.*)?$" "{files}/admin"
+AliasMatch "^" "{files}/plain"
 """
 
 
@@ -72,19 +41,15 @@ class Upstream:
 
 def start_nginx(folder: Path) -> Upstream:
     port = free_port()
-    file = folder / "nginx.conf"
-    file.write_text(NGINX.format(folder=folder, port=port))
-    return _start("nginx", port, [_path("nginx"), "-p", folder, "-e", folder / "error.log", "-c", file], folder)
+    return Upstream("nginx", port, web_servers.start_nginx(folder, port, NGINX))
 
 
 def start_apache(folder: Path) -> Upstream:
-    port = free_port()
-    file = folder / "apache.conf"
-    file.write_text(APACHE.format(folder=folder, port=port, modules=MODULES))
-    (folder / "files").mkdir()
+    port, files = free_port(), folder / "files"
+    files.mkdir()
     for name in ("login", "token", "admin", "plain"):
-        (folder / "files" / name).write_text("plain" if name == "plain" else f"reached {name}")
-    return _start("apache", port, [_path("apache2"), "-f", file, "-D", "FOREGROUND"], folder)
+        (files / name).write_text("plain" if name == "plain" else f"reached {name}")
+    return Upstream("apache", port, web_servers.start_apache(folder, port, APACHE.format(files=files), "alias"))
 
 
 def start_express(folder: Path) -> Upstream:
@@ -127,9 +92,3 @@ def _start(name: str, port: int, command: Sequence[str | Path], folder: Path) ->
     running = Program(command, folder / f"{name}.log")
     running.wait_until(lambda: listens(port))
     return Upstream(name, port, running)
-
-
-def _path(name: str) -> Path:
-    found = program(name)
-    assert found is not None, f"run `make e2e`: it installs {name}"
-    return found

@@ -3,9 +3,10 @@
 import subprocess
 from pathlib import Path
 
-from tests.e2e.needs import program
-from tests.e2e.processes import Program, listens
-from tests.servers.door import Kind, environment
+from tests.e2e.needs import required
+from tests.e2e.processes import Command, Program
+from tests.e2e.web_servers import start_nginx
+from tests.servers.door import Kind, listening
 
 APPS = Path(__file__).resolve().parent / "apps"
 TOMCAT = Path("/usr/share/tomcat10")
@@ -30,21 +31,6 @@ TOMCAT_SERVER = """
 """
 
 NGINX_FPM = """
-daemon off;
-user www-data;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
     client_max_body_size 64m;
     root {root};
     index index.php;
@@ -58,8 +44,6 @@ http {{
       fastcgi_param VISITED_REACHED {folder}/reached;
       fastcgi_pass unix:{folder}/fpm.sock;
     }}
-  }}
-}}
 """
 
 PHP_FPM = """
@@ -78,33 +62,22 @@ catch_workers_output = yes
 """
 
 
-def _path(name: str) -> Path:
-    found = program(name)
-    assert found is not None, f"run `make servers`: it installs {name}, or says what to install"
-    return found
-
-
-def _wait(running: Program, port: int) -> list[Program]:
-    running.wait_until(lambda: listens(port), seconds=90)
-    return [running]
-
-
 # --- Ruby -------------------------------------------------------------------------------------------------------------
 
 
 def puma(name: str, rackup: str) -> Kind:
     def start(folder: Path, port: int) -> list[Program]:
-        command = [_path("puma"), "--quiet", "--bind", f"tcp://127.0.0.1:{port}", "--threads", "8:16"]
+        command: Command = [required("puma"), "--quiet", "--bind", f"tcp://127.0.0.1:{port}", "--threads", "8:16"]
         command += ["--environment", "production", APPS / "ruby" / rackup]
-        return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+        return listening(command, folder, port)
 
     return Kind(name, start, websockets=rackup == "rack.ru")
 
 
 def start_webrick(folder: Path, port: int) -> list[Program]:
-    command = [_path("rackup"), "--server", "webrick", "--host", "127.0.0.1", "--port", str(port), "--env", "none"]
-    command += [APPS / "ruby" / "rack.ru"]
-    return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+    command: Command = [required("rackup"), "--server", "webrick", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--env", "none", APPS / "ruby" / "rack.ru"]
+    return listening(command, folder, port)
 
 
 # --- Java -------------------------------------------------------------------------------------------------------------
@@ -117,7 +90,7 @@ def _compile(folder: Path, classpath: str, jakarta: bool, *names: str) -> Path:
     for name in names:
         text = (APPS / name).read_text()
         (sources / name).write_text(text.replace("javax.servlet", "jakarta.servlet") if jakarta else text)
-    command = [_path("javac"), "-nowarn", "-cp", classpath, "-d", classes, *(sources / name for name in names)]
+    command = [required("javac"), "-nowarn", "-cp", classpath, "-d", classes, *(sources / name for name in names)]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return classes
@@ -132,10 +105,10 @@ def start_tomcat(folder: Path, port: int) -> list[Program]:
     (base / "conf" / "server.xml").write_text(TOMCAT_SERVER.format(port=port))
     (base / "conf" / "web.xml").write_text(_web_xml({}))
     (web / "web.xml").write_text(_web_xml(ROUTES))
-    command = [_path("java"), "-cp", f"{TOMCAT}/bin/bootstrap.jar:{TOMCAT}/bin/tomcat-juli.jar", "-Xmx512m"]
+    command: Command = [required("java"), "-cp", f"{TOMCAT}/bin/bootstrap.jar:{TOMCAT}/bin/tomcat-juli.jar", "-Xmx512m"]
     command += [f"-Dcatalina.home={TOMCAT}", f"-Dcatalina.base={base}", f"-Djava.io.tmpdir={base}/temp"]
     command += ["org.apache.catalina.startup.Bootstrap", "start"]
-    return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+    return listening(command, folder, port)
 
 
 def _web_xml(routes: dict[str, list[str]]) -> str:
@@ -155,8 +128,8 @@ def _web_xml(routes: dict[str, list[str]]) -> str:
 def start_jetty(folder: Path, port: int) -> list[Program]:
     classpath = f"{JETTY}/*:{JETTY}/websocket/*"
     classes = _compile(folder, classpath, False, "Visited.java", "JettyMain.java")
-    command = [_path("java"), "-Xmx512m", "-cp", f"{classes}:{classpath}", "JettyMain", str(port)]
-    return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+    command: Command = [required("java"), "-Xmx512m", "-cp", f"{classes}:{classpath}", "JettyMain", str(port)]
+    return listening(command, folder, port)
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------
@@ -166,10 +139,10 @@ def uwsgi(option: str, *before: str) -> Kind:
     """The server's own HTTP socket, without and with kept connections, or its HTTP router before it."""
 
     def start(folder: Path, port: int) -> list[Program]:
-        command = [_path("uwsgi-core"), *before, "--plugin", "python3", f"--{option}", f"127.0.0.1:{port}"]
+        command: Command = [required("uwsgi-core"), *before, "--plugin", "python3", f"--{option}", f"127.0.0.1:{port}"]
         command += ["--pythonpath", APPS, "--module", "visited:wsgi", "--enable-threads", "--threads", "16"]
         command += ["--disable-logging", "--die-on-term", "--master"]
-        return _wait(Program(command, folder / "server.log", environ=environment(folder)), port)
+        return listening(command, folder, port)
 
     # A WSGI application there sees no chunked body unless it asks uWSGI for it by name, and what is left of one is the next request
     # (deploy/guides/http.md, "Connections"): nothing before it can mend that.
@@ -181,13 +154,12 @@ def uwsgi(option: str, *before: str) -> Kind:
 
 def fpm(folder: Path, port: int, root: Path, front: str = "index.php") -> list[Program]:
     """PHP-FPM with nginx before it, as Debian's example has them: `front` gets what is no file below `root`. nginx listens at `port`."""
-    pool, site = folder / "fpm.conf", folder / "nginx.conf"
+    pool = folder / "fpm.conf"
     pool.write_text(PHP_FPM.format(folder=folder))
-    site.write_text(NGINX_FPM.format(folder=folder, port=port, root=root, front=front))
-    running = Program([_path("php-fpm8.2"), "--nodaemonize", "--fpm-config", pool], folder / "fpm-output.log")
+    running = Program([required("php-fpm8.2"), "--nodaemonize", "--fpm-config", pool], folder / "fpm-output.log")
     running.wait_until((folder / "fpm.sock").exists)
-    nginx = Program([_path("nginx"), "-p", folder, "-e", folder / "error.log", "-c", site], folder / "server.log")
-    return [running, *_wait(nginx, port)]
+    server = NGINX_FPM.format(folder=folder, root=root, front=front)
+    return [running, start_nginx(folder, port, server, main="user www-data;")]
 
 
 def start_fpm(folder: Path, port: int) -> list[Program]:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from gateway.demo.people import ADMIN
 from gateway.demo.provider import DemoClient, DemoProvider
 from tests.e2e.backstage import Backstage
-from tests.e2e.processes import Program, free_port
+from tests.e2e.processes import Program, free_port, listens
 from tests.e2e.stack import start_gateway
 from tests.fakes.browser import Browser
 
@@ -64,9 +64,14 @@ class Place:
         return new
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """What the application needs to know."""
-    return {"VISITED_FILES": str(folder / "files"), "VISITED_REACHED": str(folder / "reached")}
+def listening(
+    command: Sequence[str | Path], folder: Path, port: int, environ: Mapping[str, str] | None = None
+) -> list[Program]:
+    """The application's server, which listens. `environ`: more than what the application reads itself."""
+    own = {"VISITED_FILES": str(folder / "files"), "VISITED_REACHED": str(folder / "reached")}
+    running = Program(command, folder / "server.log", environ={**own, **(environ or {})})
+    running.wait_until(lambda: listens(port), seconds=90)
+    return [running]
 
 
 def make_files(folder: Path) -> None:

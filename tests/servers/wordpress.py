@@ -7,8 +7,9 @@ import urllib.parse
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
-from tests.e2e.processes import Program
-from tests.servers.debian import _path, fpm
+from tests.e2e.needs import required
+from tests.e2e.processes import Command, Program
+from tests.servers.debian import fpm
 from tests.servers.door import Kind
 
 PASSWORD = "Old-Password-1"
@@ -52,16 +53,10 @@ def start(folder: Path, port: int) -> list[Program]:
     data, socket = folder / "db", folder / "db" / "mariadb.sock"
     data.mkdir()
     shutil.chown(data, "mysql")
-    install = [_path("mariadb-install-db"), "--no-defaults", "--user=mysql", f"--datadir={data}"]
+    install = [required("mariadb-install-db"), "--no-defaults", "--user=mysql", f"--datadir={data}"]
     install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run([str(word) for word in install], check=True, capture_output=True)
-    server: list[str | Path] = [
-        _path("mariadbd"),
-        "--no-defaults",
-        "--user=mysql",
-        f"--datadir={data}",
-        f"--socket={socket}",
-    ]
+    server: Command = [required("mariadbd"), "--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={socket}"]
     running = Program([*server, "--skip-networking", f"--pid-file={data}/pid"], folder / "mariadb.log")
     running.wait_until(socket.exists, seconds=60)
     _sql(socket, "create database wp; create user wp@localhost identified by 'wp'; grant all on wp.* to wp@localhost;")
@@ -93,7 +88,7 @@ def start(folder: Path, port: int) -> list[Program]:
 
 
 def _sql(socket: Path, text: str) -> None:
-    command = [_path("mariadb"), "--no-defaults", f"--socket={socket}", "-uroot", "-e", text]
+    command = [required("mariadb"), "--no-defaults", f"--socket={socket}", "-uroot", "-e", text]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
