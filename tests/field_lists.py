@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from gateway.config.field_names import TABLE, Says
+from gateway.config.field_names import TABLE, FieldMeaning
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HTTP_GUIDE: Final = ROOT / "deploy" / "guides" / "http.md"
 RECIPES: Final = ROOT / "deploy" / "forward-auth"
 _TITLES: Final = {
-    "ends here, whoever sends it": (Says.PERSON, Says.CGI, Says.PATH),
-    "ends here, unless a trusted proxy sends it": (Says.PLACE, Says.HOST),
+    "ends here, whoever sends it": (FieldMeaning.PERSON, FieldMeaning.CGI, FieldMeaning.PATH),
+    "ends here, unless a trusted proxy sends it": (FieldMeaning.PLACE, FieldMeaning.HOST),
 }
 _BLOCK = re.compile(r"(<!-- field names: begin -->\n).*?(<!-- field names: end -->)", re.DOTALL)
 
@@ -25,11 +25,11 @@ def guide_table() -> str:
     return "\n".join(line for title, kinds in _TITLES.items() for line in (*_table(title, kinds), ""))
 
 
-def _table(title: str, kinds: tuple[Says, ...]) -> Iterator[str]:
+def _table(title: str, kinds: tuple[FieldMeaning, ...]) -> Iterator[str]:
     yield f"| {title} | known from |"
     yield "| --- | --- |"
     for row in TABLE:
-        if row.says in kinds:
+        if row.meaning in kinds:
             yield f"| {', '.join(f'`{name}`' for name in row.names)} | {row.source} |"
 
 

@@ -1,17 +1,19 @@
-"""The one file that an operator writes.
+"""The one configuration file: read, checked, and made into a `Config`.
 
-loader         from a file to a Config, or to every one of its problems
-schema         the root of the configuration's shape; what other packages import
-sections       one model for each section of the file
-reading        from text to plain data, and what can be wrong on the way
-checks         what must stand together, and what is unsafe
-values         text forms of single values: durations, sizes, routes, networks, header templates
-addresses      listeners, hosts, upstreams, URLs
-redis_url      `redis.url`
-placeholders   texts with placeholders
-field_names    names of header fields that only gateways may send, and what an operator may let through
-schemes        authentication schemes, and which of them carry a password
-cors           `cors_preflight`
-providers      which providers there are, and which of them an app offers
-toggles        what the settings of the "Integrating OpenID" page come to
+A value is checked by itself (`values`, `addresses`), then in its section (`sections`), then against other keys (`checks`).
+
+    loader         from a file to a Config, or to all of its problems
+    schema         the root model, and the sections as other packages import them
+    sections       one model for each section of the file
+    reading        from text to plain data, with the problems found on the way
+    checks         keys that need or exclude each other, and what is unsafe
+    values         text forms of single values: durations, sizes, routes, networks, header templates
+    addresses      listeners, hosts, upstreams, URLs
+    redis_url      `redis.url`
+    placeholders   what placeholders may name, and the directory's texts with them
+    field_names    the tables of header field names
+    schemes        authentication schemes, and which of them carry a password
+    cors           `cors_preflight`
+    providers      the providers by name, and which of them an app offers
+    toggles        what the settings of the "Integrating OpenID" page mean for an app
 """

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.config import values
+from gateway.config.placeholders import IN_LOG_OUT_URL, listed
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
@@ -136,9 +137,8 @@ def parse_authority(text: str) -> str:
 
 def parse_log_out_url(text: str) -> str:
     """The provider's log-out URL with its placeholders, which stand after the host. Raises ValueError."""
-    names = " ".join(f"{{{name}}}" for name in values.LOG_OUT_PLACEHOLDERS)
-    allowed = f"allowed: an https URL that may hold {names} in its path or query"
-    values.parse_template(text, values.LOG_OUT_PLACEHOLDERS)
+    allowed = f"allowed: an https URL that may hold {listed(IN_LOG_OUT_URL)} in its path or query"
+    values.parse_template(text, IN_LOG_OUT_URL)
     path, _, query = text.partition("?")
     if "{" in urlsplit(path).netloc or "#" in query:
         raise ValueError(f"has a placeholder in its host, or a fragment; {allowed}")

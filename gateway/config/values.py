@@ -12,7 +12,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from gateway.config.field_names import reason_against
+from gateway.config.field_names import is_reserved, reason_against
+from gateway.config.placeholders import IN_HEADERS, listed
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -31,47 +32,21 @@ METHODS: Final = frozenset(
 )  # fmt: skip
 #: A WebSocket handshake, among the methods of a compiled route: written WEBSOCKET, kept in a form that no request's method has.
 WEBSOCKET: Final = "websocket"
-PLACEHOLDERS: Final = (
-    "email",
-    "name",
-    "subject",
-    "user",
-    "groups",
-    "preferred_username",
-    "issuer",
-    "directory.NAME",
-)
+
 _OF_DIRECTORY = re.compile(r"directory\.[a-z][a-z0-9_]{0,63}")
 #: The rows of gateway/policy/servers.py, which `reads_like` chooses from.
 READERS: Final = (
     "apache-multiviews", "aspnet-mvc", "codeigniter", "django", "django-rest", "drupal-7", "express", "fastify", "go", "iis", "laravel", "nginx",
     "php-fpm", "rack", "rails", "spring", "spring-suffix", "starlette", "symfony", "tomcat", "werkzeug", "wordpress", "yii",
 )  # fmt: skip
-LOG_OUT_PLACEHOLDERS: Final = ("id_token_hint", "client_id", "return_to")
+
 
 _ROUTE: Final = "allowed: METHODS PATH-GLOB, as GET /assets/**, GET,POST /profile or * /admin/**"
 _GLOB: Final = "allowed in a path: * inside a segment and ** as a whole segment, the rest as browsers send it"
 _NEVER_SENT = re.compile(r"%(?:[01][0-9a-f]|7f|2f|5c|25[0-9a-f]{2})", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-_RESERVED: Final = frozenset(
-    {
-        "host", "cookie", "set-cookie", "authorization", "connection", "keep-alive", "te", "trailer", "trailers",
-        "transfer-encoding", "upgrade", "expect", "forwarded", "via", "origin", "referer", "date", "x-real-ip",
-        "x-request-id", "traceparent", "tracestate", "x-original-url", "x-original-uri", "x-original-method",
-        "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override", "accept-encoding",
-        "range", "clear-site-data",
-    }
-)  # fmt: skip
-_RESERVED_STARTS: Final = (
-    "x-forwarded-",
-    "x-doorward-",
-    "x-auth-request-",
-    "content-",
-    "proxy-",
-    "sec-",
-    "access-control-",
-)
+
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
@@ -193,18 +168,17 @@ def normalise_header(name: str) -> str:
 
 
 def parse_header_name(name: str) -> str:
-    """The name of an extra header to the upstream. Raises ValueError for one that HTTP or we give a meaning."""
+    """The name of an extra header to the upstream. Raises ValueError for one that HTTP or Doorward gives a meaning."""
     allowed = "allowed: a name of your own of letters, digits and hyphens, as X-Portal-Customer"
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"is not a usable header name; {allowed}")
-    # SECURITY: an "extra" Host, Content-Length or X-Forwarded-User would reframe requests or forge an identity (C-30).
-    if normalise_header(name) in _RESERVED or normalise_header(name).startswith(_RESERVED_STARTS):
+    if is_reserved(normalise_header(name)):
         raise ValueError(f"is a reserved header name; {allowed}")
     return name
 
 
 def parse_client_header(name: str) -> str:
-    """The name of a field that clients may send although it ends here otherwise. Raises ValueError."""
+    """The name of a field that clients may send although it is dropped otherwise. Raises ValueError."""
     allowed = "allowed: a field of the application's own, as X-Scope-OrgID or my_field"
     if not _TOKEN.fullmatch(name) or not name[0].isalnum():
         raise ValueError(f"is not a usable field name; {allowed}")
@@ -214,14 +188,14 @@ def parse_client_header(name: str) -> str:
     return name
 
 
-def parse_template(text: str, known: tuple[str, ...] = PLACEHOLDERS) -> frozenset[str]:
-    """The placeholders of a template, as `{directory.id}`. Raises ValueError for unknown ones and for stray braces."""
-    allowed = f"allowed: printable ASCII with the placeholders {' '.join(f'{{{name}}}' for name in known)}"
+def parse_template(text: str, known: tuple[str, ...] = IN_HEADERS) -> frozenset[str]:
+    """The names in a template's placeholders, as `directory.id`. Raises ValueError for unknown ones and for stray braces."""
+    allowed = f"allowed: printable ASCII with the placeholders {listed(known)}"
     if not text or len(text) > 2000 or not (text.isascii() and text.isprintable()):
         raise ValueError(f"is empty, too long or holds more than printable ASCII; {allowed}")
     names = frozenset(re.findall(r"\{([^{}]*)\}", text))
     unknown = names - set(known)
-    if known is PLACEHOLDERS:
+    if "directory.NAME" in known:
         unknown = frozenset(name for name in unknown if not _OF_DIRECTORY.fullmatch(name))
     if unknown:
         raise ValueError(f"has an unknown placeholder; {allowed}")

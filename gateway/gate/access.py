@@ -7,7 +7,7 @@ from gateway.gate.site import Site
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.claims import Identity
 from gateway.policy.bodies import read_query
-from gateway.policy.preflights import is_only_a_preflight
+from gateway.policy.cors import is_only_a_preflight
 from gateway.policy.rules import Ruling
 from gateway.policy.step_up import is_fresh, start_query, step_up_of
 from gateway.sessions.session import Session

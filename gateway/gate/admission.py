@@ -13,8 +13,8 @@ from gateway.gate.request import Request
 from gateway.http.message import RequestHead
 from gateway.policy import cors
 from gateway.policy.bodies import has_body, read_query
+from gateway.policy.cors import is_only_a_preflight
 from gateway.policy.paths import parse_target
-from gateway.policy.preflights import is_only_a_preflight
 from gateway.policy.rules import Ruling
 
 

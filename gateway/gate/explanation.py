@@ -16,9 +16,9 @@ from gateway.gate.site import Route, Site, change_of_protocol
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import has_body, read_query
 from gateway.policy.break_glass import ActiveOpening, Opening
+from gateway.policy.cors import is_only_a_preflight
 from gateway.policy.passwords import Blocked, NeedsBody
 from gateway.policy.paths import Target, parse_target
-from gateway.policy.preflights import is_only_a_preflight
 from gateway.policy.rules import Requirement, Ruling
 from gateway.policy.step_up import is_fresh
 from gateway.sessions.live import LiveSession

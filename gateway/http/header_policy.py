@@ -10,21 +10,10 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
-from gateway.config.field_names import Says, told_by
+from gateway.config.field_names import FORWARDING_FIELDS, HOP_BY_HOP, METHOD_OVERRIDES, FieldMeaning, meaning_of
 from gateway.config.schema import Network
 from gateway.http.message import AUTHORIZATION_FIELDS, ELSEWHERE_FIELDS
 from gateway.identity.headers import is_identity_name
-
-
-def ends_here(lower: bytes) -> bool:
-    """Whether the field never travels, whoever sends it. Names are in lower case, of letters, digits and hyphens."""
-    return told_by(lower.decode()) in (Says.PERSON, Says.CGI, Says.PATH)
-
-
-def is_vouched(lower: bytes) -> bool:
-    """Whether the field travels on a trusted proxy's word only."""
-    return told_by(lower.decode()) in (Says.PLACE, Says.HOST)
-
 
 _TABLE_LIMIT: Final = 4096
 
@@ -53,18 +42,6 @@ class Kind(IntEnum):
     ELSEWHERE = 18  # Destination, If: another resource beside the target, judged like it
 
 
-_FORWARDING: Final = (
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-real-ip",
-    b"forwarded",
-)
-_HOP_BY_HOP: Final = (
-    b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"te", b"trailer", b"http2-settings",
-)  # fmt: skip
-_METHOD_OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 _WEBSOCKET: Final = (
     b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol", b"sec-websocket-extensions", b"sec-websocket-accept",
 )  # fmt: skip
@@ -80,9 +57,9 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"content-encoding": Kind.CONTENT_ENCODING,
     **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
     **dict.fromkeys(ELSEWHERE_FIELDS, Kind.ELSEWHERE),
-    **dict.fromkeys(_FORWARDING, Kind.FORWARDED),
-    **dict.fromkeys(_HOP_BY_HOP, Kind.DROP),
-    **dict.fromkeys(_METHOD_OVERRIDES, Kind.OVERRIDE),
+    **dict.fromkeys((name.encode() for name in FORWARDING_FIELDS), Kind.FORWARDED),
+    **dict.fromkeys((name.encode() for name in HOP_BY_HOP), Kind.DROP),
+    **dict.fromkeys((name.encode() for name in METHOD_OVERRIDES), Kind.OVERRIDE),
     **dict.fromkeys(_WEBSOCKET, Kind.WEBSOCKET),
 }
 
@@ -139,9 +116,15 @@ class FieldKinds:
 
 
 def _unknown(lower: bytes) -> Kind:
-    if ends_here(lower):
-        return Kind.DROP
-    return Kind.VOUCHED if is_vouched(lower) else Kind.FORWARD
+    meaning = meaning_of(lower.decode())
+    if meaning is None:
+        return Kind.FORWARD
+    return Kind.VOUCHED if meaning in (FieldMeaning.PLACE, FieldMeaning.HOST) else Kind.DROP
+
+
+def is_always_dropped(lower: bytes) -> bool:
+    """Whether a field that `TABLE` names is dropped from every peer. The name is in lower case, of letters, digits and hyphens."""
+    return _unknown(lower) is Kind.DROP
 
 
 def is_odd(name: bytes) -> bool:

@@ -159,10 +159,9 @@ def _unusual(line: bytes, parts: list[bytes]) -> ParsedRequest:
 
 
 def _judge(request: ParsedRequest, special: list[Field]) -> None:
-    """What the fields that are not simply forwarded say, once each."""
+    """Apply the fields that are not simply forwarded. Raises a Refusal."""
     hosts = framings = 0
     named: frozenset[bytes] = frozenset()
-    upgrades: list[bytes] = []
     options: frozenset[bytes] = frozenset()
     odd = False
     for entry in special:
@@ -182,23 +181,23 @@ def _judge(request: ParsedRequest, special: list[Field]) -> None:
         elif kind is Kind.TRANSFER_ENCODING:
             framings += 1
             _judge_coding(request, entry.value)
-        elif kind is Kind.UPGRADE:
-            upgrades.append(entry.value)
-        elif entry.odd:
-            odd = True
         else:
-            _judge_rare(request, entry)
+            odd |= _judge_rare(request, entry)
+    if hosts != 1 or framings > 1:
+        _refuse_repeated(request, hosts, framings)
+    if odd:
+        _refuse_twins(request.entries)
+    if options:
+        _judge_connection(request, options, named)
+
+
+def _refuse_repeated(request: ParsedRequest, hosts: int, framings: int) -> None:
+    """Raises MalformedRequest; HTTP/1.0 may leave Host out."""
     if hosts != 1 and (hosts or request.version == "1.1"):
         raise MalformedRequest("no Host, or two")
     # SECURITY: two lengths, or a length and a coding, end the message in two places (B-13).
     if framings > 1:
         raise MalformedRequest("Content-Length or Transfer-Encoding more than once")
-    if odd:
-        _refuse_twins(request.entries)
-    if options:
-        _judge_connection(request, options, named, upgrades)
-    if request.version == "1.0":
-        request.expects_continue = False  # RFC 9110 10.1.1
 
 
 def _refuse_twins(entries: list[Field]) -> None:
@@ -211,7 +210,8 @@ def _refuse_twins(entries: list[Field]) -> None:
             raise MalformedRequest("two spellings of one field name")
 
 
-def _judge_rare(request: ParsedRequest, entry: Field) -> None:
+def _judge_rare(request: ParsedRequest, entry: Field) -> bool:
+    """Apply a field of a rare kind; whether its name may be another one to some upstream. Raises ExpectationFailed."""
     if entry.kind is Kind.AUTHORIZATION:
         request.authorization = True
     elif entry.kind is Kind.ELSEWHERE:
@@ -219,7 +219,8 @@ def _judge_rare(request: ParsedRequest, entry: Field) -> None:
     elif entry.kind is Kind.EXPECT:
         if entry.value.lower() != b"100-continue":
             raise ExpectationFailed("Expect")
-        request.expects_continue = True
+        request.expects_continue = request.version == "1.1"  # RFC 9110 section 10.1.1
+    return entry.odd
 
 
 def _judge_coding(request: ParsedRequest, value: bytes) -> None:
@@ -235,17 +236,11 @@ def _judge_coding(request: ParsedRequest, value: bytes) -> None:
     raise CodingNotImplemented("transfer coding")
 
 
-def _judge_connection(
-    request: ParsedRequest, options: frozenset[bytes], named: frozenset[bytes], upgrades: list[bytes]
-) -> None:
+def _judge_connection(request: ParsedRequest, options: frozenset[bytes], named: frozenset[bytes]) -> None:
     if b"close" in options:
         request.keep_alive = False
-    if upgrades and b"upgrade" in options:
-        if len(upgrades) > 1 or b"," in upgrades[0]:
-            raise MalformedRequest("more than one Upgrade")
-        if request.has_body:
-            raise MalformedRequest("an upgrade with a body")
-        request.upgrade = upgrades[0].lower()
+    if b"upgrade" in options:
+        _judge_upgrade(request, [entry.value for entry in request.special if entry.kind is Kind.UPGRADE])
     # SECURITY: fields that a client names in Connection end here; what the gateway sets is added later and cannot be named away (B-48).
     if named:
         if named & _END_TO_END:
@@ -256,6 +251,17 @@ def _judge_connection(
         request.special = [
             entry for entry in request.special if entry.kind is Kind.FORWARDED or entry.name.lower() not in named
         ]
+
+
+def _judge_upgrade(request: ParsedRequest, upgrades: list[bytes]) -> None:
+    """Note the protocol that the connection should change to. Raises MalformedRequest for several, and for a body."""
+    if not upgrades:
+        return
+    if len(upgrades) > 1 or b"," in upgrades[0]:
+        raise MalformedRequest("more than one Upgrade")
+    if request.has_body:
+        raise MalformedRequest("an upgrade with a body")
+    request.upgrade = upgrades[0].lower()
 
 
 def authenticates_connection(request: ParsedRequest) -> bool:

@@ -105,8 +105,7 @@ def _judge(response: ParsedResponse, special: list[Field]) -> None:
             response.length_line = entry.line
         elif kind is Kind.CONNECTION:
             named |= entry.named
-            if b"close" in entry.options:
-                response.keep_alive = False
+            response.keep_alive &= b"close" not in entry.options
         elif kind is Kind.TRANSFER_ENCODING:
             if entry.value.lower() != b"chunked" or response.chunked or http_1_0:
                 raise UpstreamFault("Transfer-Encoding in the response")

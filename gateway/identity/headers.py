@@ -9,21 +9,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from gateway.config.field_names import IDENTITY_FIELDS, OUR_PREFIXES
+from gateway.config.placeholders import IN_HEADERS, listed
 from gateway.identity.claims import Identity
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_OURS: Final = frozenset(
-    (
-        b"x-forwarded-user",
-        b"x-forwarded-email",
-        b"x-forwarded-groups",
-        b"x-forwarded-preferred-username",
-        b"x-forwarded-name",
-    )
-)
-_OUR_PREFIXES: Final = (b"x-doorward-", b"x-auth-request-")
+_OURS: Final = frozenset(name.encode() for name in IDENTITY_FIELDS)
+_OUR_PREFIXES: Final = tuple(prefix.encode() for prefix in OUR_PREFIXES)
 _ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0x2D for byte in range(256))
 
 #: What a template may name, encoded; None: not known of this person.
@@ -145,7 +139,7 @@ def _fact(name: str) -> _Fact:
     if fact is None:
         kind, _, told = name.partition(".")
         if kind != "directory":
-            raise ValueError(f"unknown placeholder {{{name}}}; allowed: {', '.join(sorted(_FACTS))}, directory.NAME")
+            raise ValueError(f"unknown placeholder {{{name}}}; allowed: {listed(IN_HEADERS)}")
         fact = partial(_told, told)
     return fact
 

@@ -1,7 +1,9 @@
-"""What operators can see: logs, events, numbers.
+"""What operators see: logs, events, metrics.
 
-logging      ordinary logs, one JSON line each
-events       security events: their names, and the one writer
-access_log   one line a request, written in batches
-counters     plain integers, published to the parent process
+No secret enters any of them: sessions appear by their public handle, paths without their query.
+
+    logging      ordinary logs, one JSON line each
+    events       security events: their names, and the one writer
+    access_log   one line for each request, written in batches
+    counters     request counts and duration histograms, published to the parent process
 """

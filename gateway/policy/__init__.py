@@ -11,9 +11,9 @@
     servers       reading models: what a server of each kind makes of a path, a parameter name, a method
     readings      the readings that these models give of one request
     credentials   which Authorization carries a password or its proof
-    preflights    which OPTIONS request is a preflight
+
     elsewhere     paths that a request names besides its target: Destination, If
-    cors          CORS fields of the answers given here
+    cors          which OPTIONS request is a preflight, and the CORS fields of our own responses
     break_glass   which openings may be had, and for whom they hold
 
 What opens needs every reading of a request, what restricts needs one. Pure: nothing waits, no clock, no randomness, no network.

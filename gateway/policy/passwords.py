@@ -8,12 +8,12 @@ deploy/guides/nexudus.md, docs/threats.md C-12.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
 
 import yaml
 
 from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import App, PackFile, PackRule, PasswordRule, PasswordWhen
+from gateway.config.sections.password_rules import PasswordAnswer, PasswordKind
 from gateway.errors.requests import BadRequest
 from gateway.http.message import AUTHORIZATION_FIELDS, RequestHead
 from gateway.policy.bodies import (
@@ -28,18 +28,15 @@ from gateway.policy.bodies import (
     read_query,
     value_of,
 )
+from gateway.policy.cors import carries_credentials, is_only_a_preflight
 from gateway.policy.credentials import password_in
 from gateway.policy.forms import asked_by_body, form_fields, may_be_form
 from gateway.policy.methods import SAFE, answers, asked_methods, overrides_in
 from gateway.policy.paths import Target
-from gateway.policy.preflights import carries_credentials, is_only_a_preflight
 from gateway.policy.readings import Model, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
 
 _FETCHING = frozenset(("GET", "HEAD"))
-
-Kind = Literal["password", "account", "passwordless", "enumeration"]
-Answer = Literal["sign_in", "refuse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +44,8 @@ class Blocked:
     """The request is one of a password door, or cannot be told from one. `reason` is for people, and the log."""
 
     rule: str
-    kind: Kind
-    answer: Answer
+    kind: PasswordKind
+    answer: PasswordAnswer
     reason: str
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import IntFlag, auto
 from typing import Final, Literal
 
+from gateway.config.field_names import METHOD_OVERRIDES
+
 
 class Trait(IntFlag):
     """One thing that a server does with a path after it was decoded and folded."""
@@ -83,7 +85,7 @@ class ReadingModel:
 
 
 _HEADER: Final = frozenset(("x-http-method-override",))
-_HEADERS: Final = frozenset(("x-http-method-override", "x-http-method", "x-method-override"))
+_HEADERS: Final = METHOD_OVERRIDES
 _METHOD: Final = frozenset(("_method",))
 _QUERY_AND_FORM: Final[frozenset[Where]] = frozenset(("query", "form"))
 _EVERYWHERE: Final[frozenset[Where]] = frozenset(("query", "form", "json"))

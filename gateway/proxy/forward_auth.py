@@ -17,7 +17,7 @@ from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import Site
-from gateway.http.header_policy import ends_here, is_odd
+from gateway.http.header_policy import is_always_dropped, is_odd
 from gateway.http.message import RequestHead
 from gateway.http.request_head import ParsedRequest
 from gateway.identity.headers import is_identity_name
@@ -122,7 +122,7 @@ def refuse_what_never_travels(asked: RequestHead, site: Site) -> None:
             continue
         # SECURITY: what we take out of a request that we forward, nobody takes out of this one: with SCRIPT_NAME the application
         # would serve another path than the one that is judged here (C-62). Our own names are overwritten with those of the answer.
-        if is_odd(name) or (ends_here(lower) and not is_identity_name(name) and lower not in _SAID_BY_PROXIES):
+        if is_odd(name) or (is_always_dropped(lower) and not is_identity_name(name) and lower not in _SAID_BY_PROXIES):
             raise BadRequest(f"forward-auth about a request with {name.decode()}, which must not reach an application")
 
 

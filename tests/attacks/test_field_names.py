@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gateway.config.field_names import TABLE, Says
+from gateway.config.field_names import TABLE, FieldMeaning
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded, answer_ok
 from tests.fakes.wire import Wire
@@ -159,14 +159,14 @@ async def test_forward_auth_lets_no_request_pass_that_brings_an_odd_name(open_ho
 
 async def test_what_other_gateways_and_servers_name_somebody_by_ends_here(open_house: OpenHouse) -> None:
     """C-63: all of the table at once; a trusted proxy may say what is about places."""
-    names = {name.replace("*", "Thing"): row.says for row in TABLE for name in row.names}
+    names = {name.replace("*", "Thing"): row.meaning for row in TABLE for name in row.names}
     fields = "".join(f"{name}: forged\r\n" for name in names)
     for trusted in ([], ["127.0.0.0/8"]):
         house = await open_house(trusted_proxies=trusted, limits={"headers": 1000, "head": "256KiB"})
         assert (await house.ask("/", cookie=await house.session(), fields=fields)).status == 200
         request = house.upstream.requests[-1]
         travelled = {name for name in request.names() if request.values(name) == [b"forged"]}
-        places = {name for name, says in names.items() if says in (Says.PLACE, Says.HOST)}
+        places = {name for name, meaning in names.items() if meaning in (FieldMeaning.PLACE, FieldMeaning.HOST)}
         assert travelled == (places if trusted else set())
 
 

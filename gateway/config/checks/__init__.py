@@ -1,7 +1,9 @@
-"""What must stand together in a configuration, and what is unsafe in it.
+"""Checks of a whole configuration. Each yields findings or warnings; none raises.
 
-consistency       keys that need, exclude or repeat each other
-directory_rules   the same for the `directory` section
-safety            refused unless allowed by name, or said as a warning at every start; what a change of `keys` does
-files             the files that a configuration names
+No value that may be a secret is in a finding.
+
+    consistency       keys that need, exclude or repeat each other
+    directory_rules   the same for the `directory` section
+    safety            what is refused unless it is allowed by name, and what is logged as a warning at every start
+    files             certificates, keys and folders that a configuration names
 """

@@ -110,15 +110,8 @@ def _http(config: schema.Config, directory: schema.HttpApi) -> Iterator[Finding]
             "allowed: a request, as {method: POST, path: /users}",
         )
         yield Finding(key="directory.requests.create", what=what, allowed=allowed, reads=("openid.create_users",))
-    if directory.update == "at_login" and requests.update is None:
-        allowed = 'allowed: a request, as {method: PUT, path: "/users/{id}"}'
-        yield Finding(key="directory.requests.update", what="is missing for update: at_login", allowed=allowed)
     if directory.update == "at_login":
-        for name in directory.fields:
-            if name not in directory.answer.fields:
-                what = f"does not say where {name} stands: whether it changed cannot be seen"
-                allowed = f"allowed: a JSON Pointer, as {{{name}: /{name}}}"
-                yield Finding(key="directory.answer.fields", what=what, allowed=allowed, reads=("directory.fields",))
+        yield from _http_update(directory)
     if requests.find_linked is not None and directory.answer.link is None:
         what = "is missing for requests.find_linked: whose an account is must be compared"
         yield Finding(key="directory.answer.link", what=what, allowed="allowed: a JSON Pointer, as /external_id")
@@ -130,6 +123,18 @@ def _http(config: schema.Config, directory: schema.HttpApi) -> Iterator[Finding]
             place = f"directory.requests.{name}[{index}]" if isinstance(given, tuple) else f"directory.requests.{name}"
             if request is not None:
                 yield from _request(place, request, known, directory)
+
+
+def _http_update(directory: schema.HttpApi) -> Iterator[Finding]:
+    """`update: at_login` needs a request, and a place in the answers for each field, to see whether it changed."""
+    if directory.requests.update is None:
+        allowed = 'allowed: a request, as {method: PUT, path: "/users/{id}"}'
+        yield Finding(key="directory.requests.update", what="is missing for update: at_login", allowed=allowed)
+    for name in directory.fields:
+        if name not in directory.answer.fields:
+            what = f"has no pointer for {name}: whether it changed cannot be seen"
+            allowed = f"allowed: a JSON Pointer, as {{{name}: /{name}}}"
+            yield Finding(key="directory.answer.fields", what=what, allowed=allowed, reads=("directory.fields",))
 
 
 def _request(

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
 from gateway.config.checks.consistency import requires
-from gateway.config.field_names import told_by
+from gateway.config.field_names import meaning_of
 from gateway.config.providers import key_of, offered_by_app, providers_of
 from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
@@ -208,9 +208,9 @@ def _client_headers(key: str, app: App) -> Iterator[str]:
         if nexudus and name.lower() == _NEXUDUS_CLIENT:
             continue
         place, odd = f"{key}.client_headers[{index}]", not name.replace("-", "a").isalnum()
-        says = told_by(name.lower())
-        if says is not None:
-            yield f"{place}: lets any client send {name}, by which others tell an application {says.value}"
+        meaning = meaning_of(name.lower())
+        if meaning is not None:
+            yield f"{place}: lets any client send {name}, by which others tell an application {meaning.value}"
         elif odd:
             yield f"{place}: lets any client send {name}, which some servers take for another field or a variable of their own"
         else:

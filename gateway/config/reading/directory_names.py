@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from gateway.config import placeholders
+from gateway.config.field_names import FRAMING_FIELDS
 from gateway.config.values import normalise_header
 
 _NEXUDUS_OURS: Final = frozenset(
@@ -31,10 +32,10 @@ _NAMES_NOBODY: Final = frozenset(
     )
 )  # fmt: skip
 _SHARED: Final = frozenset({"issuer", "claims.iss", "claims.tid", "claims.hd"})  # many persons have one
-_FRAMING: Final = frozenset(
-    {"host", "content-length", "content-type", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect"}
-    | {"accept", "accept-encoding", "keep-alive", "proxy-authorization", "cookie"}
-)
+#: Set by the HTTP client, and by the choice between `json` and `form`.
+_SET_BY_CLIENT: Final = FRAMING_FIELDS | {
+    "content-type", "trailer", "expect", "accept", "accept-encoding", "keep-alive", "proxy-authorization",
+}  # fmt: skip
 
 
 def parse_field_name(name: str) -> str:
@@ -112,7 +113,7 @@ def parse_scim_attribute(path: str) -> str:
 
 def parse_request_header(name: str) -> str:
     """A header field of requests to the API."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", name) or normalise_header(name) in _FRAMING:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", name) or normalise_header(name) in _SET_BY_CLIENT:
         raise ValueError(
             "is not a header field that may be set; allowed: as Authorization or PRIVATE-TOKEN; not Host, Cookie, Content-*, Accept"
         )

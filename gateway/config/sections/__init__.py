@@ -1,12 +1,14 @@
-"""One model for each section of the file.
+"""One model for each section of the file. The attribute names are the YAML keys.
 
-app               one entry of `apps`
-openid            `openid` and the provider settings
-directory         `directory`, for each kind
-directory_http    `directory.kind: http`
-redis             `redis`
-hand_off          an app's `hand_off`
-password_rules    an app's `password_routes`
-responses         an app's `responses`
-fields            the annotated types that the sections are made of
+`config/gateway.example.yaml` explains every key.
+
+    app               one entry of `apps`
+    openid            `openid` and the provider settings
+    directory         `directory`, for each kind
+    directory_http    `directory.kind: http`
+    redis             `redis`
+    hand_off          an app's `hand_off`
+    password_rules    an app's `password_routes`
+    responses         an app's `responses`
+    fields            the annotated types that the sections are made of
 """

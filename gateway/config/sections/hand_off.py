@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import values
+from gateway.config.field_names import FRAMING_FIELDS
+from gateway.config.placeholders import IN_HAND_OFF, listed
 from gateway.config.sections.fields import Patience, Secret, Section, Wait, checked
 from gateway.config.sections.responses import CookieName
 from gateway.config.values import between
 
-FACTS: Final = ("email", "name", "subject", "user", "preferred_username", "issuer")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_NAMED: Final = f"{' '.join(f'{{{name}}}' for name in (*FACTS, 'token', 'return_to'))} {{directory.NAME}}"
+_NAMED: Final = listed(IN_HAND_OFF)
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-_FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "cookie", "te", "upgrade"})
 
 
 def parse_pointer(text: str) -> str:
@@ -36,7 +36,7 @@ def parse_filled(text: str) -> str:
     if len(text) > 2000 or not text.isprintable():
         raise ValueError(f"is too long or not printable; {allowed}")
     for name in _PLACEHOLDER.findall(text):
-        if name not in (*FACTS, "token", "return_to") and not re.fullmatch(r"directory\.[a-z_]{1,40}", name):
+        if name not in IN_HAND_OFF[:-1] and not re.fullmatch(r"directory\.[a-z_]{1,40}", name):
             raise ValueError(f"has an unknown placeholder; {allowed}")
     return text
 
@@ -73,7 +73,7 @@ def parse_login_page(text: str) -> str:
 
 def parse_header(text: str) -> str:
     """The name of a header of a request of ours. Raises ValueError."""
-    if not _HEADER.fullmatch(text) or text.lower() in _FRAMING:
+    if not _HEADER.fullmatch(text) or text.lower() in FRAMING_FIELDS:
         raise ValueError("is not a header that can be given here; allowed: as Authorization or X-Api-Key")
     return text
 

@@ -7,6 +7,11 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from gateway.config import values
 from gateway.config.sections.fields import Route, Section
 
+#: What such a request is about: a password, a sign-up or another account, a sign-in without a password, whether an address is registered.
+PasswordKind = Literal["password", "account", "passwordless", "enumeration"]
+#: What a browser gets for the page of a closed route: the sign-in, or a refusal.
+PasswordAnswer = Literal["sign_in", "refuse"]
+
 
 def _kind_of_entry(value: Any) -> str:
     if isinstance(value, str):
@@ -43,8 +48,8 @@ class PasswordRule(Section):
     match: Route
     when: PasswordWhen | None = None
     known: PasswordKnown = PasswordKnown()
-    kind: Literal["password", "account", "passwordless", "enumeration"] = "password"
-    answer: Literal["sign_in", "refuse"] = "refuse"
+    kind: PasswordKind = "password"
+    answer: PasswordAnswer = "refuse"
     reason: str = ""
     source: str = ""
 

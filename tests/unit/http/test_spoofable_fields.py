@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.config.field_names import TABLE, TRAVEL, FieldFamily, Says
+from gateway.config.field_names import TABLE, TRAVEL, FieldFamily, FieldMeaning
 from gateway.http.header_policy import FieldKinds, Kind
 
 
@@ -62,7 +62,9 @@ def test_no_row_of_the_table_travels_from_a_stranger(row: FieldFamily) -> None:
     for name in row.names:
         kind = FieldKinds(frozenset()).of(name.replace("*", "x-Thing").encode())
         assert kind is not Kind.FORWARD, name
-        assert (kind in (Kind.VOUCHED, Kind.FORWARDED)) == (row.says in (Says.PLACE, Says.HOST)), name
+        assert (kind in (Kind.VOUCHED, Kind.FORWARDED)) == (row.meaning in (FieldMeaning.PLACE, FieldMeaning.HOST)), (
+            name
+        )
 
 
 @pytest.mark.parametrize("name", sorted(TRAVEL))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from gateway.config.placeholders import IN_HEADERS
 from gateway.config.schema import ClaimNames
 from gateway.errors.signing_in import EmailNotVerified, SignInFailed
 from gateway.identity.assertion import AssertionSigner
@@ -209,6 +210,21 @@ def test_templates_are_filled_once_with_encoded_facts() -> None:
     extra = {"X-Customer": "nx-{directory.id}", "X-Who": "{subject} at {issuer}"}
     assert headers(person, **extra)["X-Customer"] == "nx-876 %0A"
     assert headers(person, **extra)["X-Who"] == "{email} at https://a"
+
+
+@pytest.mark.parametrize("name", IN_HEADERS)
+def test_every_placeholder_that_the_configuration_allows_can_be_rendered(name: str) -> None:
+    identity = Identity(
+        issuer="i",
+        subject="s",
+        email="ana@example.com",
+        name="Ana",
+        groups=("g",),
+        preferred_username="ana",
+        user="u",
+        directory={"NAME": "n"},
+    )
+    assert IdentityHeaders({"X-Own": f"<{{{name}}}>"}).render(identity).splitlines()[-1].startswith(b"X-Own: <")
 
 
 def test_a_fact_that_was_cut_in_the_middle_of_a_letter_can_be_stored_and_told() -> None:
