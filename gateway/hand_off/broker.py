@@ -1,10 +1,10 @@
-"""One hand-off: the token, its redemption, whose session it is. One at a time for each session in the whole fleet, and not without end.
+"""Hand-offs of one app: get the token, redeem it, check the owner of the upstream's session.
 
-The invariant: what comes out belongs to the person of the session that asked, or nothing comes out. Whoever waited while another tab or
-worker was handed off gets no second one: the browser has what it needs by then.
+One at a time for each session in the whole fleet, and only so many in a while. The invariant: a hand-off gives a session of the same person, or
+fails. A request that waited while another tab or worker was handed off gets no second one, because the browser has the cookies by then.
 
-A session that was opened at the upstream is somebody's, or it is ended there: whoever opens one writes down what it is and looks afterwards
-whether our session still lives; whoever signs out ends our session and looks afterwards what is written down. One of the two sees the other.
+No session at the upstream is left without one of ours: a hand-off records the session that it opened and then reads whether ours
+is still alive; a sign-out ends ours and then reads that record. One of the two always sees the other.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.credentials import (
     Upstream,
-    ask_whose,
     credentials_of,
     log_out,
     open_with_bearer,
     open_with_cookies,
+    verify_owner,
 )
 from gateway.hand_off.plan import HandOffPlan, resolve, upstream_hosts
 from gateway.hand_off.records import Bearer, HandOffCommands, HandOffRecord, HandOffRecords
@@ -48,14 +48,17 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 
 log = logging.getLogger("doorward.hand_off")
-_PARTING_SECONDS: Final = 5.0
+_LOG_OUT_SECONDS: Final = 5.0
 _Result = TypeVar("_Result")
 _CAUSE: Final = "Either the browser does not keep its session cookie, or this account may not open the page and is asked for another."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOffResult:
-    """`again`: somebody else was quicker, and the page need only be asked for again. `link`: where the browser is to go."""
+    """What a hand-off gave: the upstream's cookies, its bearer token, or a link that the browser follows.
+
+    `again`: another request was handed off meanwhile; this one only has to be repeated.
+    """
 
     cookies: tuple[SetCookie, ...] = ()
     bearer: Bearer | None = None
@@ -64,7 +67,7 @@ class HandOffResult:
 
 
 class Broker:
-    """The hand-offs of one app. `now` gives the wall clock, aware UTC."""
+    """The hand-offs of one app. `now` gives aware UTC; `is_alive` whether a session of ours has not ended, or raises StoreUnavailable."""
 
     def __init__(
         self,
@@ -77,9 +80,8 @@ class Broker:
         leases: Leases,
         audit: Audit,
         now: Callable[[], datetime],
-        alive: Callable[[LiveSession], Awaitable[bool]],
+        is_alive: Callable[[LiveSession], Awaitable[bool]],
     ) -> None:
-        """`alive` says whether a session of ours has not ended meanwhile; raises StoreUnavailable."""
         self.plan = plan
         self.seals = seals
         self._app = app
@@ -88,76 +90,83 @@ class Broker:
         self._leases = leases
         self._audit = audit
         self._now = now
-        self._alive = alive
+        self._is_alive = is_alive
         self._running: set[asyncio.Task[Any]] = set()
 
     async def hand_off(
-        self, live: LiveSession, upstream: Upstream, *, return_to: str, request_id: str, stale: str | None = None
+        self, session: LiveSession, upstream: Upstream, *, return_to: str, request_id: str, stale: str | None = None
     ) -> HandOffResult:
-        """`stale`: a bearer token that the upstream does not take any more.
+        """Open the upstream's session. `stale`: a bearer token that the upstream refused.
 
-        Raises HandOffFailed and its kinds, DirectoryUnavailable, StoreUnavailable, UpstreamUnreachable and its like."""
-        work = self._in_background(self._hand_off(live, upstream, return_to, request_id, stale))
+        Raises HandOffFailed and its kinds, DirectoryUnavailable, StoreUnavailable, UpstreamUnreachable and the other refusals of an upstream.
+        """
+        work = self._in_background(self._run_in_time(session, upstream, return_to, request_id, stale))
         try:
-            # SECURITY: who asked may hang up or sign out meanwhile; what the upstream opens then must still be ended by somebody (C-75).
+            # SECURITY: the client may disconnect or sign out meanwhile; the session that the upstream opens must still be ended (C-75).
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            work.add_done_callback(partial(self._nobody_took, upstream))
+            work.add_done_callback(partial(self._on_unclaimed, upstream))
             raise
 
-    async def _hand_off(
-        self, live: LiveSession, upstream: Upstream, return_to: str, request_id: str, stale: str | None
+    async def _run_in_time(
+        self, session: LiveSession, upstream: Upstream, return_to: str, request_id: str, stale: str | None
     ) -> HandOffResult:
-        asked_at = self._now().timestamp()
+        requested_at = self._now().timestamp()
         try:
             async with asyncio.timeout(self.plan.timeout.total_seconds()):
-                async with self._leases.hold(f"hand-off:{live.key}", wait=self.plan.timeout):
-                    return await self._alone(live, upstream, return_to, asked_at, request_id, stale)
+                async with self._leases.hold(f"hand-off:{session.key}", wait=self.plan.timeout):
+                    return await self._run_locked(session, upstream, return_to, requested_at, request_id, stale)
         except (LeaseBusy, TimeoutError):
-            failure = HandOffFailed("timeout", f"nothing came of it in {self.plan.timeout.total_seconds():g} s")
-            self._tell(live, events.HAND_OFF_FAILED, request_id, reason=failure.reason)
+            failure = HandOffFailed("timeout", f"no session within {self.plan.timeout.total_seconds():g} s")
+            self._emit(session, events.HAND_OFF_FAILED, request_id, reason=failure.reason)
             raise failure from None
         except Refusal as refusal:
             reason = refusal.reason if isinstance(refusal, HandOffFailed | DirectoryUnavailable) else refusal.code
-            log.warning("%s: no hand-off: %s (%s) request %s", self._app, reason, refusal.detail, request_id)
-            self._tell(live, events.HAND_OFF_FAILED, request_id, reason=reason)
+            log.warning("%s: hand-off failed: %s (%s) request %s", self._app, reason, refusal.detail, request_id)
+            self._emit(session, events.HAND_OFF_FAILED, request_id, reason=reason)
             raise
 
-    async def _alone(
-        self, live: LiveSession, upstream: Upstream, return_to: str, asked_at: float, request_id: str, stale: str | None
+    async def _run_locked(
+        self,
+        session: LiveSession,
+        upstream: Upstream,
+        return_to: str,
+        requested_at: float,
+        request_id: str,
+        stale: str | None,
     ) -> HandOffResult:
-        record, plan = await self._records.read(live), self.plan
+        record, plan = await self._records.read(session), self.plan
         newer = stale is not None and record.bearer is not None and record.bearer.token != stale
-        if record.ended > asked_at or newer:
+        if record.ended > requested_at or newer:
             return HandOffResult(bearer=record.bearer, again=True)
         if len(record.recent(self._now(), plan.within)) >= plan.most:
             raise HandOffLoop(f"{plan.most} in {plan.within.total_seconds():g} s", cause=_CAUSE)
         record = record.with_start(self._now(), plan.within)
-        await self._records.write(live, record)
-        handed, record = await self._once(live, upstream, return_to, record)
-        opened = self._opened(handed)
+        await self._records.write(session, record)
+        result, record = await self._open_upstream_session(session, upstream, return_to, record)
+        opened = self._credentials_in(result)
         try:
-            await self._must_be_theirs(live, upstream, opened)
-            await self._records.write(live, replace(record, ended=self._now().timestamp()))
+            await self._require_owner(session, upstream, opened)
+            await self._records.write(session, replace(record, ended=self._now().timestamp()))
             # SECURITY: our session may have ended while the upstream's was being opened (C-75).
-            alive = await self._alive(live)
+            alive = await self._is_alive(session)
         except HandOffMismatch:
-            raise  # it was ended when it was found
+            raise  # `verify_owner` has ended it
         except BaseException:
-            self._end_soon(upstream, opened)
+            self._end_in_background(upstream, opened)
             raise
         if not alive:
-            self._end_soon(upstream, opened)
-            await self._records.forget(live)
-            self._tell(live, events.HAND_OFF_ENDED, request_id, why="sign_out")
+            self._end_in_background(upstream, opened)
+            await self._records.forget(session)
+            self._emit(session, events.HAND_OFF_ENDED, request_id, why="sign_out")
             return HandOffResult(again=True)
-        self._tell(live, events.HAND_OFF_SUCCEEDED, request_id, via=plan.via)
-        return handed
+        self._emit(session, events.HAND_OFF_SUCCEEDED, request_id, via=plan.via)
+        return result
 
-    async def _once(
-        self, live: LiveSession, upstream: Upstream, return_to: str, record: HandOffRecord
+    async def _open_upstream_session(
+        self, session: LiveSession, upstream: Upstream, return_to: str, record: HandOffRecord
     ) -> tuple[HandOffResult, HandOffRecord]:
-        plan, identity = self.plan, live.session.identity
+        plan, identity = self.plan, session.session.identity
         facts = facts_of(identity, return_to=return_to)
         if plan.needs_token and self._tokens is not None:
             facts["token"] = await self._tokens.token(identity, facts)
@@ -173,122 +182,122 @@ class Broker:
         opened = _texts(credentials_of(cookies, self.seals.names.exact))
         return HandOffResult(cookies=cookies), replace(record, paths={**record.paths, **paths}, opened=opened)
 
-    def _opened(self, result: HandOffResult) -> Credentials:
-        """What opens the session that came of a hand-off; nothing for a link, which a browser has yet to follow."""
+    def _credentials_in(self, result: HandOffResult) -> Credentials:
+        """The credentials of the upstream's session; none for a link, which the browser still has to follow."""
         if result.bearer is not None:
             return Credentials(bearer=result.bearer.token)
         return credentials_of(result.cookies, self.seals.names.exact)
 
-    async def _must_be_theirs(self, live: LiveSession, upstream: Upstream, credentials: Credentials) -> None:
-        if (credentials.cookies or credentials.bearer) and not await self.check(live, upstream, credentials):
-            raise HandOffFailed("who_am_i", "the session that was just opened is none")
+    async def _require_owner(self, session: LiveSession, upstream: Upstream, credentials: Credentials) -> None:
+        if (credentials.cookies or credentials.bearer) and not await self.verify_owner(session, upstream, credentials):
+            raise HandOffFailed("who_am_i", "the upstream does not recognise the session that it just opened")
 
     # --- afterwards ---
 
-    async def check(self, live: LiveSession, upstream: Upstream, credentials: Credentials) -> bool:
-        """Whether the upstream's session is this person's; False: it is over. Raises HandOffMismatch, and has ended it then."""
-        facts = facts_of(live.session.identity)
+    async def verify_owner(self, session: LiveSession, upstream: Upstream, credentials: Credentials) -> bool:
+        """Whether the upstream's session exists and is this person's. Raises HandOffMismatch for another person's, after ending it."""
+        facts = facts_of(session.session.identity)
         try:
-            return await ask_whose(self.plan, upstream, credentials, facts)
+            return await verify_owner(self.plan, upstream, credentials, facts)
         except HandOffMismatch:
-            self._tell(live, events.HAND_OFF_ENDED, None, why="mismatch")
+            self._emit(session, events.HAND_OFF_ENDED, None, why="mismatch")
             await self.end(upstream, credentials)
             raise
 
     async def end(self, upstream: Upstream, credentials: Credentials) -> None:
-        """End a session at the upstream, as well as that can be done."""
+        """End a session at the upstream; a failure is only logged."""
         try:
             await log_out(self.plan, upstream, credentials)
         except Refusal as refusal:
             log.info("%s: the upstream's session was not ended there: %s", self._app, refusal.code)
 
-    def _end_soon(self, upstream: Upstream, credentials: Credentials) -> None:
-        """The same, without anybody waiting for it."""
+    def _end_in_background(self, upstream: Upstream, credentials: Credentials) -> None:
+        """The same without waiting for it."""
         self._in_background(self._end_in_time(upstream, credentials))
 
     async def _end_in_time(self, upstream: Upstream, credentials: Credentials) -> None:
         try:
-            async with asyncio.timeout(_PARTING_SECONDS):
+            async with asyncio.timeout(_LOG_OUT_SECONDS):
                 await self.end(upstream, credentials)
         except TimeoutError:
-            log.info("%s: the upstream's session was not ended there: it does not answer", self._app)
+            log.info("%s: the upstream's session was not ended there: timeout", self._app)
 
-    def _nobody_took(self, upstream: Upstream, work: "asyncio.Task[HandOffResult]") -> None:
-        """Whoever was to get the cookies is gone; a bearer token is kept for the session's next request."""
+    def _on_unclaimed(self, upstream: Upstream, work: "asyncio.Task[HandOffResult]") -> None:
+        """The client that was to get the cookies is gone. A bearer token is kept for the session's next request."""
         if not work.cancelled() and work.exception() is None and work.result().cookies:
-            self._end_soon(upstream, self._opened(work.result()))
+            self._end_in_background(upstream, self._credentials_in(work.result()))
 
     def _in_background(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._on_task_done)
         return task
 
-    def _forget(self, task: "asyncio.Task[Any]") -> None:
+    def _on_task_done(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
         retrieve_exception(task)
 
-    async def bearer(self, live: LiveSession) -> Bearer | None:
-        """The bearer token that this session was given, if it is good for a while. Raises StoreUnavailable."""
-        found = (await self._records.read(live)).bearer
+    async def bearer(self, session: LiveSession) -> Bearer | None:
+        """The session's bearer token, if it is valid for another five seconds. Raises StoreUnavailable."""
+        found = (await self._records.read(session)).bearer
         return found if found is not None and found.until > self._now().timestamp() + 5 else None
 
-    async def take_link(self, live: LiveSession, token: str) -> bool:
-        """Whether this session's browser may pass the link with this token: once, and only where we sent it. Raises StoreUnavailable."""
+    async def claim_link(self, session: LiveSession, token: str) -> bool:
+        """Whether this session's browser may follow the link with this token: once, and only if it was sent there. Raises StoreUnavailable."""
         try:
-            async with self._leases.hold(f"hand-off:{live.key}", wait=self.plan.timeout):
-                record = await self._records.read(live)
+            async with self._leases.hold(f"hand-off:{session.key}", wait=self.plan.timeout):
+                record = await self._records.read(session)
                 left = record.without_link(link_hash(token))
-                # SECURITY: a link that was mailed, leaked or copied stays as shut as any password door (C-12).
+                # SECURITY: a link that was mailed, leaked or copied stays blocked like any password route (C-12).
                 if left is record:
                     return False
-                await self._records.write(live, left)
+                await self._records.write(session, left)
                 return True
         except LeaseBusy:
             return False
 
-    def passed(self, live: LiveSession, upstream: Upstream, cookies: Sequence[bytes]) -> None:
-        """A browser passed its link, and the upstream answers with these Set-Cookie values."""
+    def on_link_followed(self, session: LiveSession, upstream: Upstream, cookies: Sequence[bytes]) -> None:
+        """A browser followed its link, and the upstream's response has these Set-Cookie values."""
         found = (parse_set_cookie(value) for value in cookies)
         opened = credentials_of([cookie for cookie in found if cookie is not None], self.seals.names.exact)
         if opened.cookies:
-            self._in_background(self._passed(live, upstream, opened))
+            self._in_background(self._record_link_session(session, upstream, opened))
 
-    async def _passed(self, live: LiveSession, upstream: Upstream, opened: Credentials) -> None:
+    async def _record_link_session(self, session: LiveSession, upstream: Upstream, opened: Credentials) -> None:
         try:
-            async with self._leases.hold(f"hand-off:{live.key}", wait=self.plan.timeout):
-                record = await self._records.read(live)
-                await self._records.write(live, replace(record, opened=_texts(opened)))
-                # SECURITY: as after a hand-off of our own: somebody may have signed out meanwhile (C-75).
-                alive = await self._alive(live)
+            async with self._leases.hold(f"hand-off:{session.key}", wait=self.plan.timeout):
+                record = await self._records.read(session)
+                await self._records.write(session, replace(record, opened=_texts(opened)))
+                # SECURITY: as after a hand-off of our own: the person may have signed out meanwhile (C-75).
+                alive = await self._is_alive(session)
         except (LeaseBusy, Refusal) as error:
-            log.info("%s: what a link opened was not written down: %s", self._app, type(error).__name__)
+            log.info("%s: the session that a link opened was not recorded: %s", self._app, type(error).__name__)
             return
         if not alive:
-            await self._records.forget(live)
+            await self._records.forget(session)
             await self._end_in_time(upstream, opened)
-            self._tell(live, events.HAND_OFF_ENDED, None, why="sign_out")
+            self._emit(session, events.HAND_OFF_ENDED, None, why="sign_out")
 
-    async def farewell(self, live: LiveSession, upstream: Upstream, credentials: Credentials) -> dict[str, str]:
-        """The person signs out: end the upstream's session too. The cookies to take away, name to path."""
-        record = await self._records.read(live)
+    async def end_at_sign_out(
+        self, session: LiveSession, upstream: Upstream, credentials: Credentials
+    ) -> dict[str, str]:
+        """End the upstream's session at sign-out. Returns the cookies to delete, name to path. Raises StoreUnavailable."""
+        record = await self._records.read(session)
         if record.bearer is not None and self.plan.via == "bearer":
             credentials = Credentials(bearer=record.bearer.token)
-        # SECURITY: a session that was opened a moment ago is not in the cookies of a browser whose answer is still on its way (C-75).
+        # SECURITY: a session that was opened a moment ago is not in the browser's cookies while its response is on its way (C-75).
         opened = Credentials(cookies=tuple(pair.encode("latin-1") for pair in record.opened))
-        known = [credentials] if set(opened.cookies) <= set(credentials.cookies) else [credentials, opened]
-        known = [each for each in known if each.cookies or each.bearer]
+        both = [credentials] if set(opened.cookies) <= set(credentials.cookies) else [credentials, opened]
+        known = [each for each in both if each.cookies or each.bearer]
         if known:
             await asyncio.gather(*(self.end(upstream, each) for each in known))
-            self._tell(live, events.HAND_OFF_ENDED, None, why="sign_out")
-        await self._records.forget(live)
+            self._emit(session, events.HAND_OFF_ENDED, None, why="sign_out")
+        await self._records.forget(session)
         return dict.fromkeys(self.plan.session_cookies, "/") | record.paths
 
-    def _tell(self, live: LiveSession, event: str, request_id: str | None, **facts: str) -> None:
-        session = live.session
-        self._audit.event(
-            event, app=self._app, session=session.sid, request_id=request_id, email=session.identity.email, **facts
-        )
+    def _emit(self, session: LiveSession, event: str, request_id: str | None, **facts: str) -> None:
+        sid, email = session.session.sid, session.session.identity.email
+        self._audit.event(event, app=self._app, session=sid, request_id=request_id, email=email, **facts)
 
 
 def _texts(credentials: Credentials) -> tuple[str, ...]:
@@ -296,25 +305,31 @@ def _texts(credentials: Credentials) -> tuple[str, ...]:
 
 
 def link_hash(token: str) -> str:
+    """How a record names a link: SHA-256 of its token, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def brokers_of(
-    config: Config,
-    *,
-    ring: KeyRing,
-    redis: HandOffCommands,
-    leases: Leases,
-    directory: Directory | None,
-    known: Callable[[Identity], Awaitable[Account | None]],
-    http: aiohttp.ClientSession,
-    audit: Audit,
-    now: Callable[[], datetime],
-    alive: Callable[[LiveSession], Awaitable[bool]],
-) -> dict[str, Broker]:
-    """By app. `known` finds the account of somebody whose session does not say it; `http` is for the APIs that `token` names; `alive` as for
-    Broker."""
-    records = HandOffRecords(redis, ring, config.redis.key_prefix, now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOffParts:
+    """What all brokers of a worker share. `http` is for the APIs of `token`; `now` and `is_alive` as for Broker.
+
+    `find_account` finds the account of a person whose session does not hold it.
+    """
+
+    ring: KeyRing
+    redis: HandOffCommands
+    leases: Leases
+    directory: Directory | None
+    find_account: Callable[[Identity], Awaitable[Account | None]]
+    http: aiohttp.ClientSession
+    audit: Audit
+    now: Callable[[], datetime]
+    is_alive: Callable[[LiveSession], Awaitable[bool]]
+
+
+def build_brokers(config: Config, parts: HandOffParts) -> dict[str, Broker]:
+    """By app; an app without hand-off has none."""
+    records = HandOffRecords(parts.redis, parts.ring, config.redis.key_prefix, parts.now)
     brokers = {}
     for name, app in config.apps.items():
         settings = app.hand_off
@@ -324,24 +339,20 @@ def brokers_of(
         brokers[name] = Broker(
             name,
             plan,
-            Seals(ring, name, plan.session_cookies),
-            tokens=_tokens(settings, plan, directory, known, http),
+            Seals(parts.ring, name, plan.session_cookies),
+            tokens=_token_source(settings, plan, parts),
             records=records,
-            leases=leases,
-            audit=audit,
-            now=now,
-            alive=alive,
+            leases=parts.leases,
+            audit=parts.audit,
+            now=parts.now,
+            is_alive=parts.is_alive,
         )
     return brokers
 
 
-def _tokens(
-    settings: HandOff,
-    plan: HandOffPlan,
-    directory: Directory | None,
-    known: Callable[[Identity], Awaitable[Account | None]],
-    http: aiohttp.ClientSession,
-) -> TokenSource | None:
+def _token_source(settings: HandOff, plan: HandOffPlan, parts: HandOffParts) -> TokenSource | None:
     if settings.token is not None:
-        return CalledTokens(settings.token, http)
-    return DirectoryTokens(directory, known) if directory is not None and plan.needs_token else None
+        return CalledTokens(settings.token, parts.http)
+    if parts.directory is None or not plan.needs_token:
+        return None
+    return DirectoryTokens(parts.directory, parts.find_account)

@@ -1,6 +1,7 @@
-"""The upstream's session cookies on their way: sealed for one session of ours when they are set, opened when they come back.
+"""Seals the upstream's session cookies for one session of ours in responses, and opens them in requests.
 
-The invariant is that of `hand_off.seals`. Who has no session of ours has none of the upstream's, unless its own login is open to them.
+The invariant is that of `hand_off.cookie_seals`. A browser without a session of ours has none of the upstream's, unless the
+upstream's own login is open.
 """
 
 from gateway.gate.request import Request
@@ -13,33 +14,35 @@ from gateway.proxy.subrequest import Credentials
 from gateway.sessions.cache import LiveSession
 
 
-class Sealing:
+class CookieFilter:
+    """The cookies of one app."""
+
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
 
     def without_session(self, request: Request[ParsedRequest]) -> list[bytes]:
-        """The `Cookie` values of a request that goes on without a session."""
+        """The `Cookie` values for the upstream, of a request without a session."""
         return list(request.cookies) if _own_login_open(request) else self._seals.names.without(request.cookies)
 
-    def kept(self, request: Request[ParsedRequest], live: LiveSession) -> tuple[list[bytes], Credentials]:
-        """The `Cookie` values of a person's request, and what in them opens the upstream's session."""
-        kept = self._seals.keep(live.session.sid, request.cookies)
+    def with_session(self, request: Request[ParsedRequest], session: LiveSession) -> tuple[list[bytes], Credentials]:
+        """The `Cookie` values for the upstream, of a request with a session, and the credentials of the upstream's session in them."""
+        kept = self._seals.keep(session.session.sid, request.cookies)
         return kept.values, Credentials(cookies=tuple(kept.session))
 
-    def seal(self, request: Request[ParsedRequest], live: LiveSession | None, response: ParsedResponse) -> None:
-        """Change the Set-Cookie lines of a response that goes on."""
-        if self._seals.names and not (live is None and _own_login_open(request)):
-            lines = (self._line(line, live, request.site) for line in response.lines)
+    def seal(self, request: Request[ParsedRequest], session: LiveSession | None, response: ParsedResponse) -> None:
+        """Seal the Set-Cookie lines of a response."""
+        if self._seals.names and not (session is None and _own_login_open(request)):
+            lines = (self._filter_line(line, session, request.site) for line in response.lines)
             response.lines = [line for line in lines if line]
 
-    def relayed(self, cookie: SetCookie, live: LiveSession, site: Site) -> bytes:
+    def set_cookie_value(self, cookie: SetCookie, session: LiveSession, site: Site) -> bytes:
         """The Set-Cookie value of a cookie that the upstream set in a hand-off."""
         if cookie.name not in self._seals.names.exact:
             return b"; ".join((cookie.name + b"=" + cookie.value, *filter(None, cookie.attributes)))
-        value = cookie.value if cookie.deletes else self._seals.seal(live.session.sid, cookie.name, cookie.value)
-        return cookie.kept_here(value, secure=site.route.secure)
+        value = cookie.value if cookie.deletes else self._seals.seal(session.session.sid, cookie.name, cookie.value)
+        return cookie.for_host(value, secure=site.route.secure)
 
-    def _line(self, line: bytes, live: LiveSession | None, site: Site) -> bytes:
+    def _filter_line(self, line: bytes, session: LiveSession | None, site: Site) -> bytes:
         name, _, value = line.partition(b":")
         if name.lower() != b"set-cookie":
             return line
@@ -47,8 +50,8 @@ class Sealing:
         if cookie is None or cookie.name not in self._seals.names.exact:
             # SECURITY: a nameless cookie comes back as its bare value, which may read `SESSION=planted` (C-37).
             return b"" if cookie is None and self._seals.names.resembles(value) else line
-        # SECURITY: a session that the upstream opens for nobody must not take the place of a person's (C-36).
-        return b"" if live is None else name + b": " + self.relayed(cookie, live, site)
+        # SECURITY: a session that the upstream opens without a person must not replace a person's (C-36).
+        return b"" if session is None else name + b": " + self.set_cookie_value(cookie, session, site)
 
 
 def _own_login_open(request: Request[ParsedRequest]) -> bool:

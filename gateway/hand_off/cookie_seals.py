@@ -32,19 +32,20 @@ class Seals:
         self.names: Final = CookieNames(names)
 
     def seal(self, sid: str, name: bytes, value: bytes) -> bytes:
+        """The value with its seal, for the session `sid`."""
         return value + b"." + self._mark(self._keys[0], sid, name, value)
 
     def open(self, sid: str, name: bytes, sealed: bytes) -> bytes | None:
-        """The upstream's value; None for what was not sealed for this session."""
+        """The upstream's value; None for a value that was not sealed for this session."""
         value, dot, mark = sealed[: -_MARK_LENGTH - 1], sealed[-_MARK_LENGTH - 1 :][:1], sealed[-_MARK_LENGTH:]
         if dot != b"." or not value:
             return None
-        # SECURITY: a cookie of another person's session, or a planted one, is nobody's here (C-37, C-44).
+        # SECURITY: a cookie of another person's session, or a planted one, does not open (C-37, C-44).
         good = any(hmac.compare_digest(self._mark(key, sid, name, value), mark) for key in self._keys)
         return value if good else None
 
     def keep(self, sid: str, values: Sequence[bytes]) -> SealedCookies:
-        """`Cookie` values as they may go on: session cookies of this session opened, all others of these names left out."""
+        """`Cookie` values for the upstream: session cookies of this session opened, all others of these names left out."""
         kept: list[bytes] = []
         session: list[bytes] = []
         for value in values:

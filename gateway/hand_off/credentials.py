@@ -1,7 +1,7 @@
-"""Opens the upstream's session: the request that redeems, the steps that follow it, the question whose session it is.
+"""Opens the upstream's session: the request that redeems the token, the redirects after it, and the check of the session's owner.
 
-Pure of connections: an `Upstream` sends what is asked. Redirects are followed only while the upstream's session is not there yet, only on the
-upstream itself, and a few of them; nobody's browser learns where they led (A-50).
+Opens no connection itself: an `Upstream` sends the requests. Redirects are followed only until the upstream has set its session cookie, only on
+the upstream itself, and at most five; no browser sees their targets (A-50).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from gateway.errors.hand_off import HandOffFailed, HandOffMismatch
 from gateway.hand_off.plan import HandOffPlan
 from gateway.hand_off.records import Bearer
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
-from gateway.hand_off.templates import at_pointer, fill, knows, outgoing
+from gateway.hand_off.templates import all_known, at_pointer, fill, outgoing
 from gateway.hand_off.tokens import usable
 from gateway.proxy.subrequest import Credentials, FilledRequest, Reply
 
@@ -23,7 +23,7 @@ _SHORTEST_LIFE: Final = 60.0
 
 
 class Upstream(Protocol):
-    """The app's upstream, on behalf of one visitor."""
+    """The app's upstream, on behalf of one person."""
 
     host: str
 
@@ -51,22 +51,22 @@ async def open_with_cookies(plan: HandOffPlan, upstream: Upstream, facts: Mappin
 
 
 def _next_step(plan: HandOffPlan, upstream: Upstream, request: FilledRequest, reply: Reply) -> FilledRequest:
-    """Raises HandOffFailed where the way ends."""
+    """The request that follows a redirect. Raises HandOffFailed when there is none to follow."""
     if not reply.location:
         names = b", ".join(sorted(value.partition(b"=")[0].strip() for value in reply.values(b"set-cookie")))
-        told = f"it set {names[:200].decode('latin-1')!r}" if names else "it set no cookie"
-        raise HandOffFailed("no_session", f"the upstream answered {reply.status}, and {told}: see session_cookies")
-    asked = request.target.encode()
-    if plan.login_pages.are_at(reply.location, asked, upstream.host):
+        cookies = f"it set {names[:200].decode('latin-1')!r}" if names else "it set no cookie"
+        raise HandOffFailed("no_session", f"the upstream answered {reply.status}, and {cookies}: see session_cookies")
+    base = request.target.encode()
+    if plan.login_pages.are_at(reply.location, base, upstream.host):
         raise HandOffFailed("redeem_refused", "the upstream sent the token back to its login page")
-    there = plan.login_pages.on_its_own(reply.location, asked, upstream.host)
+    there = plan.login_pages.on_its_own(reply.location, base, upstream.host)
     if there is None:
-        raise HandOffFailed("no_session", "the upstream leads elsewhere before its session is there")
+        raise HandOffFailed("no_session", "the upstream redirects elsewhere before it sets its session cookie")
     return FilledRequest(method="GET", target=there.wire().decode())
 
 
 async def open_with_bearer(plan: HandOffPlan, upstream: Upstream, facts: Mapping[str, str], now: datetime) -> Bearer:
-    """Raises HandOffFailed."""
+    """Redeem the token for a bearer token. Raises HandOffFailed."""
     reply = await upstream.ask(outgoing(plan.redeem, plan.redeem.path, facts), Credentials())
     if not 200 <= reply.status < 300:
         raise HandOffFailed("redeem_refused", f"the upstream answered {reply.status}")
@@ -77,25 +77,27 @@ async def open_with_bearer(plan: HandOffPlan, upstream: Upstream, facts: Mapping
     return Bearer(token=token, until=now.timestamp() + (max(float(seconds), _SHORTEST_LIFE) if good else 3600.0))
 
 
-async def ask_whose(plan: HandOffPlan, upstream: Upstream, credentials: Credentials, facts: Mapping[str, str]) -> bool:
-    """Whether the upstream's session is this person's. False: there is none any more.
+async def verify_owner(
+    plan: HandOffPlan, upstream: Upstream, credentials: Credentials, facts: Mapping[str, str]
+) -> bool:
+    """Whether the upstream's session exists and is this person's; True without `who_am_i`.
 
-    Raises HandOffMismatch for somebody else's, HandOffFailed where the upstream does not say.
+    Raises HandOffMismatch for another person's, HandOffFailed when the response has no such value.
     """
     if not plan.who_am_i:
         return True
-    asked = next((one for one in plan.who_am_i if knows(one.equals, facts)), plan.who_am_i[-1])
-    path = fill(asked.path, facts)
+    question = next((one for one in plan.who_am_i if all_known(one.equals, facts)), plan.who_am_i[-1])
+    path = fill(question.path, facts)
     headers = (("Accept", "application/json"),)
     reply = await upstream.ask(FilledRequest(method="GET", target=path, headers=headers), credentials)
     if reply.status in (401, 403) or plan.login_pages.are_at(reply.location, path.encode(), upstream.host):
         return False
-    found = at_pointer(reply.json(), asked.pointer) if 200 <= reply.status < 300 else None
+    found = at_pointer(reply.json(), question.pointer) if 200 <= reply.status < 300 else None
     if not isinstance(found, str | int) or isinstance(found, bool):
-        raise HandOffFailed("who_am_i", f"the upstream answered {reply.status}, without a value at {asked.pointer}")
-    # SECURITY: one person's upstream session must never be another's: case aside, it is the very text (A-59).
-    if fold_email(str(found).strip()) != fold_email(fill(asked.equals, facts).strip()):
-        raise HandOffMismatch("the upstream's session belongs to somebody else")
+        raise HandOffFailed("who_am_i", f"the upstream answered {reply.status}, without a value at {question.pointer}")
+    # SECURITY: one person's upstream session must never be another's: but for case, the texts are equal (A-59).
+    if fold_email(str(found).strip()) != fold_email(fill(question.equals, facts).strip()):
+        raise HandOffMismatch("the upstream's session belongs to another person")
     return True
 
 
@@ -110,5 +112,5 @@ def _pairs(cookies: Sequence[SetCookie] | Any) -> tuple[bytes, ...]:
 
 
 def credentials_of(cookies: Sequence[SetCookie], names: frozenset[bytes]) -> Credentials:
-    """Those of a session that was just opened."""
+    """The cookies of these names, as credentials."""
     return Credentials(cookies=_pairs([cookie for cookie in cookies if cookie.name in names]))

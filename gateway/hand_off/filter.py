@@ -1,8 +1,9 @@
-"""The data plane's part of a hand-off: it sees when one is due, and keeps the upstream's session with the session it belongs to.
+"""The app filter of hand-off: it detects that a hand-off is due, and binds the upstream's session to ours.
 
-A hand-off is due when a person's browser navigates and holds none of the upstream's session cookies, when the upstream sends it to its own
-login page, or answers 401 where that is to count; with bearer tokens, whenever there is none. No body is ever sent twice: a form that met
-an ended session is told so. While the doors are closed, the request that redeems a token is refused to everybody (C-12).
+A hand-off is due when a person's browser navigates without the upstream's session cookies, when the upstream redirects it to its
+own login page, or answers 401 where `on_401` is set; with bearer tokens, whenever there is none. No body is sent twice: a form
+that met an ended session gets a page that explains it. While password routes are closed, every request that redeems a token is
+refused (C-12).
 """
 
 from collections.abc import Coroutine
@@ -16,8 +17,8 @@ from gateway.gate.decision import Forward, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import Site
 from gateway.hand_off.broker import Broker
-from gateway.hand_off.cookie_filter import Sealing
-from gateway.hand_off.flow import SIGN_OUT, HandOffFlow, away
+from gateway.hand_off.cookie_filter import CookieFilter
+from gateway.hand_off.flow import SIGN_OUT, HandOffFlow, redirect_to
 from gateway.hand_off.redirects import with_language, without_language
 from gateway.http.header_policy import Kind
 from gateway.http.message import RequestHead, is_navigation
@@ -37,16 +38,16 @@ _NOTHING: Final = Credentials()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardPlan:
-    """How one admitted request goes on. `retried`: it was sent before, with a bearer token that the upstream did not take.
+    """How one admitted request is forwarded. `retried`: it was sent before, with a bearer token that the upstream refused.
 
-    `passing`: it is a link that this browser was sent through. `leaving`: it signs the person out at the upstream.
+    `by_link`: it follows a link that this browser was sent to. `logs_out`: it signs the person out at the upstream.
     """
 
     cookies: list[bytes]
     credentials: Credentials = _NOTHING
-    leaving: bool = False
+    logs_out: bool = False
     retried: bool = False
-    passing: bool = False
+    by_link: bool = False
 
 
 class HandOffFilter:
@@ -56,13 +57,13 @@ class HandOffFilter:
         self._context = context
         self._broker = broker
         self._plan = broker.plan
-        self._sealing = Sealing(broker.seals)
-        self._flow = HandOffFlow(context, broker, self._sealing)
+        self._cookie_filter = CookieFilter(broker.seals)
+        self._flow = HandOffFlow(context, broker, self._cookie_filter)
         log_out = without_language((self._plan.log_out or "").partition("?")[0].lower())
-        self._leaving = parse_match(f"* {log_out}").folded if log_out else None
-        self._passing: set[Request[ParsedRequest]] = set()  # links that were found to be theirs
+        self._log_out_path = parse_match(f"* {log_out}").folded if log_out else None
+        self._claimed_links: set[Request[ParsedRequest]] = set()  # requests that follow a link of their session
 
-    # --- before a request goes on ---
+    # --- requests ---
 
     def on_request(
         self, control: FilterControl, request: Request[ParsedRequest], decision: Forward, outgoing: UpstreamRequest
@@ -79,51 +80,51 @@ class HandOffFilter:
     def _forward_plan(
         self, control: FilterControl, request: Request[ParsedRequest], decision: Forward
     ) -> ForwardPlan | None:
-        """None: something else happens first, and the request is answered then. Raises RouteBlocked."""
-        site, live, target = request.site, decision.live, parse_target(decision.wire)
-        passing = request in self._passing
-        if site.password_routes.closed and not passing and self._plan.route.holds(target):
-            # SECURITY: whoever holds a token is not who it was made for (C-12).
-            self._link(control, request, target, _blocked(site))
+        """None: work has begun that will respond to the request. Raises RouteBlocked."""
+        site, session, target = request.site, decision.live, parse_target(decision.wire)
+        by_link = request in self._claimed_links
+        if site.password_routes.closed and not by_link and self._plan.route.holds(target):
+            # SECURITY: the holder of a token need not be the person that it was made for (C-12).
+            self._decide_link(control, request, target, _blocked(site))
             return None
-        if live is None:
-            return ForwardPlan(cookies=self._sealing.without_session(request))
-        cookies, credentials = self._sealing.kept(request, live)
+        if session is None:
+            return ForwardPlan(cookies=self._cookie_filter.without_session(request))
+        cookies, credentials = self._cookie_filter.with_session(request, session)
         page = _is_page(request.head)
-        if page and self._is_leaving(target):
-            return ForwardPlan(cookies=cookies, credentials=credentials, leaving=True)
+        if page and self._is_log_out(target):
+            return ForwardPlan(cookies=cookies, credentials=credentials, logs_out=True)
         if self._plan.via == "bearer":
-            return self._with_bearer(control, request, live, cookies)
-        if passing or not page or not _repeatable(request.head):
-            return ForwardPlan(cookies=cookies, credentials=credentials, passing=passing)
+            return self._with_bearer(control, request, session, cookies)
+        if by_link or not page or not _repeatable(request.head):
+            return ForwardPlan(cookies=cookies, credentials=credentials, by_link=by_link)
         if not credentials.cookies or self._plan.login_pages.hold(target):
-            control.run_later(self._flow.hand_off(control, request, live, self._end(site, target)))
+            control.run_later(self._flow.hand_off(control, request, session, self._landing(site, target)))
             return None
-        if self._flow.must_check(live):
-            control.run_later(self._flow.check(control, request, live, decision.wire, credentials))
+        if self._flow.check_due(session):
+            control.run_later(self._flow.check_owner(control, request, session, decision.wire, credentials))
             return None
         return ForwardPlan(cookies=cookies, credentials=credentials)
 
     def _with_bearer(
-        self, control: FilterControl, request: Request[ParsedRequest], live: LiveSession, cookies: list[bytes]
+        self, control: FilterControl, request: Request[ParsedRequest], session: LiveSession, cookies: list[bytes]
     ) -> ForwardPlan | None:
-        bearer = self._flow.bearer(live)
+        bearer = self._flow.bearer(session)
         if bearer is None:
-            control.run_later(self._flow.fetch_bearer(control, request, live))
+            control.run_later(self._flow.fetch_bearer(control, request, session))
             return None
         retried = request in self._flow.retrying
         return ForwardPlan(cookies=cookies, credentials=Credentials(bearer=bearer.token), retried=retried)
 
-    def _end(self, site: Site, target: Target) -> bytes:
-        """The page to end on: the one that was asked for, or what a login page would have led to."""
+    def _landing(self, site: Site, target: Target) -> bytes:
+        """The page to end on: the requested one, or the one that a login page would return to."""
         pages = self._plan.login_pages
         return pages.after(target, site.route.host) if pages.hold(target) else target.wire()
 
-    def _is_leaving(self, target: Target) -> bool:
-        leaving = self._leaving
-        return leaving is not None and any(leaving.fullmatch(path) for path in with_language(target.readings))
+    def _is_log_out(self, target: Target) -> bool:
+        pattern = self._log_out_path
+        return pattern is not None and any(pattern.fullmatch(path) for path in with_language(target.readings))
 
-    # --- when its response is there ---
+    # --- responses ---
 
     def _on_response(
         self,
@@ -133,18 +134,18 @@ class HandOffFilter:
         plan: ForwardPlan,
         response: ParsedResponse,
     ) -> Replace | None:
-        """What is answered instead of this response; its session cookies are sealed where it goes on."""
-        live, site = decision.live, request.site
-        if live is not None and not plan.leaving and self._wants_login(response, decision.wire, site):
-            replacement = self._renewed(control, request, live, decision.wire, plan)
+        """What replaces this response, or None; then its session cookies are sealed."""
+        session, site = decision.live, request.site
+        if session is not None and not plan.logs_out and self._wants_login(response, decision.wire, site):
+            replacement = self._renewed(control, request, session, decision.wire, plan)
             if replacement is not None:
                 return replacement
-        if plan.passing and live is not None:
+        if plan.by_link and session is not None:
             cookies = values_of(response.lines, b"set-cookie")
-            self._broker.passed(live, self._flow.upstream(request, live), cookies)
-        self._sealing.seal(request, live, response)
-        if plan.leaving:
-            page = away(site.route.origin + SIGN_OUT, values_of(response.lines, b"set-cookie"))
+            self._broker.on_link_followed(session, self._flow.upstream(request, session), cookies)
+        self._cookie_filter.seal(request, session, response)
+        if plan.logs_out:
+            page = redirect_to(site.route.origin + SIGN_OUT, values_of(response.lines, b"set-cookie"))
             return Replace(lambda: control.respond(page))
         return None
 
@@ -157,85 +158,92 @@ class HandOffFilter:
         return len(locations) == 1 and self._plan.login_pages.are_at(locations[0], wire, site.route.host)
 
     def _renewed(
-        self, control: FilterControl, request: Request[ParsedRequest], live: LiveSession, wire: bytes, plan: ForwardPlan
+        self,
+        control: FilterControl,
+        request: Request[ParsedRequest],
+        session: LiveSession,
+        wire: bytes,
+        plan: ForwardPlan,
     ) -> Replace | None:
-        """The upstream's session is over: what is done about it. None: the response goes on, a program has to see to it."""
+        """What replaces the response when the upstream's session has ended. None for a program, which gets the response."""
         stale = plan.credentials.bearer
         if stale is not None:
             if plan.retried or not _repeatable(request.head):
                 return None
-            return _later(control, self._flow.try_again(control, request, live, stale))
-        if plan.passing or not _is_page(request.head):
+            return _replace_with(control, self._flow.retry(control, request, session, stale))
+        if plan.by_link or not _is_page(request.head):
             return None
         if _repeatable(request.head):
-            return _later(control, self._flow.hand_off(control, request, live, wire))
+            return _replace_with(control, self._flow.hand_off(control, request, session, wire))
         path = wire.partition(b"?")[0].decode()
-        return _later(control, self._flow.reopen(control, request, live, path))
+        return _replace_with(control, self._flow.reopen(control, request, session, path))
 
     # --- refusals of password routes ---
 
     def on_refusal(self, control: FilterControl, request: Request[ParsedRequest], refused: Refuse) -> bool:
-        """A person with a session meets the upstream's login page, or passes the link that they were sent through."""
-        live = request.session
-        if live is None or not isinstance(refused.refusal, RouteBlocked):
+        """Whether a hand-off replaces the refusal: of the upstream's login page, or of the link that this person was sent to."""
+        session = request.session
+        if session is None or not isinstance(refused.refusal, RouteBlocked):
             return False
         if not _is_page(request.head) or not _repeatable(request.head):
             return False
         target = parse_target(request.head.target)
         if self._plan.route.holds(target):
             if self._plan.via == "browser":
-                self._link(control, request, target, refused.refusal)
+                self._decide_link(control, request, target, refused.refusal)
             return self._plan.via == "browser"
-        end = self._end(request.site, target)
-        if not self._plan.login_pages.hold(target) or not self._may_open(request, live, end):
+        end = self._landing(request.site, target)
+        if not self._plan.login_pages.hold(target) or not self._may_open(request, session, end):
             return False
-        control.run_later(self._flow.hand_off(control, request, live, end))
+        control.run_later(self._flow.hand_off(control, request, session, end))
         return True
 
-    def _may_open(self, request: Request[ParsedRequest], live: LiveSession, wire: bytes) -> bool:
-        """Whether the gate lets this person open the page that a hand-off would end on."""
+    def _may_open(self, request: Request[ParsedRequest], session: LiveSession, wire: bytes) -> bool:
+        """Whether the gate admits this person to the page that a hand-off would end on."""
         site = request.site
         head = RequestHead("GET", wire, site.route.host.encode(), [])
-        page = Request(site, head, request.session_key, live, self._context.now(), session_looked_up=True)
+        page = Request(site, head, request.session_key, session, self._context.now(), session_looked_up=True)
         return isinstance(decide(page), Forward)
 
-    def _link(self, control: FilterControl, request: Request[ParsedRequest], target: Target, refused: Refusal) -> None:
-        """Refuse a redeeming request, unless its token may be this person's. Raises `refused`."""
-        live, head = request.session, request.head
-        if self._plan.via == "browser" and live is not None and _repeatable(head) and _is_page(head):
-            control.run_later(self._pass_link(control, request, live, target, refused))
+    def _decide_link(
+        self, control: FilterControl, request: Request[ParsedRequest], target: Target, refused: Refusal
+    ) -> None:
+        """Refuse a request that redeems a token, unless the token may be this person's. Raises `refused`."""
+        session, head = request.session, request.head
+        if self._plan.via == "browser" and session is not None and _repeatable(head) and _is_page(head):
+            control.run_later(self._admit_link(control, request, session, target, refused))
             return
         self._emit(request, refused)
         raise refused
 
-    async def _pass_link(
+    async def _admit_link(
         self,
         control: FilterControl,
         request: Request[ParsedRequest],
-        live: LiveSession,
+        session: LiveSession,
         target: Target,
         refused: Refusal,
     ) -> None:
         token = self._plan.route.token_of(target)
-        if token is None or not await self._broker.take_link(live, token):
+        if token is None or not await self._broker.claim_link(session, token):
             self._emit(request, refused)
             raise refused
-        self._passing.add(request)
+        self._claimed_links.add(request)
         try:
-            # Every other rule still decides.
-            request.session, request.now = live, self._context.now()
+            # All other rules still apply.
+            request.session, request.now = session, self._context.now()
             request.session_looked_up = request.hand_off_link = True
             control.act(decide(request))
         finally:
             request.hand_off_link = False
-            self._passing.discard(request)
+            self._claimed_links.discard(request)
 
     def _emit(self, request: Request[ParsedRequest], refused: Refusal) -> None:
         emit_refusal(self._context.audit, request, Refuse(refused, request.rule))
 
 
-def _later(control: FilterControl, work: Coroutine[Any, Any, None]) -> Replace:
-    """The response is dropped, and `work` answers."""
+def _replace_with(control: FilterControl, work: Coroutine[Any, Any, None]) -> Replace:
+    """Drop the response; `work` responds."""
 
     def act() -> None:
         control.drop_exchange()
@@ -245,7 +253,7 @@ def _later(control: FilterControl, work: Coroutine[Any, Any, None]) -> Replace:
 
 
 def _authorise(head: ParsedRequest, bearer: str) -> None:
-    """The upstream gets this person's token alone, whatever the client sent."""
+    """Replace the client's Authorization fields by this person's token."""
     head.special = [entry for entry in head.special if entry.kind is not Kind.AUTHORIZATION]
     head.lines = [*head.lines, b"Authorization: Bearer " + bearer.encode("ascii")]
 

@@ -1,6 +1,6 @@
-"""One app's `hand_off`, resolved: what is known of nexudus stands where the file says nothing, and patterns are compiled.
+"""One app's `hand_off`, resolved: with the defaults for nexudus where the file has no value, and with compiled patterns.
 
-Pure. facts about Nexudus: the one-time token opens the portal's session at `/{lang}/user/login?t=`, or becomes a bearer token at
+Pure. About Nexudus: the one-time token opens the portal's session at `/{lang}/user/login?t=`, or becomes a bearer token at
 `/api/sys/users/exchange`; the portal's sign-in pages are those of the password rules.
 """
 
@@ -15,7 +15,7 @@ from gateway.hand_off.redirects import LoginPages
 
 _LINK: Final = Redemption(path="/en/user/login?t={token}&redirectUrl={return_to}")
 _EXCHANGE: Final = Redemption(method="POST", path="/api/sys/users/exchange?token={token}&validForInMinutes=1440")
-#: By its number where the directory told it: the address may have changed at the provider meanwhile.
+#: By its number where the directory gave it: the address may have changed at the provider since.
 _ME: Final = (
     WhoAmI(path="/en/user/me", pointer="/Id", equals="{directory.user_id}"),
     WhoAmI(path="/en/user/me", pointer="/Email"),
@@ -26,7 +26,10 @@ _LOG_OUT: Final = "/login/logout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOffPlan:
-    """`token` None: the directory gives it, where the redemption needs one. Of `who_am_i` the first counts whose facts are known."""
+    """How an app's hand-offs work.
+
+    `token` None: from the directory, if the redemption needs one. The first of `who_am_i` whose facts are known counts.
+    """
 
     via: Literal["server", "bearer", "browser"]
     needs_token: bool
@@ -44,7 +47,7 @@ class HandOffPlan:
 
 
 def resolve(config: HandOff, own_hosts: tuple[str, ...] = ()) -> HandOffPlan:
-    """`own_hosts`: what the upstream may call itself besides our host. Raises ValueError for an http kind without `redeem`."""
+    """`own_hosts`: hosts that the upstream may write in a Location besides ours. Raises ValueError for kind http without `redeem`."""
     known = config.kind == "nexudus"
     redeem = config.redeem or ((_EXCHANGE if config.via == "bearer" else _LINK) if known else None)
     if redeem is None:

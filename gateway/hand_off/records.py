@@ -1,8 +1,8 @@
-"""What a session remembers of its hand-offs: when there were any, the bearer token, the link that its browser may pass once.
+"""The hand-offs of a session: their times, the bearer token, the links that its browser may follow once.
 
-Sealed like the session itself and bound to its key, host and app; it lives no longer than the session may, and a day after the last hand-off
-is enough unless a bearer token is good for longer. What is forgotten costs one more hand-off. Read and written under the lease of `broker`,
-except to look at. Keys under the prefix: `handed:<session key>`.
+A record is sealed like the session itself and bound to its key, host and app. It expires with the session, and a day after the
+last hand-off unless a bearer token is valid for longer; a lost record costs one more hand-off. It is written only under the lease
+of `broker`. Keys under the prefix: `handed:<session key>`.
 """
 
 import json
@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 class RedeemingRoute:
-    """`parameter` is the query parameter that is the token; empty: the token stands elsewhere, and the path alone counts."""
+    """The route that redeems a token. `parameter` is the query parameter with the token; empty when the token stands elsewhere."""
 
     def __init__(self, template: str) -> None:
         path, _, query = template.partition("?")
@@ -35,14 +35,14 @@ class RedeemingRoute:
         self.parameter: Final = named[0] if len(named) == 1 else ""
 
     def holds(self, target: Target) -> bool:
-        """Whether some upstream could read this as the request that redeems a token."""
+        """Whether an upstream could read this as the request that redeems a token."""
         readings = tuple(EVERY.read(target).paths)
         if not any(self._route.lenient.fullmatch(path) for path in with_language(readings)):
             return False
         return not self.parameter or any(name == name_of(self.parameter) for name, _ in read_query(target.query))
 
     def token_of(self, target: Target) -> str | None:
-        """The one token in it."""
+        """The token of a target; None when it is missing or repeated."""
         pairs = parse_qsl((target.query or b"").decode("ascii"), max_num_fields=200)
         found = [value for name, value in pairs if name == self.parameter]
         return found[0] if len(found) == 1 else None
@@ -66,7 +66,7 @@ class HandOffCommands(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearer:
-    """A bearer token of the upstream's, and when it ends (seconds since 1970)."""
+    """A bearer token for the upstream, and its expiry (seconds since 1970)."""
 
     token: str = field(repr=False)
     until: float
@@ -74,10 +74,10 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOffRecord:
-    """`began` and `ended` are seconds since 1970; `links` are the hashes of tokens in links that may still be passed: each tab has its own.
+    """`began` and `ended` are seconds since 1970; `links` are hashes of tokens in links that may still be followed, one for each tab.
 
-    `paths` tells where the session cookies that were relayed live, name to path: to take them away at sign-out. `opened` are those of the
-    session that was opened last, `name=value`: a browser that signs out before they reached it cannot name that session.
+    `paths` are the paths of the session cookies that were set, by name: a sign-out deletes them. `opened` are the cookies of the newest upstream
+    session, `name=value`: a browser that signs out before it received them cannot send them.
     """
 
     began: tuple[float, ...] = ()
@@ -88,10 +88,12 @@ class HandOffRecord:
     opened: tuple[str, ...] = field(default=(), repr=False)
 
     def recent(self, now: datetime, within: timedelta) -> tuple[float, ...]:
+        """The hand-offs that began in the last `within`."""
         since = (now - within).timestamp()
         return tuple(time for time in self.began if time > since)
 
     def with_link(self, link: str) -> "HandOffRecord":
+        """With one more link; the newest eight are kept."""
         return replace(self, links=(*self.links, link)[-_MOST_LINKS:])
 
     def without_link(self, link: str) -> "HandOffRecord":
@@ -99,11 +101,12 @@ class HandOffRecord:
         return replace(self, links=tuple(one for one in self.links if one != link)) if link in self.links else self
 
     def with_start(self, now: datetime, within: timedelta) -> "HandOffRecord":
+        """With a hand-off that begins now, and without those before the last `within`."""
         return replace(self, began=(*self.recent(now, within), now.timestamp()))
 
 
 class HandOffRecords:
-    """All methods raise StoreUnavailable. A record that is missing, foreign or does not open is an empty one."""
+    """All methods raise StoreUnavailable. A record that is missing, or cannot be unsealed, reads as an empty one."""
 
     def __init__(self, redis: HandOffCommands, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
         self._redis = redis
@@ -112,30 +115,30 @@ class HandOffRecords:
         self._prefix = f"{prefix}handed:"
         self._operations = Operations()
 
-    async def read(self, live: LiveSession) -> HandOffRecord:
-        sealed = await self._operations.run(self._redis.get(self._prefix + live.key))
+    async def read(self, session: LiveSession) -> HandOffRecord:
+        sealed = await self._operations.run(self._redis.get(self._prefix + session.key))
         if not isinstance(sealed, bytes) or len(sealed) > _LONGEST:
             return HandOffRecord()
         try:
-            return _decode(self._ring.open(sealed, self._context(live)))
+            return _decode(self._ring.open(sealed, self._context(session)))
         except (ValueError, TypeError, KeyError):
             return HandOffRecord()
 
-    async def write(self, live: LiveSession, record: HandOffRecord) -> None:
-        sealed = self._ring.seal(_encode(record), self._context(live))
+    async def write(self, session: LiveSession, record: HandOffRecord) -> None:
+        sealed = self._ring.seal(_encode(record), self._context(session))
         now = self._now()
         wanted = (
             _ENOUGH if record.bearer is None else max(_ENOUGH, timedelta(seconds=record.bearer.until - now.timestamp()))
         )
-        life = max(min(live.session.remaining(now), wanted), _MILLISECOND)
-        await self._operations.run(self._redis.set(self._prefix + live.key, sealed, px=life // _MILLISECOND))
+        life = max(min(session.session.remaining(now), wanted), _MILLISECOND)
+        await self._operations.run(self._redis.set(self._prefix + session.key, sealed, px=life // _MILLISECOND))
 
-    async def forget(self, live: LiveSession) -> None:
-        await self._operations.run(self._redis.delete(self._prefix + live.key))
+    async def forget(self, session: LiveSession) -> None:
+        await self._operations.run(self._redis.delete(self._prefix + session.key))
 
-    def _context(self, live: LiveSession) -> tuple[str, ...]:
+    def _context(self, session: LiveSession) -> tuple[str, ...]:
         # SECURITY: a record copied under another session's key does not open (C-08, C-43).
-        return ("1", live.key, live.host, live.session.app)
+        return ("1", session.key, session.host, session.session.app)
 
 
 def _encode(record: HandOffRecord) -> bytes:
@@ -160,5 +163,5 @@ def _decode(data: bytes) -> HandOffRecord:
         bearer=None if bearer is None else Bearer(token=str(bearer[0]), until=float(bearer[1])),
         links=tuple(str(link) for link in document["links"]),
         paths=dict(document["paths"]),
-        opened=tuple(str(pair) for pair in document.get("opened", ())),  # an earlier release left it out
+        opened=tuple(str(pair) for pair in document.get("opened", ())),  # earlier releases did not write it
     )

@@ -1,6 +1,6 @@
 """Where an upstream's redirect leads: to its own login page, to a page of its own, or elsewhere.
 
-Pure. Nobody is ever sent to what is read here: a hand-off ends on the page that was asked for, or on a path that was judged anew (A-50).
+Pure. No browser is redirected to a URL that is read here: a hand-off ends on the requested page, or on a path that was parsed anew (A-50).
 """
 
 import re
@@ -22,9 +22,9 @@ _LANGUAGE = re.compile(r"\A/[a-z]{2}(?:[_-][a-z0-9]{2,8}){0,2}(?=/)")
 
 
 def local_target(location: bytes, asked: bytes, hosts: Sequence[str]) -> Target | None:
-    """The target of a Location on the upstream itself; None when it leads elsewhere or nowhere clear.
+    """The target of a Location on the upstream itself; None when it leads elsewhere or is ambiguous.
 
-    `asked`: the target that was answered, `hosts`: what the upstream may call itself, in lower case.
+    `asked`: the request target, `hosts`: the names of the upstream, in lower case.
     """
     if len(location) > _LONGEST or not location.isascii():
         return None
@@ -42,7 +42,7 @@ def local_target(location: bytes, asked: bytes, hosts: Sequence[str]) -> Target 
 
 
 class LoginPages:
-    """The upstream's login pages: globs of its paths, below any language, and whole URLs of others'."""
+    """The upstream's login pages: globs of its own paths, under any language prefix, and whole URLs on other hosts."""
 
     def __init__(self, entries: Sequence[str], hosts: Sequence[str] = ()) -> None:
         self._hosts = tuple(hosts)
@@ -50,6 +50,7 @@ class LoginPages:
         self._urls = frozenset(entry.rstrip("/").lower() for entry in entries if not entry.startswith("/"))
 
     def hold(self, target: Target) -> bool:
+        """Whether a target is one of them."""
         return any(route.folded.fullmatch(path) for route in self._routes for path in with_language(target.readings))
 
     def are_at(self, location: bytes, asked: bytes, host: str) -> bool:
@@ -60,11 +61,11 @@ class LoginPages:
         return target is not None and self.hold(target)
 
     def on_its_own(self, location: bytes, asked: bytes, host: str) -> Target | None:
-        """Where a Location leads on the upstream itself."""
+        """The target of a Location on the upstream itself, or None."""
         return local_target(location, asked, (host, *self._hosts))
 
     def after(self, target: Target, host: str) -> bytes:
-        """Where a login page would send a person on, as a path here; `/` when that is nowhere of ours, or a login page again."""
+        """The path that a login page returns to, by its query; `/` when that is elsewhere, or a login page again."""
         query = (target.query or b"").decode("latin-1")
         for name, value in parse_qsl(query, max_num_fields=200) if query.count("&") < 200 else ():
             if name.lower() in RETURN_FIELDS and value.startswith(("/", "http")):
@@ -75,7 +76,7 @@ class LoginPages:
 
 
 def with_language(readings: Sequence[str]) -> set[str]:
-    """The readings of a path, and each without a language at its start."""
+    """The readings of a path, and each without its language prefix."""
     return {*readings, *map(without_language, readings)}
 
 

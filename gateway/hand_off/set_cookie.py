@@ -1,14 +1,16 @@
-"""The upstream's Set-Cookie fields, as far as a gateway must understand them.
+"""The upstream's Set-Cookie fields, as far as a gateway must parse them.
 
-Pure. RFC 6265 section 5.2: the first pair is name and value, whatever follows are attributes.
+Pure. RFC 6265 section 5.2: the first pair is name and value, all others are attributes.
 """
 
 from dataclasses import dataclass
 
+from gateway.sessions.cookie import set_cookie
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetCookie:
-    """`attributes` as they came, each stripped."""
+    """A parsed Set-Cookie field. `attributes` are `name=value` or `name`, stripped, unchanged in case."""
 
     name: bytes
     value: bytes
@@ -23,7 +25,10 @@ class SetCookie:
 
     @property
     def deletes(self) -> bool:
-        """Whether it plainly takes the cookie away. One that is only dated back is not seen, and is sealed to no harm."""
+        """Whether it deletes the cookie, by an empty value or by `Max-Age`.
+
+        A deletion by `Expires` alone is sealed like any cookie, which does no harm.
+        """
         ages = [value.strip() for name, _, value in self._pairs() if name == b"max-age"]
         return not self.value or (bool(ages) and (ages[-1].startswith(b"-") or ages[-1] == b"0"))
 
@@ -33,11 +38,11 @@ class SetCookie:
             for name, mark, value in (attribute.partition(b"=") for attribute in self.attributes)
         ]
 
-    def kept_here(self, value: bytes, *, secure: bool) -> bytes:
-        """The field's value for this host alone: it is ours to keep, so no sibling gets it; Secure where we are.
+    def for_host(self, value: bytes, *, secure: bool) -> bytes:
+        """The field's value with another cookie value, for this host alone: without Domain, and Secure where our origin is.
 
-        Strict becomes Lax: a browser that comes from the provider, or follows a link from elsewhere, would hold the cookie back, and be handed
-        off again each time; whoever navigates here is handed off anyway, so Strict keeps nobody out.
+        Strict becomes Lax: a browser that comes from the provider, or follows a link of another site, would not send the cookie, and a hand-off
+        would follow each time. Strict protects nothing here, because every navigation is handed off anyway.
         """
         kept = [one for one in self.attributes if one.partition(b"=")[0].strip().lower() not in (b"domain", b"")]
         kept = [b"SameSite=Lax" if one.replace(b" ", b"").lower() == b"samesite=strict" else one for one in kept]
@@ -47,7 +52,7 @@ class SetCookie:
 
 
 def parse_set_cookie(value: bytes) -> SetCookie | None:
-    """None for a nameless one: browsers do not agree on what that is."""
+    """Parse a Set-Cookie value; None for one without a name, which browsers read differently."""
     pair, *attributes = value.split(b";")
     name, mark, content = pair.partition(b"=")
     name, content = name.strip(b" \t"), content.strip(b" \t")
@@ -57,5 +62,5 @@ def parse_set_cookie(value: bytes) -> SetCookie | None:
 
 
 def expired(name: str, path: str, *, secure: bool) -> str:
-    """The Set-Cookie value that deletes a cookie that was kept here."""
-    return f"{name}=; Path={path}; Max-Age=0; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
+    """The Set-Cookie value that deletes a cookie that `for_host` set."""
+    return set_cookie(name, "", secure=secure, path=path, max_age=0)

@@ -1,7 +1,7 @@
-"""Requests of ours with a person's facts in them, and values found in the JSON that answers.
+"""Subrequests with a person's facts in them, and values in the JSON of the replies.
 
-Pure. The invariant: a fact, whatever it holds, adds no parameter, no path segment, no field and no member: it is encoded for the place
-where it stands. A fact that is missing is no empty text but a refusal. RFC 6901 (JSON pointers), RFC 3986 section 2.
+Pure. The invariant: a fact, whatever it contains, adds no parameter, path segment, header field or JSON member: it is encoded for the place
+where it stands. A missing fact is a refusal, not an empty text. RFC 6901 (JSON pointers), RFC 3986 section 2.
 """
 
 import json
@@ -20,7 +20,7 @@ _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
 
 
 def facts_of(identity: Identity, **more: str) -> dict[str, str]:
-    """What the placeholders stand for; what is not known is not in it."""
+    """The values of the placeholders; without those that are not known."""
     facts = {
         "email": identity.vouched_email,
         "name": identity.name,
@@ -34,7 +34,7 @@ def facts_of(identity: Identity, **more: str) -> dict[str, str]:
 
 
 def fill(template: str, facts: Mapping[str, str], encode: Callable[[str], str] = str) -> str:
-    """Raises NoUpstreamLogin for a fact that this person does not have."""
+    """Replace the placeholders by encoded facts. Raises NoUpstreamLogin for a fact that this person does not have."""
 
     def value(match: re.Match[str]) -> str:
         found = facts.get(match[1])
@@ -45,13 +45,16 @@ def fill(template: str, facts: Mapping[str, str], encode: Callable[[str], str] =
     return _PLACEHOLDER.sub(value, template)
 
 
-def knows(template: str, facts: Mapping[str, str]) -> bool:
-    """Whether all of its placeholders are known."""
+def all_known(template: str, facts: Mapping[str, str]) -> bool:
+    """Whether there is a fact for each placeholder."""
     return all(name in facts for name in _PLACEHOLDER.findall(template))
 
 
 def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> FilledRequest:
-    """`target`: the template of its path or URL. Raises NoUpstreamLogin, HandOffFailed."""
+    """The request that a call of the configuration describes; `target` is the template of its path or URL.
+
+    Raises NoUpstreamLogin, HandOffFailed.
+    """
     headers = {name: fill(secret.get_secret_value(), facts) for name, secret in call.headers.items()}
     for name, value in headers.items():
         # SECURITY: a name with a line break must not become a header of its own (C-38).
@@ -79,7 +82,7 @@ def _filled(value: Any, facts: Mapping[str, str]) -> Any:
 
 
 def at_pointer(document: Any, pointer: str) -> Any:
-    """The value that a JSON pointer names; None where there is none."""
+    """The value that a JSON pointer refers to; None when there is none (RFC 6901)."""
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):

@@ -1,6 +1,6 @@
-"""Where a one-time token comes from: the directory's service account, or a stranger's API that the configuration describes.
+"""Sources of one-time tokens: the directory's service account, or an API that the configuration describes.
 
-The invariant: nothing of a token, a URL or a foreign answer's text stands in an error; the reason words do, and status codes.
+The invariant: an error holds reason words and status codes, and nothing of a token, a URL or a response's text.
 """
 
 import json
@@ -17,56 +17,61 @@ from gateway.hand_off.templates import at_pointer, outgoing
 from gateway.identity.claims import Identity
 
 _LARGEST: Final = 256 * 1024
-_PATIENT: Final = aiohttp.ClientTimeout(total=None)
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
 _LONGEST_TOKEN: Final = 16 * 1024
 
 
 class TokenSource(Protocol):
+    """Gives one-time tokens."""
+
     async def token(self, identity: Identity, facts: Mapping[str, str]) -> str:
-        """Raises a Refusal."""
+        """A token for this person. Raises a Refusal."""
 
 
 class DirectoryTokens:
-    """Asks the directory, with its service account."""
+    """Tokens of the directory, requested with its service account."""
 
-    def __init__(self, directory: Directory, known: Callable[[Identity], Awaitable[Account | None]]) -> None:
+    def __init__(self, directory: Directory, find_account: Callable[[Identity], Awaitable[Account | None]]) -> None:
         self._directory = directory
-        self._known = known
+        self._find_account = find_account
 
     async def token(self, identity: Identity, facts: Mapping[str, str]) -> str:
         return usable(await self._directory.sign_in_token(await self._account(identity)))
 
     async def _account(self, identity: Identity) -> Account:
-        """As the session knows it; else the directory is asked: nobody looked at a dashboard's sign-in, or the login is newer than it."""
-        told, email = identity.directory, identity.vouched_email or ""
-        if "id" in told and "user_id" in told:
-            return Account(id=told["id"], email=email, user_id=told["user_id"], facts=dict(told))
-        # SECURITY: by the link, and only then by an address that is nobody else's account: addresses change hands (A-59).
-        account = await self._known(identity)
+        """The account that the identity holds, else the directory's.
+
+        A dashboard's sign-in does not read the directory, and an upstream login may be newer than the session.
+        """
+        known, email = identity.directory, identity.vouched_email or ""
+        if "id" in known and "user_id" in known:
+            return Account(id=known["id"], email=email, user_id=known["user_id"], facts=dict(known))
+        # SECURITY: by the link, and only then by an address without a link to another person: addresses change hands (A-59).
+        account = await self._find_account(identity)
         if account is None or not account.active or account.user_id is None:
-            raise NoUpstreamLogin("the directory knows no login of this person")
+            raise NoUpstreamLogin("the directory has no login of this person")
         return account
 
 
 class CalledTokens:
-    """Asks a stranger's API. `http` belongs to the caller, and so does the patience."""
+    """Tokens of an API that `hand_off.token` describes. The caller closes `http` and sets the timeout."""
 
     def __init__(self, call: TokenCall, http: aiohttp.ClientSession) -> None:
         self._call = call
         self._http = http
 
     async def token(self, identity: Identity, facts: Mapping[str, str]) -> str:
-        asked = outgoing(self._call, self._call.url, facts)
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **dict(asked.headers)}
+        request = outgoing(self._call, self._call.url, facts)
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **dict(request.headers)}
         try:
             async with (
                 self._http.request(
-                    asked.method,
-                    URL(asked.target, encoded=True),
-                    data=asked.body or None,
+                    request.method,
+                    URL(request.target, encoded=True),
+                    data=request.body or None,
                     headers=headers,
                     allow_redirects=False,  # SECURITY: a redirect would carry the service's secret to wherever it points (A-69).
-                    timeout=_PATIENT,
+                    timeout=_NO_TIMEOUT,
                 ) as response
             ):
                 body = await response.content.read(_LARGEST)
@@ -82,9 +87,9 @@ class CalledTokens:
 
 
 def usable(token: object) -> str:
-    """A token as it may stand in a URL, a header or a form."""
+    """The token as a text for a URL, a header or a form. Raises HandOffFailed for anything else."""
     if not isinstance(token, str) or not token or len(token) > _LONGEST_TOKEN or not token.isascii():
-        raise HandOffFailed("token_unreadable", "no token where it was looked for")
+        raise HandOffFailed("token_unreadable", "no token at the configured pointer")
     if not token.isprintable() or " " in token:
         raise HandOffFailed("token_unreadable", "a token with blanks or control characters")
     return token

@@ -25,7 +25,7 @@ from gateway.directory.factory import open_directory, open_provisioner
 from gateway.directory.provisioner import recheck_of
 from gateway.errors.refusal import Refusal
 from gateway.gate.site import Sites, app_routes
-from gateway.hand_off.broker import Broker, brokers_of
+from gateway.hand_off.broker import Broker, HandOffParts, build_brokers
 from gateway.hand_off.filter import HandOffFilter
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.identity.assertion import AssertionSigner
@@ -187,11 +187,12 @@ class GatewayWorker:
         return break_glass
 
     def _build_brokers(self, ring: KeyRing) -> dict[str, Broker]:
-        return brokers_of(
-            self.config, ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
-            known=self.provisioner.known, http=self.directory_http, audit=self.audit, now=utc_now,
-            alive=self._is_alive,
+        parts = HandOffParts(
+            ring=ring, redis=self.redis, leases=self._leases, directory=self.directory,
+            find_account=self.provisioner.known, http=self.directory_http, audit=self.audit, now=utc_now,
+            is_alive=self._is_alive,
         )  # fmt: skip
+        return build_brokers(self.config, parts)
 
     async def _is_alive(self, session: LiveSession) -> bool:
         """Whether Redis still holds the session. Raises StoreUnavailable."""

@@ -21,6 +21,15 @@ class CookieSplit(NamedTuple):
     spoiled: bool
 
 
+def set_cookie(name: str, value: str, *, secure: bool, path: str = "/", max_age: int | None = None) -> str:
+    """The Set-Cookie value of a cookie of ours. `max_age` in seconds: None keeps it until the browser ends, 0 deletes it.
+
+    A deletion has the attributes that the cookie was set with, or some browsers keep it (C-45).
+    """
+    age = "" if max_age is None else f"; Max-Age={max_age}"
+    return f"{name}={value}; Path={path}{age}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
+
+
 class SessionCookie:
     """The cookie of one origin kind: `secure` origins get the `__Host-` prefix, plain http (loopback) cannot have it."""
 
@@ -44,11 +53,11 @@ class SessionCookie:
 
     def set_header(self, token: str) -> str:
         """A Set-Cookie value. No Max-Age: the server decides how long a session lives, the browser's restart may end it."""
-        return f"{self.name}={token}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if self.secure else ''}"
+        return set_cookie(self.name, token, secure=self.secure)
 
     def clear_header(self) -> str:
-        """A Set-Cookie value that deletes it: the same attributes, or some browsers keep it (C-45)."""
-        return f"{self.name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{'; Secure' if self.secure else ''}"
+        """A Set-Cookie value that deletes it."""
+        return set_cookie(self.name, "", secure=self.secure, max_age=0)
 
     def _split_plain(self, value: bytes) -> CookieSplit | None:
         """The usual shape: one field that names ours once, at a cookie's start. None when it is anything else."""

@@ -1,8 +1,8 @@
 """LoginAttempts in the browser that began them: one encrypted cookie each, the newest five, for fifteen minutes.
 
-The invariant: strangers cannot fill Redis (C-49), and a state is worth nothing in a browser that does not hold its cookie (A-53). A cookie
-is bound to its name and its host. When a login succeeds, its cookie shrinks to a marker that lives a minute: three markers for one
-page without a session in sight are a loop. Cookies stay under 3.5 KiB together (A-54).
+The invariant: a client without a session cannot fill Redis (C-49), and a state is worth nothing in a browser that does not hold
+its cookie (A-53). A cookie is bound to its name and its host. When a login succeeds, its cookie shrinks to a marker that lasts a
+minute: three markers for one page, without a session, are a redirect loop. The cookies stay under 3.5 KiB together (A-54).
 """
 
 import base64
@@ -16,20 +16,21 @@ from typing import Final
 
 from gateway.gate.site import AppRoute
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, decode, encode
+from gateway.sessions.cookie import set_cookie
 from gateway.sessions.keyring import KeyRing
 
 LOOP_WINDOW: Final = timedelta(seconds=60)
-RUSH_WINDOW: Final = timedelta(seconds=15)  # nobody abandons five logins for one page in this time
+RUSH_WINDOW: Final = timedelta(seconds=15)  # five logins for one page in this time are a loop, not a person
 NEWEST: Final = 5
-BUDGET: Final = 3500  # bytes in the Cookie field, all of ours together; servers commonly refuse 8 KiB
-_MOST_CLEARED: Final = 40  # an answer stays small whatever was planted
+BUDGET: Final = 3500  # bytes of all these cookies in the Cookie field; many servers refuse a field of 8 KiB
+_MOST_CLEARED: Final = 40  # bounds the response, however many cookies were planted
 _NAME = re.compile(rb"(?:__Host-)?doorward_login_([0-9a-f]{8})_([0-9a-f]{8})")
 _DONE: Final = b"done."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptAttempt:
-    """One cookie of the family as it came. `started`: seconds since 1970, read from the name."""
+    """One received cookie of a login attempt. `started`: seconds since 1970, read from the name."""
 
     name: bytes
     value: bytes
@@ -47,30 +48,30 @@ class KeptAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounds:
-    """Recent trips that were to end on one page: `done` came back within the minute, `pending` began just now and did not."""
+    """Recent login attempts for one page: `done` succeeded within the last minute, `pending` began within the last 15 seconds and did not."""
 
     done: int
     pending: int
 
     @property
     def looping(self) -> bool:
-        """A browser follows about twenty redirects in a row: this must say so before the browser does."""
+        """Browsers stop after about twenty redirects in a row; this is true well before."""
         return self.done >= 3 or self.pending >= NEWEST
 
 
 class AttemptCookies:
-    """Reads and writes them for any host."""
+    """Reads and writes the cookies of login attempts, for any host."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring.purpose("login")
 
     def keep(self, attempt: LoginAttempt, values: Sequence[bytes], route: AppRoute) -> list[str]:
-        """Set-Cookie values: the new attempt, and the removal of what is old, broken or too much."""
+        """Set-Cookie values: the new attempt, and the removal of cookies that are expired, broken, or over the limits."""
         name = self._name(attempt, route)
         sealed = self._ring.seal(encode(attempt), ("login", route.host, name))
-        new = f"{name}={base64.urlsafe_b64encode(sealed).decode().rstrip('=')}"
+        value = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
         now = int(attempt.started_at.timestamp())
-        room, places, cleared = BUDGET - len(new) - 2, NEWEST - 1, []
+        room, places, cleared = BUDGET - len(name) - len(value) - 3, NEWEST - 1, []
         for cookie in sorted(read_cookies(values, route), key=lambda kept: kept.started, reverse=True):
             fresh = -5 <= now - cookie.started <= ATTEMPT_LIFETIME.total_seconds()
             if fresh and places > 0 and cookie.size <= room:
@@ -78,20 +79,23 @@ class AttemptCookies:
                 places -= 1
             else:
                 cleared.append(cookie.name.decode())
-        return [_cookie(new, ATTEMPT_LIFETIME, route), *(_removal(old, route) for old in cleared[:_MOST_CLEARED])]
+        return [
+            _cookie(name, value, ATTEMPT_LIFETIME, route),
+            *(_removal(old, route) for old in cleared[:_MOST_CLEARED]),
+        ]
 
     def find(self, state: str, values: Sequence[bytes], route: AppRoute, now: datetime) -> LoginAttempt | None:
-        """The attempt of this `state`, begun by this browser under this host not longer than 15 minutes ago."""
+        """The attempt with this `state` that this browser began on this host in the last 15 minutes, or None."""
         tag = _tag(state).encode()
         for cookie in [kept for kept in read_cookies(values, route) if kept.tag == tag][:NEWEST]:
             attempt = self._open(cookie, route)
-            # SECURITY: a state without its cookie is somebody else's login (A-53).
+            # SECURITY: a state without its cookie belongs to another person's login (A-53).
             if attempt is not None and attempt.state == state and now - attempt.started_at <= ATTEMPT_LIFETIME:
                 return attempt
         return None
 
     def rounds(self, return_to: str, values: Sequence[bytes], route: AppRoute, now: datetime) -> Rounds:
-        """How often this browser was just sent away for this page."""
+        """How often this browser was recently redirected to the provider for this page."""
         since, rush = (int((now - window).timestamp()) for window in (LOOP_WINDOW, RUSH_WINDOW))
         recent = sorted((c for c in read_cookies(values, route) if c.started >= since), key=lambda c: -c.started)[
             :NEWEST
@@ -105,14 +109,14 @@ class AttemptCookies:
 
     def finish(self, attempt: LoginAttempt, route: AppRoute) -> str:
         """A Set-Cookie value that replaces a used attempt by its marker."""
-        return _cookie(f"{self._name(attempt, route)}={_done_mark(attempt.return_to).decode()}", LOOP_WINDOW, route)
+        return _cookie(self._name(attempt, route), _done_mark(attempt.return_to).decode(), LOOP_WINDOW, route)
 
     def drop(self, attempt: LoginAttempt, route: AppRoute) -> str:
         """A Set-Cookie value that removes one attempt."""
         return _removal(self._name(attempt, route), route)
 
     def drop_all(self, values: Sequence[bytes], route: AppRoute) -> list[str]:
-        """Set-Cookie values that remove every cookie of the family."""
+        """Set-Cookie values that remove all of this browser's attempts."""
         return [_removal(kept.name.decode(), route) for kept in read_cookies(values, route)[:_MOST_CLEARED]]
 
     def _open(self, cookie: KeptAttempt, route: AppRoute) -> LoginAttempt | None:
@@ -132,7 +136,7 @@ class AttemptCookies:
 
 
 def read_cookies(values: Sequence[bytes], route: AppRoute) -> list[KeptAttempt]:
-    """The cookies of the family that have this route's spelling; of two with one name, the first."""
+    """The attempt cookies with the prefix that this route uses; of two with one name, the first."""
     found: dict[bytes, KeptAttempt] = {}
     for pair in _pairs(values):
         name, mark, value = pair.partition(b"=")
@@ -146,13 +150,12 @@ def _pairs(values: Sequence[bytes]) -> Iterable[bytes]:
     return (pair.strip(b" \t") for value in values for pair in value.split(b";"))
 
 
-def _cookie(pair: str, life: timedelta, route: AppRoute) -> str:
-    return f"{pair}; Path=/; Max-Age={int(life.total_seconds())}; HttpOnly; SameSite=Lax{'; Secure' if route.secure else ''}"
+def _cookie(name: str, value: str, life: timedelta, route: AppRoute) -> str:
+    return set_cookie(name, value, secure=route.secure, max_age=int(life.total_seconds()))
 
 
 def _removal(name: str, route: AppRoute) -> str:
-    """The same attributes as when it was set, or some browsers keep it (C-45)."""
-    return _cookie(f"{name}=", timedelta(0), route)
+    return _cookie(name, "", timedelta(0), route)
 
 
 def _tag(state: str) -> str:

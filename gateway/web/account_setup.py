@@ -27,6 +27,7 @@ from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.pages.renderer import Content, Link, Pages, RenderedPage, redirect
 from gateway.redis_client.client import retrieve_exception
+from gateway.sessions.cookie import set_cookie
 from gateway.sessions.pending_sign_in import LIFE, PendingSignIn, PendingSignIns
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import start_url
@@ -213,7 +214,7 @@ def _token_of(asked: WebRequest) -> str | None:
 
 
 def _cookie(token: str, route: AppRoute, tag: str | None = None) -> str:
-    """Set-Cookie: keeps the token as long as the sign-in, or removes it."""
+    """The Set-Cookie value that keeps the token as long as the sign-in is kept; an empty token removes the cookie."""
     life = int(LIFE.total_seconds()) if token else 0
     name = _name(tag or _tag(token), route)
-    return f"{name}={token}; Path=/; Max-Age={life}; HttpOnly; SameSite=Lax{'; Secure' if route.secure else ''}"
+    return set_cookie(name, token, secure=route.secure, max_age=life)

@@ -105,7 +105,7 @@ class SignOut:
             url = self._provider_url(asked, own, there)
         landing = SIGNED_OUT if there is None else there.url
         removed = [asked.site.cookie.clear_header(), *self._attempts.drop_all(asked.cookies, asked.route)]
-        removed += await self._upstreams.leave(asked.at_gate(), live)
+        removed += await self._upstreams.end(asked.at_gate(), live)
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
 
     def _provider_url(self, asked: WebRequest, session: Session, there: Destination | None) -> str | None:

@@ -60,7 +60,7 @@ def upstream_cookies(data: bytes) -> None:
     first, _, second = data.translate(None, b"\r\n\0").partition(b"\xff")
     cookie = parse_set_cookie(first)
     if cookie is not None:
-        kept = cookie.kept_here(cookie.value, secure=True)
+        kept = cookie.for_host(cookie.value, secure=True)
         assert b"domain" not in [one.partition(b"=")[0].strip().lower() for one in kept.split(b";")[1:]]
         again = parse_set_cookie(kept)
         assert again is not None

@@ -50,7 +50,7 @@ def test_a_cookie_field_keeps_what_is_this_sessions_and_everybody_elses_business
 def test_a_cookie_is_kept_for_this_host_alone(value: bytes, secure: bool, kept: bytes) -> None:
     cookie = parse_set_cookie(value)
     assert cookie is not None
-    assert cookie.kept_here(cookie.value, secure=secure) == kept
+    assert cookie.for_host(cookie.value, secure=secure) == kept
 
 
 @pytest.mark.parametrize("value", [b"", b"novalue", b"=nameless"])
