@@ -19,7 +19,7 @@ import typer
 from gateway.break_glass.store import Openings
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
 from gateway.config.schema import Config, Network
-from gateway.config.toggles import doors_closed
+from gateway.config.toggles import password_routes_closed
 from gateway.config.values import parse_duration
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import (
@@ -78,7 +78,7 @@ def open_(
     show_steps([("open", opening.app), *opening.facts().items()])
     for rule in still_closed(valid.apps[app_]):
         out.print(f"still asks for a person: {rule}")
-    if not doors_closed(valid.openid, valid.apps[app_].surface):
+    if not password_routes_closed(valid.openid, valid.apps[app_].surface):
         out.print("the password doors of this app are open anyway; the range now needs no session either")
     out.print("every gateway of this Redis hears of it within a second; /ready of each shows it")
 

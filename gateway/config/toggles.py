@@ -1,7 +1,7 @@
 """What the settings of the "Integrating OpenID" page come to: who is let in or created, whose password doors are shut.
 
 Pure. Three questions, answered here only: `registration` (a person whom the provider knows and the directory does not),
-`doors_closed` (the password routes of a surface), `toggle_table` (both, in words, for every app of a file).
+`password_routes_closed` (the password routes of a surface), `toggle_table` (both, in words, for every app of a file).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ToggleRow:
     providers: tuple[str, ...]
     registration: Registration
     stranger: str
-    doors_closed: bool
+    password_routes_closed: bool
     doors: str
 
 
@@ -40,7 +40,7 @@ def registration(openid: OpenID, surface: Surface, directory_kind: str = "nexudu
     return "create"
 
 
-def doors_closed(openid: OpenID, surface: Surface) -> bool:
+def password_routes_closed(openid: OpenID, surface: Surface) -> bool:
     """Whether the password routes of this surface are refused for everyone."""
     governing = {
         "portal": openid.prevent_password_login,
@@ -67,7 +67,7 @@ def toggle_table(config: Config) -> list[ToggleRow]:
             providers=offered(config, app),
             registration=registration(config.openid, app.surface, config.directory.kind),
             stranger=_stranger(config, app.surface),
-            doors_closed=doors_closed(config.openid, app.surface),
+            password_routes_closed=password_routes_closed(config.openid, app.surface),
             doors=_doors(config, app),
         )
         for name, app in config.apps.items()
@@ -91,7 +91,7 @@ def _stranger(config: Config, surface: Surface) -> str:
 
 
 def _doors(config: Config, app: App) -> str:
-    if doors_closed(config.openid, app.surface):
+    if password_routes_closed(config.openid, app.surface):
         if not app.password_routes:
             return "no password_routes are named: only HTTP Basic and its like are refused"
         return "refused for everyone"

@@ -14,11 +14,11 @@ from gateway.sessions.session import Session
 
 
 def decide(request: Request[RequestHead], ruling: Ruling) -> Decision:
-    """What a ruling comes to for this request."""
+    """The decision that a ruling makes for this request. Adds the route's bit to `session.met` where the session meets the ruling."""
     site, session = request.site, request.session
     if not site.enabled:
         return _without_sign_in(request, ruling)
-    # SECURITY: where a body may be hidden, nobody can say that it is a preflight (C-77).
+    # SECURITY: a request whose body is hidden may be more than a preflight (C-77).
     passes = site.preflight_passes and not request.body_hidden
     if ruling.public or (passes and is_only_a_preflight(request.head, read_query(request.query))):
         return Forward(request.wire, None, ruling.rule)
@@ -27,7 +27,7 @@ def decide(request: Request[RequestHead], ruling: Ruling) -> Decision:
             return NeedSession(request.session_key)
         return _without_session(request, ruling)
     bit = request.matched.bit
-    if not session.met & bit and _asks_something(ruling):
+    if not session.met & bit and _restricts(ruling):
         refusal = _unmet(request, ruling, session.session)
         if refusal is not None:
             return refusal
@@ -41,24 +41,24 @@ def login_required(site: Site) -> LoginRequired:
 
 
 def account_of(identity: Identity) -> str:
-    """How a page names the person: the address they signed in with, or the best there is."""
+    """The name of a person on a page: the e-mail address, else the first of preferred_username, name and subject."""
     return identity.email or identity.preferred_username or identity.name or identity.subject
 
 
-def _asks_something(ruling: Ruling) -> bool:
+def _restricts(ruling: Ruling) -> bool:
     return bool(ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
 
 
 def _without_sign_in(request: Request[RequestHead], ruling: Ruling) -> Decision:
-    """`enabled: off`: a plain proxy; what needs a person cannot be met (docs/interface.md "Access rules")."""
-    if not ruling.public and _asks_something(ruling):
+    """`openid.enabled: false`: a plain proxy, where no requirement can be met (docs/interface.md "Access rules")."""
+    if not ruling.public and _restricts(ruling):
         return Refuse(SignInDisabled("openid.enabled is off"), ruling.rule)
     return Forward(request.wire, None, ruling.rule)
 
 
 def _without_session(request: Request[RequestHead], ruling: Ruling) -> Decision:
     site, head = request.site, request.head
-    if site.app.unauthenticated == "pass" and not _asks_something(ruling):
+    if site.app.unauthenticated == "pass" and not _restricts(ruling):
         return Forward(request.wire, None, ruling.rule)
     if is_navigation(head):
         return_to = request.wire.decode() if head.method in ("GET", "HEAD") else "/"
@@ -67,7 +67,7 @@ def _without_session(request: Request[RequestHead], ruling: Ruling) -> Decision:
 
 
 def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> Decision | None:
-    """What a signed-in person still lacks. None: nothing."""
+    """The refusal of a session that does not meet the ruling, or the sign-in that would. None: it does."""
     site, head = request.site, request.head
     for requirement in ruling.requirements:
         reason = requirement.unmet(session.identity)
@@ -79,7 +79,7 @@ def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> D
     step_up = step_up_of(ruling)
     if is_navigation(head) and head.method in ("GET", "HEAD"):
         return RedirectToSignIn(request.wire.decode(), ruling.rule, step_up, session.provider)
-    # A person who follows this signs in as the rule wants it, and lands on the page that they were on.
+    # The URL of a sign-in that satisfies the rule and ends on the page that sent the request.
     path = request.wire.partition(b"?")[0].decode()
     start = site.route.origin + "/oauth2/start" + start_query(_referring_page(site, head), head.method, path)
     start += f"&provider={session.provider}" if len(site.providers) > 1 else ""
@@ -90,12 +90,12 @@ def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> D
 
 
 def _lacks(ruling: Ruling, session: Session) -> str:
-    """For the log."""
+    """What the sign-in lacks, for the log."""
     weak = bool(ruling.acr) and session.acr not in ruling.acr
     return f"the sign-in's acr is {session.acr!r}" if weak else f"the sign-in was at {session.auth_time}"
 
 
 def _referring_page(site: Site, head: RequestHead) -> str | None:
-    """The page of this origin that sent the request; judged again where it is used (A-50)."""
+    """The page of this origin that sent the request; `/oauth2/start` validates it again (A-50)."""
     referrer = (head.first(b"referer") or b"").decode("latin-1")
     return referrer.removeprefix(site.route.origin) if referrer.startswith(site.route.origin + "/") else None

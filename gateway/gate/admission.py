@@ -1,9 +1,8 @@
-"""The gate: one request's admission, decided here and nowhere else.
+"""The gate: the admission of one request, in five steps.
 
-`decide(request) -> Forward | RedirectToSignIn | Refuse | Own | AnswerPreflight | NeedSession | NeedBody`. The data plane, `/oauth2/auth`
-and `doorward explain` all ask it. The order is docs/interface.md's: our own paths, password routes, rules, public, the app's `require`.
-What is forwarded is the canonical target that was judged. With the session in the worker's cache the answer comes without
-waiting; what is missing is asked for by name (`NeedSession`, `NeedBody`), fetched by the caller, and the gate is asked again.
+The order is the one of docs/interface.md: our own paths, password routes, rules, public, the app's `require`. The upstream gets the
+canonical target that was judged. Nothing here waits: a decision that needs the session or the body is NeedSession or NeedBody, and the
+caller reads it and calls `decide` again.
 """
 
 from gateway.errors.requests import BadRequest
@@ -19,19 +18,19 @@ from gateway.policy.rules import Ruling
 
 
 def decide(request: Request[RequestHead]) -> Decision:
-    """Admit one request, refuse it, or say what is missing."""
+    """Admit one request, refuse it, or name what is missing. Sets the request's `route`, `wire` and `query`."""
     return referenced.decide(request, _decide) if request.head.elsewhere else _decide(request)
 
 
 def _decide(request: Request[RequestHead]) -> Decision:
     site = request.site
-    # 1. The one spelling of the path, and what the configuration says about it.
+    # 1. The canonical path, and its route.
     try:
         _find_route(request)
     except BadRequest as ambiguous:
         return Refuse(ambiguous, "target")
     route = request.matched
-    # 2. What is answered here: our own endpoints, and preflights. No rule concerns them, and nothing of them reaches an upstream.
+    # 2. Our own endpoints, and preflights that are answered here. No rule applies to them, and no upstream gets them.
     if route.own:
         return Own(route.path, request.wire)
     if (
@@ -40,7 +39,7 @@ def _decide(request: Request[RequestHead]) -> Decision:
         and is_only_a_preflight(request.head, read_query(request.query))
     ):
         return AnswerPreflight(site.cors.preflight(request.head), cors.RULE)
-    # 3. Password routes are closed before anybody asks who it is.
+    # 3. Closed password routes, which are closed with and without a session.
     opening = request.opening if site.enabled else None
     closed = site.enabled and site.password_routes.closed and bool(route.password_routes or request.head.authorization)
     if closed and opening is None and not request.hand_off_link:
@@ -48,7 +47,7 @@ def _decide(request: Request[RequestHead]) -> Decision:
         if decision is not None:
             return decision
 
-    # 4. Public, rules, the app's `require`, step-up. 5. An opening stands in for a session, never for a narrower rule.
+    # 4. Public, rules, the app's `require`, step-up. 5. Break-glass replaces the session and the app's `require`, and no narrower rule.
     def rule(ruling: Ruling) -> Decision:
         decision = access.decide(request, ruling)
         return decision if opening is None else emergency.widen(request, decision, ruling, opening, closed=closed)

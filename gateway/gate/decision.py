@@ -1,6 +1,6 @@
-"""What the gate decides about a request: a value with a reason, never None for "allowed".
+"""The gate's decisions: values with a reason, never None for "allowed".
 
-Pure. `rule` is the name of the rule that decided, for logs and events.
+`rule` is the name of the rule that decided, for logs and events. Pure.
 """
 
 from dataclasses import dataclass
@@ -13,33 +13,38 @@ from gateway.sessions.live import LiveSession
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """To the upstream, as `wire`; with the identity of `live`, or without one. `destination`: what its Destination says, in canonical form."""
+    """Forward to the upstream as `wire`, the canonical target, with the identity of `session` or without one.
+
+    `destination` is the canonical value of the Destination field; None where it has none.
+    """
 
     wire: bytes
-    live: LiveSession | None
+    session: LiveSession | None
     rule: str
     destination: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RedirectToSignIn:
-    """A browser navigation that must go to the provider first."""
+    """A browser navigation that needs a sign-in. `return_to` is the canonical local URL after it."""
 
     return_to: str
     rule: str
     step_up: StepUp = NOTHING
-    provider: str | None = None  # where the person signed in before; None: a stranger
+    provider: str | None = None  # where the person signed in before; None: not signed in
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
+    """Answer with a refusal."""
+
     refusal: Refusal
     rule: str
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A page of ours, under the canonical `wire`."""
+    """An endpoint of ours (`/oauth2/...`). `wire` is the canonical target."""
 
     path: str
     wire: bytes
@@ -47,7 +52,7 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class AnswerPreflight:
-    """204 with these fields; the upstream does not hear of it."""
+    """Answer 204 with these fields, without the upstream."""
 
     fields: tuple[tuple[str, str], ...]
     rule: str
@@ -55,12 +60,14 @@ class AnswerPreflight:
 
 @dataclass(frozen=True, slots=True)
 class NeedSession:
+    """The decision needs the session of this key: look it up, and decide again with `session_looked_up`."""
+
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class NeedBody:
-    """A password door, or a rule by method, must read the body before anybody else does; `unread` is the answer where it cannot be had."""
+    """The decision needs the whole body: read it, and decide again. `unread` is the decision where it cannot be read."""
 
     unread: Refuse
 
@@ -69,5 +76,5 @@ Decision = Forward | RedirectToSignIn | Refuse | Own | AnswerPreflight | NeedSes
 
 
 def is_by_break_glass(decision: Decision) -> bool:
-    """Whether break-glass alone let the request in."""
+    """Whether only break-glass admits the request."""
     return type(decision) is Forward and decision.rule.startswith(RULE)

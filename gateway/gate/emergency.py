@@ -10,17 +10,16 @@ from gateway.policy.rules import APP_WIDE, Ruling
 def widen(
     request: Request[RequestHead], decision: Decision, ruling: Ruling, opening: ActiveOpening, *, closed: bool
 ) -> Decision:
-    """What becomes of a request from an open range: it needs no session, but gets no identity that it does not have.
+    """The decision about a request from an open range: it needs no session, and gets no identity without one.
 
-    `decision` is the one without break-glass, past the password routes; `closed`: a closed password route is here. A rule that
-    restricts by itself goes on doing so: it is narrower than the app's `require`, which the application's own login stands in for, and
-    the application may not know it.
+    `decision` is the one without break-glass and without password routes; `closed`: the request matches a closed password route. A rule of
+    `rules` that restricts still holds: the application's own login replaces the app's `require`, but the application may not know the rule.
     """
     rule = rule_of(opening.opening)
     if type(decision) is Forward:
-        without_opening = (decision.live is not None or ruling.public) and not closed
-        return decision if without_opening else Forward(request.wire, decision.live, rule)
-    # SECURITY: `/admin` asks for its group whatever is open: without a session, nobody there has it (C-20).
+        without_opening = (decision.session is not None or ruling.public) and not closed
+        return decision if without_opening else Forward(request.wire, decision.session, rule)
+    # SECURITY: `/admin` needs its group during break-glass too: a request without a session has no groups (C-20).
     narrow = (
         any(each.rule != APP_WIDE for each in ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
     )

@@ -1,6 +1,6 @@
-"""The steps of one decision in words, in the order in which the gate takes them: what each of them asked, and what it found.
+"""The steps of one decision in words, in the gate's order: what each step checks, and its result.
 
-Nothing is decided here: the gate decides, and its parts are asked again, one by one, for what they say.
+The gate decides; this module calls its parts once more, one by one, to describe them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,8 +33,8 @@ _TOGGLES: Final[dict[Surface, str]] = {
 
 
 def reasons(request: Request[RequestHead], openid: OpenID) -> list[Step]:
-    """One step a line. Nothing where the target can be read in two ways: the decision says so."""
-    site, head, live, body = request.site, request.head, request.session, request.body
+    """The steps, one a line. Empty for an ambiguous target, which the decision itself names."""
+    site, head, session, body = request.site, request.head, request.session, request.body
     try:
         target = parse_target(head.target)
         route = site.find_route(head.method, head.target.partition(b"?")[0], target.query or b"", head.upgrade)
@@ -48,16 +48,16 @@ def reasons(request: Request[RequestHead], openid: OpenID) -> list[Step]:
     return [
         *steps,
         *_preflight(site, head, target),
-        ("2 password doors", _password_routes(site, openid, route, head, target, body)),
+        ("2 password routes", _password_routes(site, openid, route, head, target, body)),
         ("3 break-glass", _break_glass(request)),
         *_rules(site, head, target, ruling),
-        ("6 require", _require(ruling, live)),
-        ("7 step-up", _step_up(site, ruling, live, request.now)),
+        ("6 require", _require(ruling, session)),
+        ("7 step-up", _step_up(site, ruling, session, request.now)),
     ]
 
 
 def _preflight(site: Site, head: RequestHead, target: Target) -> list[Step]:
-    """Nothing where no preflight is asked for."""
+    """Empty for any method but OPTIONS."""
     if head.method != "OPTIONS":
         return []
     keys = "answered here" if site.cors is not None else "pass" if site.preflight_passes else "refuse"
@@ -82,30 +82,31 @@ def _password_routes(
         return "open: openid.enabled is off" if not openid.enabled else f"open: {toggle} is off"
     basic = site.password_routes.basic(head)
     if basic is not None:
-        return f"shut: {basic.reason}"
+        return f"refused: {basic.reason}"
     if not route.password_routes:
         return f"closed by {toggle}; no rule is about this path and method"
-    watching = f"closed by {toggle}; watched by {_joined(door.name for door in route.password_routes)}"
+    matched = f"closed by {toggle}; path of {_joined(candidate.name for candidate in route.password_routes)}"
     judged = site.password_routes.match(route.password_routes, head, target, body)
     if isinstance(judged, NeedsBody):
-        return f"{watching}: the body must be read first"
+        return f"{matched}: the body must be read first"
     if isinstance(judged, Blocked):
-        return f"{watching}: shut by {judged.rule} ({judged.kind}, answer {judged.answer}): {judged.reason}"
-    read = " and its body" if has_body(head, body) else ""
-    return f"{watching}: let pass, what it says{read} is none of their requests"
+        return f"{matched}: refused by {judged.rule} ({judged.kind}, answer {judged.answer}): {judged.reason}"
+    read = ", query and body are" if has_body(head, body) else " and query are"
+    return f"{matched}: passes, its method{read} not those of a password request"
 
 
 def _break_glass(request: Request[RequestHead]) -> str:
-    """What becomes of a request without a session from a range that is open."""
+    """The decision about a request without a session from an open range."""
     site, now = request.site, request.now
     opening = Opening(
         id="", app=site.route.name, networks=(), opened_at=now, ends_at=now + timedelta(hours=1), reason="", by=""
     )
-    glass = ActiveOpening(opening=opening, deadline=0.0)
-    question = Request(site, request.head, None, None, now, body=request.body, session_looked_up=True, opening=glass)
-    decision = decide(question)
+    active = ActiveOpening(opening=opening, deadline=0.0)
+    decision = decide(
+        Request(site, request.head, None, None, now, body=request.body, session_looked_up=True, opening=active)
+    )
     if is_by_break_glass(decision):
-        return "while it is open, its range gets here without a session, past the doors and the app's require"
+        return "while it is open, its range is admitted without a session, by password routes and the app's require"
     return "makes no difference here"
 
 
@@ -118,15 +119,15 @@ def _rules(site: Site, head: RequestHead, target: Target, ruling: Ruling) -> lis
     return [("4 rules", "none names this path and method"), ("5 public", _joined(opening) or public)]
 
 
-def _require(ruling: Ruling, live: LiveSession | None) -> str:
+def _require(ruling: Ruling, session: LiveSession | None) -> str:
     if ruling.public:
         return "not asked: it is public"
     if not ruling.requirements:
         return "nothing but being signed in"
-    return _joined(_requirement(each, live) for each in ruling.requirements)
+    return _joined(_requirement(each, session) for each in ruling.requirements)
 
 
-def _requirement(requirement: Requirement, live: LiveSession | None) -> str:
+def _requirement(requirement: Requirement, session: LiveSession | None) -> str:
     kinds = {
         "groups": requirement.groups,
         "emails": requirement.emails,
@@ -135,12 +136,12 @@ def _requirement(requirement: Requirement, live: LiveSession | None) -> str:
     wanted = " and ".join(
         f"{name} {_joined(sorted(some)) or '(none can do)'}" for name, some in kinds.items() if some is not None
     )
-    if live is None:
+    if session is None:
         return f"{requirement.rule}: {wanted}: nobody is signed in"
-    return f"{requirement.rule}: {wanted}: {'not met' if requirement.unmet(live.session.identity) else 'met'}"
+    return f"{requirement.rule}: {wanted}: {'not met' if requirement.unmet(session.session.identity) else 'met'}"
 
 
-def _step_up(site: Site, ruling: Ruling, live: LiveSession | None, now: datetime) -> str:
+def _step_up(site: Site, ruling: Ruling, session: LiveSession | None, now: datetime) -> str:
     wishes = []
     if ruling.max_age is not None:
         wishes.append(f"a sign-in within the last {int(ruling.max_age.total_seconds())} s")
@@ -148,10 +149,9 @@ def _step_up(site: Site, ruling: Ruling, live: LiveSession | None, now: datetime
         wishes.append(f"acr {' or '.join(ruling.acr)}")
     if not wishes:
         return "no rule asks for a fresher or stronger sign-in"
-    if live is None:
+    if session is None:
         return f"{_joined(wishes)}: nobody is signed in"
-    session = live.session
-    fresh = is_fresh(ruling, session.auth_time, session.acr, now, site.clock_skew)
+    fresh = is_fresh(ruling, session.session.auth_time, session.session.acr, now, site.clock_skew)
     return f"{_joined(wishes)}: {'met' if fresh else 'not met'}"
 
 

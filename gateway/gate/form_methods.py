@@ -1,6 +1,6 @@
-"""A POST whose form may ask the upstream to take it for another method or path. Pure.
+"""A POST whose form may name another method or path to the upstream. Pure.
 
-The form is read only where the method or the path that it asks for would be refused.
+The form is read only where some method or path that it could name would be refused.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from gateway.gate.decision import Decision, Forward, NeedBody, NeedSession, Refu
 from gateway.gate.request import Request
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import Unreadable
-from gateway.policy.forms import asked_by_body, form_fields, kind_of
+from gateway.policy.forms import form_fields, kind_of, methods_in_body
 from gateway.policy.paths import parse_target
 from gateway.policy.readings import NamedPaths
 from gateway.policy.rules import Ruling
 
 
 def decide(request: Request[RequestHead], rule: Callable[[Ruling], Decision]) -> Decision:
-    """`rule` decides by one ruling."""
+    """The decision by the methods and paths that the form names. `rule` decides by one ruling."""
     # SECURITY: `_method=DELETE` in a form is a DELETE to the upstream, and judged as one (B-35); so is `rest_route=/wp/v2/users` (C-66).
     rules, head, body, route = request.site.rules, request.head, request.body, request.matched
     target = parse_target(request.wire)
@@ -35,9 +35,9 @@ def decide(request: Request[RequestHead], rule: Callable[[Ruling], Decision]) ->
             return plain
         if body is None:
             return NeedBody(unread)
-        asked, named = asked_by_body(head, body), NamedPaths()
+        methods, named = methods_in_body(head, body), NamedPaths()
         if route.named:
             named = rules.model.named_by_form(form_fields(head, body, rules.model.words), target)
     except (Unreadable, BadRequest):
         return unread
-    return rule(rules.decide(head.method, target, asked, named)) if asked or named else plain
+    return rule(rules.decide(head.method, target, methods, named)) if methods or named else plain

@@ -1,4 +1,4 @@
-"""Password routes that are closed. Pure."""
+"""Step 3: password routes that are closed. Pure."""
 
 from gateway.errors.access import OwnLoginClosed, RouteBlocked
 from gateway.gate.access import account_of
@@ -11,7 +11,7 @@ from gateway.policy.paths import parse_target
 
 
 def decide(request: Request[RequestHead]) -> Decision | None:
-    """The answer where the request is one of a closed password route, or cannot be told from one. None: it is not."""
+    """The decision about a request of a closed password route, or one that cannot be distinguished from it. None: it is neither."""
     site, head, candidates = request.site, request.head, request.matched.password_routes
     blocked = site.password_routes.basic(head)
     if blocked is None and candidates:
@@ -29,7 +29,7 @@ def decide(request: Request[RequestHead]) -> Decision | None:
 
 
 def _sign_in_instead(request: Request[RequestHead], blocked: Blocked) -> Decision:
-    """A browser on the application's login page."""
+    """The decision for a browser that opens the application's login page."""
     session = request.session
     if session is not None:
         account = account_of(session.session.identity)

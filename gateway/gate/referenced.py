@@ -1,6 +1,6 @@
-"""Resources that a request names beside its target: `Destination` of COPY and MOVE, and the tags of lists in `If`. Pure.
+"""Resources that a request names beside its target: `Destination` of COPY and MOVE, and the tagged lists of `If` (RFC 4918). Pure.
 
-Each of them is judged as the target is, for the same person and method.
+Each is judged like the target, for the same person and method.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from gateway.policy.elsewhere import COPY_AND_MOVE, named_elsewhere
 
 
 def decide(request: Request[RequestHead], decide_alone: Callable[[Request[RequestHead]], Decision]) -> Decision:
-    """`decide_alone` decides about a request that names nothing but its target."""
+    """The decision about the target and every resource that the request names. `decide_alone` decides about one target."""
     head, site = request.head, request.site
 
     def judge(target: bytes, method: str = "") -> Decision:
@@ -48,7 +48,7 @@ def decide(request: Request[RequestHead], decide_alone: Callable[[Request[Reques
 
 
 def _refused(site: Site, decision: Decision) -> Decision:
-    """What a refusal of another resource is to the request: no way to sign in to a page that it did not ask for."""
+    """The refusal of a request because of another resource: no redirect to a sign-in, which could not return there."""
     if isinstance(decision, RedirectToSignIn):
         return Refuse(login_required(site), decision.rule)
     if isinstance(decision, Own):

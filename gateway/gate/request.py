@@ -1,6 +1,6 @@
-"""One request at hand, as a value: the gate reads it; the head writer, filters and events read it.
+"""One request, as a value that the gate, the head writer, filters and events read. Pure.
 
-No behaviour. Pure. The proxy fills in one for each request; `admission.decide` fills in the route and the canonical target.
+The proxy makes one for each request; `admission.decide` sets the route and the canonical target.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,22 +15,22 @@ from gateway.sessions.live import LiveSession
 
 Head = TypeVar("Head", bound=RequestHead, covariant=True)
 
-#: Stands where no time was taken yet: everything is too old for it, so what wants a fresh sign-in is refused.
+#: For a request whose time was not taken: every sign-in is too old then, so a step-up is never met.
 NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Request(Generic[Head]):
-    """`session_key` is the key of the cookie's session, None without a cookie; `session` the session that was found for it.
+    """`session_key` is the key of the session cookie, None without a cookie; `session` the session that was found for it.
 
     `now` is aware. `request_id` names the request in logs. `peer` is the address at the other end of the connection, `trusted` whether
     its forwarding fields are believed. `cookies` are the values that may go to the upstream. `started` is on the worker's monotonic clock.
-    `body` is the whole body where it was read. `session_looked_up`: the store was asked, so a missing session is missing.
-    `body_hidden`: there may be a body that will never be read here (forward-auth). `hand_off_link`: the request passes the one link that
-    was made for this person. `opening`: the request comes from where break-glass is open.
-    `carrier` is the request on the wire where `head` is only described by it. `abort` ends the connection of the request.
+    `body` is the whole body where it was read. `session_looked_up`: the store was read, so without `session` there is none.
+    `body_hidden`: there may be a body that is never read here (forward-auth). `hand_off_link`: the request is for the one hand-off link
+    that was made for this person. `opening`: the client is in a range that break-glass has opened.
+    `carrier` is the request on the wire where `head` is only described in it (forward-auth). `abort` ends the connection of the request.
     `route`, `wire` (the canonical target) and `query` (the canonical query) are set by the first step of the decision; `rule` and `path`,
-    as logs name them, by what the decision comes to.
+    as logs name them, by the code that applies the decision.
     """
 
     site: Site

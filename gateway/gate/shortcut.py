@@ -1,8 +1,8 @@
-"""The one way past the gate: a request that `decide` is known to forward, because only its session decides, and its session may.
+"""The shortcut: admission of a request whose decision is known to be Forward, without `decide`.
 
-A route has a bit only where nothing but the ruling and the session decides (`Site.find_route`); a session has the bit in `met` since it met
-that ruling. A connection asks here once for each request, and only for requests that repeat the fields of one that was judged.
-Pure.
+A route has a bit only where the decision depends on the ruling and the session alone (`Site.find_route`); `LiveSession.met` has the bit once
+the session met that ruling. A connection uses the shortcut once for each request, and only for a request that repeats the fields of one that
+was judged. Pure.
 """
 
 from gateway.gate.site import Route
@@ -11,7 +11,7 @@ from gateway.sessions.live import LiveSession
 
 
 def passes(route: Route, head: RequestHead, session: LiveSession) -> bool:
-    """Whether `decide` would say Forward(its path, session, its rule). False says nothing: ask `decide`."""
+    """Whether `decide` returns Forward(the canonical path, session, the route's rule). False: unknown, call `decide`."""
     if not route.bit or head.authorization:
         return False  # Authorization may be a password
     if session.met & route.bit:
@@ -24,5 +24,5 @@ def passes(route: Route, head: RequestHead, session: LiveSession) -> bool:
 
 
 def needs_session(route: Route, head: RequestHead) -> bool:
-    """Whether `decide` would say NeedSession where there is a key and the session is not at hand. False says nothing: ask `decide`."""
+    """Whether `decide` returns NeedSession for a request with a key and without its session. False: unknown, call `decide`."""
     return route.bit != 0 and not head.authorization

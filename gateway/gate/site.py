@@ -1,6 +1,6 @@
 """An app under one of its hosts, with its policy compiled.
 
-What a method and a path alone decide is remembered: it never changes while the configuration stands, and a request with a known path costs one
+The route of a method and a path is memoised: it never changes while the configuration stands, and a request with a known path costs one
 look-up.
 """
 
@@ -13,7 +13,7 @@ from gateway.config.addresses import canonical_host
 from gateway.config.providers import offered, providers_of
 from gateway.config.schema import App, Config, CorsPreflight
 from gateway.config.sections.openid import DEFAULT_PROVIDER
-from gateway.config.toggles import doors_closed
+from gateway.config.toggles import password_routes_closed
 from gateway.config.values import WEBSOCKET
 from gateway.errors.requests import BadRequest, UnknownHost
 from gateway.policy.break_glass import ActiveOpening
@@ -29,7 +29,7 @@ OWN_CALLBACK: Final = "/oauth2/callback"
 OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
 FORWARD_AUTH: Final = "/oauth2/auth"
 _MEMO_LIMIT: Final = 4096
-_MEMO_PATH: Final = 256  # bytes: longer paths are judged each time
+_MEMO_PATH: Final = 256  # bytes: longer paths are not memoised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class AppRoute:
     secure: bool
 
     def redirect_uri(self, provider: str = DEFAULT_PROVIDER) -> str:
-        """The registered callback under this host: one for each provider."""
+        """The redirect_uri under this host; each provider has one."""
         return self.origin + callback_path(provider)
 
 
@@ -63,11 +63,11 @@ def app_routes(config: Config) -> list[AppRoute]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
-    """What a method and a path alone decide; remembered, since it never changes while the configuration stands.
+    """What a method and a path come to under one app's configuration.
 
-    `start` begins the head that an upstream gets for this method and path, without a query. `form`: the methods that a form could make of
-    it, and that are ruled otherwise; `named`: a form could name another path. `bit` stands for the ruling in `LiveSession.met`; 0 where
-    more than the ruling and the session decides (a page of ours, a password route, a form, a clock, a preflight).
+    `start` begins the head that an upstream gets for this method and path, without a query. `form` are the methods that a form could change
+    the request to, where the ruling is another one; `named`: a form could name another path. `bit` is the ruling's bit in `LiveSession.met`;
+    0 where the decision depends on more than the ruling and the session (an endpoint of ours, a password route, a form, a clock, a preflight).
     """
 
     method: str
@@ -95,7 +95,9 @@ class Site:
             default=config.openid.clock_skew,
         )
         self.rules = RouteRules(route.config)
-        self.password_routes = PasswordRoutes(route.config, closed=doors_closed(config.openid, route.config.surface))
+        self.password_routes = PasswordRoutes(
+            route.config, closed=password_routes_closed(config.openid, route.config.surface)
+        )
         self.cookie = SessionCookie(route.secure)
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)
@@ -106,22 +108,22 @@ class Site:
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
-        self.active_opening: ActiveOpening | None = None  # what is open by break-glass, while it is
+        self.active_opening: ActiveOpening | None = None  # of break-glass
         self._memo: dict[tuple[str, bytes], Route] = {}
         self._lines: dict[bytes, Route] = {}
-        self.route_of_line = self._lines.get  # a request line without a query that was judged before
+        self.route_of_line = self._lines.get  # by a whole request line without a query
         self._rulings: dict[Ruling, int] = {}
 
     def find_route(self, method: str, path: bytes, query: bytes, upgrade: bytes | None = None) -> Route:
-        """What method and path decide; the query only where it may name another method or path, `upgrade` where it will be asked for.
+        """The route of a method and a path. `query` matters where it may name another method or path, `upgrade` where the app allows it.
 
         Raises AmbiguousTarget or BadRequest.
         """
         plain = self._plain(method, path, query)
         if upgrade is None or upgrade not in self.upgrades:
             return plain
-        # SECURITY: what a path shows to everybody, it does not say to everybody for as long as they listen: a handshake is public where an
-        # entry names WEBSOCKET, and any other change of protocol nowhere (C-19).
+        # SECURITY: a public page does not make a WebSocket at its path public: a handshake is public where an entry names WEBSOCKET, and any
+        # other change of protocol nowhere (C-19).
         target = parse_target(path + b"?" + query if query else path)
         return replace(plain, ruling=self.rules.decide(method, target, change_of_protocol(upgrade)), bit=0)
 
@@ -178,7 +180,7 @@ class Sites:
         self.by_host: Mapping[str, Site] = {route.host: Site(route, config) for route in routes}
 
     def of(self, host: str) -> Site:
-        """Raises UnknownHost: no host is anybody's default (C-13)."""
+        """The site of a canonical host. Raises UnknownHost: there is no default host (C-13)."""
         site = self.by_host.get(host)
         if site is None:
             raise UnknownHost(host)
@@ -186,26 +188,26 @@ class Sites:
 
 
 def change_of_protocol(upgrade: bytes | None) -> frozenset[str]:
-    """What stands for a change to this protocol among the methods of a request; nothing where none is asked for."""
+    """The pseudo-method of a change to this protocol; empty without one."""
     if upgrade is None:
         return frozenset()
     return frozenset((WEBSOCKET if upgrade == b"websocket" else OTHER_UPGRADE,))
 
 
 def callback_path(provider: str) -> str:
-    """Where a provider's answers come in."""
-    # SECURITY: an honest provider that was asked in another's name answers at its own address, and not at that one's (A-57).
+    """The path of a provider's redirect_uri."""
+    # SECURITY: each provider has its own redirect_uri, so an answer that was meant for another provider is not accepted (A-57).
     return OWN_CALLBACK if provider == DEFAULT_PROVIDER else f"{OWN_CALLBACK}/{provider}"
 
 
 def is_own(target: Target) -> bool:
-    """Whether a path is ours, in any spelling an upstream could take for it: nothing there reaches an upstream."""
+    """Whether a path is ours, in any spelling that an upstream could read as ours. No upstream gets such a request."""
     folded = target.folded
     return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
 
 
 def is_own_target(raw: bytes) -> bool:
-    """The same for a request-target as it came. One that can be read in two ways is nobody's."""
+    """`is_own` for a request-target as it was sent; False for an ambiguous one."""
     try:
         return is_own(parse_target(raw))
     except BadRequest:

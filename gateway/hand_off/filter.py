@@ -81,7 +81,7 @@ class HandOffFilter:
         self, control: FilterControl, request: Request[ParsedRequest], decision: Forward
     ) -> ForwardPlan | None:
         """None: work has begun that will respond to the request. Raises RouteBlocked."""
-        site, session, target = request.site, decision.live, parse_target(decision.wire)
+        site, session, target = request.site, decision.session, parse_target(decision.wire)
         by_link = request in self._claimed_links
         if site.password_routes.closed and not by_link and self._plan.route.holds(target):
             # SECURITY: the holder of a token need not be the person that it was made for (C-12).
@@ -135,7 +135,7 @@ class HandOffFilter:
         response: ParsedResponse,
     ) -> Replace | None:
         """What replaces this response, or None; then its session cookies are sealed."""
-        session, site = decision.live, request.site
+        session, site = decision.session, request.site
         if session is not None and not plan.logs_out and self._wants_login(response, decision.wire, site):
             replacement = self._renewed(control, request, session, decision.wire, plan)
             if replacement is not None:

@@ -15,9 +15,9 @@ from gateway.http.header_policy import (
     RESPONSE_DROP,
     FieldKinds,
     Kind,
+    announces_connection_scheme,
     connection_options,
     is_odd,
-    tells_of_connection_scheme,
 )
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -121,6 +121,6 @@ def _response_kind(lower: bytes, value: bytes) -> Kind:
     # A nameless cookie is sent back as its bare value, which may look like one of ours (C-37).
     if lower == b"set-cookie" and b"doorward_" in value.lstrip(b"= \t").partition(b"=")[0].lower():
         return Kind.DROP
-    if tells_of_connection_scheme(lower, value):
+    if announces_connection_scheme(lower, value):
         return Kind.BY_CONNECTION
     return Kind.DROP if lower in RESPONSE_DROP else Kind.FORWARD

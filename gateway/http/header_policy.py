@@ -137,7 +137,7 @@ def names_connection_scheme(value: bytes) -> bool:
     return _SCHEMES.search(value) is not None
 
 
-def tells_of_connection_scheme(name: bytes, value: bytes) -> bool:
+def announces_connection_scheme(name: bytes, value: bytes) -> bool:
     """Whether a response field, its name in lower case, says that the connection is authenticated, or can be."""
     return (
         (name == b"www-authenticate" and names_connection_scheme(value))

@@ -122,7 +122,7 @@ def is_at(email: str, domains: Sequence[str]) -> bool:
     return email.rpartition("@")[2].lower() in map(str.lower, domains)
 
 
-def said_of_email(values: Mapping[str, Any]) -> bool | None:
+def verified_in(values: Mapping[str, Any]) -> bool | None:
     """What one document says of the address in its claim `email`; None: nothing."""
     if VERIFIED_CLAIM not in values:
         return None
@@ -134,7 +134,7 @@ def _verified(claims: Claims, names: ClaimNames, email: str | None, required: st
     """Whether the address counts as the person's. Raises EmailNotVerified where they may not come in with it."""
     # SECURITY: `email_verified` is about the claim `email`: it says nothing of a sign-in name that looks like an address (A-81).
     mapped = names.email != EMAIL_CLAIM
-    said = None if mapped else said_of_email(claims.values)
+    said = None if mapped else verified_in(claims.values)
     vouched = email is not None and is_at(email, domains)
     known = vouched if said is None else said
     # SECURITY: verified in one document, another one or not verified in the other: nobody knows which of the two is so (A-81).

@@ -14,7 +14,7 @@ from joserfc.jwk import Key
 from gateway.config.schema import ClaimNames
 from gateway.directory.account import fold_email
 from gateway.errors.signing_in import IdTokenInvalid, SignInFailed
-from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM, said_of_email
+from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM, verified_in
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.registered_claims import require_audience, require_issuer, require_times
 from gateway.oidc.signatures import JwtInvalid, verified_claims
@@ -62,7 +62,7 @@ def _said_of_address(first: Mapping[str, Any], second: Mapping[str, Any], email:
     """Whether the address that counts is verified, by those who said it; None: they do not say. A "no" needs no address with it."""
     holder = first if first.get(email) else second
     other = second if holder is first else first
-    own, others = said_of_email(holder), said_of_email(other)
+    own, others = verified_in(holder), verified_in(other)
     if own is None and (others is False or _same_address(holder, other, email)):
         same = not other.get(email) or _same_address(holder, other, email)
         return others if same else None
@@ -75,13 +75,13 @@ def is_disputed(first: Mapping[str, Any], second: Mapping[str, Any], email: str)
         return False
     if not _same_address(first, second, email):
         return True
-    return email == EMAIL_CLAIM and {said_of_email(first), said_of_email(second)} == {True, False}
+    return email == EMAIL_CLAIM and {verified_in(first), verified_in(second)} == {True, False}
 
 
 def is_disputed_by_older(said: Mapping[str, Any], before: Mapping[str, Any], email: str) -> bool:
     """Whether userinfo has another address than the older ID Token, which knew whether its own was verified, and does not say that itself."""
     changed = bool(said.get(email) and before.get(email)) and not _same_address(said, before, email)
-    silent = said_of_email(said) is None and said_of_email(before) is not None
+    silent = verified_in(said) is None and verified_in(before) is not None
     return email == EMAIL_CLAIM and changed and silent
 
 

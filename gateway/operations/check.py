@@ -13,7 +13,7 @@ from gateway.config.providers import dependency_of, providers_of
 from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.factory import open_directory
 from gateway.errors.refusal import Refusal
-from gateway.http.header_policy import tells_of_connection_scheme
+from gateway.http.header_policy import announces_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.proxy.pool import Pool
@@ -86,7 +86,7 @@ async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[s
         return  # `ask_everything` tells of it, if it answers nobody
     finally:
         pool.close()
-    if any(tells_of_connection_scheme(field, value) for field, value in reply.fields):
+    if any(announces_connection_scheme(field, value) for field, value in reply.fields):
         yield (
             f"apps.{name}.upstream authenticates connections (NTLM, Negotiate), and trusted_proxies are set: over a proxy's connection, "
             "which carries many people, nobody can sign in at it; let browsers come to Doorward directly, or have it ask in another way"

@@ -146,9 +146,9 @@ def _outcome(site: Site, decision: Decision) -> list[Step]:
             ("decision", "forward"),
             ("to the upstream", f"{' or '.join(site.app.upstream)} {decision.wire.decode()}"),
         ]
-        if decision.live is None:
+        if decision.session is None:
             return [*steps, ("identity", "none")]
-        block = IdentityHeaders(site.app.headers).render(decision.live.session.identity).decode()
+        block = IdentityHeaders(site.app.headers).render(decision.session.session.identity).decode()
         return [
             *steps,
             *(("header", line) for line in block.split("\r\n") if line),

@@ -12,7 +12,7 @@ from typing import Final
 from gateway.config.schema import CorsPreflight
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import Fields, has_body
-from gateway.policy.methods import asked_methods
+from gateway.policy.methods import possible_methods
 
 HeaderFields = tuple[tuple[str, str], ...]
 RULE: Final = "cors_preflight"
@@ -64,7 +64,7 @@ def is_only_a_preflight(head: RequestHead, query: Fields) -> bool:
     if head.first(b"upgrade") is not None:
         return False
     # SECURITY: one that asks to be taken for a DELETE is a DELETE without a session to some upstreams (C-18, B-35).
-    return not has_body(head, None) and asked_methods(head, query) == {"OPTIONS"}
+    return not has_body(head, None) and possible_methods(head, query) == {"OPTIONS"}
 
 
 def carries_credentials(head: RequestHead) -> bool:

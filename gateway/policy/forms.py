@@ -81,7 +81,7 @@ def form_fields(head: RequestHead, body: bytes, wanted: Iterable[str]) -> Fields
     return []
 
 
-def asked_by_body(head: RequestHead, body: bytes) -> frozenset[str]:
+def methods_in_body(head: RequestHead, body: bytes) -> frozenset[str]:
     """The methods, besides its own, that the request's body asks for. Raises Unreadable."""
     kind = kind_of(head)
     if kind == "other":

@@ -51,7 +51,7 @@ def overrides_in(pairs: Fields) -> frozenset[str]:
     return frozenset(name for key, value in pairs if key in OVERRIDE_NAMES for name in _names(value))
 
 
-def asked_methods(head: RequestHead, query: Fields) -> frozenset[str]:
+def possible_methods(head: RequestHead, query: Fields) -> frozenset[str]:
     """Every method this request may be taken for, its body left aside."""
     # SECURITY: the method that decides is any that the upstream could act on (B-35).
     return frozenset((head.method,)) | overrides_in_fields(head.fields) | overrides_in(query)

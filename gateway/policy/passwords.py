@@ -1,6 +1,6 @@
-"""The password doors of one app: the requests that take, set, reset or go around a password, and whether one is such a request.
+"""The password routes of one app: the requests that take, set, reset or go around a password, and whether one is such a request.
 
-Pure. The invariants: while the doors are closed, a request is refused when any upstream could read it as one of them, in its path, method,
+Pure. The invariants: while the routes are closed, a request is refused when any upstream could read it as one of them, in its path, method,
 query or body; a body that could be read in two ways counts as a password. Rules are data: packs/*.yaml, or an app's own list.
 deploy/guides/nexudus.md, docs/threats.md C-12.
 """
@@ -30,8 +30,8 @@ from gateway.policy.bodies import (
 )
 from gateway.policy.cors import carries_credentials, is_only_a_preflight
 from gateway.policy.credentials import password_in
-from gateway.policy.forms import asked_by_body, form_fields, may_be_form
-from gateway.policy.methods import SAFE, answers, asked_methods, overrides_in
+from gateway.policy.forms import form_fields, may_be_form, methods_in_body
+from gateway.policy.methods import SAFE, answers, overrides_in, possible_methods
 from gateway.policy.paths import Target
 from gateway.policy.readings import Model, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
@@ -41,7 +41,7 @@ _FETCHING = frozenset(("GET", "HEAD"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """The request is one of a password door, or cannot be told from one. `reason` is for people, and the log."""
+    """The request is one of a password route, or cannot be told from one. `reason` is for people, and the log."""
 
     rule: str
     kind: PasswordKind
@@ -63,7 +63,7 @@ class PasswordRoute:
     place: int
     name: str
     rule: PasswordRule
-    route: RouteMatch
+    match: RouteMatch
     form: Mapping[str, str]
     json: Mapping[str, str]
     query: Mapping[str, str]
@@ -77,11 +77,11 @@ class PasswordRoute:
     def is_named(self, methods: frozenset[str]) -> bool:
         """Whether one of these methods is this rule's."""
         # SECURITY: a rule without methods is for every method there is, OPTIONS and unregistered ones too (C-77).
-        return any(answers(self.route.methods, method) for method in methods)
+        return any(answers(self.match.methods, method) for method in methods)
 
     def answers_a_preflight(self, query: Fields) -> bool:
         """Whether a preflight here could be the request itself to an upstream that does not look at the method."""
-        if "OPTIONS" in self.route.methods or self.query or self.header:
+        if "OPTIONS" in self.match.methods or self.query or self.header:
             return True  # the rule names it, or all that the rule asks for is there
         if not self.kinds:
             return bool(query)  # whatever the query says may be a password
@@ -104,7 +104,7 @@ class PasswordRoute:
             return False
         return self._unknown(self.known_query, query) is None
 
-    def asks(self, fields: Fields) -> bool:
+    def matches_fields(self, fields: Fields) -> bool:
         """Whether these fields, of body and query together, are what the rule refuses."""
         return any(_holds(wanted, fields) for wanted in (self.form, self.json) if wanted)
 
@@ -128,7 +128,7 @@ class PasswordRoute:
 
     def closed(self, method: str = "", doubt: str = "") -> Blocked:
         """The refusal. Only a plain GET of a page is answered with the way to sign in."""
-        page = method in ("GET", "HEAD") and answers(self.route.methods, method)
+        page = method in ("GET", "HEAD") and answers(self.match.methods, method)
         reason = self.rule.reason or f"a request of the kind {self.rule.kind}"
         return Blocked(
             rule=self.name,
@@ -139,7 +139,7 @@ class PasswordRoute:
 
 
 class PasswordRoutes:
-    """One app's doors. `closed`: the toggle of its surface says so; open doors watch nothing and refuse nothing."""
+    """One app's routes. `closed`: the toggle of its surface says so; open routes watch nothing and refuse nothing."""
 
     def __init__(self, app: App, closed: bool) -> None:
         self.closed = closed
@@ -148,15 +148,15 @@ class PasswordRoutes:
         named = named_rules(app) if closed else ()
         self.rules = tuple(_compiled(place, name, rule, self._model) for place, (name, rule) in enumerate(named))
         self._by_body = (
-            [replace(door, by_body=True) for door in self.rules if "/wp-json" in door.rule.match.lower()]
+            [replace(route, by_body=True) for route in self.rules if "/wp-json" in route.rule.match.lower()]
             if is_wordpress(app)
             else []
         )
-        self._globs = tuple(door for door in self.rules if door.route.literal is None)
+        self._globs = tuple(route for route in self.rules if route.match.literal is None)
         self._literals: dict[str, list[PasswordRoute]] = {}
-        for door in self.rules:
-            if door.route.literal is not None:
-                self._literals.setdefault(door.route.literal, []).append(door)
+        for route in self.rules:
+            if route.match.literal is not None:
+                self._literals.setdefault(route.match.literal, []).append(route)
 
     def candidates(self, method: str, target: Target) -> tuple[PasswordRoute, ...]:
         """The rules for this path, in any reading and any language; those that name the method come first.
@@ -165,22 +165,22 @@ class PasswordRoutes:
         """
         found = self._found(self._model.read(target, languages=True))
         if method == "POST":
-            for door in self._by_body:
-                found.setdefault(door.place, door)
-        return tuple(sorted(found.values(), key=lambda door: (not door.is_named(frozenset((method,))), door.place)))
+            for route in self._by_body:
+                found.setdefault(route.place, route)
+        return tuple(sorted(found.values(), key=lambda route: (not route.is_named(frozenset((method,))), route.place)))
 
     def _found(self, readings: Readings) -> dict[int, PasswordRoute]:
         """The rules for some reading, by place."""
         found: dict[int, PasswordRoute] = {}
         for path, reading in readings.paths.items():
-            for door in self._at(path):
+            for route in self._at(path):
                 # A sign-in link that is a path alone needs neither query nor body.
-                if not reading.static or door.rule.kind == "passwordless":
-                    found[door.place] = door
+                if not reading.static or route.rule.kind == "passwordless":
+                    found[route.place] = route
                 else:
-                    found.setdefault(door.place, replace(door, beside=True))
+                    found.setdefault(route.place, replace(route, beside=True))
         if readings.any_page:
-            found |= {door.place: door for door in self.rules if door.route.page}
+            found |= {route.place: route for route in self.rules if route.match.page}
         return found
 
     def match(
@@ -199,21 +199,21 @@ class PasswordRoutes:
         query = read_query(target.query)
         if head.method == "OPTIONS":
             return _judge_options(candidates, head, query, body_hidden=body_hidden or bool(body))
-        methods = asked_methods(head, query)
+        methods = possible_methods(head, query)
         # `/login.css` is the stylesheet of a page to whoever only fetches it (C-65).
         fetched = methods <= _FETCHING and not target.query and not has_body(head, body)
-        doors = [
-            door
-            for door in candidates
-            if not (door.beside and fetched)
-            and door.agrees(head, query)
-            and not door.excuses(head, methods, query, body)
+        routes = [
+            route
+            for route in candidates
+            if not (route.beside and fetched)
+            and route.agrees(head, query)
+            and not route.excuses(head, methods, query, body)
         ]
-        judged = _judge(doors, head, methods, query, body)
+        judged = _judge(routes, head, methods, query, body)
         if judged is not None or not (body_hidden or has_body(head, body)):
             return judged
         # SECURITY: `rest_route=/wp/v2/users/1` in the form of any POST is the REST API (C-66).
-        routed = self._routed_by_body(doors, head, target, body)
+        routed = self._routed_by_body(routes, head, target, body)
         return _judge(routed, head, methods, query, body) if isinstance(routed, list) else routed
 
     def basic(self, head: RequestHead) -> Blocked | None:
@@ -225,13 +225,13 @@ class PasswordRoutes:
         return None if found is None else Blocked(rule=found[0], kind="password", answer="refuse", reason=found[1])
 
     def _at(self, path: str) -> list[PasswordRoute]:
-        return [*self._literals.get(path, ()), *(door for door in self._globs if door.route.lenient.fullmatch(path))]
+        return [*self._literals.get(path, ()), *(route for route in self._globs if route.match.lenient.fullmatch(path))]
 
     def _routed_by_body(
-        self, doors: Sequence[PasswordRoute], head: RequestHead, target: Target, body: bytes | None
+        self, routes: Sequence[PasswordRoute], head: RequestHead, target: Target, body: bytes | None
     ) -> list[PasswordRoute] | Blocked | NeedsBody:
         """The rules for the path that this request's form names."""
-        routed = [door for door in doors if door.by_body]
+        routed = [route for route in routes if route.by_body]
         if not routed:
             return []
         first = routed[0]
@@ -244,7 +244,7 @@ class PasswordRoutes:
             found = self._found(self._model.read(target, languages=True, named=named)) if named else {}
         except (Unreadable, BadRequest) as unreadable:
             return first.closed(doubt=str(unreadable))
-        return [found[door.place] for door in routed if door.place in found]
+        return [found[route.place] for route in routed if route.place in found]
 
 
 @cache
@@ -273,15 +273,15 @@ def _judge(
     candidates: Sequence[PasswordRoute], head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None
 ) -> Blocked | NeedsBody | None:
     """What the rules for this path say."""
-    doors = [door for door in candidates if not door.by_body]
-    named = [door for door in doors if door.is_named(methods)]
-    for door in named:
-        if not door.kinds or door.asks(query):
-            return door.closed(head.method)
+    routes = [route for route in candidates if not route.by_body]
+    named = [route for route in routes if route.is_named(methods)]
+    for route in named:
+        if not route.kinds or route.matches_fields(query):
+            return route.closed(head.method)
     if has_body(head, body):
-        return _judge_body(doors, named, head, query, body)
+        return _judge_body(routes, named, head, query, body)
     # SECURITY: where the body says what a request is, one without a body is not believed to be harmless (C-12).
-    doubtful = [door for door in named if door.known or head.method not in SAFE]
+    doubtful = [route for route in named if route.known or head.method not in SAFE]
     return doubtful[0].closed(doubt="the request has no body") if doubtful else None
 
 
@@ -289,42 +289,46 @@ def _judge_options(
     candidates: Sequence[PasswordRoute], head: RequestHead, query: Fields, *, body_hidden: bool
 ) -> Blocked | None:
     """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `body_hidden`: there may be a body."""
-    doors = [door for door in candidates if door.agrees(head, query)]
+    routes = [route for route in candidates if route.agrees(head, query)]
     # SECURITY: upstreams that do not look at the method run the page for OPTIONS, body and all (C-77).
-    if doors and (body_hidden or not is_only_a_preflight(head, query) or carries_credentials(head)):
-        return doors[0].closed(doubt="an OPTIONS request that is more than a preflight")
+    if routes and (body_hidden or not is_only_a_preflight(head, query) or carries_credentials(head)):
+        return routes[0].closed(doubt="an OPTIONS request that is more than a preflight")
     # SECURITY: a preflight must not run the page: nothing that the page could act on comes with it (C-77).
-    return next((door.closed() for door in doors if door.answers_a_preflight(query)), None)
+    return next((route.closed() for route in routes if route.answers_a_preflight(query)), None)
 
 
 def _judge_body(
-    doors: Sequence[PasswordRoute], named: Sequence[PasswordRoute], head: RequestHead, query: Fields, body: bytes | None
+    routes: Sequence[PasswordRoute],
+    named: Sequence[PasswordRoute],
+    head: RequestHead,
+    query: Fields,
+    body: bytes | None,
 ) -> Blocked | NeedsBody | None:
     """Reads the body for the rules that name the method, and for those that a form could ask for by `_method` (B-35)."""
-    places = {door.place for door in named}
-    others = [door for door in doors if door.place not in places and not door.route.methods <= SAFE]
+    places = {route.place for route in named}
+    others = [route for route in routes if route.place not in places and not route.match.methods <= SAFE]
     if not named and not others:
         return None
     first = (*named, *others)[0]
     try:
         kind = body_kind(head)
-        if named and not any(kind in door.kinds for door in named):
+        if named and not any(kind in route.kinds for route in named):
             raise Unreadable(f"a body of the kind {kind} is not expected here")
         if body is None:
             return NeedsBody(unread=first.closed(doubt="the body could not be read"))
         # SECURITY: Laravel takes `_method` from JSON, too (C-67).
-        if not named and kind == "json" and not asked_by_body(head, body):
+        if not named and kind == "json" and not methods_in_body(head, body):
             return None
         fields = [*query, *read_body(kind, body)]
     except Unreadable as unreadable:
         # SECURITY: what the upstream may read in another way than we do counts as a password (C-12).
         return first.closed(doubt=str(unreadable))
     asked = overrides_in(fields)
-    judged = [door for door in named if kind in door.kinds] + [door for door in others if door.is_named(asked)]
-    for door in judged:
-        if not door.kinds or door.asks(fields):
-            return door.closed()
-    return next((door.closed(doubt=doubt) for door in judged if (doubt := door.doubt(fields)) is not None), None)
+    judged = [route for route in named if kind in route.kinds] + [route for route in others if route.is_named(asked)]
+    for route in judged:
+        if not route.kinds or route.matches_fields(fields):
+            return route.closed()
+    return next((route.closed(doubt=doubt) for route in judged if (doubt := route.doubt(fields)) is not None), None)
 
 
 def _compiled(place: int, name: str, rule: PasswordRule, model: Model) -> PasswordRoute:
@@ -337,7 +341,7 @@ def _compiled(place: int, name: str, rule: PasswordRule, model: Model) -> Passwo
         place=place,
         name=name,
         rule=rule,
-        route=parse_match(rule.match, model),
+        match=parse_match(rule.match, model),
         form=form,
         json=json,
         query=_comparable(when.query),

@@ -156,7 +156,7 @@ def strictest(decisions: Sequence[Decision], asked: RequestHead) -> Decision:
 def reply(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
     """The gate's decision as forward-auth says it. Raises a Refusal: 401, 403 or 400."""
     if isinstance(decision, Forward):
-        lines = identity.decode().split("\r\n") if decision.live is not None else []
+        lines = identity.decode().split("\r\n") if decision.session is not None else []
         return AuthAnswer(202, [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)])
     if isinstance(decision, Refuse):
         raise _as_forward_auth(decision.refusal)
@@ -199,7 +199,7 @@ async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> Loca
         # The events are about the described request.
         emit_refusal(context.audit, question, refused)
     identity = b""
-    if isinstance(decision, Forward) and decision.live is not None:
-        context.cache.touch(decision.live)
-        identity = context.heads.identity(site, decision.live)
+    if isinstance(decision, Forward) and decision.session is not None:
+        context.cache.touch(decision.session)
+        identity = context.heads.identity(site, decision.session)
     return reply(site, decision, identity)

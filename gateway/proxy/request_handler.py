@@ -276,7 +276,7 @@ class RequestHandler:
             exchange = self._exchange(request, context.heads.upstream(request, decision, memo.fields))
         if head.authorization and authenticates_connection(head):
             exchange.authenticate()
-        self._send(request, decision.live, exchange)
+        self._send(request, decision.session, exchange)
 
     def _pass(self, request: Request[ParsedRequest], session: LiveSession, route: Route) -> None:
         """Forward a request that takes the shortcut."""

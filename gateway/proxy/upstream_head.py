@@ -76,7 +76,7 @@ class HeadWriter:
         """The head that the upstream gets; `fields` where they were written before."""
         site, head = request.site, request.head
         start = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), decision.wire, site.host_bytes)
-        identity = self.identity(site, decision.live) if decision.live is not None else b""
+        identity = self.identity(site, decision.session) if decision.session is not None else b""
         parts = []
         if head.chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")

@@ -5,8 +5,8 @@ from functools import cache
 from gateway.errors.requests import BadRequest
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import Unreadable, read_query
-from gateway.policy.forms import asked_by_body
-from gateway.policy.methods import asked_methods
+from gateway.policy.forms import methods_in_body
+from gateway.policy.methods import possible_methods
 from gateway.policy.paths import parse_target
 from gateway.policy.readings import Model
 from gateway.policy.routes import RouteMatch, parse_match
@@ -47,6 +47,6 @@ def predicts_method(method: str, sent: bytes, fields: list[tuple[bytes, bytes]],
     head = RequestHead(method, sent, b"localhost", fields)
     try:
         target = parse_target(sent)
-        return became in asked_methods(head, read_query(target.query)) | asked_by_body(head, body)
+        return became in possible_methods(head, read_query(target.query)) | methods_in_body(head, body)
     except (BadRequest, Unreadable):
         return True

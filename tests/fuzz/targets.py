@@ -33,7 +33,7 @@ from gateway.http.response_head import parse_response
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.policy.bodies import Unreadable
-from gateway.policy.forms import asked_by_body
+from gateway.policy.forms import methods_in_body
 from gateway.policy.paths import parse_target
 from gateway.proxy.forward_auth import original_request
 from gateway.proxy.upstream_head import HeadWriter
@@ -266,7 +266,7 @@ def forms(data: bytes) -> None:
     body = data[1:]
     head = RequestHead("POST", b"/", b"a", [(b"Content-Type", content_type)])
     try:
-        asked = asked_by_body(head, body)
+        asked = methods_in_body(head, body)
     except Unreadable:
         return
     assert {method.upper() for method in read(body)} & METHODS <= asked, body

@@ -20,7 +20,7 @@ from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config
 from gateway.config.sections.directory_http import texts_of
-from gateway.config.toggles import doors_closed, refused_by_omission
+from gateway.config.toggles import password_routes_closed, refused_by_omission
 from gateway.config.values import parse_entry, parse_template
 
 
@@ -187,7 +187,7 @@ def _providers(config: Config) -> Iterator[str]:
 def _doors(config: Config) -> Iterator[str]:
     for name, app in config.apps.items():
         key = f"apps.{name}"
-        if doors_closed(config.openid, app.surface) and not app.password_routes:
+        if password_routes_closed(config.openid, app.surface) and not app.password_routes:
             yield f"{key}.password_routes: is empty although passwords are prevented; only HTTP Basic and its like are refused"
         yield from _client_headers(key, app)
         if _opens_everything(app):

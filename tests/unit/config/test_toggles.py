@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config.schema import OpenID, Surface
-from gateway.config.toggles import doors_closed, registration, toggle_table
+from gateway.config.toggles import password_routes_closed, registration, toggle_table
 from tests.unit.config.made import NEXUDUS, config_with
 
 ROWS = [
@@ -27,7 +27,7 @@ def test_the_portal_follows_its_row(create: bool, prevent: bool, said: Any, stra
     openid = OpenID(create_users=create, prevent_password_login=prevent, unregistered_when_sso_only=said)
     for surface in ("portal", "shared"):
         assert registration(openid, surface) == stranger
-        assert doors_closed(openid, surface) is closed
+        assert password_routes_closed(openid, surface) is closed
 
 
 @pytest.mark.parametrize(("create", "portal", "dashboard"), list(product((False, True), repeat=3)))
@@ -36,9 +36,9 @@ def test_a_dashboard_never_asks_the_directory_and_follows_its_own_toggle(
 ) -> None:
     openid = OpenID(create_users=create, prevent_password_login=portal, prevent_dashboard_password_login=dashboard)
     assert registration(openid, "dashboard") == "skip"
-    assert doors_closed(openid, "dashboard") is dashboard
-    assert doors_closed(openid, "portal") is portal
-    assert doors_closed(openid, "shared") is (portal or dashboard)
+    assert password_routes_closed(openid, "dashboard") is dashboard
+    assert password_routes_closed(openid, "portal") is portal
+    assert password_routes_closed(openid, "shared") is (portal or dashboard)
 
 
 @pytest.mark.parametrize("surface", ["portal", "dashboard", "shared"])
@@ -47,7 +47,7 @@ def test_switched_off_asks_nobody_and_opens_every_door(surface: Surface) -> None
         enabled=False, create_users=True, prevent_password_login=True, prevent_dashboard_password_login=True
     )
     assert registration(openid, surface) == "skip"
-    assert not doors_closed(openid, surface)
+    assert not password_routes_closed(openid, surface)
 
 
 def test_without_a_directory_everyone_counts_as_registered() -> None:
@@ -108,7 +108,17 @@ def test_the_table_has_a_row_an_app_in_the_files_order() -> None:
         },
     }
     portal, admin = toggle_table(config_with(changes))
-    assert (portal.app, portal.surface, portal.registration, portal.doors_closed) == ("portal", "portal", "skip", False)
+    assert (portal.app, portal.surface, portal.registration, portal.password_routes_closed) == (
+        "portal",
+        "portal",
+        "skip",
+        False,
+    )
     assert portal.stranger == "let in: with directory.kind none everyone the provider knows counts as registered"
-    assert (admin.app, admin.surface, admin.registration, admin.doors_closed) == ("admin", "dashboard", "skip", True)
+    assert (admin.app, admin.surface, admin.registration, admin.password_routes_closed) == (
+        "admin",
+        "dashboard",
+        "skip",
+        True,
+    )
     assert admin.stranger == "not asked: on dashboards `require` decides, and nothing is created"

@@ -157,10 +157,10 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
 
     money = steps("GET", "/admin/money/x", email="ana@example.com", groups=("staff",))
     assert [name for name in money if name[0].isdigit()] == [
-        "1 own paths", "2 password doors", "3 break-glass", "4 rules", "5 public", "6 require", "7 step-up",
+        "1 own paths", "2 password routes", "3 break-glass", "4 rules", "5 public", "6 require", "7 step-up",
     ]  # fmt: skip
     assert money["1 own paths"] == "not one of ours"
-    assert money["2 password doors"] == "closed by prevent_password_login; no rule is about this path and method"
+    assert money["2 password routes"] == "closed by prevent_password_login; no rule is about this path and method"
     assert money["3 break-glass"] == "makes no difference here"
     assert money["4 rules"] == "rules[0], rules[1]"
     assert money["5 public"] == "not asked: a rule restricts this"
@@ -171,21 +171,23 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
     logo = steps("GET", "/assets/x.css")
     assert (logo["5 public"], logo["6 require"]) == ("public[0]", "not asked: it is public")
     page = steps("GET", "/members")
-    assert page["3 break-glass"].startswith("while it is open, its range gets here without a session")
+    assert page["3 break-glass"].startswith("while it is open, its range is admitted without a session")
     assert page["6 require"] == "require: email_domains example.com: nobody is signed in"
     login = steps("POST", "/en/login", body="Email=a&Password=b")
-    assert login["2 password doors"] == (
-        "closed by prevent_password_login; watched by nexudus: * /login, nexudus: * /login/index, nexudus: GET /login, nexudus: GET /login/index: shut by nexudus: * /login (password, answer refuse): "
+    assert login["2 password routes"] == (
+        "closed by prevent_password_login; path of nexudus: * /login, nexudus: * /login/index, nexudus: GET /login, nexudus: GET /login/index: refused by nexudus: * /login (password, answer refuse): "
         "The sign-in form sends a password"
     )
-    assert steps("POST", "/api/token")["2 password doors"].endswith("(the request has no body)")
+    assert steps("POST", "/api/token")["2 password routes"].endswith("(the request has no body)")
     refresh = steps(
         "POST",
         "/api/token",
         body="grant_type=refresh_token",
         headers=("Content-Type: application/x-www-form-urlencoded",),
     )
-    assert refresh["2 password doors"].endswith("let pass, what it says and its body is none of their requests")
+    assert refresh["2 password routes"].endswith(
+        "passes, its method, query and body are not those of a password request"
+    )
     assert steps("GET", "/oauth2/start")["1 own paths"].startswith("yes")
     assert "1 own paths" not in steps("GET", "/a%2fb")
 
@@ -193,7 +195,7 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
 def test_open_doors_name_the_toggle_that_would_close_them() -> None:
     config = config_with({"apps.portal.password_routes": ["nexudus"], "apps.portal.surface": "shared"})
     steps = dict(explain(config, "GET", "https://portal.example.com/login", email=None, groups=()))
-    assert steps["2 password doors"] == "open: prevent_password_login or prevent_dashboard_password_login is off"
+    assert steps["2 password routes"] == "open: prevent_password_login or prevent_dashboard_password_login is off"
 
 
 def test_a_preflight_is_explained() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.http.message import RequestHead
 from gateway.policy.bodies import Unreadable
-from gateway.policy.forms import asked_by_body, kind_of
+from gateway.policy.forms import kind_of, methods_in_body
 
 FORM, JSON, PARTS = (
     b"application/x-www-form-urlencoded",
@@ -38,7 +38,7 @@ def part(disposition: bytes, content: bytes = b"DELETE") -> bytes:
 )  # fmt: skip
 def test_a_body_asks_for_a_method_where_a_framework_would_say_so(kind: bytes, body: bytes, asked: set[str]) -> None:
     """B-35."""
-    assert asked_by_body(head(kind), body) == asked
+    assert methods_in_body(head(kind), body) == asked
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_a_body_asks_for_a_method_where_a_framework_would_say_so(kind: bytes, bo
 def test_a_part_that_may_be_the_field_is_not_guessed_at(disposition: bytes) -> None:
     """B-35."""
     with pytest.raises(Unreadable):
-        asked_by_body(head(PARTS), part(disposition))
+        methods_in_body(head(PARTS), part(disposition))
 
 
 def test_what_can_be_read_in_two_ways_is_not_read() -> None:
     """B-35."""
     with pytest.raises(Unreadable):
-        asked_by_body(head(FORM, content_encoding=b"gzip"), b"a=1")
+        methods_in_body(head(FORM, content_encoding=b"gzip"), b"a=1")
     with pytest.raises(Unreadable):
         kind_of(head(FORM, JSON))
     with pytest.raises(Unreadable):
         kind_of(head(b"multipart/form-data; boundary=json"))
     with pytest.raises(Unreadable):
-        asked_by_body(head(JSON), b'{"_method": "GET", "_method": "DELETE"}')
+        methods_in_body(head(JSON), b'{"_method": "GET", "_method": "DELETE"}')
     with pytest.raises(Unreadable):
-        asked_by_body(head(FORM), b"a&" * 2000)
+        methods_in_body(head(FORM), b"a&" * 2000)
