@@ -38,7 +38,7 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.upstream_head import HeadWriter
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.shared_headers import SharedLines
-from gateway.sign_in.begin import SignInStarter
+from gateway.sign_in.begin import SignInRequest, SignInStarter
 
 _log = logging.getLogger("doorward.app")
 _HOST_MEMO: Final = 1024
@@ -225,9 +225,13 @@ class ProxyContext:
         """Raises ProviderUnavailable."""
         route, head = request.site.route, request.head
         return self._parts.sign_in.begin(
-            route, route.host, decision.return_to, head.cookies, request.request_id,
-            method=head.method, step_up=decision.step_up, provider=decision.provider,
-        )  # fmt: skip
+            route,
+            SignInRequest(
+                return_to=decision.return_to, method=head.method, step_up=decision.step_up, provider=decision.provider
+            ),
+            cookies=head.cookies,
+            request_id=request.request_id,
+        )
 
     def render(self, refusal: Refusal, head: ParsedRequest | None, request_id: str, site: Site | None) -> LocalReply:
         """A page for a person, a problem document for a program."""

@@ -1,6 +1,6 @@
-"""How a sign-in begins: for `/oauth2/start`, and for the data plane when a stranger opens a protected page.
+"""How a sign-in begins: for `/oauth2/start`, and for the data plane when a request to a protected page has no session.
 
-begin             a LoginAttempt into the browser's cookie, the browser to the provider
-attempt_cookies   LoginAttempts in the browser that began them
-return_to         where a person may be sent after a sign-in
+begin             keeps a LoginAttempt in a cookie and redirects to the provider
+attempt_cookies   LoginAttempts in cookies of the browser that began them
+return_to         the local URL after a sign-in or a sign-out
 """

@@ -1,12 +1,13 @@
-"""Begins a login: a LoginAttempt into the browser's cookie, the browser to the provider.
+"""Begins a login: keeps a LoginAttempt in a cookie and redirects the browser to the provider.
 
-For `/oauth2/start`, and for the data plane when a stranger opens a protected page. Nothing is asked of Redis, and an existing session is
-left alone: the callback replaces it (C-06, C-49).
+For `/oauth2/start`, and for the data plane when a request to a protected page has no session. It reads nothing from Redis and leaves an existing
+session as it is: the callback replaces it (C-06, C-49).
 """
 
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
@@ -27,12 +28,31 @@ from gateway.sign_in.attempt_cookies import AttemptCookies, Rounds
 from gateway.sign_in.return_to import ReturnGuard
 
 PROMPTS: Final = frozenset({"select_account", "login"})
-# Where `select_account` shows the accounts to choose from. Elsewhere it may be an error, and `login` asks anew everywhere.
+# Providers that support `select_account`. For others it may be an error, while all of them support `login`.
 _SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.microsoftonline.com/")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInRequest:
+    """What a sign-in is for. `return_to` is a path on the app's host; `method` that of the request that begins it; `provider` a configured name.
+
+    `step_up_for` is the "METHOD /path" whose rules `step_up` meets; `prompt` one of PROMPTS.
+    """
+
+    return_to: str
+    method: str = "GET"
+    step_up: StepUp = NOTHING
+    step_up_for: str | None = None
+    prompt: str | None = None
+    login_hint: str | None = None
+    provider: str | None = None
+
+
 class SignInStarter:
-    """Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off."""
+    """Begins sign-ins.
+
+    Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off. `moment` as for Endings.
+    """
 
     def __init__(
         self,
@@ -47,7 +67,6 @@ class SignInStarter:
         random: Callable[[int], bytes] = secrets.token_bytes,
         moment: Callable[[], float] = time.time,
     ) -> None:
-        """`moment` as for Endings."""
         self.attempts = AttemptCookies(ring)
         self.guard = ReturnGuard(sites)
         self.providers = providers
@@ -63,58 +82,54 @@ class SignInStarter:
     def begin(
         self,
         app: AppRoute,
-        host: str,
-        return_to: str,
+        wanted: SignInRequest,
+        *,
         cookies: Sequence[bytes],
         request_id: str,
-        *,
-        method: str = "GET",
-        step_up: StepUp = NOTHING,
-        step_up_for: str | None = None,
-        prompt: str | None = None,
-        login_hint: str | None = None,
-        provider: str | None = None,
     ) -> RenderedPage:
-        """The redirect to the provider: 302, or 303 so that a method and a body never reach it (A-75); the loop page instead of one too
-        many; the way to the choice where nobody has chosen. `return_to` is a path on `host` and is judged once more."""
+        """The redirect to the provider: 302, or 303 so that neither method nor body reach it (A-75).
+
+        The page about redirect loops instead of one redirect too many; the choice of a provider where there are several and none was named.
+        `return_to` is checked once more.
+        """
         if not self._enabled:
             raise SignInDisabled("openid.enabled is off")
-        return_to = self.guard.local(return_to, host)
-        client = self._chosen(host, provider)
+        return_to, step_up = self.guard.local(wanted.return_to, app.host), wanted.step_up
+        client = self._client(app.host, wanted.provider)
         if client is None:
-            return redirect(away_status(method), start_url(return_to, step_up_for=step_up_for))
+            return redirect(away_status(wanted.method), start_url(return_to, step_up_for=wanted.step_up_for))
         metadata = client.provider.metadata
         rounds = self.attempts.rounds(return_to, cookies, app, self._now())
         if rounds.looping:
             cause = likely_cause(app, cookies, rounds, client.name, step_up=bool(step_up))
-            return self._loop(app, return_to, cookies, request_id, cause)
+            return self._loop_page(app, return_to, cookies, request_id, cause)
         attempt = new_attempt(
             self._random, app=app.name, host=app.host, return_to=return_to, now=self._now(), max_age=step_up.max_age,
-            acr=step_up.acr, step_up_for=step_up_for, provider=client.name, begun=self._moment(),
+            acr=step_up.acr, step_up_for=wanted.step_up_for, provider=client.name, begun=self._moment(),
         )  # fmt: skip
         url = authorization_url(
             metadata,
             client.settings,
             app.redirect_uri(client.name),
             attempt,
-            understood_prompt(prompt, metadata.issuer),
-            login_hint,
+            understood_prompt(wanted.prompt, metadata.issuer),
+            wanted.login_hint,
         )
         self._audit.event(audit.LOGIN_STARTED, app=app.name, request_id=request_id, provider=client.name)
         kept = (("Set-Cookie", value) for value in self.attempts.keep(attempt, cookies, app))
-        return redirect(away_status(method), url, *kept)
+        return redirect(away_status(wanted.method), url, *kept)
 
-    def _chosen(self, host: str, provider: str | None) -> ProviderClient | None:
-        """The only provider of the app, or the named one; None: somebody has to choose."""
+    def _client(self, host: str, provider: str | None) -> ProviderClient | None:
+        """The only provider of the app, or the named one; None when the person has to choose."""
         names = self._sites[host].providers
         if len(names) == 1:
             return self.providers[names[0]]
         return self.providers[provider] if provider in names else None
 
-    def _loop(
+    def _loop_page(
         self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str
     ) -> RenderedPage:
-        """Says why, and forgets the rounds, so that `Try again` really tries again."""
+        """The page about a redirect loop; it removes all attempts, so that `Try again` begins a new login."""
         self._audit.event(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
         again = start_url(return_to)
         refusal = TooManyRedirects("redirect_loop", cause=cause, retry_url=again)
@@ -123,7 +138,7 @@ class SignInStarter:
 
 
 def away_status(method: str) -> int:
-    """Of a redirect that leaves for another site."""
+    """The status of a redirect to another site."""
     # SECURITY: 307 or 308 would post a person's form to the provider (A-75).
     return 302 if method in ("GET", "HEAD") else 303
 
@@ -135,7 +150,7 @@ def start_url(
     step_up_for: str | None = None,
     provider: str | None = None,
 ) -> str:
-    """The path that begins a login which ends on `return_to`."""
+    """The URL of `/oauth2/start` for a login that ends on `return_to`."""
     parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
     parameters += [] if prompt is None else ["prompt=" + prompt]
     parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
@@ -145,7 +160,7 @@ def start_url(
 
 
 def understood_prompt(prompt: str | None, issuer: str) -> str | None:
-    """The prompt that this provider understands, for one of PROMPTS; None for anything else."""
+    """The prompt that this provider supports, for one of PROMPTS; None for anything else."""
     if prompt == "select_account":
         return prompt if issuer.startswith(_SELECTING_ISSUERS) else "login"
     return prompt if prompt in PROMPTS else None
@@ -154,7 +169,7 @@ def understood_prompt(prompt: str | None, issuer: str) -> str | None:
 def likely_cause(
     app: AppRoute, cookies: Sequence[bytes], rounds: Rounds, provider: str = DEFAULT_PROVIDER, *, step_up: bool
 ) -> str:
-    """What most often makes a sign-in go round in circles, judged by which cookies came back."""
+    """The most likely cause of a redirect loop, by the cookies that came back; a sentence for the person."""
     split = SessionCookie(app.secure).split(cookies)
     if split.spoiled:
         return (

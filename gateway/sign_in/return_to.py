@@ -1,7 +1,7 @@
-"""Where a person may be sent after a login or a sign-out: a path of this site, or of another configured host. Never anywhere else.
+"""The URL that a person returns to after a login or a sign-out: a path of this site, or of another configured host, and no other.
 
-Pure. What passes is not the text that came but a target built anew from its canonical form (`policy.paths`), so that a browser, a proxy
-and we read it alike. Everything that does not pass becomes `/`. RFC 9700 2.1 and 4.11, docs/threats.md A-50 and A-51.
+Pure. The result is not the text of the request but a target that is built from its canonical form (`policy.paths`), so that a browser, a proxy
+and Doorward read it alike. Any other text becomes `/`. RFC 9700 2.1 and 4.11, docs/threats.md A-50 and A-51.
 """
 
 import re
@@ -27,7 +27,7 @@ _DEFAULT_PORTS: Final = {"https": "443", "http": "80"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """`origin` is None on the host that was asked; `path` is a local path with query and fragment."""
+    """A checked destination. `origin` is None on the request's own host; `path` is a local path with query and fragment."""
 
     origin: str | None
     path: str
@@ -38,15 +38,15 @@ class Destination:
 
 
 def is_local(path: str) -> bool:
-    """Whether a Location of this text stays on the origin that sends it, in every browser."""
+    """Whether a Location with this text stays on its origin, in every browser."""
     # SECURITY: `//evil`, `/\evil` and `/<tab>/evil` are other hosts to a browser (A-50).
     return _LOCAL.fullmatch(path) is not None
 
 
 def parse_return_to(text: str, *, own: str, origins: Collection[str]) -> Destination | None:
-    """`rd` as it came, decoded once, to a destination; None for whatever is not plainly one of ours.
+    """Parse `rd`, decoded once; None for any text that is not clearly a URL of ours.
 
-    `own` is the origin that was asked, `origins` all that are configured.
+    `own` is the origin of the request, `origins` are all configured ones.
     """
     if len(text) > LONGEST:
         return None
@@ -73,7 +73,7 @@ def _origin(match: re.Match[str]) -> str:
 
 
 def _canonical(text: str) -> str | None:
-    """Path, query and fragment, built anew; None when the path can be read in two ways."""
+    """Path, query and fragment in canonical form; None when the path is ambiguous."""
     before, mark, fragment = text.partition("#")
     path, question, query = before.partition("?")
     try:
@@ -86,40 +86,40 @@ def _canonical(text: str) -> str | None:
 
 
 class ReturnGuard:
-    """Judges destinations against all configured sites."""
+    """Checks destinations against all configured sites."""
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self._sites = sites
         self._origins = {site.route.origin: site for site in sites.values()}
 
     def find(self, text: str | None, host: str) -> Destination | None:
-        """Where `rd` may lead from `host`; None when it is missing or leads elsewhere; `/` for what would only lead back."""
+        """The destination of `rd` on `host`; None when it is missing or leads elsewhere; `/` for a page that would only redirect back."""
         site = self._sites[host]
         found = parse_return_to(text, own=site.route.origin, origins=self._origins) if text else None
         if found is None:
             return None
         there = site if found.origin is None else self._origins[found.origin]
-        return Destination(origin=found.origin, path=HOME) if _comes_back(there, found.path) else found
+        return Destination(origin=found.origin, path=HOME) if _redirects_back(there, found.path) else found
 
     def destination(self, text: str | None, host: str) -> Destination:
-        """The same, `/` when nowhere else."""
+        """The same, with `/` for None."""
         return self.find(text, host) or Destination(origin=None, path=HOME)
 
     def local(self, text: str | None, host: str) -> str:
-        """A path on `host` itself, `/` for all else."""
+        """The path of `rd` on `host` itself, `/` for any other destination."""
         found = self.destination(text, host)
         return found.path if found.origin is None else HOME
 
 
-def _comes_back(site: Site, path: str) -> bool:
-    """Whether that page would send the person straight back: one of our own paths, or a password door that is shut."""
+def _redirects_back(site: Site, path: str) -> bool:
+    """Whether that page would redirect the person back at once: one of our own paths, or a blocked password route."""
     target = parse_target(path.partition("#")[0].encode())
-    return is_own(target) or (site.password_routes.closed and _is_door(site, target))
+    return is_own(target) or (site.password_routes.closed and _is_blocked(site, target))
 
 
-def _is_door(site: Site, target: Target) -> bool:
-    doors = site.password_routes.candidates("GET", target)
-    if not doors:
+def _is_blocked(site: Site, target: Target) -> bool:
+    rules = site.password_routes.candidates("GET", target)
+    if not rules:
         return False
     head = RequestHead("GET", target.wire(), site.route.host.encode(), [])
-    return isinstance(site.password_routes.match(doors, head, target, b""), Blocked)
+    return isinstance(site.password_routes.match(rules, head, target, b""), Blocked)

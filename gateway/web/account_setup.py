@@ -1,8 +1,8 @@
-"""From a verified sign-in to a session, by way of the directory; and the page for those whose account takes longer than two seconds.
+"""From a verified sign-in to a session, with an account in the directory; and the page for accounts that take longer than two seconds.
 
-`GET /oauth2/wait` asks again and goes on by itself. The invariant: there is no session before the directory said yes; closing the page
-loses nothing, because the sign-in is kept for its browser (`sessions.pending`) and the creation goes on without it; several tabs and
-several looks at one sign-in share the work, and one of them gets the session.
+`GET /oauth2/wait` reloads itself until the account is there. The invariant: there is no session before the directory has
+confirmed the account. Closing the page loses nothing, because the sign-in is kept for its browser (`sessions.pending_sign_in`)
+and the creation goes on. All requests for one sign-in share the work, and one of them gets the session.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ from gateway.web.request import WebRequest
 log = logging.getLogger("doorward.web")
 
 WAIT: Final = "/oauth2/wait"
-PATIENCE: Final = 2.0  # seconds before a person is told
-_GIVEN_UP: Final = timedelta(minutes=2)  # until a directory that does not answer is called an error
+PATIENCE: Final = 2.0  # seconds before the person sees the page
+_GIVEN_UP: Final = timedelta(minutes=2)  # after that, a directory that does not answer is an error
 _TAG = re.compile(r"[0-9a-f]{16}")
 
 
 class AccountSetup:
-    """`registration` says what happens to a person whom the directory does not know, by surface."""
+    """`registration` is the policy for a person whom the directory does not know, by surface. `patience` is in seconds."""
 
     def __init__(
         self,
@@ -70,49 +70,49 @@ class AccountSetup:
         self._patience = patience
         self._working: dict[str, asyncio.Task[Identity]] = {}
 
-    async def arrive(self, asked: WebRequest, waiting: PendingSignIn) -> RenderedPage:
-        """Of a browser that just came back from the provider: its session, or the page that waits for it. Raises Refusal."""
-        task = self._begin(asked, waiting)
+    async def start(self, request: WebRequest, waiting: PendingSignIn) -> RenderedPage:
+        """Set up the account of a sign-in that just succeeded: the redirect with a session, or the page that waits for it. Raises Refusal."""
+        task = self._start_provisioning(request, waiting)
         identity = await self._outcome(task, waiting)
         if identity is not None:
-            return await self._enter(asked, waiting, identity)
+            return await self._sign_in(request, waiting, identity)
         try:
             token = await self._pending.keep(waiting)
         except ValueError as error:
             raise SignInFailed("session_too_large", str(error)) from error
         self._share(token, task)
-        return self._wait_page(asked, token).plus(("Set-Cookie", _cookie(token, asked.route)))
+        return self._wait_page(request, token).plus(("Set-Cookie", _cookie(token, request.route)))
 
-    async def __call__(self, asked: WebRequest) -> RenderedPage:
-        """`GET /oauth2/wait?id=`."""
-        token = _token_of(asked)
-        waiting = None if token is None else await self._pending.find(token, asked.route.host)
-        if token is None or waiting is None or waiting.session.app != asked.route.name:
-            return await self._over(asked)
+    async def __call__(self, request: WebRequest) -> RenderedPage:
+        """`GET /oauth2/wait?id=`. Raises Refusal."""
+        token = _token_of(request)
+        waiting = None if token is None else await self._pending.find(token, request.route.host)
+        if token is None or waiting is None or waiting.session.app != request.route.name:
+            return await self._without_sign_in(request)
         task = self._working.get(token)
         if task is None:
-            self._share(token, task := self._begin(asked, waiting))
+            self._share(token, task := self._start_provisioning(request, waiting))
         try:
             identity = await self._outcome(task, waiting)
         except DirectoryUnavailable as refusal:
             if self._now() - waiting.began < _GIVEN_UP:
-                return self._wait_page(asked, token, refusal.retry_after or 0)
+                return self._wait_page(request, token, refusal.retry_after or 0)
             refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}"
             raise
         except Refusal as refusal:
-            return await self._refused(asked, token, refusal)
+            return await self._render_refusal(request, token, refusal)
         if identity is None:
-            return self._wait_page(asked, token)
-        return await self._collect(asked, token, waiting, identity)
+            return self._wait_page(request, token)
+        return await self._collect(request, token, waiting, identity)
 
-    def _begin(self, asked: WebRequest, waiting: PendingSignIn) -> asyncio.Task[Identity]:
-        """Ask the directory; that goes on whatever becomes of the request."""
+    def _start_provisioning(self, request: WebRequest, waiting: PendingSignIn) -> asyncio.Task[Identity]:
+        """Start the work at the directory; it goes on when the request ends."""
         task = asyncio.create_task(
             self._provisioner.ensure(
                 waiting.session.identity,
-                app=asked.route.name,
-                registration=self._registration(asked.route.config.surface),
-                request_id=asked.request_id,
+                app=request.route.name,
+                registration=self._registration(request.route.config.surface),
+                request_id=request.request_id,
                 claims=waiting.claims,
             )
         )
@@ -120,14 +120,14 @@ class AccountSetup:
         return task
 
     def _share(self, token: str, task: asyncio.Task[Identity]) -> None:
-        """Whoever looks again in this worker waits for the same work."""
+        """Have later requests for this sign-in in this worker wait for the same task."""
         if task.done():
             return
         self._working[token] = task
         task.add_done_callback(lambda _: self._working.pop(token, None))
 
     async def _outcome(self, task: asyncio.Task[Identity], waiting: PendingSignIn) -> Identity | None:
-        """The identity with its account; None: not yet. Raises what the provisioner raised."""
+        """The identity with its account; None while it is not ready. Raises what the provisioner raised."""
         await asyncio.wait({task}, timeout=self._patience)
         if not task.done():
             return None
@@ -139,46 +139,48 @@ class AccountSetup:
                 refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
             raise
 
-    async def _collect(self, asked: WebRequest, token: str, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
-        # SECURITY: of two looks at one sign-in one gets the session, as of two answers with one state (A-54).
+    async def _collect(
+        self, request: WebRequest, token: str, waiting: PendingSignIn, identity: Identity
+    ) -> RenderedPage:
+        # SECURITY: of two requests for one sign-in one gets the session, as of two responses with one state (A-54).
         if not await self._store.consume(f"pending:{token}", 2 * LIFE):
-            return await self._over(asked)
-        page = await self._enter(asked, waiting, identity)
+            return await self._without_sign_in(request)
+        page = await self._sign_in(request, waiting, identity)
         await self._pending.drop(token)
-        return page.plus(("Set-Cookie", _cookie("", asked.route, _tag(token))))
+        return page.plus(("Set-Cookie", _cookie("", request.route, _tag(token))))
 
-    async def _enter(self, asked: WebRequest, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
+    async def _sign_in(self, request: WebRequest, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
         session = replace(waiting.session, identity=identity)
-        token = await self._sessions.replace(asked, session, waiting.issued_at, waiting.begun)
+        token = await self._sessions.replace(request, session, waiting.issued_at, waiting.begun)
         self._audit.event(
             audit.LOGIN_SUCCEEDED,
-            app=asked.route.name,
+            app=request.route.name,
             session=session.sid,
-            request_id=asked.request_id,
+            request_id=request.request_id,
             email=identity.email,
             provider=session.provider,
         )
-        # SECURITY: judged when the login began, and looked at once more where it leads a browser (A-50, A-52).
+        # SECURITY: checked when the login began, and once more where the browser is redirected (A-50, A-52).
         landing = waiting.return_to if is_local(waiting.return_to) else HOME
-        return redirect(303, landing, ("Set-Cookie", asked.site.cookie.set_header(token)))
+        return redirect(303, landing, ("Set-Cookie", request.site.cookie.set_header(token)))
 
-    async def _over(self, asked: WebRequest) -> RenderedPage:
-        """Nothing waits here for this browser: it was let in already, or it took longer than fifteen minutes."""
-        if await self._sessions.live(asked) is not None:
+    async def _without_sign_in(self, request: WebRequest) -> RenderedPage:
+        """This browser has no pending sign-in: it has its session already, or it took longer than fifteen minutes."""
+        if await self._sessions.find(request) is not None:
             return redirect(303, HOME)
         raise SignInExpired("no_attempt", continue_url=start_url(HOME))
 
-    async def _refused(self, asked: WebRequest, token: str, refusal: Refusal) -> RenderedPage:
-        """For good: the sign-in is not kept any longer."""
-        log.warning("login refused on %s: %s (%s)", asked.route.host, refusal.code, refusal.detail)
+    async def _render_refusal(self, request: WebRequest, token: str, refusal: Refusal) -> RenderedPage:
+        """The refusal's page; a 403 ends the pending sign-in."""
+        log.warning("login refused on %s: %s (%s)", request.route.host, refusal.code, refusal.detail)
         reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
-        self._audit.event(audit.LOGIN_REFUSED, app=asked.route.name, request_id=asked.request_id, reason=reason)
+        self._audit.event(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
         if refusal.status == 403:
             await self._pending.drop(token)
-        page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
-        return page.plus(("Set-Cookie", _cookie("", asked.route, _tag(token))))
+        page = self._pages.render(refusal, html=request.html, request_id=request.request_id, app=request.route)
+        return page.plus(("Set-Cookie", _cookie("", request.route, _tag(token))))
 
-    def _wait_page(self, asked: WebRequest, token: str, pause: int = 0) -> RenderedPage:
+    def _wait_page(self, request: WebRequest, token: str, pause: int = 0) -> RenderedPage:
         address = f"{WAIT}?id={_tag(token)}"
         content = Content(
             status=202,
@@ -189,11 +191,11 @@ class AccountSetup:
             links=(Link(label="Go on", href=address),),
             refresh=f"{min(max(pause, 1), 15)};url={address}",
         )
-        return self._pages.show(content, request_id=asked.request_id)
+        return self._pages.show(content, request_id=request.request_id)
 
 
 def _tag(token: str) -> str:
-    """What of a token may stand in an address and in a cookie's name."""
+    """A hash of the token, for a URL and for a cookie's name."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -201,13 +203,13 @@ def _name(tag: str, route: AppRoute) -> str:
     return f"{'__Host-' if route.secure else ''}doorward_wait_{tag}"
 
 
-def _token_of(asked: WebRequest) -> str | None:
-    """The token of this browser for the sign-in that the address names."""
-    tag = asked.param("id")
+def _token_of(request: WebRequest) -> str | None:
+    """This browser's token for the sign-in that the URL names."""
+    tag = request.param("id")
     if tag is None or not _TAG.fullmatch(tag):
         return None
-    name = _name(tag, asked.route).encode()
-    pairs = (pair.strip(b" \t").partition(b"=") for value in asked.cookies for pair in value.split(b";"))
+    name = _name(tag, request.route).encode()
+    pairs = (pair.strip(b" \t").partition(b"=") for value in request.cookies for pair in value.split(b";"))
     found = [value for key, _, value in pairs if key == name]
     token = found[0].decode("latin-1") if len(found) == 1 else ""
     return token if token and _tag(token) == tag else None

@@ -1,7 +1,7 @@
-"""The paths that are ours, who answers them, and the one place where a refusal becomes an answer.
+"""Doorward's own paths and their handlers, and the one place where a refusal becomes a response.
 
-A handler takes a `WebRequest`, returns a `RenderedPage` or raises a Refusal. An unexpected exception is logged with its traceback and
-shown as 500 without a word of it.
+A handler takes a `WebRequest` and returns a `RenderedPage` or raises a Refusal. An unexpected exception is logged with its
+traceback; the response is a 500 without its text.
 """
 
 import logging
@@ -51,7 +51,7 @@ Handler = Callable[[WebRequest], Awaitable[RenderedPage]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebParts:
-    """What the pages are made of. `sign_in` is shared with the data plane; `registration` answers for a surface."""
+    """What the handlers share. `sign_in` is the data plane's as well; `registration` gives the policy of a surface."""
 
     providers: Providers
     sites: Mapping[str, Site]
@@ -64,8 +64,8 @@ class WebParts:
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
     cache: SessionCache
-    marks: Once
-    places: SessionLimit
+    once: Once
+    session_limit: SessionLimit
     endings: Endings
     signer: AssertionSigner
     upstreams: UpstreamSignOut
@@ -73,22 +73,26 @@ class WebParts:
 
 
 def build_app(parts: WebParts) -> web.Application:
-    """The control plane. Nothing it answers is stored by anybody, except the public keys."""
+    """The control plane's application. No response may be cached, except the public keys."""
     app = web.Application(client_max_size=BODY_LIMIT)
-    front = Front(parts.sites, parts.pages)
+    adapter = AiohttpAdapter(parts.sites, parts.pages)
     for path, methods in paths(parts).items():
-        app.router.add_route("*", path, front.answering(methods))
-    app.router.add_route("*", "/{anything:.*}", front.answering({}))
+        app.router.add_route("*", path, adapter.handler_for(methods))
+    app.router.add_route("*", "/{anything:.*}", adapter.handler_for({}))
     return app
 
 
 def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
-    """Each path of ours, and what answers each method. HEAD is named where asking changes nothing."""
+    """The handlers by path and method. HEAD is there where GET changes nothing."""
     sessions = BrowserSessions(
-        store=parts.store, places=parts.places, endings=parts.endings, cache=parts.cache, audit=parts.audit
+        store=parts.store,
+        session_limit=parts.session_limit,
+        endings=parts.endings,
+        cache=parts.cache,
+        audit=parts.audit,
     )
     start = Start(parts.sign_in)
-    setting_up = AccountSetup(
+    account_setup = AccountSetup(
         registration=parts.registration,
         provisioner=parts.provisioner,
         pending=parts.pending,
@@ -100,7 +104,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     )
     callback = Callback(
         providers=parts.providers,
-        setting_up=setting_up,
+        account_setup=account_setup,
         store=parts.store,
         sessions=sessions,
         sign_in=parts.sign_in,
@@ -122,7 +126,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     return {
         "/oauth2/start": {"GET": start, "HEAD": start, "POST": start},
         **{callback_path(client.name): {"GET": callback} for client in parts.providers},
-        WAIT: {"GET": setting_up},
+        WAIT: {"GET": account_setup},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
         SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
         "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
@@ -132,11 +136,11 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
 
 
 def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:
-    """Where the provider says that somebody signed out."""
+    """The endpoints for sign-out by the provider."""
     back = BackChannelLogout(
         providers=parts.providers,
         store=parts.store,
-        marks=parts.marks,
+        once=parts.once,
         endings=parts.endings,
         audit=parts.audit,
         now=parts.now,
@@ -145,29 +149,29 @@ def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, 
     return {"/oauth2/backchannel-logout": {"POST": back}, "/oauth2/frontchannel-logout": {"GET": front}}
 
 
-class Front:
-    """aiohttp on one side, Asked and Page on the other."""
+class AiohttpAdapter:
+    """Makes aiohttp handlers of ours: WebRequest and RenderedPage on our side."""
 
     def __init__(self, sites: Mapping[str, Site], pages: Pages) -> None:
         self._sites = sites
         self._pages = pages
 
-    def answering(self, methods: Mapping[str, Handler]) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """The aiohttp handler of one path; without methods, of every path that does not exist."""
+    def handler_for(self, methods: Mapping[str, Handler]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """The aiohttp handler of one path; without methods, of all paths that do not exist."""
 
-        async def answer(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.Response:
             route: AppRoute | None = None
             try:
-                asked = read_request(request, await _read_body(request), self._sites)
-                route = asked.route
-                return _response(await _handler(methods, asked)(asked))
+                parsed = read_request(request, await _read_body(request), self._sites)
+                route = parsed.route
+                return _response(await _handler(methods, parsed)(parsed))
             except Refusal as refusal:
                 return _response(self._refusal(request, refusal, route))
             except Exception:
                 log.exception("a page failed")
                 return _response(self._refusal(request, Refusal(), route))
 
-        return answer
+        return handle
 
     def _refusal(self, request: web.Request, refusal: Refusal, route: AppRoute | None) -> RenderedPage:
         head = RequestHead(request.method, b"", b"", list(request.raw_headers))
@@ -175,13 +179,13 @@ class Front:
         return self._pages.render(refusal, html=is_navigation(head), request_id=request_id, app=route)
 
 
-def _handler(methods: Mapping[str, Handler], asked: WebRequest) -> Handler:
+def _handler(methods: Mapping[str, Handler], parsed: WebRequest) -> Handler:
     """Raises NotFound or MethodNotAllowed."""
     if not methods:
-        raise NotFound(asked.path)
-    handler = methods.get(asked.head.method)
+        raise NotFound(parsed.path)
+    handler = methods.get(parsed.head.method)
     if handler is None:
-        raise MethodNotAllowed(asked.head.method, allow=methods)
+        raise MethodNotAllowed(parsed.head.method, allow=methods)
     return handler
 
 
@@ -199,9 +203,9 @@ def _response(page: RenderedPage) -> web.Response:
 
 
 def runner_of(app: web.Application, limits: schema.Limits) -> web.AppRunner:
-    """What serves the connections that the data plane hands over."""
+    """The runner that serves the connections that the data plane passes on."""
     app.on_response_prepare.append(_without_banner)
-    limit = 2 * limits.head  # the data plane judged the head; its re-serialised form is somewhat longer
+    limit = 2 * limits.head  # the data plane checked the head; its re-serialised form is somewhat longer
     return web.AppRunner(
         app,
         handle_signals=False,
@@ -214,5 +218,5 @@ def runner_of(app: web.Application, limits: schema.Limits) -> web.AppRunner:
 
 
 async def _without_banner(request: web.Request, response: web.StreamResponse) -> None:
-    """No version of ours in any answer (B-46)."""
+    """Remove the Server field, which has a version (B-46)."""
     response.headers.popall("Server", None)

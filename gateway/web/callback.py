@@ -1,8 +1,8 @@
-"""Ends a login: the provider's answer becomes a session. `GET /oauth2/callback`, the one registered redirect_uri of a host.
+"""Ends a login: the authorization response becomes a session. `GET /oauth2/callback`, the one registered redirect_uri of a host.
 
-Each step takes what the one before it returned: LoginAttempt, AuthorizationCode, Claims, Identity, Session. The invariant: nothing is
-redeemed that this browser did not begin under this host (A-53), or that anybody used before (A-54); every login has a new session id
-and ends the one before it (C-40). What `require` asks of a person is the gate's question, not this one's.
+Each step takes the result of the one before: LoginAttempt, AuthorizationCode, Claims, Identity, Session. The invariant: a code is
+redeemed only for an attempt that this browser began on this host (A-53) and that was not used before (A-54); every login gets a
+new session ID and ends the browser's earlier session (C-40). The rules of `require` are the gate's.
 """
 
 import logging
@@ -34,17 +34,17 @@ from gateway.web.request import WebRequest
 
 log = logging.getLogger("doorward.web")
 
-_REMEMBERED: Final = 2 * ATTEMPT_LIFETIME  # a used attempt, in Redis: longer than its cookie could live
+_REMEMBERED: Final = 2 * ATTEMPT_LIFETIME  # of a used attempt in Redis: longer than its cookie can exist
 
 
 class Callback:
-    """What a person becomes in the directory, and whether there is a session, is `setting_up`'s part."""
+    """The handler of authorization responses. AccountSetup finds or creates the account and issues the session."""
 
     def __init__(
         self,
         *,
         providers: Providers,
-        setting_up: AccountSetup,
+        account_setup: AccountSetup,
         store: SessionStore,
         sessions: BrowserSessions,
         sign_in: SignInStarter,
@@ -53,7 +53,7 @@ class Callback:
         now: Callable[[], datetime],
     ) -> None:
         self._providers = providers
-        self._setting_up = setting_up
+        self._account_setup = account_setup
         self._store = store
         self._sessions = sessions
         self._attempts = sign_in.attempts
@@ -61,46 +61,46 @@ class Callback:
         self._audit = audit
         self._now = now
 
-    async def __call__(self, asked: WebRequest) -> RenderedPage:
-        state = asked.param("state")
-        attempt = self._attempts.find(state, asked.cookies, asked.route, self._now()) if state is not None else None
+    async def __call__(self, request: WebRequest) -> RenderedPage:
+        state = request.param("state")
+        attempt = self._attempts.find(state, request.cookies, request.route, self._now()) if state is not None else None
         if attempt is None:
-            return await self._unexpected(asked)
+            return await self._unexpected(request)
         try:
-            return await self._finish(asked, attempt)
+            return await self._finish(request, attempt)
         except Refusal as refusal:
-            self._tell(asked, refusal)
+            self._log_refused(request, refusal)
             if "switch_url" not in refusal.facts:
-                # Who got an old or weak sign-in is asked to sign in anew: going round again would bring the same one.
+                # After an old or weak sign-in the person has to sign in again: the same request would give the same sign-in.
                 prompt = "login" if isinstance(refusal, StepUpUnmet) else None
-                provider = attempt.provider if len(asked.site.providers) > 1 else None
+                provider = attempt.provider if len(request.site.providers) > 1 else None
                 again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
                 refusal.facts.setdefault("retry_url", again)
-            page = self._pages.render(refusal, html=asked.html, request_id=asked.request_id, app=asked.route)
-            return page.plus(("Set-Cookie", self._attempts.drop(attempt, asked.route)))
+            page = self._pages.render(refusal, html=request.html, request_id=request.request_id, app=request.route)
+            return page.plus(("Set-Cookie", self._attempts.drop(attempt, request.route)))
 
-    async def _unexpected(self, asked: WebRequest) -> RenderedPage:
-        """The back button, a bookmark, a login that took too long, or somebody else's answer (A-53): harmless, and no loop."""
-        if await self._sessions.live(asked) is not None:
+    async def _unexpected(self, request: WebRequest) -> RenderedPage:
+        """The back button, a bookmark, a login that took too long, or another browser's response (A-53): no session, and no loop."""
+        if await self._sessions.find(request) is not None:
             return redirect(303, HOME)
-        refusal = SignInExpired("no_attempt", cause=_why_unknown(asked), continue_url=start_url(HOME))
-        self._tell(asked, refusal)
+        refusal = SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=start_url(HOME))
+        self._log_refused(request, refusal)
         raise refusal
 
-    async def _finish(self, asked: WebRequest, attempt: LoginAttempt) -> RenderedPage:
-        client = self._asked_of(asked, attempt)
-        code = validate_authorization_response(asked.params, attempt, client.provider.metadata, self._now())
-        # SECURITY: used up before it is redeemed: of two requests with one state, one goes on (A-54).
+    async def _finish(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
+        client = self._client_of(request, attempt)
+        code = validate_authorization_response(request.params, attempt, client.provider.metadata, self._now())
+        # SECURITY: consumed before the code is redeemed: of two requests with one state, one proceeds (A-54).
         if not await self._store.consume(f"login:{attempt.id}", _REMEMBERED):
-            if await self._sessions.live(asked) is not None:
+            if await self._sessions.find(request) is not None:
                 return redirect(303, _landing(attempt))
             raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
-        signed_in = await client.tokens.redeem(code, asked.route.redirect_uri(attempt.provider))
+        signed_in = await client.tokens.redeem(code, request.route.redirect_uri(attempt.provider))
         identity = _identify(signed_in, client.settings)
-        page = await self._setting_up.arrive(
-            asked,
+        page = await self._account_setup.start(
+            request,
             PendingSignIn(
-                session=self._session(asked, signed_in, identity, attempt.provider),
+                session=self._session(request, signed_in, identity, attempt.provider),
                 claims=signed_in.claims.values,
                 issued_at=int(signed_in.claims.values["iat"]),
                 return_to=_landing(attempt),
@@ -108,27 +108,27 @@ class Callback:
                 begun=attempt.begun,
             ),
         )
-        return page.plus(("Set-Cookie", self._attempts.finish(attempt, asked.route)))
+        return page.plus(("Set-Cookie", self._attempts.finish(attempt, request.route)))
 
-    def _asked_of(self, asked: WebRequest, attempt: LoginAttempt) -> ProviderClient:
-        """The provider that the attempt went to, if this is the address for its answers. Raises SignInFailed."""
+    def _client_of(self, request: WebRequest, attempt: LoginAttempt) -> ProviderClient:
+        """The provider of the attempt, if this path is its redirect_uri. Raises SignInFailed."""
         client = self._providers.get(attempt.provider)
-        # SECURITY: mix-up: a code that came in at one provider's address is never taken to another one's token endpoint (A-57).
+        # SECURITY: mix-up: a code that arrived at one provider's redirect_uri is never sent to another one's token endpoint (A-57).
         if (
             client is None
-            or attempt.provider not in asked.site.providers
-            or asked.path != callback_path(attempt.provider)
+            or attempt.provider not in request.site.providers
+            or request.path != callback_path(attempt.provider)
         ):
             raise SignInFailed(
-                "provider_mismatch", f"the attempt was for {attempt.provider}, the answer came to {asked.path}"
+                "provider_mismatch", f"the attempt was for {attempt.provider}, the response came to {request.path}"
             )
         return client
 
-    def _session(self, asked: WebRequest, signed_in: TokenResult, identity: Identity, provider: str) -> Session:
-        claims, limits = signed_in.claims, asked.route.config.session
+    def _session(self, request: WebRequest, signed_in: TokenResult, identity: Identity, provider: str) -> Session:
+        claims, limits = signed_in.claims, request.route.config.session
         return Session(
-            key_host=asked.route.host,
-            app=asked.route.name,
+            key_host=request.route.host,
+            app=request.route.name,
             sid=SessionStore.new_sid(),
             identity=identity,
             provider_sid=claims.provider_sid,
@@ -140,22 +140,22 @@ class Callback:
             id_token=signed_in.id_token,
             access_token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
-            address=asked.client,
+            address=request.client,
             provider=provider,
             userinfo_told=claims.userinfo_told if signed_in.refresh_token is not None else "",
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 
-    def _tell(self, asked: WebRequest, refusal: Refusal) -> None:
+    def _log_refused(self, request: WebRequest, refusal: Refusal) -> None:
         reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
         log.warning(
-            "login refused on %s: %s (%s) request %s", asked.route.host, reason, refusal.detail, asked.request_id
+            "login refused on %s: %s (%s) request %s", request.route.host, reason, refusal.detail, request.request_id
         )
-        self._audit.event(audit.LOGIN_REFUSED, app=asked.route.name, request_id=asked.request_id, reason=reason)
+        self._audit.event(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
 
 
 def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity:
-    """Raises SignInFailed and its kinds."""
+    """The identity of the claims. Raises SignInFailed and its kinds."""
     identity = identity_from_claims(
         signed_in.claims, settings.claims, settings.require_verified_email, settings.verified_email_domains
     )
@@ -164,13 +164,13 @@ def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity
 
 
 def _landing(attempt: LoginAttempt) -> str:
-    # SECURITY: judged when the login began, and looked at once more where it leads a browser (A-50, A-52).
+    # SECURITY: checked when the login began, and once more where the browser is redirected (A-50, A-52).
     return attempt.return_to if is_local(attempt.return_to) else HOME
 
 
-def _why_unknown(asked: WebRequest) -> str:
-    """What a person whose cookie did not come back can do. Nothing when the cookies of other sign-ins came: then it is just over."""
-    if read_cookies(asked.cookies, asked.route):
+def _likely_cause(request: WebRequest) -> str:
+    """Advice for a person whose cookie did not come back; none when cookies of other attempts did, because then this one has expired."""
+    if read_cookies(request.cookies, request.route):
         return ""
-    secure = " and that the address begins with https://" if asked.route.secure else ""
-    return f"If this happens every time: check that the browser accepts cookies from {asked.route.host}{secure}."
+    secure = " and that the address begins with https://" if request.route.secure else ""
+    return f"If this happens every time: check that the browser accepts cookies from {request.route.host}{secure}."

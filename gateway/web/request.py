@@ -1,7 +1,7 @@
-"""One request for a page of ours, as its handler reads it.
+"""One request to one of Doorward's own paths, as its handler reads it.
 
-The data plane has parsed and judged the head and knows the host; nothing here believes a forwarding header (C-16, C-17). What this
-origin is called comes from the configuration only.
+The data plane has parsed and checked the head and found the host; no forwarding header is trusted here (C-16, C-17). The name of
+this origin comes from the configuration only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _MOST_PARAMETERS: Final = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebRequest:
-    """`params` and `form` are decoded, in order, repetitions kept. `cookies` are the values of all `Cookie` fields."""
+    """`params` are decoded, in order, with repetitions. `cookies` are the values of all `Cookie` fields."""
 
     site: Site
     head: RequestHead
@@ -36,13 +36,13 @@ class WebRequest:
     def route(self) -> AppRoute:
         return self.site.route
 
-    def at_gate(self) -> Request[RequestHead]:
-        """The request as the gate and filters know it; `cookies` with all of them."""
+    def to_gate_request(self) -> Request[RequestHead]:
+        """The request as the gate and the filters take it, with all cookies."""
         return Request(self.site, self.head, None, None, request_id=self.request_id, cookies=self.cookies)
 
     @property
     def html(self) -> bool:
-        """Whether a person is to read the answer."""
+        """Whether a person reads the response."""
         return is_navigation(self.head)
 
     def param(self, name: str) -> str | None:
@@ -57,23 +57,26 @@ class WebRequest:
 
     @property
     def client(self) -> str | None:
-        """The client's address, as the data plane wrote it: what a client says of itself was taken out."""
+        """The client's address, as the data plane wrote it after removing the client's own field."""
         return self.field(b"x-real-ip")
 
     @property
     def token(self) -> str | None:
-        """The session token of this browser, None when there is none or more than one."""
+        """The session token of this browser; None when it is missing or repeated."""
         return self.site.cookie.find(self.cookies)
 
     @property
     def prefetching(self) -> bool:
-        """Whether the browser only prepares for a click that may never come (C-49)."""
-        said = [self.field(name) or "" for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")]
-        return any("prefetch" in value.lower() or "preview" in value.lower() for value in said)
+        """Whether the browser prefetches, and no person has clicked (C-49)."""
+        purposes = [self.field(name) or "" for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")]
+        return any("prefetch" in value.lower() or "preview" in value.lower() for value in purposes)
 
 
 def read_request(request: web.Request, body: bytes, sites: Mapping[str, Site]) -> WebRequest:
-    """Raises UnknownHost or MalformedRequest, and BadRequest for a query that is not UTF-8 or has too many parameters."""
+    """The request for a handler.
+
+    Raises UnknownHost or MalformedRequest, and BadRequest for a query that is not UTF-8 or has too many parameters.
+    """
     fields = list(request.raw_headers)
     head = RequestHead(request.method, request.raw_path.encode("latin-1", "replace"), b"", fields)
     path, _, query = request.raw_path.partition("?")
@@ -103,7 +106,7 @@ def _site(host: bytes, sites: Mapping[str, Site]) -> Site:
     if site is None and port:
         site = sites.get(name)
         site = site if site is not None and port == ("443" if site.route.secure else "80") else None
-    # SECURITY: an unknown host is nobody's default (C-13).
+    # SECURITY: an unknown host gets no default site (C-13).
     if site is None:
         raise UnknownHost(host.decode("latin-1"))
     return site

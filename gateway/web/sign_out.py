@@ -1,9 +1,9 @@
-"""Signs a person out: here first, then at the provider. `/oauth2/sign_out`, and `/oauth2/signed_out` where the provider sends them back.
+"""Signs a person out: here first, then at the provider. `/oauth2/sign_out`, and `/oauth2/signed_out`, to which the provider redirects.
 
-The invariant: the sessions are dead in Redis before the browser is sent anywhere (A-20), and nobody is signed out by a page of another
-site, an image or a prefetch (C-49). `/oauth2/signed_out` is the one post_logout_redirect_uri of a host, so that it can be registered
-exactly; where the person wanted to go travels in `state`, sealed, and what comes back instead of it is ignored (A-21, A-22).
-OpenID Connect RP-Initiated Logout 1.0.
+The invariant: the sessions are gone from Redis before the browser is redirected (A-20), and a page of another site, an image or a
+prefetch signs no person out (C-49). `/oauth2/signed_out` is the one post_logout_redirect_uri of a host, so that it can be
+registered exactly; the destination travels in `state`, sealed, and any other value is ignored (A-21, A-22). OpenID Connect
+RP-Initiated Logout 1.0.
 """
 
 import base64
@@ -34,7 +34,7 @@ SIGNED_OUT: Final = "/oauth2/signed_out"
 
 
 class SignOut:
-    """`GET, POST /oauth2/sign_out?rd=`."""
+    """`GET, POST /oauth2/sign_out?rd=`: signs out at once from our own pages, and shows a button elsewhere."""
 
     def __init__(
         self,
@@ -57,58 +57,58 @@ class SignOut:
         self._audit = audit
         self._upstreams = upstreams
 
-    async def __call__(self, asked: WebRequest) -> RenderedPage:
-        there = self._guard.find(_wanted(asked), asked.route.host)
-        if asked.head.method == "POST":
-            # SECURITY: a form on another site must not sign anybody out (C-49).
-            if not is_same_origin(asked):
+    async def __call__(self, request: WebRequest) -> RenderedPage:
+        there = self._guard.find(_wanted(request), request.route.host)
+        if request.head.method == "POST":
+            # SECURITY: a form on another site must not sign a person out (C-49).
+            if not is_same_origin(request):
                 raise CrossSiteRequest("sign_out")
-            return await self._sign_out(asked, there)
-        if is_own_click(asked):
-            return await self._sign_out(asked, there)
-        return await self._ask(asked, there)
+            return await self._sign_out(request, there)
+        if is_own_click(request):
+            return await self._sign_out(request, there)
+        return await self._confirm(request, there)
 
-    async def _ask(self, asked: WebRequest, there: Destination | None) -> RenderedPage:
-        """A button: its click is a POST from our own origin."""
-        live = await self._sessions.live(asked)
-        if live is None:
-            return self._pages.show(signed_out_page(), request_id=asked.request_id)
+    async def _confirm(self, request: WebRequest, there: Destination | None) -> RenderedPage:
+        """The page with a button, which posts from our own origin."""
+        session = await self._sessions.find(request)
+        if session is None:
+            return self._pages.show(signed_out_page(), request_id=request.request_id)
         action = SIGN_OUT if there is None else f"{SIGN_OUT}?rd={quote(there.url, safe='/')}"
         content = Content(
             code="sign_out",
             tone="leave",
             title="Sign out?",
             message="This ends your session here, and on the other sites that you opened with the same sign-in.",
-            account=account_of(live.session.identity),
+            account=account_of(session.session.identity),
             form_action=action,
             form_label="Sign out",
-            form_targets=_leads_to(self._providers.of(live.session), there),
+            form_targets=_leads_to(self._providers.of(session.session), there),
             links=(Link(label="Stay signed in", href=HOME),),
         )
-        return self._pages.show(content, request_id=asked.request_id)
+        return self._pages.show(content, request_id=request.request_id)
 
-    async def _sign_out(self, asked: WebRequest, there: Destination | None) -> RenderedPage:
-        live = await self._sessions.live(asked)
-        ended = await self._sessions.end(asked, by="sign_out")
+    async def _sign_out(self, request: WebRequest, there: Destination | None) -> RenderedPage:
+        session = await self._sessions.find(request)
+        ended = await self._sessions.end(request, by="sign_out")
         url = None
         if ended:
             own = ended[0]
             self._audit.event(
                 audit.LOGOUT,
-                app=asked.route.name,
+                app=request.route.name,
                 session=own.sid,
-                request_id=asked.request_id,
+                request_id=request.request_id,
                 email=own.identity.email,
                 kind="local",
             )
-            await self._revoke_tokens(ended, asked.request_id)
-            url = self._provider_url(asked, own, there)
+            await self._revoke_tokens(ended, request.request_id)
+            url = self._provider_url(request, own, there)
         landing = SIGNED_OUT if there is None else there.url
-        removed = [asked.site.cookie.clear_header(), *self._attempts.drop_all(asked.cookies, asked.route)]
-        removed += await self._upstreams.end(asked.at_gate(), live)
+        removed = [request.site.cookie.clear_header(), *self._attempts.drop_all(request.cookies, request.route)]
+        removed += await self._upstreams.end(request.to_gate_request(), session)
         return redirect(303, url or landing, *(("Set-Cookie", value) for value in removed))
 
-    def _provider_url(self, asked: WebRequest, session: Session, there: Destination | None) -> str | None:
+    def _provider_url(self, request: WebRequest, session: Session, there: Destination | None) -> str | None:
         client = self._providers.of(session)
         if client is None:
             return None
@@ -117,13 +117,13 @@ class SignOut:
             _metadata(client),
             id_token_hint=session.id_token,
             client_id=client.settings.client_id,
-            return_to=asked.route.origin + SIGNED_OUT,
-            state=None if there is None else self._after.seal(there.url, asked.route.host),
+            return_to=request.route.origin + SIGNED_OUT,
+            state=None if there is None else self._after.seal(there.url, request.route.host),
         )
 
 
 def _metadata(client: ProviderClient) -> ProviderMetadata | None:
-    """Signing out here works while the provider is down."""
+    """None while the provider is down; sign-out works without it."""
     try:
         return client.provider.metadata
     except ProviderUnavailable:
@@ -131,7 +131,7 @@ def _metadata(client: ProviderClient) -> ProviderMetadata | None:
 
 
 def _leads_to(client: ProviderClient | None, there: Destination | None) -> tuple[str, ...]:
-    """Browsers apply form-action to the redirects after a form too: the provider, and where it passes people on to."""
+    """Sources for `form-action`, which browsers apply to the redirects after a form as well: the provider, and the destination."""
     url = ""
     if client is not None:
         metadata = _metadata(client)
@@ -143,31 +143,32 @@ def _leads_to(client: ProviderClient | None, there: Destination | None) -> tuple
 
 
 class SignedOut:
-    """`GET /oauth2/signed_out`: a page, or on to where the person wanted to go."""
+    """`GET /oauth2/signed_out`: a page, or the redirect to the destination."""
 
     def __init__(self, *, ring: KeyRing, guard: ReturnGuard, pages: Pages) -> None:
         self._after = AfterSignOut(ring)
         self._guard = guard
         self._pages = pages
 
-    async def __call__(self, asked: WebRequest) -> RenderedPage:
-        there = self._guard.find(self._after.open(asked.param("state") or "", asked.route.host), asked.route.host)
+    async def __call__(self, request: WebRequest) -> RenderedPage:
+        there = self._guard.find(self._after.open(request.param("state") or "", request.route.host), request.route.host)
         if there is not None:
             return redirect(303, there.url)
-        return self._pages.show(signed_out_page(), request_id=asked.request_id)
+        return self._pages.show(signed_out_page(), request_id=request.request_id)
 
 
 class AfterSignOut:
-    """Where a person wanted to go, as the `state` of a log-out request: sealed, since it comes back through the browser (A-52)."""
+    """The destination as the `state` of a logout request, sealed because it comes back through the browser (A-52)."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring.purpose("sign-out")
 
     def seal(self, url: str, host: str) -> str:
+        """The `state` for a destination, bound to the host."""
         return base64.urlsafe_b64encode(self._ring.seal(url.encode(), (host,))).decode().rstrip("=")
 
     def open(self, state: str, host: str) -> str | None:
-        """None for any text that is not ours: a provider may send none or another (A-21, A-22)."""
+        """The destination; None for any text that was not sealed here: a provider may send another (A-21, A-22)."""
         try:
             sealed = base64.b64decode(state.encode() + b"=" * (-len(state) % 4), altchars=b"-_", validate=True)
             return self._ring.open(sealed, (host,)).decode()
@@ -176,6 +177,7 @@ class AfterSignOut:
 
 
 def signed_out_page() -> Content:
+    """The page after a sign-out."""
     return Content(
         code="signed_out",
         tone="done",
@@ -185,31 +187,31 @@ def signed_out_page() -> Content:
     )
 
 
-def is_same_origin(asked: WebRequest) -> bool:
-    """Whether a page of this very origin sent this: by Sec-Fetch-Site where the browser has it, else by Origin."""
-    site, origin = asked.field(b"sec-fetch-site"), asked.field(b"origin")
+def is_same_origin(request: WebRequest) -> bool:
+    """Whether a page of this origin sent the request: by Sec-Fetch-Site if the browser sends it, else by Origin."""
+    site, origin = request.field(b"sec-fetch-site"), request.field(b"origin")
     if site is not None and site != "same-origin":
         return False
     # A page under `Referrer-Policy: no-referrer` sends `Origin: null` even to itself.
     if origin is not None and not (origin == "null" and site is not None):
-        return origin == asked.route.origin
+        return origin == request.route.origin
     return site is not None
 
 
-def is_own_click(asked: WebRequest) -> bool:
-    """Whether a GET is a person's step from a page of ours: not an image, a frame, a prefetch or a link from elsewhere (C-49)."""
+def is_own_click(request: WebRequest) -> bool:
+    """Whether a GET is a click on a page of this origin, and not an image, a frame, a prefetch or a link of another site (C-49)."""
     return (
-        asked.head.method == "GET"
-        and asked.field(b"sec-fetch-site") == "same-origin"
-        and asked.field(b"sec-fetch-dest") in ("document", "empty")
-        and not asked.prefetching
+        request.head.method == "GET"
+        and request.field(b"sec-fetch-site") == "same-origin"
+        and request.field(b"sec-fetch-dest") in ("document", "empty")
+        and not request.prefetching
     )
 
 
-def _wanted(asked: WebRequest) -> str | None:
+def _wanted(request: WebRequest) -> str | None:
     """`rd` of the query, or of the form."""
-    found = asked.param("rd")
-    if found is None and asked.head.method == "POST" and asked.body:
-        values = [value for name, value in parse_form(asked.body.decode("ascii", "replace")) if name == "rd"]
+    found = request.param("rd")
+    if found is None and request.head.method == "POST" and request.body:
+        values = [value for name, value in parse_form(request.body.decode("ascii", "replace")) if name == "rd"]
         found = values[0] if len(values) == 1 else None
     return found

@@ -1,7 +1,7 @@
-"""Tokens of sessions that were signed out are given back to the provider (RFC 7009): the refresh token first, then the access token.
+"""Revokes the tokens of ended sessions at the provider (RFC 7009): the refresh token first, then the access token.
 
-As well as it can be done in two seconds: the sessions are over here whatever the provider says, and nobody waits longer. What could not be
-given back is an event. Nobody but us ever held these tokens, and our records of them are gone.
+The provider has two seconds to answer; the sessions have ended in any case. A failure is an event. No one else ever held these
+tokens, and our records of them are deleted.
 """
 
 import asyncio
@@ -15,22 +15,20 @@ from gateway.oidc.providers import Providers
 from gateway.sessions.session import Session
 
 _SECONDS: Final = 2.0
-_MOST: Final = (
-    50  # sessions of one sign-out: a person whose robot signs in all day must not become a flood at the provider
-)
+_MOST: Final = 50  # sessions of one sign-out: a script that signs in all day must not flood the provider
 
 
 class TokenRevocation:
-    """Raises nothing."""
+    """Revokes tokens of many sessions at once. Raises nothing."""
 
     def __init__(self, providers: Providers, audit: Audit) -> None:
         self._providers = providers
         self._audit = audit
 
     async def __call__(self, sessions: Sequence[Session], request_id: str) -> None:
-        await asyncio.gather(*(self._of(session, request_id) for session in sessions[:_MOST]))
+        await asyncio.gather(*(self._revoke_or_emit(session, request_id) for session in sessions[:_MOST]))
 
-    async def _of(self, session: Session, request_id: str) -> None:
+    async def _revoke_or_emit(self, session: Session, request_id: str) -> None:
         try:
             async with asyncio.timeout(_SECONDS):
                 reason = await self._revoke(session)
@@ -48,7 +46,7 @@ class TokenRevocation:
             )
 
     async def _revoke(self, session: Session) -> str | None:
-        """Why not, as a stable word; None: done, or the provider has no such endpoint."""
+        """The reason of a failure, as a stable word; None when it succeeded, or the provider has no revocation endpoint."""
         held = [(session.refresh_token, "refresh_token"), (session.access_token, "access_token")]
         client = self._providers.of(session)
         if client is None or not client.tokens.can_revoke:

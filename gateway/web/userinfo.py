@@ -1,7 +1,6 @@
-"""Who am I: `GET /oauth2/userinfo`; and the keys that prove it upstream: `GET /.well-known/doorward/jwks.json`.
+"""`GET /oauth2/userinfo`: the identity and the session; `GET /.well-known/doorward/jwks.json`: the public keys of the assertion.
 
-What is believed about the person and the facts of the session, never a token (C-23); no upstream is asked. Asking does not count as
-using the session.
+The response has the identity and the facts of the session, never a token (C-23). The request does not count as a use of the session.
 """
 
 import json
@@ -16,20 +15,20 @@ from gateway.web.request import WebRequest
 
 
 class UserInfo:
-    """Raises LoginRequired without a session, StoreUnavailable."""
+    """`GET /oauth2/userinfo`. Raises LoginRequired without a session, StoreUnavailable."""
 
     def __init__(self, sessions: BrowserSessions) -> None:
         self._sessions = sessions
 
-    async def __call__(self, asked: WebRequest) -> RenderedPage:
-        live = await self._sessions.live(asked)
-        if live is None:
-            raise LoginRequired("userinfo", sign_in_url=asked.route.origin + "/oauth2/start")
-        return as_json(200, describe(live.session))
+    async def __call__(self, request: WebRequest) -> RenderedPage:
+        session = await self._sessions.find(request)
+        if session is None:
+            raise LoginRequired("userinfo", sign_in_url=request.route.origin + "/oauth2/start")
+        return as_json(200, describe(session.session))
 
 
 def describe(session: Session) -> dict[str, Any]:
-    """The fields are named one by one: what is added to a session later is not shown by accident (C-23)."""
+    """The document. Fields are named one by one, so that a field added to Session later is not disclosed by accident (C-23)."""
     who = session.identity
     return {
         "issuer": who.issuer,
@@ -55,12 +54,12 @@ def describe(session: Session) -> dict[str, Any]:
 
 
 class AssertionKeys:
-    """A JWK Set (RFC 7517), public."""
+    """The public JWK Set (RFC 7517)."""
 
     def __init__(self, signer: AssertionSigner) -> None:
         self._body = json.dumps(signer.jwks()).encode()
 
-    async def __call__(self, asked: WebRequest) -> RenderedPage:
+    async def __call__(self, request: WebRequest) -> RenderedPage:
         headers = [
             ("Content-Type", "application/json"),
             ("Cache-Control", "public, max-age=300"),

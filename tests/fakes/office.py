@@ -150,9 +150,9 @@ class Office:
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
             cache=self.cache,
-            marks=Once(self.redis, self.prefix),
+            once=Once(self.redis, self.prefix),
             endings=Endings(self.redis, self.ring, self.prefix),
-            places=SessionLimit(self.redis, self.ring, self.prefix, self.clock.now),
+            session_limit=SessionLimit(self.redis, self.ring, self.prefix, self.clock.now),
             signer=AssertionSigner(self.ring.raw),
             now=self.clock.now,
         )

@@ -8,7 +8,7 @@ import pytest
 from gateway.errors.signing_in import ProviderUnavailable
 from gateway.pages.renderer import RenderedPage
 from gateway.policy.step_up import StepUp
-from gateway.sign_in.begin import likely_cause, start_url, understood_prompt
+from gateway.sign_in.begin import SignInRequest, likely_cause, start_url, understood_prompt
 from tests.fakes.browser import Answer, Document
 from tests.fakes.office import COOKIE, Office
 from tests.fakes.redirects import EVIL, spellings
@@ -33,7 +33,8 @@ def begin(
 ) -> RenderedPage:
     """As the data plane does it."""
     route = office.sites[PORTAL].route
-    return office.sign_in.begin(route, PORTAL, return_to, cookies, "r-1", method=method, step_up=StepUp(max_age))
+    wanted = SignInRequest(return_to=return_to, method=method, step_up=StepUp(max_age))
+    return office.sign_in.begin(route, wanted, cookies=cookies, request_id="r-1")
 
 
 def header(page: RenderedPage, name: str) -> str:

@@ -5,7 +5,7 @@ from aiohttp import web
 
 from gateway.config import schema
 from gateway.pages.renderer import Pages, RenderedPage
-from gateway.web.app import Front
+from gateway.web.app import AiohttpAdapter
 from gateway.web.request import WebRequest
 from tests.fakes.browser import Browser
 from tests.fakes.office import Office
@@ -95,7 +95,9 @@ async def test_what_nobody_expected_is_500_without_a_word_of_it(caplog: pytest.L
         raise RuntimeError("the secret is hunter2")
 
     app = web.Application()
-    app.router.add_get("/oauth2/broken", Front(made_sites(), Pages(schema.PageSettings())).answering({"GET": broken}))
+    app.router.add_get(
+        "/oauth2/broken", AiohttpAdapter(made_sites(), Pages(schema.PageSettings())).handler_for({"GET": broken})
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
