@@ -7,7 +7,7 @@ A real aiohttp server with one `World` of state. `faults` are scripted misbehavi
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -92,7 +92,7 @@ class NexudusStub:
             await self._runner.cleanup()
             self._runner = None
 
-    async def __aenter__(self) -> "NexudusStub":
+    async def __aenter__(self) -> Self:
         return await self.start()
 
     async def __aexit__(self, *_: object) -> None:

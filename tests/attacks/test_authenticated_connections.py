@@ -5,10 +5,8 @@ import socket
 
 import pytest
 
-from gateway.hand_off.credentials import Credentials
-from gateway.hand_off.templates import FilledRequest
 from gateway.operations.check import advise
-from gateway.proxy.subrequest import UpstreamClient
+from gateway.proxy.subrequest import Credentials, FilledRequest, UpstreamClient
 from tests.attacks.test_leftovers import all_closed, answered, ask, connections, nobody_after_it, only_idle
 from tests.fakes.authenticating import Authenticating
 from tests.fakes.house import House

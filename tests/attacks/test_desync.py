@@ -7,7 +7,7 @@ import hashlib
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import pytest
 from gateway.config.schema import Timeouts
 from gateway.errors.refusal import Refusal
 from gateway.http.framing import ChunkedBody, FramingError
+from gateway.http.request_head import ParsedRequest
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.local_reply import LocalReply
 from gateway.proxy.upstream import UpstreamConnection
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded, RecordingUpstream, answer_ok
@@ -306,6 +308,11 @@ async def test_a_broken_answer_whose_end_is_the_end_of_the_connection_ends_with_
 class FullClient:
     """A client whose buffer is full with the first byte: it stops the exchange while it is written to."""
 
+    peer = "127.0.0.1"
+    trusted = False
+    request: ParsedRequest | None = None
+    body_open = False
+
     def __init__(self) -> None:
         self.exchange: Exchange | None = None
         self.done = asyncio.Event()
@@ -324,6 +331,14 @@ class FullClient:
     def go_on_reading(self) -> None: ...
 
     def refuse(self, refusal: Refusal) -> None: ...
+
+    def respond(self, page: LocalReply) -> None: ...
+
+    def session_ended(self) -> None: ...
+
+    def receive(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None: ...
+
+    def expect_body_soon(self) -> None: ...
 
     def cut(self, status: int, size: int) -> None: ...
 
@@ -484,7 +499,7 @@ async def test_a_client_of_http_1_0_is_never_told_to_continue(open_house: OpenHo
 def test_a_chunk_size_line_is_as_long_as_it_is_however_it_is_cut(length: int) -> None:
     """B-14, B-50."""
     wire = b"1;" + b"x" * (length - 2) + b"\r\na\r\n0\r\n\r\n"
-    outcomes = set()
+    outcomes: set[bool | None] = set()
     for step in (1, 7, length, length + 1, len(wire)):
         body = ChunkedBody()
         try:

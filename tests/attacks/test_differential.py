@@ -205,7 +205,7 @@ class Maker:
     def some(self, pool: tuple[bytes, ...], least: int, most: int) -> list[bytes]:
         return self.random.choices(pool, k=self.random.randint(least, most))
 
-    def bytes(self, most: int) -> bytes:
+    def payload(self, most: int) -> bytes:
         size = self.random.choice((0, 1, 2, 100, 5000, 70_000, 200_000))
         return self.random.randbytes(min(size, most))
 
@@ -219,7 +219,7 @@ class Maker:
         fields += self.random.sample(self.HOPS, k=self.random.randint(0, 3))
         options = self._options(fields)
         self.random.shuffle(fields)
-        body = b"" if method == "HEAD" or (method == "GET" and not self.chance(0.1)) else self.bytes(200_000)
+        body = b"" if method == "HEAD" or (method == "GET" and not self.chance(0.1)) else self.payload(200_000)
         framing, pieces = self._framed(body, version)
         if body and version == "1.1" and self.chance(0.1):
             framing.append((b"Expect", b"100-continue"))
@@ -290,7 +290,7 @@ class Maker:
         if self.chance(0.1):
             fields += [(b"Connection", b"X-Hop"), (b"X-Hop", b"1")]
         version = b"1.0" if self.chance(0.1) else b"1.1"
-        body, bare = self.bytes(200_000), method == "HEAD" or status in (204, 304)
+        body, bare = self.payload(200_000), method == "HEAD" or status in (204, 304)
         kind = self.random.choice(("sized", "chunked", "close") if version == b"1.1" else ("sized", "close"))
         close = kind == "close" or version == b"1.0" or self.chance(0.1)
         if close and (bare or kind != "close" or self.chance(0.5)):

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.proxy.internal_routes import AiohttpConnection
 from tests.fakes.house import House
+from tests.fakes.redis_commands import command
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
 from tests.flows.conftest import OpenHouse
@@ -75,7 +76,7 @@ async def test_a_page_of_ours_that_is_being_made_is_waited_for_when_the_door_clo
     """D-07: it is a request like any other."""
     wire = await Wire.open(house.port)
     cookie = await house.session()
-    await redis.execute_command("CLIENT", "PAUSE", "300", "ALL")  # the page waits for the session
+    await command(redis, "CLIENT", "PAUSE", "300", "ALL")  # the page waits for the session
     await wire.send(f"GET /oauth2/userinfo HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
     await eventually(lambda: any(isinstance(each, AiohttpConnection) for each in house.worker.context.connections))
     await house.worker.server.drain(5.0)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from gateway.config import schema
 from gateway.config.loader import build
 from gateway.errors.dependencies import UpstreamFault
 from gateway.errors.refusal import Refusal
@@ -217,7 +218,7 @@ def writer() -> HeadWriter:
     return HeadWriter(gate_config(), AssertionSigner([bytes(32)]), lambda: 0.0, lambda: NOW)
 
 
-def gate_config():  # type: ignore[no-untyped-def]
+def gate_config() -> schema.Config:
     return build(
         {
             "keys": [new_key()],

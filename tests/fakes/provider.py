@@ -1,7 +1,7 @@
 """The demo's provider, able to misbehave: every A-case of the threat list can be told to it.
 
-`told` overrides members of what it says (`MISSING` leaves one out), `sign` replaces the signing of ID Tokens, and `faults` replaces
-whole answers of an endpoint. `seen` records every request.
+`told` overrides members of what it says (`MISSING` leaves one out), `sign` replaces the signing of ID Tokens, `faults` replaces
+whole answers of an endpoint, and `before_tokens` runs when tokens were issued and are not sent yet. `seen` records every request.
 """
 
 import asyncio
@@ -76,6 +76,7 @@ class MisbehavingProvider(DemoProvider):
         self.told = Told()
         self.sign: Callable[[dict[str, Any]], str] | None = None
         self.faults: dict[str, Fault] = {}
+        self.before_tokens: Callable[[], Awaitable[None]] | None = None
         self.seen: list[Seen] = []
 
     @property
@@ -106,6 +107,11 @@ class MisbehavingProvider(DemoProvider):
 
     def authorization_response(self, parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
         return list(_with(dict(parameters), self.told.authorization).items())
+
+    async def token_answer(self, request: web.Request, grant: Grant, issued: Issued) -> web.StreamResponse:
+        if self.before_tokens is not None:
+            await self.before_tokens()
+        return await super().token_answer(request, grant, issued)
 
     def token_response(self, grant: Grant, issued: Issued) -> dict[str, Any]:
         return _with(super().token_response(grant, issued), self.told.token)

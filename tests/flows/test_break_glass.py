@@ -21,6 +21,7 @@ from gateway.policy.break_glass import Opening, parse_range
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded, RecordingUpstream
+from tests.fakes.redis_commands import stored
 from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire, WireResponse
@@ -435,7 +436,7 @@ async def test_what_was_closed_stays_closed_after_a_reload(
         ask = ("--app", "portal", "--for", "5m", "--from", "203.0.113.0/24", "--reason", "drill")
         assert (await command("open", str(door.config), *ask))[0] == 0
         await eventually(lambda: answers(200), within=15)
-        sealed = await redis.get(record)
+        sealed = await stored(redis, record)
         assert (await command("close", str(door.config), "--app", "portal"))[0] == 0
         await eventually(lambda: answers(401), within=15)
         await eventually(lambda: '"break_glass.closed"' in door.output)

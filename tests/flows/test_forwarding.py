@@ -1,8 +1,9 @@
 """What reaches the upstream, and what comes back."""
 
 import asyncio
-from typing import Any
 
+from gateway.proxy.downstream import Downstream
+from gateway.proxy.exchange import Exchange
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import Recorded
 from tests.fakes.waiting import eventually
@@ -285,19 +286,19 @@ async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(
 
     house.upstream.answer = apart
 
-    def exchange() -> Any:
-        return next(
-            (each.handler.exchange for each in house.worker.context.connections if each.request is not None), None
-        )  # type: ignore[attr-defined]
+    def started_exchange() -> Exchange | None:
+        serving = [each for each in house.worker.context.connections if isinstance(each, Downstream) and each.request]
+        exchange = serving[0].handler.exchange if serving else None
+        return exchange if exchange is not None and exchange.started else None
 
     for target, waits in (("/small", True), ("/long", False), ("/chunked", False)):
         for swept in (False, True):
             go_on.clear()
             wire = await Wire.open(house.port)
             await wire.send(f"GET {target} HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
-            await eventually(lambda: exchange() is not None and exchange().started)
+            exchange: Exchange = await eventually(started_exchange)
             if swept:  # as after a second
-                exchange().sweep(house.worker.context.clock() + 1, 0, house.worker.config.limits)
+                exchange.sweep(house.worker.context.clock() + 1, 0, house.worker.config.limits)
             if swept or not waits:
                 async with asyncio.timeout(5):
                     assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.proxy.downstream import Downstream
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded, answer_ok
 from tests.fakes.waiting import eventually
@@ -137,6 +138,7 @@ async def test_an_empty_line_before_a_request_gives_no_more_time(
         assert (await wire.response()).status == 200
     await eventually(lambda: len(door.connections) == 1)
     (connection,) = door.connections
+    assert isinstance(connection, Downstream)
     now[0] += 20
     await wire.send(begun)
     await eventually(lambda: connection._buffer == begun)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -146,8 +146,8 @@ def secrets_of(
             found[f"{seen.endpoint} authorization {len(found)}"] = seen.headers["Authorization"].partition(" ")[2]
     for upstream in house.upstreams.values():
         for request in upstream.requests:
-            for value in request.values("x-doorward-jwt-assertion"):
-                found[f"assertion {len(found)}"] = value.decode()
+            for assertion in request.values("x-doorward-jwt-assertion"):
+                found[f"assertion {len(found)}"] = assertion.decode()
     found |= {f"directory token {n}": token for n, token in enumerate((*stub.world.access, *stub.world.refresh))}
     return found
 
@@ -156,14 +156,13 @@ async def dump(redis: Redis, prefix: str) -> list[bytes]:
     """All keys and values."""
     found: list[bytes] = []
     async for key in redis.scan_iter(match=prefix + "*"):
-        kind = await redis.type(key)
-        values = {
+        values: dict[bytes | str, Callable[[bytes], Awaitable[object]]] = {
             b"string": redis.get,
             b"set": redis.smembers,
             b"hash": redis.hgetall,
-            b"zset": lambda k: redis.zrange(k, 0, -1),
+            b"zset": lambda name: redis.zrange(name, 0, -1),
         }
-        value = await values[kind](key)
+        value = await values[await redis.type(key)](key)
         found += [key, repr(value).encode() if not isinstance(value, bytes) else value]
     return found
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from redis.asyncio import Redis
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from gateway.cli import main as cli
 from gateway.demo.nexudus_stub import Fault
@@ -57,7 +56,7 @@ class Operator:
 
     async def __call__(self, command: str, *arguments: str, answer: str = "") -> Result:
         words = [command, str(self.config), *arguments]
-        done: Result = await asyncio.to_thread(CliRunner().invoke, cli.app, words, input=answer, env={"COLUMNS": "200"})
+        done = await asyncio.to_thread(CliRunner().invoke, cli.app, words, input=answer, env={"COLUMNS": "200"})
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         for secret in SECRETS:
             assert secret not in done.output

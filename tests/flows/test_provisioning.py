@@ -17,7 +17,7 @@ LIST = "GET /api/spaces/coworkers"
 READ = "GET /api/spaces/coworkers/*"
 CREATE = "POST /api/spaces/coworkers"
 TOKEN = "POST /api/token"
-MEMBER = {"email": MIA["email"], "full_name": MIA["name"]}
+MEMBER: dict[str, Any] = {"email": MIA["email"], "full_name": MIA["name"]}
 CREATING = {"create_users": True}
 #: What one login is told must not make the next one wait here; the fleet's budget has tests of its own.
 UNLIMITED = {"per_second": 0, "per_minute": 0, "per_hour": 0, "per_day": 0, "writes_per_minute": 0, "writes_per_day": 0}

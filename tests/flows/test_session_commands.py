@@ -6,12 +6,11 @@ import io
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from gateway.cli import main as cli
 from gateway.runtime.composition import utc_now
@@ -284,7 +283,7 @@ async def test_keys_status_counts_what_each_key_still_encrypts(house: House, tmp
     assert [row["sessions"] for row in told["keys"]] == [0, 4]
     redis, store = house.worker.redis, house.worker.store
     rotated = SessionStore(redis, KeyRing([new, old]), house.worker.config.redis.key_prefix)
-    names: list[bytes] = await redis.keys(store.record_prefix + "*")
+    names = cast(list[bytes], await redis.keys(store.record_prefix + "*"))
     await rotated.reseal([names[0].decode().removeprefix(store.record_prefix)])
     done = await _status(operator)
     told = json.loads((await _status(operator, "--json")).stdout)

@@ -115,6 +115,10 @@ async def test_sessions_from_before_the_limit_count(open_house: OpenHouse, provi
     assert [await is_alive(house, cookie) for cookie in old] == [False, False, True]
 
 
+async def _ready(house: House) -> None:
+    await eventually(lambda: house.worker.providers["openid"].provider.ready)
+
+
 async def _count(house: House, wanted: int) -> bool:
     return await records(house) == wanted
 
@@ -131,7 +135,7 @@ async def test_the_limit_is_exact_when_logins_come_at_once_to_several_doors(
         await open_house(apps=apps, provider=provider, keys=keys[::-1], openid={"client_id": "doorward-2"}),
     ]
     for house in doors:
-        await eventually(lambda house=house: house.worker.providers["openid"].provider.ready)
+        await _ready(house)
 
     async def login(house: House) -> Answer:
         """As far as the callback's answer."""

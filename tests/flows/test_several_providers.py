@@ -200,7 +200,8 @@ async def test_a_code_that_is_carried_to_another_providers_address_is_not_redeem
     house: House, provider: MisbehavingProvider, members: MisbehavingProvider
 ) -> None:
     """A-57: the answer of one, at the address of the other; with and without its issuer."""
-    for number, changes in enumerate(({}, {"iss": None}, {"iss": members.issuer}), 1):
+    answers: list[dict[str, str | None]] = [{}, {"iss": None}, {"iss": members.issuer}]
+    for number, changes in enumerate(answers, 1):
         browser = house.browser()
         await choosing(house, browser, "Staff")
         answer = await browser.submit(follow=False, person=str(MIA["sub"]))

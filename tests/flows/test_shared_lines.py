@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded
+from tests.fakes.redis_commands import stored
 from tests.fakes.waiting import eventually
 
 
@@ -58,7 +59,7 @@ async def test_what_is_left_for_others_is_unreadable_to_them_without_the_keys(ho
     """C-48."""
     cookie = await house.session(email="bob@secret.example")
     proof = await shared(house, cookie)
-    sealed = await house.worker.redis.get(beside(house, cookie))
+    sealed = await stored(house.worker.redis, beside(house, cookie))
     assert b"bob@secret.example" not in sealed
     assert proof[-40:] not in sealed
 
@@ -83,7 +84,7 @@ async def test_nobody_is_told_of_with_what_was_left_for_somebody_else(house: Hou
     bob, eve = await house.session(), await house.session(subject="eve", email="eve@example.com")
     await shared(house, bob)
     redis = house.worker.redis
-    sealed = await redis.get(beside(house, bob))
+    sealed = await stored(redis, beside(house, bob))
     for value in (sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]), b"", b"x" * 100_000, sealed[:20]):
         await redis.set(beside(house, eve), value)
         request = await arrived(house, eve)

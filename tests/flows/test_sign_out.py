@@ -3,6 +3,8 @@
 import asyncio
 import json
 import secrets
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -249,8 +251,8 @@ async def test_another_site_cannot_sign_anybody_out(house: House) -> None:
     # With the cookie in hand and no word about where it comes from, as an old browser: no.
     plain = "Content-Type: application/x-www-form-urlencoded\r\n"
     for fields in (plain, plain + "Origin: https://evil.example\r\n", plain + "Origin: null\r\n"):
-        answer = await house.ask("/oauth2/sign_out", method="POST", cookie=cookie, fields=fields, body=b"")
-        assert answer.status == 403
+        refused = await house.ask("/oauth2/sign_out", method="POST", cookie=cookie, fields=fields, body=b"")
+        assert refused.status == 403
     assert await is_alive(house, cookie)
 
 
@@ -337,11 +339,11 @@ async def test_a_logout_token_without_sid_ends_every_session_of_its_subject(
     other = await house.session(subject="somebody-else")
     assert (await tell(house, logout_token(provider))).status == 200
     for gone in (browser, phone):
-        await eventually(lambda gone=gone: _both_gone(house, gone), within=1.0)
+        await eventually(partial(_both_gone, house, gone), within=1.0)
     assert await is_alive(house, other)
 
 
-BAD = {
+BAD: dict[str, Callable[[MisbehavingProvider], str]] = {
     "A-24": lambda provider: unsigned(logout_claims(provider)),
     "A-25": lambda provider: logout_token(provider, events=MISSING),
     "A-26": lambda provider: logout_token(provider, events={"http://example.com/other": {}}),

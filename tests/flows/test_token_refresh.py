@@ -126,14 +126,12 @@ async def test_while_the_access_token_is_good_nobody_waits_for_its_successor(
     """A-35, A-74: the provider takes its time, the requests do not."""
     cookie = await arrived(house, provider, **nearly_over())
     asked, go_on = asyncio.Event(), asyncio.Event()
-    honest = provider.token_answer
 
-    async def slow(request: web.Request, *rest: Any) -> web.StreamResponse:
+    async def slow() -> None:
         asked.set()
         await go_on.wait()
-        return await honest(request, *rest)
 
-    provider.token_answer = slow  # type: ignore[method-assign]
+    provider.before_tokens = slow
     provider.people[str(MIA["sub"])]["groups"] = ["staff"]
     for _ in range(3):
         assert (await house.ask("/", cookie=cookie)).status == 200

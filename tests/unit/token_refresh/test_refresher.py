@@ -181,14 +181,13 @@ async def test_a_lease_is_kept_while_the_provider_takes_its_time(fleet: Fleet, p
     """A-71: longer than a lease lasts when nobody renews it."""
     fleet_lease = timedelta(milliseconds=300)
     key = await fleet.issue(provider)
-    honest, asked = provider.token_answer, asyncio.Event()
+    asked = asyncio.Event()
 
-    async def slow(request: web.Request, *rest: Any) -> web.StreamResponse:
+    async def slow() -> None:
         asked.set()
         await asyncio.sleep(4 * fleet_lease.total_seconds())  # the provider's own slowness
-        return await honest(request, *rest)
 
-    provider.token_answer = slow  # type: ignore[method-assign]
+    provider.before_tokens = slow
     first, second = fleet.worker(lease=fleet_lease), fleet.worker(lease=fleet_lease)
     winner = asyncio.create_task(fleet.look_after(first, key))
     await asyncio.wait_for(asked.wait(), 5)
@@ -252,14 +251,13 @@ async def test_new_tokens_are_written_again_and_again_while_redis_is_away(
     fleet = Fleet(redis, "doorward:", clock, client, new_key())
     key = await fleet.issue(provider)
     before = await fleet.session(key)
-    honest, gone = provider.token_answer, asyncio.Event()
+    gone = asyncio.Event()
 
-    async def and_redis_goes(request: web.Request, *rest: Any) -> web.StreamResponse:
+    async def and_redis_goes() -> None:
         await asyncio.to_thread(own_valkey.stop)
         gone.set()
-        return await honest(request, *rest)
 
-    provider.token_answer = and_redis_goes  # type: ignore[method-assign]
+    provider.before_tokens = and_redis_goes
     refresher = fleet.worker()
     looking = asyncio.create_task(fleet.look_after(refresher, key))
     await asyncio.wait_for(gone.wait(), 20)
@@ -296,13 +294,11 @@ async def test_a_session_that_ends_meanwhile_stays_ended_and_its_new_tokens_are_
 ) -> None:
     """A-71, C-44."""
     key = await fleet.issue(provider)
-    honest = provider.token_answer
 
-    async def and_out(request: web.Request, *rest: Any) -> web.StreamResponse:
+    async def and_out() -> None:
         await fleet.store.revoke(key)
-        return await honest(request, *rest)
 
-    provider.token_answer = and_out  # type: ignore[method-assign]
+    provider.before_tokens = and_out
     await fleet.look_after(fleet.worker(), key)
     assert await fleet.session(key) is None
     assert provider.count("revoke") == 2
@@ -314,15 +310,13 @@ async def test_a_record_that_others_rewrite_meanwhile_loses_neither_their_change
 ) -> None:
     """A-71: keys are changed on touch, too."""
     key = await fleet.issue(provider)
-    honest = provider.token_answer
 
-    async def and_another(request: web.Request, *rest: Any) -> web.StreamResponse:
+    async def and_another() -> None:
         stored = await fleet.store.fetch(key, HOST, APP)
         assert stored is not None
         assert await fleet.store.rewrite(key, stored, replace(stored.session, acr="written meanwhile"))
-        return await honest(request, *rest)
 
-    provider.token_answer = and_another  # type: ignore[method-assign]
+    provider.before_tokens = and_another
     await fleet.look_after(fleet.worker(), key)
     session = await fleet.session(key)
     assert session is not None
