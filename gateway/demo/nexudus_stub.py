@@ -77,7 +77,7 @@ class NexudusStub:
         app.router.add_route("*", "/{tail:.*}", self._serve)
         return app
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> "NexudusStub":
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> Self:
         runner = web.AppRunner(self.create_app(), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, host, port)
