@@ -1,11 +1,11 @@
-"""One header field line, read once and remembered.
+"""Parsed header field lines, found again by their bytes.
 
-The same lines come again and again (`Accept-Encoding: gzip, deflate, br`, `Server: nginx`), so a line that was read, checked and
-classified is found again by its bytes: a head costs one look-up a line. Lines that hold secrets are not remembered, and the table
-is bounded. What is sent on is the line put together from name and value, never the bytes that came.
+The same lines repeat (`Accept-Encoding: gzip, deflate, br`, `Server: nginx`), so each is parsed, validated and classified once; after that a
+head costs one look-up a line. Lines with secrets are not kept, and the table is bounded. The forwarded line is made from name and value,
+never copied from the wire.
 
-Stricter than httptools' C parser (a test compares the two), and cheaper for a browser's head: there, every field is a call
-back into Python. RFC 9112 section 5, RFC 9110 section 5.5.
+The parser is stricter than httptools' (a test compares the two), and cheaper for a browser's head: httptools calls back into Python for
+every field. RFC 9112 section 5, RFC 9110 section 5.5.
 """
 
 import re
@@ -25,18 +25,18 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _REMEMBERED: Final = 8192
 _LONGEST: Final = 256
-_NEVER_AGAIN: Final = (Kind.COOKIE, Kind.AUTHORIZATION, Kind.WEBSOCKET)  # secrets, and keys that no handshake repeats
+_NEVER_KEPT: Final = (Kind.COOKIE, Kind.AUTHORIZATION, Kind.WEBSOCKET)  # secrets, and keys that no handshake repeats
 _NONE: Final[frozenset[bytes]] = frozenset()
 _ENDS_HERE: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 
 
 class BadField(Exception):
-    """A line that is no field, or whose value cannot be believed; the text says why, for the log."""
+    """A line that is no valid field. The text is for the log."""
 
 
 class Field:
-    """`line` is how it is sent on, without the line's end. `options` are those of Connection, `named` the fields among them;
-    `length` is that of Content-Length. `odd`: other servers may take its name for another one.
+    """One parsed field. `line` is the forwarded line, without its end. `options` are those of Connection, `named` the fields among them;
+    `length` is the value of Content-Length. `odd`: some servers read its name as another one.
     """
 
     __slots__ = ("kind", "length", "line", "name", "named", "odd", "options", "value")
@@ -59,18 +59,18 @@ class Field:
 
 
 class RequestFields:
-    """The request field lines of one door."""
+    """The request field lines of one worker's listeners."""
 
     def __init__(self, kinds: FieldKinds) -> None:
         self._kinds = kinds
         self._known: dict[bytes, Field] = {}
-        self.known = self._known.get  # the whole of the hot path: None means `read`
+        self.known = self._known.get  # the hot path; None: call `read`
 
     def read(self, line: bytes) -> Field:
-        """Raises BadField."""
+        """Parse a line, and keep it where it holds no secret. Raises BadField."""
         name, value = split_line(line)
         field = Field(self._kinds.of(name), name, value)
-        if len(line) <= _LONGEST and field.kind not in _NEVER_AGAIN:
+        if len(line) <= _LONGEST and field.kind not in _NEVER_KEPT:
             remember(self._known, line, field)
         return field
 
@@ -83,7 +83,7 @@ class ResponseFields:
         self.known = self._known.get
 
     def read(self, line: bytes) -> Field:
-        """Raises BadField."""
+        """Parse a line, and keep it where it holds no secret. Raises BadField."""
         name, value = split_line(line)
         field = Field(_response_kind(name.lower(), value), name, value)
         if len(line) <= _LONGEST and name.lower() != b"set-cookie" and field.kind is not Kind.BY_CONNECTION:
@@ -92,7 +92,7 @@ class ResponseFields:
 
 
 def split_line(line: bytes) -> tuple[bytes, bytes]:
-    """Name and value; blanks around the value are no part of it. Raises BadField (obs-fold, blanks before the colon, control bytes)."""
+    """Name and value, without the blanks around the value. Raises BadField (obs-fold, blanks before the colon, control bytes)."""
     name, colon, value = line.partition(b":")
     if not colon or not _NAME.fullmatch(name):
         raise BadField("field name")
@@ -102,7 +102,7 @@ def split_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 def remember(known: dict[bytes, Field], line: bytes, field: Field) -> None:
-    """Bounded: a client that sends new lines for ever costs time, not memory."""
+    """Keep a field. The table is emptied when it is full, so that new lines cost time and no memory."""
     if len(known) >= _REMEMBERED:
         known.clear()
     known[line] = field

@@ -1,15 +1,15 @@
-"""Where a message body ends.
+"""Where a message body ends: decoders for requests and responses.
 
-Two decoders, for either direction: both take bytes and say what is body, whether it is complete, and what is left over for the next
-message. Stricter than most parsers on purpose: what is accepted here is read alike by every server (RFC 9112 sections 6.3 and 7.1,
+A decoder takes bytes from the wire and returns those of the body; it notes when the body is complete, and which bytes belong to the next
+message. It is stricter than most parsers, so that every server reads an accepted body in the same way (RFC 9112 sections 6.3 and 7.1,
 docs/threats.md B-13 to B-15).
 """
 
 import re
 from typing import Final, Protocol
 
-# SECURITY: an extension that is none (`;` and nothing, a quote left open, a blank before it) ends its line elsewhere in other servers,
-# so the grammar is RFC 9112 section 7.1.1, without the blanks before the first `;` that senders must not write (B-66).
+# SECURITY: other servers end the line of a malformed chunk extension (`;` and nothing, an open quote, a blank before it) at another place.
+# The grammar is that of RFC 9112 section 7.1.1, without the blanks before the first `;` that senders must not write (B-66).
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _SIZE_LINE = re.compile(
@@ -19,28 +19,28 @@ _SIZE_LINE = re.compile(
 )
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 _PLAIN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_LAST_OF_ALL: Final = b"\r\n0\r\n\r\n"  # how a body ends whose last chunk has data
+_END: Final = b"\r\n0\r\n\r\n"  # of a chunked body that has data and no trailers
 _LINE_LIMIT: Final = 1024  # a chunk-size line with its extension
 _TRAILER_LIMIT: Final = 16 * 1024
 
 
 class FramingError(Exception):
-    """The body's framing cannot be believed; the text says why, for the log."""
+    """The body's framing is malformed. The text is for the log."""
 
 
 class Body(Protocol):
-    """A body being received."""
+    """The decoder of one body. `done`: the body is complete; `rest`: the bytes after it."""
 
     done: bool
     rest: bytes
 
     def feed(self, data: bytes) -> bytes:
-        """The body bytes in `data` (maybe none). Sets `done` and `rest`. Raises FramingError."""
+        """The body bytes in `data`, which may be none. Sets `done` and `rest`. Raises FramingError."""
         ...
 
 
 class SizedBody:
-    """A body of a known length."""
+    """A body with a Content-Length, in bytes."""
 
     __slots__ = ("done", "left", "rest")
 
@@ -63,7 +63,7 @@ class SizedBody:
 
 
 class UntilClose:
-    """A response body that the closing of the connection ends. `ended`: the other side has said that this was all."""
+    """A response body that ends with the connection. `ended`: the upstream has closed it."""
 
     __slots__ = ("done", "ended", "rest")
 
@@ -77,7 +77,7 @@ class UntilClose:
 
 
 class ChunkedBody:
-    """A chunked body; trailers are read, bounded and dropped (B-15). What was read is stepped over, not cut off: tiny chunks stay cheap."""
+    """A chunked body. Trailers are parsed, bounded and dropped (B-15). An index moves through the buffer, so that tiny chunks copy nothing."""
 
     __slots__ = ("_at", "_buffer", "_left", "_state", "_trailers", "done", "rest")
 
@@ -163,12 +163,12 @@ class ChunkedBody:
 
 
 def whole_chunked(data: bytes) -> bytes | None:
-    """The body, where `data` is all of a chunked one and nothing more; None: not so. Raises FramingError."""
-    if not data.endswith(_LAST_OF_ALL):
+    """The body of a chunked message that is all of `data`; None where `data` ends before it or goes on after it. Raises FramingError."""
+    if not data.endswith(_END):
         return None
     pieces: list[bytes] = []
     at = 0
-    # Plain chunks, as nearly all are, are cut out here; whatever is not, the decoder judges.
+    # Chunks without extensions, as nearly all are, are cut out here; the decoder reads any other body.
     while (end := data.find(b"\r\n", at)) > 0 and _PLAIN_SIZE.fullmatch(data, at, end):
         start = end + 2
         at = start + int(data[at:end], 16)
@@ -186,7 +186,7 @@ def whole_chunked(data: bytes) -> bytes | None:
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk on the wire; nothing for no data, since an empty chunk would end the body."""
+    """One chunk on the wire; empty for no data, because an empty chunk ends the body."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 

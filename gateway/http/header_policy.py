@@ -1,7 +1,7 @@
-"""Which header fields travel, in which form, and which are ours alone.
+"""Which header fields are forwarded, in which form, and which are ours alone.
 
-Pure. A field's fate depends on its name; names repeat, so their kind is looked up in a table that grows to a bound. RFC 9110 section 7.6.1
-(hop-by-hop fields), docs/threats.md C-01, C-30, C-34, B-35, B-48.
+The kind of a field depends on its name. Names repeat, so their kinds are kept in a bounded table. RFC 9110 section 7.6.1 (hop-by-hop fields),
+docs/threats.md C-01, C-30, C-34, B-35, B-48. Pure.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ _TABLE_LIMIT: Final = 4096
 
 
 class Kind(IntEnum):
-    """What happens to a request field of this name."""
+    """How a field of this name is treated."""
 
     FORWARD = 0
     HOST = 1
@@ -31,15 +31,15 @@ class Kind(IntEnum):
     EXPECT = 7
     AUTHORIZATION = 8
     REQUEST_ID = 9
-    FORWARDED = 10  # X-Forwarded-* and friends: ours, unless a trusted proxy says them
-    OVERRIDE = 11  # X-HTTP-Method-Override and friends
+    FORWARDED = 10  # X-Forwarded-For and its like: ours, unless a trusted proxy sends them
+    OVERRIDE = 11  # X-HTTP-Method-Override and its like
     DROP = 12  # hop-by-hop, identity, path overrides, and every name that is not letters, digits and hyphens
-    CONTENT_ENCODING = 13  # travels; a watched body must not have one
-    WEBSOCKET = 14  # Sec-WebSocket-*: travels with an honoured upgrade only
-    VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: facts to many upstreams, so only a trusted proxy's word travels (C-34)
-    CLIENTS = 16  # ends here, but not on its way to an app that lets clients send it: `client_headers`
-    BY_CONNECTION = 17  # of a response: the upstream authenticates its connection, or says that it did
-    ELSEWHERE = 18  # Destination, If: another resource beside the target, judged like it
+    CONTENT_ENCODING = 13  # forwarded; a body that a rule reads must not have one
+    WEBSOCKET = 14  # Sec-WebSocket-*: forwarded with an accepted upgrade only
+    VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: forwarded from a trusted proxy only, since upstreams believe them (C-34)
+    CLIENTS = 16  # dropped, except for an app whose `client_headers` names it
+    BY_CONNECTION = 17  # of a response: the upstream authenticates the connection, or reports that it did
+    ELSEWHERE = 18  # Destination, If: another resource, judged like the target
 
 
 _WEBSOCKET: Final = (
@@ -63,7 +63,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
     **dict.fromkeys(_WEBSOCKET, Kind.WEBSOCKET),
 }
 
-#: Response fields that end here (RFC 9110 7.6.1); framing and Connection are written anew.
+#: Response fields that are dropped (RFC 9110 section 7.6.1); framing and Connection are written anew.
 RESPONSE_DROP: Final = frozenset(
     (
         b"connection",
@@ -78,15 +78,15 @@ RESPONSE_DROP: Final = frozenset(
     )
 )
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
-# NTLM and what carries it, or Kerberos: each authenticates the connection that it comes over, for all further requests (RFC 4559, MS-NTHT).
+# NTLM, Kerberos and their carriers authenticate the connection, for all further requests on it (RFC 4559, MS-NTHT).
 _SCHEMES: Final = re.compile(rb"(?<![\w-])(?:ntlm|negotiate|nego2|kerberos|credssp)(?![\w-])", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
 class FieldKinds:
-    """The table of one door: our common names, and the names that its apps add.
+    """The kinds of field names under one configuration.
 
-    `extra`: what apps set by their own `headers`, normalised. `clients`: what an app lets through by `client_headers`, in lower case.
+    `extra`: the names in `headers` of all apps, through `normalise_name`. `clients`: the names in `client_headers` of all apps, in lower case.
     """
 
     def __init__(self, extra: frozenset[bytes], clients: frozenset[bytes] = frozenset()) -> None:
@@ -101,8 +101,8 @@ class FieldKinds:
 
     def _classify(self, name: bytes) -> Kind:
         # SECURITY: CGI, WSGI and Rack read `_` and often `.` and the like as `-`: SCRIPT_NAME is the variable that cuts the path in two,
-        # Content_Type is Content-Type, X.Forwarded.User is X-Forwarded-User. No such name travels, whoever sends it (C-30, C-60).
-        # What other gateways call a person or a path by does not either, or it would be believed here (C-01, C-30, C-63).
+        # Content_Type is Content-Type, X.Forwarded.User is X-Forwarded-User. Such names are dropped from every peer (C-30, C-60).
+        # So are the fields by which other gateways name a person or a path: the application may still believe them (C-01, C-30, C-63).
         lower = name.lower()
         if lower in self._clients:
             kind = Kind.CLIENTS
@@ -128,17 +128,17 @@ def is_always_dropped(lower: bytes) -> bool:
 
 
 def is_odd(name: bytes) -> bool:
-    """Whether some servers take the name for another one: it has more than letters, digits and hyphens."""
+    """Whether some servers read the name as another one: it has other characters than letters, digits and hyphens."""
     return _PLAIN_NAME.fullmatch(name) is None
 
 
 def names_connection_scheme(value: bytes) -> bool:
-    """Whether an Authorization, or a WWW-Authenticate, names a scheme that authenticates a connection; be it among others."""
+    """Whether the value of an Authorization or a WWW-Authenticate names, among others, a scheme that authenticates a connection."""
     return _SCHEMES.search(value) is not None
 
 
 def announces_connection_scheme(name: bytes, value: bytes) -> bool:
-    """Whether a response field, its name in lower case, says that the connection is authenticated, or can be."""
+    """Whether a response field, its name in lower case, offers or reports the authentication of the connection."""
     return (
         (name == b"www-authenticate" and names_connection_scheme(value))
         or name == b"persistent-auth"
@@ -147,7 +147,7 @@ def announces_connection_scheme(name: bytes, value: bytes) -> bool:
 
 
 def valid_request_id(value: bytes) -> bool:
-    """Whether a client's X-Request-Id may travel and be logged as it is."""
+    """Whether a client's X-Request-Id may be forwarded and logged unchanged."""
     return _REQUEST_ID.fullmatch(value) is not None
 
 
@@ -188,7 +188,7 @@ def client_address(peer: str, forwarded_for: Sequence[bytes], networks: Sequence
 
 
 def forwarding_block(peer: str, scheme: str, host: bytes, port: int) -> bytes:
-    """The X-Forwarded-* and X-Real-IP lines for a request of an untrusted peer: ours, whatever it said."""
+    """The X-Forwarded-* and X-Real-IP lines for a request of an untrusted peer, whose own are dropped."""
     address = peer.encode()
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\nX-Real-IP: %b"
@@ -197,10 +197,10 @@ def forwarding_block(peer: str, scheme: str, host: bytes, port: int) -> bytes:
 
 
 def trusted_forwarding_block(
-    peer: str, said: Sequence[tuple[bytes, bytes]], scheme: str, host: bytes, port: int, networks: Sequence[Network]
+    peer: str, fields: Sequence[tuple[bytes, bytes]], scheme: str, host: bytes, port: int, networks: Sequence[Network]
 ) -> bytes:
-    """The same for a trusted proxy: its chain is kept and lengthened; scheme, host and port stay what the config says (C-16, C-17)."""
-    chain = [value for name, value in said if name.lower() == b"x-forwarded-for"]
+    """The same lines for a trusted proxy: its X-Forwarded-For is extended; scheme, host and port are the configured ones (C-16, C-17)."""
+    chain = [value for name, value in fields if name.lower() == b"x-forwarded-for"]
     client = client_address(peer, chain, networks)
     block = forwarding_block(peer, scheme, host, port)
     head, _, rest = block.partition(b"\r\n")

@@ -1,24 +1,24 @@
-"""The head of one HTTP request as the parser left it.
+"""The head of one HTTP request.
 
-Pure: no I/O. Names are compared in lower case; values are the bytes that came, without surrounding blanks.
+Field names are compared in lower case; values are the bytes of the wire, without surrounding blanks. Pure.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-#: Lower case. Those by which applications take credentials; a proxy that uses up Authorization sends the client's as X-Authorization.
+#: In lower case. Where applications read credentials; a proxy that consumes Authorization sends the client's as X-Authorization.
 AUTHORIZATION_FIELDS: Final = frozenset((b"authorization", b"x-authorization", b"x-wsse"))
 
-#: Lower case. Those by which a request names other resources beside its target (RFC 4918 sections 10.3 and 10.4).
+#: In lower case. Where a request names resources beside its target (RFC 4918 sections 10.3 and 10.4).
 ELSEWHERE_FIELDS: Final = frozenset((b"destination", b"if"))
 
 
 class RequestHead:
     """One request's method, target and header fields.
 
-    `target` is the request-target as sent (origin-form after the proxy's own checks), `host` the one Host field's value.
-    `fields` holds `(name as sent, value)` in order of arrival; `authorization` says whether one of them is one of
-    AUTHORIZATION_FIELDS, `elsewhere` are those of ELSEWHERE_FIELDS, in lower case. `upgrade` is the protocol that a change is asked to.
+    `target` is the request-target as sent (origin-form after the proxy's own checks), `host` the value of the one Host field.
+    `fields` holds `(name as sent, value)` in order of arrival. `authorization`: one of AUTHORIZATION_FIELDS is among them.
+    `elsewhere` are the ELSEWHERE_FIELDS, names in lower case. `upgrade` is the protocol of an Upgrade that Connection names, in lower case.
     """
 
     __slots__ = ("_fields", "authorization", "elsewhere", "host", "method", "target", "upgrade", "version")
@@ -45,7 +45,7 @@ class RequestHead:
         ]
 
     def at(self, target: bytes, method: str = "") -> "RequestHead":
-        """The same request, for another target (and by another method) and no other resource."""
+        """This request for another target, and with another method where one is given; it names no other resource."""
         head = RequestHead(method or self.method, target, self.host, self.fields, self.version, self.upgrade)
         head.elsewhere = []
         return head
@@ -70,7 +70,7 @@ class RequestHead:
 
 
 def is_navigation(head: RequestHead) -> bool:
-    """Whether a person's browser asked for a page: only then is a redirect to the provider of any use."""
+    """Whether a browser navigates, so that a redirect to the provider leads to a page. Fetch Metadata decides, else Accept."""
     mode = head.first(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"

@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: a load balancer says who connected to it, before anything else.
+"""The PROXY protocol, versions 1 and 2: the first bytes of a connection, in which a load balancer names its client's address.
 
-Pure. A header is believed only where its sender is trusted, and read to its last byte and no further: what follows may be TLS. Source:
-haproxy's doc/proxy-protocol.txt. Checksums and other TLVs of version 2 are not looked at.
+The caller accepts a header from trusted peers only. It is read to its last byte and no further, because TLS may follow. Checksums and other
+TLVs of version 2 are ignored. haproxy's doc/proxy-protocol.txt. Pure.
 """
 
 import re
@@ -22,11 +22,11 @@ _NO_ADDRESS: Final = (0x00, 0x31)  # unspecified, unix stream
 
 
 class HeaderMalformed(Exception):
-    """These bytes are no PROXY header; the text says why, for the log."""
+    """The bytes are no PROXY header. The text is for the log."""
 
 
 def measure(seen: bytes) -> tuple[int, bool]:
-    """How many of the first bytes of a connection belong to its header, and whether that is all of it. Raises HeaderMalformed."""
+    """How many of the first bytes of a connection belong to its header, and whether the header is complete. Raises HeaderMalformed."""
     if _SIGNATURE.startswith(seen[:12]):
         if len(seen) < 16:
             return len(seen), False
@@ -45,7 +45,7 @@ def measure(seen: bytes) -> tuple[int, bool]:
 
 
 def parse(header: bytes) -> str | None:
-    """The client's address in a whole header; None: the balancer speaks for itself. Raises HeaderMalformed."""
+    """The client's address in a complete header; None: the connection is the balancer's own. Raises HeaderMalformed."""
     return _binary(header) if header.startswith(_SIGNATURE) else _text(header)
 
 
@@ -68,7 +68,7 @@ def _text(header: bytes) -> str | None:
 def _binary(header: bytes) -> str | None:
     version, family = header[12], header[13]
     if version == 0x20:
-        return None  # LOCAL: the balancer asks whether we are well
+        return None  # LOCAL: a health check of the balancer
     if version != 0x21:
         raise HeaderMalformed("version or command of version 2")
     if family in _NO_ADDRESS:

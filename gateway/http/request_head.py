@@ -1,8 +1,8 @@
-"""Request heads, judged sound before anybody acts on them.
+"""The parser of request heads.
 
-The caller finds where a head ends (the first empty line) and hands over exactly that, so limits are exact and nothing of the next message
-is ever swallowed. Refused are versions other than 1.0 and 1.1, two blanks, transfer codings other than chunked, a transfer coding over
-HTTP/1.0, lengths that are not plain decimals, two Host fields, methods outside the registry, and whatever `fields` refuses.
+The caller finds where a head ends (the first empty line) and passes exactly those bytes, so limits are exact and no byte of the next message
+is consumed. The parser refuses versions other than 1.0 and 1.1, two blanks, transfer codings other than chunked, a transfer coding over
+HTTP/1.0, lengths that are not plain decimals, two Host fields, methods outside the registry, and lines that `field_cache` refuses.
 RFC 9112 sections 2 to 7; docs/threats.md B-10 to B-13, B-30.
 """
 
@@ -37,17 +37,17 @@ _METHODS: Final = {
         "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",
     )
 }  # fmt: skip
-#: What this server can do, whatever an application behind it does.
+#: The methods of OPTIONS `*` and of Allow in our own responses.
 SERVER_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;.*)?", re.DOTALL)
 _END_TO_END: Final = frozenset((b"cookie", b"authorization", b"host", b"content-length", b"transfer-encoding"))
 
 
 class ParsedRequest(RequestHead):
-    """A request head, judged sound. `line` is the request line as it came, `lines` are the fields that travel, `special` the others.
+    """A valid request head. `line` is the request line as sent, `entries` are all fields; `lines` those that are forwarded as they are,
+    `special` the others. `length` is in bytes; `sized`: there is a Content-Length, even of 0.
 
-    `repeatable`: its fields say the same under any other request line: nothing of them is about a body, a change of protocol or
-    another resource.
+    `repeatable`: the fields mean the same under any other request line, since none is about a body, a change of protocol or another resource.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class ParsedRequest(RequestHead):
         self.expects_continue = False
         self.keep_alive = version == "1.1"
         self.length = 0
-        self.sized = False  # Content-Length was there, be it 0
+        self.sized = False
         self.chunked = False
         self.upgrade = None
         self.repeatable = False
@@ -84,7 +84,7 @@ class ParsedRequest(RequestHead):
 
 
 class RequestReader:
-    """Reads the request heads of one door."""
+    """Parses request heads. `max_fields`: how many fields a head may have."""
 
     def __init__(self, fields: RequestFields, max_fields: int) -> None:
         self._fields = fields
@@ -123,7 +123,7 @@ class RequestReader:
 
 
 def read_again(line: bytes, before: ParsedRequest) -> ParsedRequest:
-    """The HTTP/1.1 request with this line and, byte for byte, the fields of `before`, which is repeatable. Raises a Refusal."""
+    """The HTTP/1.1 request of this line with the fields of `before`, which is repeatable and has the same bytes. Raises a Refusal."""
     request = _request_line(line)
     request.host = before.host
     request.authorization = before.authorization
@@ -143,7 +143,7 @@ def _request_line(line: bytes) -> ParsedRequest:
 
 
 def _unusual(line: bytes, parts: list[bytes]) -> ParsedRequest:
-    """A request line that is not the usual one: HTTP/1.0, or a refusal that says what is wrong with it."""
+    """The request of a line that is not the usual one: HTTP/1.0. Raises a Refusal that names what is wrong."""
     # SECURITY: two blanks, a tab or a missing version split a line differently in other servers (C-14).
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
         raise MalformedRequest("request line")
@@ -201,11 +201,11 @@ def _refuse_repeated(request: ParsedRequest, hosts: int, framings: int) -> None:
 
 
 def _refuse_twins(entries: list[Field]) -> None:
-    """Raises MalformedRequest where two fields are one variable to some upstream, and are spelled otherwise than by case."""
+    """Raises MalformedRequest where some upstream reads two fields as one, and their names differ in more than case."""
     spelled: dict[bytes, bytes] = {}
     for entry in entries:
         lower = entry.name.lower()
-        # SECURITY: whoever sends X-Thing and X_Thing wants one of them judged and the other one read (C-61).
+        # SECURITY: of X-Thing and X_Thing one could be judged here and the other one read by the upstream (C-61).
         if spelled.setdefault(normalise_name(lower), lower) != lower:
             raise MalformedRequest("two spellings of one field name")
 
@@ -229,7 +229,7 @@ def _judge_coding(request: ParsedRequest, value: bytes) -> None:
     if value.lower() == b"chunked":
         request.chunked = True
         return
-    # SECURITY: where chunked is not the last coding, and once, nobody can say where the body ends: that is no coding to be missed (B-65).
+    # SECURITY: where chunked is not the last coding, and once, the end of the body is unknown: a 400 that closes, and no 501 (B-65).
     *others, last = (coding.strip(b" \t").lower() for coding in value.split(b","))
     if last != b"chunked" or b"chunked" in others or not all(_CODING.fullmatch(coding) for coding in others):
         raise MalformedRequest("chunked is not the last transfer coding, or not once")
@@ -241,12 +241,12 @@ def _judge_connection(request: ParsedRequest, options: frozenset[bytes], named: 
         request.keep_alive = False
     if b"upgrade" in options:
         _judge_upgrade(request, [entry.value for entry in request.special if entry.kind is Kind.UPGRADE])
-    # SECURITY: fields that a client names in Connection end here; what the gateway sets is added later and cannot be named away (B-48).
+    # SECURITY: fields that a client names in Connection are dropped; our own are added later, so that none can be named away (B-48).
     if named:
         if named & _END_TO_END:
             raise BadRequest("Connection names an end-to-end field")
         request.lines = without(request.lines, named)
-        # SECURITY: what does not travel is not judged either, or the upstream would see another request than the gate did (B-48).
+        # SECURITY: a dropped field is not judged either, or the gate would decide about another request than the upstream sees (B-48).
         request.entries = [entry for entry in request.entries if entry.name.lower() not in named]
         request.special = [
             entry for entry in request.special if entry.kind is Kind.FORWARDED or entry.name.lower() not in named
@@ -265,33 +265,33 @@ def _judge_upgrade(request: ParsedRequest, upgrades: list[bytes]) -> None:
 
 
 def authenticates_connection(request: ParsedRequest) -> bool:
-    """Whether its credentials are for the connection that it goes over."""
+    """Whether the request's credentials authenticate the connection, as NTLM's and Kerberos' do."""
     return any(entry.kind is Kind.AUTHORIZATION and names_connection_scheme(entry.value) for entry in request.special)
 
 
 def came_by_proxy(request: ParsedRequest) -> bool:
-    """Whether it says that others have passed it on; browsers never say so."""
+    """Whether the request has a field that a proxy adds; browsers never send one."""
     return any(
         entry.kind in (Kind.FORWARDED, Kind.VOUCHED) or entry.name.lower() == b"via" for entry in request.entries
     )
 
 
 def judge_partial(data: bytes, end: int, limit: int) -> None:
-    """What can be said of a head before all of it is there; `end` is where it ends, or negative. Raises a Refusal."""
-    # A browser that speaks TLS to a plain port, a method longer than any, or whatever else is no HTTP, need not wait for its end.
+    """Refuse a head that is wrong already before all of it has arrived. `end` is where it ends, or negative. Raises a Refusal."""
+    # TLS on a plain port, a method longer than any, and whatever else is no HTTP are refused at once.
     if _OPENING.match(data) is None:
         raise MalformedRequest("no HTTP")
-    # The beginning of the empty line that ends a head is no part of it: the limit is the same byte by byte (B-50).
+    # The beginning of the empty line that ends a head does not count: the limit is the same when bytes arrive one by one (B-50).
     if end > 0 or len(data) > limit + 3:
         line_end = data.find(b"\r\n")
         raise TargetTooLong("request line") if line_end < 0 or line_end > limit else HeadTooLarge("head")
-    # SECURITY: a bare LF ends a line for some servers and not for others; there is no need to wait for more (B-13).
+    # SECURITY: a bare LF ends a line for some servers and not for others (B-13).
     if data.count(b"\n") != data.count(b"\r\n"):
         raise MalformedRequest("bare LF")
 
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
-    """Field lines without those of the lower-cased `names`."""
+    """The field lines whose names are not in `names`, which are in lower case."""
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 

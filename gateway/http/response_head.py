@@ -1,6 +1,7 @@
-"""Response heads of upstreams, judged sound before anything of them is passed on.
+"""The parser of response heads.
 
-Two lengths, a length and a coding, control bytes: a response that can be read in two ways is a fault of the upstream (B-47).
+A response that two clients could read in two ways (two lengths, a length and a coding, control bytes) is a fault of the upstream (B-47).
+RFC 9112 sections 2 to 7.
 """
 
 import re
@@ -20,10 +21,10 @@ CHUNKED: Final = b"Transfer-Encoding: chunked"
 
 
 class ParsedResponse:
-    """A response head. `status_line` and `lines` are what travels on, without line ends; `length_line` is its Content-Length's.
+    """A valid response head. `status_line` and `lines` are forwarded, without line ends; `length_line` is the line of Content-Length.
 
-    `authenticates`: it speaks of a scheme that authenticates the connection.
-    `wire` is the whole head as it travels on, for a response that is there as a whole on a connection that stays open; `whole` writes it.
+    `authenticates`: it offers or reports a scheme that authenticates the connection. `wire` is the whole forwarded head of a response that
+    arrived complete, on a connection that stays open; `whole` makes it.
     """
 
     __slots__ = (
@@ -51,7 +52,7 @@ class ParsedResponse:
 
 
 def parse_response(head: bytes) -> ParsedResponse:
-    """The response whose head is exactly `head`, its empty line included. Raises UpstreamFault."""
+    """The response whose head is exactly `head`, with its empty line. Raises UpstreamFault."""
     lines = head.split(b"\r\n")
     start = _STATUS_LINES.get(lines[0]) or _read_status(lines[0])
     response = ParsedResponse(*start)
@@ -114,5 +115,5 @@ def _judge(response: ParsedResponse, special: list[Field]) -> None:
             response.upgrade = entry.value.lower()
     if response.chunked and response.length is not None:
         raise UpstreamFault("response framed twice")
-    if named:  # fields that the upstream named in Connection were meant for us alone (RFC 9110 7.6.1)
+    if named:  # fields that Connection names are for this hop alone (RFC 9110 section 7.6.1)
         response.lines = without(response.lines, named)

@@ -1,6 +1,6 @@
-"""The signed assertion: who is there, for upstreams that want proof. A JWT (RFC 7519) with ES256, its keys a JWK Set (RFC 7517).
+"""The signed assertion of a person's identity, for upstreams that verify it: a JWT (RFC 7519) with ES256, its keys a JWK Set (RFC 7517).
 
-Pure, but for the randomness inside each signature. The invariant: what is signed says for which app, by which origin and until when.
+The invariant: every assertion names its app (`aud`), its origin (`iss`) and its end (`exp`). Pure, except for the randomness of a signature.
 """
 
 import binascii
@@ -24,10 +24,13 @@ _ECDSA: Final = ECDSA(SHA256())
 
 
 class AssertionSigner:
-    """Signs who is there, for upstreams that want proof. A key pair a ring key, derived: all workers agree."""
+    """Signs assertions. Each ring key has a key pair that is derived from it, so that all workers have the same.
+
+    `header` is the encoded JOSE header, which every assertion begins with.
+    """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys`: the raw ring keys; the first signs, all are published. `header` is what every assertion begins with, up to its dot."""
+        """`keys`: the raw ring keys. The first signs, all are published. Raises ValueError without any."""
         if not keys:
             raise ValueError("no keys")
         self._keys = tuple(_derive(key) for key in keys)
@@ -39,11 +42,11 @@ class AssertionSigner:
 
     @property
     def kids(self) -> tuple[str, ...]:
-        """The ids of the keys, in the ring's order (RFC 7638 thumbprints): public."""
+        """The key ids (RFC 7638 thumbprints), in the order of the ring."""
         return tuple(str(key.kid) for key in self._keys)
 
     def sign(self, identity: Identity, *, issuer: str, audience: str, sid: str, now: datetime) -> bytes:
-        """A compact JWT, good for five minutes. `issuer`: our origin; `audience`: the app; `sid`: the public handle."""
+        """A compact JWT that is valid for five minutes. `issuer`: our origin; `audience`: the app; `sid`: the session's public handle."""
         issued_at = int(now.timestamp())
         facts = {
             "iss": issuer,
@@ -59,7 +62,7 @@ class AssertionSigner:
             "sid": sid,
         }
         claims = {name: value for name, value in facts.items() if value is not None}
-        # RFC 7515 section 5.1 by hand: it is the dearest part of a request whose session is new to all workers.
+        # RFC 7515 section 5.1 written out: signing is the most expensive part of a request whose session is new to all workers.
         signed = b"%b.%b" % (self.header, _base64url(msgspec.json.encode(claims)))
         r, s = decode_dss_signature(self._private_key.sign(signed, _ECDSA))
         return b"%b.%b" % (signed, _base64url(r.to_bytes(32, "big") + s.to_bytes(32, "big")))  # RFC 7518 section 3.4

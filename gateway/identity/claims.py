@@ -1,7 +1,6 @@
-"""What is believed about a person: Claims, Identity.
+"""A person's claims, as the provider sends them, and the Identity that is made from them.
 
-Pure. One rule for every mapped claim: it has its shape (text without control characters, bounded; groups: such texts) or the sign-in
-fails.
+Every mapped claim is a bounded text without control characters (groups: a list of such texts), or the sign-in fails. Pure.
 """
 
 import re
@@ -32,8 +31,8 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 class Claims:
     """`values` is the ID Token merged with userinfo; `auth_time` in seconds since 1970.
 
-    `email_disputed`: the two do not say the same of the address. `userinfo_told`: what userinfo brought that the ID Token has too, in
-    the words of `Session.userinfo_told`.
+    `email_disputed`: the two disagree about the address or whether it is verified. `userinfo_told`: the claims of userinfo that the ID Token
+    has too, as `Session.userinfo_told` names them.
     """
 
     issuer: str
@@ -47,13 +46,14 @@ class Claims:
 
 
 class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A person: `(issuer, subject)` names them, never the e-mail address (RFC 9700 section 4.15).
+    """A person. The key is `(issuer, subject)`, never the e-mail address (RFC 9700 section 4.15).
 
-    `user` is what X-Forwarded-User says where the configuration maps another claim than `sub`; None: the subject.
-    `directory` holds what the directory told, as `{"id": "87654321"}`. `email_verified`: somebody vouches for the address, or the
-    operator does not ask for that; where it is false the address is for logs and for the person's own eyes, and whoever decides or
-    tells takes `vouched_email`. It is stored as it is: see `sessions.session` for what a new field needs. Release 0.1.0, the only one that
-    does not know `email_verified`, refuses a record that has it; what it wrote was judged by its own rules.
+    `user` is the value of X-Forwarded-User where the configuration maps another claim than `sub`; None: the subject.
+    `directory` holds the directory's facts, as `{"id": "87654321"}`. `email_verified`: the address is verified, or the operator does not
+    require that; where it is false the address is only logged and shown to the person, and decisions and upstreams get `vouched_email`.
+
+    The record is stored as it is: `sessions.session` describes what a new field needs. Release 0.1.0, the only one without
+    `email_verified`, refuses a record that has it; the records that it wrote were verified by its own rules.
     """
 
     issuer: str
@@ -68,12 +68,12 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
     @property
     def vouched_email(self) -> str | None:
-        """The address, unless nobody vouches for it."""
-        # SECURITY: an address that a person gave themselves is no name of theirs: not for accounts, rules or applications (A-81).
+        """The address, or None where it is not verified."""
+        # SECURITY: an address that a person typed in at the provider identifies nobody, for accounts, rules or applications (A-81).
         return self.email if self.email_verified else None
 
     def with_directory(self, facts: Mapping[str, str]) -> Self:
-        """Half of a surrogate pair, as a text that was cut has at its end, becomes a question mark: JSON cannot hold it."""
+        """This identity with the directory's facts. A lone surrogate, as a cut text ends with, becomes `?`, because JSON cannot hold it."""
         return replace(self, directory={name: text.encode("utf-8", "replace").decode() for name, text in facts.items()})
 
 
@@ -83,10 +83,10 @@ def identity_from_claims(
     require_verified_email: Literal["always", "when_present", "never"],
     verified_email_domains: Sequence[str] = (),
 ) -> Identity:
-    """Raises SignInFailed for a mapped claim without its shape, EmailNotVerified."""
+    """The identity by the configured claim names. Raises SignInFailed for a malformed claim, and EmailNotVerified."""
     email = _email(claims.values.get(names.email))
     verified = _verified(claims, names, email, require_verified_email, verified_email_domains)
-    # SECURITY: X-Forwarded-User names the person; where that is an address, somebody must vouch for it (A-81).
+    # SECURITY: X-Forwarded-User names the person; where that is an address, it must be verified (A-81).
     if names.subject == EMAIL_CLAIM and (names.email != EMAIL_CLAIM or not verified):
         raise EmailNotVerified("email_not_verified")
     user = _text(names.subject, claims.values.get(names.subject))
@@ -105,15 +105,15 @@ def identity_from_claims(
 
 
 def validate_email_domain(identity: Identity, domains: Sequence[str]) -> Identity:
-    """The identity, if its provider may vouch for its address; no `domains`: for any. Raises EmailDomainForeign."""
-    # SECURITY: of two providers, one could otherwise name the other's people, and get their accounts (A-59).
+    """The identity, if its address is in the provider's `domains`; none: all are. Raises EmailDomainForeign."""
+    # SECURITY: of two providers, one could otherwise send addresses of the other's people, and get their accounts (A-59).
     if domains and identity.email is not None and not is_at(identity.email, domains):
         raise EmailDomainForeign("email_domain", "the address is outside the provider's email_domains")
     return identity
 
 
 def _is_address(names: ClaimNames) -> bool:
-    """Whether people's addresses are their groups."""
+    """Whether the claim for groups is one of addresses."""
     return names.groups in (EMAIL_CLAIM, names.email)
 
 
@@ -123,7 +123,7 @@ def is_at(email: str, domains: Sequence[str]) -> bool:
 
 
 def verified_in(values: Mapping[str, Any]) -> bool | None:
-    """What one document says of the address in its claim `email`; None: nothing."""
+    """`email_verified` of an ID Token or a userinfo response; None where it is missing."""
     if VERIFIED_CLAIM not in values:
         return None
     # SECURITY: truthiness would take the text "false" for true (A-58). Some providers send the text "true".
@@ -131,36 +131,36 @@ def verified_in(values: Mapping[str, Any]) -> bool | None:
 
 
 def _verified(claims: Claims, names: ClaimNames, email: str | None, required: str, domains: Sequence[str]) -> bool:
-    """Whether the address counts as the person's. Raises EmailNotVerified where they may not come in with it."""
-    # SECURITY: `email_verified` is about the claim `email`: it says nothing of a sign-in name that looks like an address (A-81).
+    """Whether the address counts as verified. Raises EmailNotVerified where the configuration refuses it."""
+    # SECURITY: `email_verified` is about the claim `email`, not about a sign-in name that looks like an address (A-81).
     mapped = names.email != EMAIL_CLAIM
-    said = None if mapped else verified_in(claims.values)
+    claimed = None if mapped else verified_in(claims.values)
     vouched = email is not None and is_at(email, domains)
-    known = vouched if said is None else said
-    # SECURITY: verified in one document, another one or not verified in the other: nobody knows which of the two is so (A-81).
+    known = vouched if claimed is None else claimed
+    # SECURITY: ID Token and userinfo disagree, and neither is more credible (A-81).
     confirmed = known and not claims.email_disputed
     if required == "always" and (email is None or not confirmed):
         raise EmailNotVerified("email_not_verified")
-    if required == "when_present" and email is not None and said is False:
+    if required == "when_present" and email is not None and claimed is False:
         raise EmailNotVerified("email_not_verified")
     if email is None or confirmed:
         return True
-    # Where the operator does not ask for verification, silence passes; not where `verified_email_domains` says whose word counts.
-    let_pass = not domains if said is None else required == "never"
+    # Where verification is not required, an address without `email_verified` passes, unless `verified_email_domains` lists the domains that do.
+    let_pass = not domains if claimed is None else required == "never"
     return let_pass and not mapped and not claims.email_disputed
 
 
 def _text(name: str, value: object) -> str | None:
     if value is None or value == "":
         return None
-    # SECURITY: line breaks, NUL, megabytes and nested objects end here, before any header or page (A-60).
+    # SECURITY: line breaks, NUL, megabytes and nested objects are refused before any header or page has them (A-60).
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or _UNPRINTABLE.search(value):
         raise SignInFailed("claim_invalid", name)
     return value
 
 
 def _groups(name: str, value: object) -> tuple[str, ...]:
-    """A list of texts, or one text: one group."""
+    """A list of texts, or one text for one group."""
     if value is None:
         return ()
     entries = value if isinstance(value, list) else [value]

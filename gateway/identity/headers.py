@@ -1,7 +1,7 @@
-"""How an upstream is told who is there: the header lines of a person, and which fields are ours alone.
+"""The identity header lines of a person, and which fields are ours alone.
 
-Pure. The invariant: no claim, whatever it holds, adds a header, splits one or forges a group. One rule for every value: UTF-8,
-percent-encoded where it is not printable ASCII, and for `%`; blanks at the ends too, and in groups the comma.
+The invariant: no claim, whatever it holds, adds a header, splits one or forges a group. Every value is UTF-8; bytes other than printable ASCII,
+`%`, blanks at the ends, and in groups the comma are percent-encoded. Pure.
 """
 
 import re
@@ -20,17 +20,17 @@ _OURS: Final = frozenset(name.encode() for name in IDENTITY_FIELDS)
 _OUR_PREFIXES: Final = tuple(prefix.encode() for prefix in OUR_PREFIXES)
 _ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0x2D for byte in range(256))
 
-#: What a template may name, encoded; None: not known of this person.
+#: The encoded value of one placeholder; None: the person has none.
 _Fact = Callable[[Identity], str | None]
 
 
 def normalise_name(name: bytes) -> bytes:
-    """A field name as a CGI-like upstream tells it apart: lower case, and everything but letters and digits alike."""
+    """A field name as a CGI-like upstream compares it: in lower case, everything but letters and digits a hyphen."""
     return name.translate(_ALIKE).lower()
 
 
 def is_identity_name(name: bytes, extra_normalised: frozenset[bytes] = frozenset()) -> bool:
-    """Whether only we may send this field. `extra_normalised`: the app's own names through `normalise_name`."""
+    """Whether Doorward alone sends this field. `extra_normalised`: the names in `headers` of the apps, through `normalise_name`."""
     # SECURITY: X_Forwarded_User, X.Forwarded.User and X-Forwarded-User are one variable to WSGI, CGI and Rack (C-30).
     alike = normalise_name(name)
     return alike in _OURS or alike in extra_normalised or alike.startswith(_OUR_PREFIXES)
@@ -39,7 +39,7 @@ def is_identity_name(name: bytes, extra_normalised: frozenset[bytes] = frozenset
 class IdentityHeaders:
     """The header lines of one app. `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`.
 
-    Raises ValueError for a name that is none, a template that names an unknown fact, and a text that is not printable ASCII (C-33).
+    Raises ValueError for an invalid name, an unknown placeholder, and a text that is not printable ASCII (C-33).
     """
 
     def __init__(self, extra: Mapping[str, str]) -> None:
@@ -56,14 +56,14 @@ class IdentityHeaders:
             self._lines.append((f"{name}: ", _compiled(template)))
 
     def render(self, identity: Identity) -> bytes:
-        """The lines, each ended by CRLF; a fact that is missing gives no line (C-31)."""
+        """The lines, each with its CRLF; a value that is missing gives no line (C-31). Raises ValueError for more than one line."""
         return "".join([
             f"{start}{value}\r\n" for start, fact in self._lines if (value := fact(identity)) and _is_one_line(value)
         ]).encode("ascii")  # fmt: skip
 
 
 def _is_one_line(value: str) -> bool:
-    # SECURITY: the last look before the wire: whatever came this far, it is one field on one line (C-33).
+    # SECURITY: a last check before the wire: each value is one field on one line (C-33).
     if not (value.isascii() and value.isprintable()):
         raise ValueError("a header would hold more than printable ASCII")
     return True
@@ -97,8 +97,7 @@ def _groups(person: Identity) -> str | None:
     return ",".join([encoded for group in person.groups if (encoded := _encode(group, ","))]) or None
 
 
-def _told(name: str, person: Identity) -> str | None:
-    """What the directory told."""
+def _directory_fact(name: str, person: Identity) -> str | None:
     return _encode(person.directory.get(name))
 
 
@@ -115,7 +114,7 @@ _FACTS: Final[Mapping[str, _Fact]] = {
 
 def _compiled(template: str) -> _Fact:
     """Raises ValueError."""
-    texts = _PLACEHOLDER.split(template)  # what stands between the names, and the names
+    texts = _PLACEHOLDER.split(template)  # literal, name, literal, name, ... literal
     facts = [_fact(name) for name in texts[1::2]]
     literals = texts[::2]
     if not all(text.isascii() and text.isprintable() for text in literals):
@@ -137,10 +136,10 @@ def _fact(name: str) -> _Fact:
     """Raises ValueError."""
     fact = _FACTS.get(name)
     if fact is None:
-        kind, _, told = name.partition(".")
+        kind, _, fact_name = name.partition(".")
         if kind != "directory":
             raise ValueError(f"unknown placeholder {{{name}}}; allowed: {listed(IN_HEADERS)}")
-        fact = partial(_told, told)
+        fact = partial(_directory_fact, fact_name)
     return fact
 
 

@@ -1,7 +1,7 @@
-"""The access log: one line a request, written in batches.
+"""The access log: one line for each request, written in batches.
 
-The query is left out: sign-in links and reset links carry secrets there (C-48). Everything written was validated before (method, canonical
-or escaped path, request id), so a line is put together without a JSON encoder.
+The query is left out, because sign-in links and reset links carry secrets in it (C-48). Every value was validated before (method, canonical or
+escaped path, request id), so a line is formatted without a JSON encoder.
 """
 
 import time
@@ -14,7 +14,7 @@ _LONGEST_PATH: Final = 512
 
 
 class AccessRecord(NamedTuple):
-    """One finished request. `seconds` from head to end, `size` the body bytes sent, `session` the public handle."""
+    """One finished request. `seconds` from its head to the end of the response, `size` in bytes of the body, `session` the public handle."""
 
     app: str
     method: str
@@ -29,7 +29,7 @@ class AccessRecord(NamedTuple):
 
 
 class AccessLog:
-    """Collects lines and hands them to `write` when a batch is full; `flush` is called by the worker's clock."""
+    """Formats lines, and passes them to `write` when a batch is full. The worker calls `flush` periodically."""
 
     __slots__ = ("_lines", "_second", "_stamp", "_text", "_write")
 
@@ -41,7 +41,7 @@ class AccessLog:
         self._stamp = ""
 
     def write(self, record: AccessRecord) -> None:
-        """One finished request."""
+        """Add the line of one request."""
         app, method, path, status, size, seconds, client, session, request_id, rule = record
         now = time.time()
         second = int(now)
@@ -62,6 +62,7 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
+        """Write the lines that are waiting."""
         if self._lines:
             data = "".join(self._lines).encode("utf-8", "backslashreplace")
             self._lines.clear()
@@ -69,5 +70,5 @@ class AccessLog:
 
 
 def path_as_logged(target: bytes) -> str:
-    """The path of a request that went nowhere: as it was sent, with whatever could end a line or a JSON text escaped (C-48)."""
+    """The path of a request without a canonical target: as it was sent, escaped so that it ends no line and no JSON text (C-48)."""
     return quote(target.partition(b"?")[0][:_LONGEST_PATH], safe="/%!$&'()*+,;=:@~")

@@ -1,7 +1,7 @@
 """Security events: their names, and the one writer.
 
-Each event is one JSON line and one count of `doorward_events_total{event,app}`. Secrets never enter: callers pass public handles
-(the session's `sid`, the request id), and e-mail addresses are written only at `pii: full`.
+Each event is one JSON line and one count of `doorward_events_total{event,app}`. No event holds a secret: callers pass public handles (the
+session's `sid`, the request id), and e-mail addresses are written only at `pii: full`.
 """
 
 import json
@@ -77,7 +77,7 @@ class Audit:
         email: str | None = None,
         **facts: Fact,
     ) -> None:
-        """Write one event. Raises KeyError for a name that docs/interface.md does not list: a typo must not become a silent event."""
+        """Write one event. Raises KeyError for a name that is not in EVENTS, so that no typo becomes an event."""
         if name not in EVENTS:
             raise KeyError(name)
         self.counts[name, app] += 1

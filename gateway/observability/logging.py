@@ -1,4 +1,4 @@
-"""Ordinary logs: one JSON line each, to standard error, through Python's logging. Events have their own writer (`audit`)."""
+"""Ordinary logs through Python's logging: one JSON line each, to standard error. `events` writes security events."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from gateway.config.schema import Log
 
 
 class JsonFormatter(logging.Formatter):
-    """One line a record; a traceback keeps its places and loses its text: exception texts may quote secrets (C-48)."""
+    """One JSON line a record. Of an exception it has the class and the places, not the text, which may quote secrets (C-48)."""
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for eyes."""
+    """One plain line a record, for people. Of an exception it has the class alone (C-48)."""
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
@@ -46,6 +46,6 @@ def configure_logging(config: Log) -> None:
     handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)  # foreign libraries speak only when something is wrong
+    root.setLevel(logging.WARNING)  # of other libraries
     logging.getLogger("doorward").setLevel(config.level.upper())
     logging.getLogger("asyncio").setLevel(logging.ERROR)
