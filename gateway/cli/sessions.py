@@ -152,7 +152,7 @@ async def _list(config: Config, chosen: SessionFilter, listing: Listing) -> int:
             for entry in entries:
                 if entry.session is None:
                     unreadable += 1
-                elif chosen.holds(entry.session, now):
+                elif chosen.matches(entry.session, now):
                     listing.add(entry, entry.session)
             if _all_found(chosen, listing.total):
                 break
@@ -193,7 +193,7 @@ def _meant(entries: list[Entry], chosen: SessionFilter, now: datetime) -> list[s
     return [
         entry.key
         for entry in entries
-        if (chosen.everything if entry.session is None else chosen.holds(entry.session, now))
+        if (chosen.everything if entry.session is None else chosen.matches(entry.session, now))
     ]
 
 

@@ -89,7 +89,7 @@ class Providers:
         client = self.of(session)
         return client.refresh if client is not None else None
 
-    def believe(self, session: Session) -> bool:
+    def accepts(self, session: Session) -> bool:
         """Whether people may still sign in to the session's app as this session began."""
         # SECURITY: who is believed is decided by the configuration of now: a provider that an app no longer offers, or that
         # has become another one under the same name, vouches for nobody there (A-57).

@@ -37,7 +37,7 @@ from gateway.proxy.local_reply import LocalReply, Plain
 from gateway.proxy.pool import Pool
 from gateway.proxy.upstream_head import HeadWriter
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sign_in.begin import SignInRequest, SignInStarter
 
 _log = logging.getLogger("doorward.app")
@@ -73,7 +73,7 @@ class ProxyParts:
     cache: SessionCache
     key_of: Callable[[str], str]
     signer: AssertionSigner
-    shared: SharedLines | None
+    shared: SharedHeaders | None
     audit: Audit
     access_log: AccessLog | None
     pages: Pages

@@ -19,7 +19,7 @@ from gateway.identity.assertion import ASSERTION_LIFETIME, AssertionSigner
 from gateway.identity.claims import Identity
 from gateway.identity.headers import IdentityHeaders
 from gateway.sessions.live import LiveSession
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 
 _SPARE: Final = timedelta(minutes=1)  # the upstream always gets an assertion that is good for as long
 _LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ class IdentityLines:
         signer: AssertionSigner,
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        shared: SharedLines | None,
+        shared: SharedHeaders | None,
         release: str = __version__,
     ) -> None:
         self.proof = b"X-Doorward-Jwt-Assertion: %b." % signer.header
@@ -62,9 +62,9 @@ class IdentityLines:
         live.assertion_until = self._clock() + good_for.total_seconds()
         if self._shared is not None:
             until = int((now + good_for).timestamp()).to_bytes(_MOMENT_BYTES, "big")
-            self._shared.leave(live, form.label, until + live.assertion, good_for)
+            self._shared.write(live, form.label, until + live.assertion, good_for)
 
-    def _take(self, live: LiveSession, label: bytes, shared: SharedLines) -> bool:
+    def _take(self, live: LiveSession, label: bytes, shared: SharedHeaders) -> bool:
         lines = shared.take(live, label)
         if lines is None:
             return False

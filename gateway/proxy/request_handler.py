@@ -427,7 +427,7 @@ class RequestHandler:
     def _load_session(self, request: Request[ParsedRequest], key: str, route: Route | None) -> None:
         """The slow path's one wait: the session is read from Redis. Bytes that come meanwhile are held, bounded."""
         site = request.site.route
-        self.context.cache.ask(key, site.host, site.name, partial(self._on_session, self._turn, route))
+        self.context.cache.read(key, site.host, site.name, partial(self._on_session, self._turn, route))
 
     def _on_session(self, turn: int, route: Route | None, session: LiveSession | None, error: Refusal | None) -> None:
         """The session was read: the gate is asked again."""

@@ -19,7 +19,7 @@ from gateway.http.request_head import ParsedRequest
 from gateway.identity.assertion import AssertionSigner
 from gateway.proxy.identity_fields import IdentityLines
 from gateway.sessions.cache import LiveSession
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 
 _log = logging.getLogger("doorward.proxy")
 _READ_BY_PAGES: Final = frozenset(
@@ -53,7 +53,7 @@ class HeadWriter:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         on_forwarding: Callable[[str], None] = lambda peer: None,
-        shared: SharedLines | None = None,
+        shared: SharedHeaders | None = None,
     ) -> None:
         self._scheme = config.external_url_scheme
         self._networks: Sequence[Network] = config.trusted_proxies

@@ -51,11 +51,11 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.renewal_hook import Recheck
 from gateway.sessions.session_limit import SessionLimit
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import SignInStarter
 from gateway.token_refresh.attempts import Attempts
@@ -139,7 +139,7 @@ class GatewayWorker:
             ring,
             config.redis.key_prefix,
             utc_now,
-            believed=self.providers.believe,
+            accepts=self.providers.accepts,
             reader=self._reader,
         )
         self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
@@ -151,7 +151,7 @@ class GatewayWorker:
         sources = push_sources(self.redis, config.redis, self._redis_url, self._reader)
         self.cache = SessionCache(
             self.store, sources, time.monotonic, outage=config.redis.outage.total_seconds(),
-            expired=ExpiryEvents(self.store, self.audit).on_expired, attendant=self.refresher,
+            on_expired=ExpiryEvents(self.store, self.audit).on_expired, renewal=self.refresher,
         )  # fmt: skip
         signer = AssertionSigner(ring.raw)
         sites = self.sites = Sites(app_routes(config), config)
@@ -206,7 +206,7 @@ class GatewayWorker:
             attempts=Attempts(self.redis, self.config.redis.key_prefix),
             renewal=Renewal(self.store, recheck, time.monotonic, utc_now),
             client_of=self.providers.refreshing,
-            changed=lambda key: self.cache.forget(key),
+            on_change=lambda key: self.cache.forget(key),
             audit=self.audit,
             clock=time.monotonic,
             now=utc_now,
@@ -278,7 +278,7 @@ class GatewayWorker:
             cache=self.cache,
             once=Once(self.redis, prefix),
             session_limit=SessionLimit(self.redis, ring, prefix, utc_now),
-            endings=Endings(self.redis, ring, prefix, self._fleet_time.now),
+            endings=LogoutMarkers(self.redis, ring, prefix, self._fleet_time.now),
             signer=signer,
             upstreams=UpstreamSignOut(self.brokers, lambda app: self.context.pools[app]),
             now=utc_now,
@@ -295,7 +295,7 @@ class GatewayWorker:
             cache=self.cache,
             key_of=self.store.key_of,
             signer=signer,
-            shared=SharedLines(ring, config.redis.key_prefix, self._reader),
+            shared=SharedHeaders(ring, config.redis.key_prefix, self._reader),
             audit=self.audit,
             access_log=self._access_log,
             pages=pages,

@@ -1,25 +1,24 @@
 """Sessions: who is signed in, for how long, and how every process learns at once that it is over.
 
     session           one sign-in and its clocks (pure)
-    cookie            the browser's end of it
-    keyring           the keys that seal what is stored
-    records           what a session looks like in Redis, how it is read, and how it gets a new key
+    cookie            the session cookie
+    keyring           the keys that seal stored values
+    records           a session's record in Redis: how it is sealed, read, and sealed with a new key
     store             session records in Redis: issue, fetch, touch, revoke
     indexes           which sessions a person has
     session_limit     how many sessions a person may have in an app
     logout_markers    sign-ins that the provider ended a moment ago
-    tombstones        what this worker ended, so that no failover brings it back
+    tombstones        sessions that this worker ended, so that no failover brings them back
     pending_sign_in   sign-ins that wait for their account
     scan              all sessions, in batches, for operators
     live              one session in a worker's memory
-    cache             the worker's sessions, kept true by push
-    inflight          reads that are under way, shared by those who ask at once
-    fleet_time        the time that all workers agree on: Redis' own
+    cache             the worker's sessions, kept true by client-side caching
+    inflight          reads in flight, shared by the requests that need them
+    fleet_time        the clock that all workers share: that of Redis
     touch_queue       idle timeouts on their way to Redis
-    open_exchanges    what is open under a session, so that it can be closed
-    shared_headers    what one worker wrote about a session for an upstream, left for the others
+    open_exchanges    the exchanges that are open under a session, closed when it ends
+    shared_headers    identity fields that one worker rendered, shared with the others
     renewal_hook      the seam between the cache and token refresh
 
-Redis is the only truth. A cached session is served only while Redis can be heard; what cannot be confirmed is asked
-for again.
+Redis is the only truth. A cached session is served only while invalidations arrive; otherwise it is read again.
 """

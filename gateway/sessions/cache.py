@@ -1,46 +1,45 @@
-"""The sessions this worker knows, kept true by push: `peek` answers without waiting, `load` asks Redis.
+"""The sessions that a worker knows, kept true by client-side caching: `peek` answers without waiting, `load` reads Redis.
 
-The invariant: a session that was deleted does not stay cached. What is announced while its record is read (`SessionLoader`) is read
-again, not kept. When Redis cannot be heard (`InvalidationListener`), nothing is served from here, unless the operator said that sessions outlast
-an outage (`outage`): then those that were known when trust ended, while the server that has their record does not answer at
-all. Only sessions that exist are kept: strangers' cookies cannot fill it.
+The invariant: a session that was deleted does not stay cached. A record that is invalidated while it is read (`SessionLoader`) is read
+again, not kept. While invalidations do not arrive (`InvalidationListener`), nothing is served from here, unless the operator lets sessions
+outlast an outage (`outage`): then the ones that were known when trust ended, while the server that holds their record does not reply at
+all. Only sessions that exist are kept: cookies of strangers cannot fill the cache.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
-from gateway.sessions.inflight import Hear, SessionLoader
+from gateway.sessions.inflight import OnResult, SessionLoader
 from gateway.sessions.live import LiveSession
-from gateway.sessions.open_exchanges import Closer, Streams
+from gateway.sessions.open_exchanges import Closer, ExchangeRechecks, OpenExchanges
 from gateway.sessions.records import SessionRef
 from gateway.sessions.renewal_hook import NoRenewal, RenewalHook
 from gateway.sessions.store import SessionStore
-from gateway.sessions.touch_queue import Touches
+from gateway.sessions.touch_queue import TouchQueue
 
 __all__ = ["SESSION_ENDED", "SESSION_EXPIRED", "LiveSession", "SessionCache"]
 SESSION_ENDED: Final = "session ended"
-SESSION_EXPIRED: Final = "session expired"
+SESSION_EXPIRED: Final = "session on_expired"
 
 _log = logging.getLogger("doorward.sessions")
 _SECOND_CHANCES: Final = 8
-_RECHECKS_AT_ONCE: Final = 16
 _CLOCKS_DIFFER: Final = 0.1  # seconds: Redis measures the same time a little differently
 
 
 class SessionCache:
     """`sources` announce changes, `clock` is monotonic, `limit` bounds the number of sessions kept.
 
-    `outage` is how long, in seconds, sessions that are known outlast a Redis that does not answer; none: they do not.
-    `tick` is how often, in seconds, expired streams are looked for and idle timeouts sent; `ping_every` as in Tracking.
-    `expired(live, why)` is told of each session that this worker saw end by itself; why is "idle" or "lifetime".
-    `attendant` is asked when a session's `attention_due` is past.
+    `outage` is how long, in seconds, known sessions outlast a Redis that does not reply; 0: they do not.
+    `tick` is how often, in seconds, expired exchanges are closed and idle timeouts sent; `ping_every` as in Tracking.
+    `on_expired(session, reason)` is called for each session that this worker saw expire; the reason is "idle" or "lifetime".
+    `renewal` is called when a session's `renewal_due` is past.
     """
 
     def __init__(
@@ -53,30 +52,29 @@ class SessionCache:
         tick: float = 1.0,
         ping_every: float = 1.0,
         outage: float = 0.0,
-        expired: Callable[[LiveSession, str], None] = lambda live, why: None,
-        attendant: RenewalHook | None = None,
+        on_expired: Callable[[LiveSession, str], None] = lambda session, reason: None,
+        renewal: RenewalHook | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._limit = limit
         self._tick = tick
         self._outage = outage
-        self._expired = expired
-        self._attendant: RenewalHook = attendant or NoRenewal()
+        self._on_expired = on_expired
+        self._renewal: RenewalHook = renewal or NoRenewal()
         self._entries: OrderedDict[str, LiveSession] = OrderedDict()
-        self._loading = SessionLoader(store, self._attendant, clock, self._is_trusted, self._arrived)
-        self._touches = Touches()
-        self._streams = Streams()
-        self._doubtful: set[str] = set()  # keys with streams whose record may be gone
-        self._doubt = asyncio.Event()
+        self._loader = SessionLoader(store, self._renewal, clock, self._is_trusted, self._on_loaded)
+        self._touches = TouchQueue()
+        self._exchanges = OpenExchanges()
+        self._rechecks = ExchangeRechecks(self._exchanges, self._read_again, SESSION_ENDED, tick)
         self._tasks: list[asyncio.Task[None]] = []
-        self._ears = InvalidationListener(
+        self._invalidation = InvalidationListener(
             sources,
             store.record_prefix,
             on_change=self.forget,
-            on_reset=self._reset,
-            on_trust_lost=self._lost,
-            before_trust=store.end_again,
+            on_reset=self._on_reset,
+            on_trust_lost=self._on_trust_lost,
+            before_trust=store.revoke_again,
             clock=clock,
             ping_every=ping_every,
         )
@@ -87,145 +85,145 @@ class SessionCache:
 
     @property
     def trusted(self) -> bool:
-        """Whether changes are heard, and so whether `peek` answers."""
+        """Whether invalidations arrive, and so whether `peek` answers."""
         return self._is_trusted()
 
     def _is_trusted(self) -> bool:
-        return self._clock() < self._ears.trusted_until
+        return self._clock() < self._invalidation.trusted_until
 
     @property
     def silent(self) -> bool:
-        """Whether a server that announces changes does not answer at all."""
-        return self._ears.outage
+        """Whether a server that announces changes does not reply at all."""
+        return self._invalidation.outage
 
     @property
     def outlasting(self) -> bool:
-        """Whether an outage is being outlasted: `peek` answers with what was known before it."""
-        return self._ears.outage and self._clock() < self._ears.trust_lost_at + self._outage
+        """Whether `peek` answers in an outage, with what was known before it."""
+        return self._invalidation.outage and self._clock() < self._invalidation.trust_lost_at + self._outage
 
     def start(self) -> None:
-        """Begin to listen, in the running loop."""
-        work = (self._ears.run, self._sweep, self._recheck_on)
-        self._tasks = [asyncio.create_task(self._again_and_again(step)) for step in work]
+        """Begin client-side caching, in the running loop."""
+        work = (self._invalidation.run, self._sweep, self._rechecks.run)
+        self._tasks = [asyncio.create_task(self._repeat(step)) for step in work]
 
     async def close(self) -> None:
-        """Stop, and tell Redis of the last requests."""
+        """Stop, and write the last idle timeouts to Redis."""
         await asyncio.gather(*map(end_task, self._tasks))
-        await self._ears.close()
+        await self._invalidation.close()
         self._entries.clear()
         try:
             await self._touches.flush(self._store, self._clock(), everything=True)
         except StoreUnavailable:
             _log.warning("the last idle timeouts could not be stored")
 
-    # --- a request's side: the hot path -------------------------------------------------------------------------------
+    # --- for requests: the hot path -----------------------------------------------------------------------------------
 
     def peek(self, key: str, host: str) -> LiveSession | None:
-        """The session if it can be answered for without asking; None says nothing about it: `load` knows."""
-        live = self._entries.get(key)
-        if live is None:
+        """The session if it is certain without Redis; None: `load` decides."""
+        session = self._entries.get(key)
+        if session is None:
             return None
         now = self._clock()
         # SECURITY: trust ends by the clock: a worker that was stopped for an hour must not serve what it knew (C-44).
-        if now >= live.idle_deadline or live.host != host:
+        if now >= session.idle_deadline or session.host != host:
             return None
-        if now >= self._ears.trusted_until:
-            return live if self._outlasts(key, now) else None  # nobody could write down what an attendant brought
-        if now >= live.attention_due and self._attendant.attend(live, now) is not None:
+        if now >= self._invalidation.trusted_until:
+            return session if self._served_in_outage(key, now) else None  # no renewal: its result could not be stored
+        if now >= session.renewal_due and self._renewal.renew(session, now) is not None:
             return None
-        return live
+        return session
 
-    def _outlasts(self, key: str, now: float) -> bool:
+    def _served_in_outage(self, key: str, now: float) -> bool:
         """Whether a session may be served that cannot be confirmed, for as long as the operator allowed."""
-        # SECURITY: only while its server is silent: what answers is asked, and a sign-out there counts at once (C-44).
-        return now < self._ears.trust_lost_at + self._outage and self._ears.unreachable(key)
+        # SECURITY: only while its server does not reply: one that replies is read, and a sign-out there counts at once (C-44).
+        return now < self._invalidation.trust_lost_at + self._outage and self._invalidation.unreachable(key)
 
-    def touch(self, live: LiveSession) -> None:
-        """The session was used: its idle timeout starts anew. Nothing wakes a session that is over."""
+    def touch(self, session: LiveSession) -> None:
+        """The session was used: its idle timeout starts anew. A session that is over stays over."""
         now = self._clock()
-        if now >= live.idle_deadline:
+        if now >= session.idle_deadline:
             return
-        deadline = now + live.idle
+        deadline = now + session.idle
         # SECURITY: constant traffic does not carry a session past its lifetime (C-46).
-        live.idle_deadline = deadline if deadline < live.expires_deadline else live.expires_deadline
-        if now >= live.touch_due:
-            self._touches.add(live, now)
+        session.idle_deadline = deadline if deadline < session.expires_deadline else session.expires_deadline
+        if now >= session.touch_due:
+            self._touches.add(session, now)
 
-    def ask(self, key: str, host: str, app: str, hear: Hear) -> None:
-        """Have the session as Redis has it now told to `hear`, later; None when there is none for this host and app.
+    def read(self, key: str, host: str, app: str, on_result: OnResult) -> None:
+        """Read the session from Redis; `on_result` is called later, with None when there is none for this host and app.
 
-        Where the attendant has begun something worth waiting for, as it is afterwards.
+        Where its renewal must be waited for, `on_result` gets the session as it is afterwards.
         """
-        self._loading.ask((key, host, app), hear)
+        self._loader.read((key, host, app), on_result)
 
     async def load(self, key: str, host: str, app: str) -> LiveSession | None:
-        """The same, waited for. Raises StoreUnavailable."""
-        return await _heard(partial(self.ask, key, host, app))
+        """As `read`. Raises StoreUnavailable."""
+        return await _result_of(partial(self.read, key, host, app))
 
-    def attach(self, live: LiveSession, closer: Closer) -> None:
-        """Have `closer(reason)` called when the session ends; every attach needs its detach."""
-        self._streams.attach(live, closer)
-        if self._entries.get(live.key) is not live:
-            # The session may have ended while this exchange was being admitted: nobody would announce it again.
-            self._question([live.key])
+    def attach(self, session: LiveSession, closer: Closer) -> None:
+        """Call `closer(reason)` when the session ends; every attach needs its detach."""
+        self._exchanges.attach(session, closer)
+        if self._entries.get(session.key) is not session:
+            # The session may have ended while this exchange was admitted: that is not announced again.
+            self._rechecks.add([session.key])
 
-    def detach(self, live: LiveSession, closer: Closer) -> None:
-        self._streams.detach(live, closer)
+    def detach(self, session: LiveSession, closer: Closer) -> None:
+        self._exchanges.detach(session, closer)
 
-    # --- what Redis says ----------------------------------------------------------------------------------------------
+    # --- invalidation -------------------------------------------------------------------------------------------------
 
     def forget(self, key: str) -> None:
-        """The record changed or is gone: drop it, keep no reading that is under way, look after its streams."""
-        live = self._entries.pop(key, None)
-        if live is not None:
-            self._tell_expiry(live)
-        self._loading.spoil(key)
-        if self._streams.live(key) is not None:
-            self._question([key])
+        """The record changed or is gone: drop the session, keep no read that is under way, recheck its open exchanges."""
+        session = self._entries.pop(key, None)
+        if session is not None:
+            self._report_expiry(session)
+        self._loader.invalidate(key)
+        if self._exchanges.session_of(key) is not None:
+            self._rechecks.add([key])
 
-    def _tell_expiry(self, live: LiveSession) -> None:
-        """Redis announces a record that timed out as it announces one that was deleted: our own clock knows which it was."""
+    def _report_expiry(self, session: LiveSession) -> None:
+        """Redis announces a record that timed out like one that was deleted: our own clock tells them apart."""
         now = self._clock() + _CLOCKS_DIFFER
-        if now >= live.expires_deadline:
-            self._expired(live, "lifetime")
-        elif now >= live.idle_deadline:
-            self._expired(live, "idle")
+        if now >= session.expires_deadline:
+            self._on_expired(session, "lifetime")
+        elif now >= session.idle_deadline:
+            self._on_expired(session, "idle")
 
-    def _reset(self) -> None:
-        """Anything may have changed."""
+    def _on_reset(self) -> None:
+        """Any record may have changed."""
         self._entries.clear()
-        self._doubt_all()
+        self._recheck_all()
 
-    def _lost(self) -> None:
-        """Changes are not heard: what is known counts no more, or for the length of an outage."""
+    def _on_trust_lost(self) -> None:
+        """Invalidations do not arrive: what is known counts no more, or for the length of an outage."""
         if not self._outage:
             self._entries.clear()
-        self._doubt_all()
+        self._recheck_all()
 
-    def _doubt_all(self) -> None:
-        self._loading.spoil_all()
-        self._question(self._streams.keys())
+    def _recheck_all(self) -> None:
+        self._loader.invalidate_all()
+        self._rechecks.add(self._exchanges.keys())
 
-    # --- reading ------------------------------------------------------------------------------------------------------
+    # --- results of reads ---------------------------------------------------------------------------------------------
 
-    def _arrived(self, which: SessionRef, live: LiveSession | None, spoiled: bool) -> None:
+    def _on_loaded(self, session_ref: SessionRef, session: LiveSession | None, invalidated: bool) -> None:
         if self._is_trusted():
-            if live is not None and not spoiled:
-                self._keep(live)
+            if session is not None and not invalidated:
+                self._keep(session)
         elif self._outage:
-            self._note(*which[:2], live)
+            self._keep_in_outage(*session_ref[:2], session)
 
-    def _note(self, key: str, host: str, live: LiveSession | None) -> None:
-        """What is known for an outage; trust begins by forgetting it."""
-        if live is not None:
-            self._keep(live)
+    def _keep_in_outage(self, key: str, host: str, session: LiveSession | None) -> None:
+        """Keep a session for an outage; when trust begins, all of them are dropped."""
+        if session is not None:
+            self._keep(session)
         elif (known := self._entries.get(key)) is not None and known.host == host:
             del self._entries[key]
 
-    def _keep(self, live: LiveSession) -> None:
+    def _keep(self, session: LiveSession) -> None:
         entries = self._entries
-        entries[live.key] = live
-        self._streams.renew(live)
+        entries[session.key] = session
+        self._exchanges.replace(session)
         if len(entries) <= self._limit:
             return
         now = self._clock()
@@ -238,69 +236,46 @@ class SessionCache:
 
     # --- in the background --------------------------------------------------------------------------------------------
 
-    def _question(self, keys: Iterable[str]) -> None:
-        self._doubtful.update(keys)
-        self._doubt.set()
-
-    async def _again_and_again(self, step: Callable[[], Awaitable[None]]) -> None:
-        """What keeps the cache true must not end with a surprise."""
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step for ever; an unexpected error must not end it."""
         while True:
             try:
                 await step()
             except Exception:
-                _log.exception("the session cache met an error that it does not know")
+                _log.exception("an unexpected error in the session cache")
             await asyncio.sleep(self._tick)
 
-    async def _recheck_on(self) -> None:
-        """Read again what streams depend on, as soon as it is in doubt."""
-        while True:
-            await self._doubt.wait()
-            self._doubt.clear()
-            while self._doubtful:
-                some = [self._doubtful.pop() for _ in range(min(len(self._doubtful), _RECHECKS_AT_ONCE))]
-                answers = await asyncio.gather(*map(self._recheck, some), return_exceptions=True)
-                unknown = [key for key, answer in zip(some, answers, strict=True) if answer is not None]
-                if unknown:
-                    self._question(unknown)
-                    await asyncio.sleep(self._tick)
-
-    async def _recheck(self, key: str) -> None:
-        """End the streams of a session that is gone. Raises StoreUnavailable when Redis cannot say."""
-        live = self._streams.live(key)
-        if live is None:
-            return
-        found = await _heard(partial(self._loading.ask, (key, live.host, live.session.app), attended=False))
-        if found is None:
-            self._streams.end(key, SESSION_ENDED)
-        else:
-            self._streams.renew(found)
+    async def _read_again(self, session: LiveSession) -> LiveSession | None:
+        """The session of open exchanges, not renewed. Raises a Refusal when Redis cannot be read."""
+        session_ref = (session.key, session.host, session.session.app)
+        return await _result_of(partial(self._loader.read, session_ref, renew=False))
 
     async def _sweep(self) -> None:
         now = self._clock()
-        expired, idle = self._streams.past(now)
+        expired, idle = self._exchanges.expired(now)
         for key in expired:
             self._entries.pop(key, None)
-            self._streams.end(key, SESSION_EXPIRED)
-        self._question(idle)
-        for live in self._streams.due(now):
-            self._attendant.attend(live, now)  # nobody asks for what is open anyway: it must not outlive its welcome
+            self._exchanges.close(key, SESSION_EXPIRED)
+        self._rechecks.add(idle)
+        for session in self._exchanges.renewal_due(now):
+            self._renewal.renew(session, now)  # no request does it while an exchange stays open
         try:
             await self._touches.flush(self._store, now)
         except StoreUnavailable:
             _log.debug("idle timeouts wait for Redis")
 
 
-async def _heard(ask: Callable[[Hear], None]) -> LiveSession | None:
-    """What is told of a session. Raises a Refusal."""
+async def _result_of(read: Callable[[OnResult], None]) -> LiveSession | None:
+    """The result of one read. Raises a Refusal."""
     future: asyncio.Future[LiveSession | None] = asyncio.get_running_loop().create_future()
 
-    def hear(live: LiveSession | None, error: Refusal | None) -> None:
+    def on_result(session: LiveSession | None, error: Refusal | None) -> None:
         if future.done():
-            return  # nobody waits any more
+            return  # the caller was cancelled
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(live)
+            future.set_result(session)
 
-    ask(hear)
+    read(on_result)
     return await future

@@ -1,7 +1,7 @@
-"""What time it is for all workers of all gateways: the clock of Redis, which each of them carries on by its own monotonic clock.
+"""One clock for all workers of all gateways: that of Redis, continued in each worker by its monotonic clock.
 
-Workers on two machines compare moments by it that lie milliseconds apart; their own wall clocks differ by more. It is asked for now and then in
-the background, so that nobody waits for it. Until Redis has said anything it is the wall clock.
+Workers on two machines compare moments by it that lie milliseconds apart; their own wall clocks differ by more. It is read in the
+background, so that no request waits for it. Until the first reply it is the wall clock.
 """
 
 import asyncio
@@ -14,12 +14,10 @@ from redis.asyncio import Redis
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import Operations
 
-_ASK: Final = (
-    "return redis.call('TIME')"  # as a script, because that has a key: in a cluster all ask the one server that has it
-)
+_READ: Final = "return redis.call('TIME')"  # a script has a key: in a cluster, all workers read the clock of the server that holds it
 _EVERY: Final = 10.0
 _SOON: Final = 1.0
-_SLOW: Final = 0.1  # seconds: an answer that took so long says little, and is taken for want of a better one only
+_SLOW: Final = 0.1  # seconds: a reply that took so long is inexact, and counts only until there is a better one
 
 
 class FleetTime:
@@ -38,19 +36,19 @@ class FleetTime:
         return self._wall() if self._ahead is None else self._clock() + self._ahead
 
     async def run(self) -> None:
-        """Until cancelled: ask Redis."""
+        """Until cancelled: read the clock of Redis, again and again."""
         while True:
-            known = False
+            exact = False
             with contextlib.suppress(StoreUnavailable):
-                known = await self.ask()
-            await asyncio.sleep(_EVERY if known else _SOON)
+                exact = await self.read()
+            await asyncio.sleep(_EVERY if exact else _SOON)
 
-    async def ask(self) -> bool:
-        """Whether the answer was quick enough to say much. Raises StoreUnavailable."""
-        begun = self._clock()
-        question: Awaitable[Any] = self._redis.eval(_ASK, 1, self._key)
-        seconds, microseconds = map(int, await self._operations.run(question))
-        took = self._clock() - begun
+    async def read(self) -> bool:
+        """Read the clock of Redis; whether the reply was quick enough to be exact. Raises StoreUnavailable."""
+        sent_at = self._clock()
+        reading: Awaitable[Any] = self._redis.eval(_READ, 1, self._key)
+        seconds, microseconds = map(int, await self._operations.run(reading))
+        took = self._clock() - sent_at
         if took < _SLOW or self._ahead is None:
-            self._ahead = seconds + microseconds / 1_000_000 - (begun + took / 2)
+            self._ahead = seconds + microseconds / 1_000_000 - (sent_at + took / 2)
         return took < _SLOW

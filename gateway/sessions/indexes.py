@@ -1,10 +1,11 @@
 """Which sessions a person has, and which began in one session at the provider: sorted sets of record keys, scored by when they end.
 
-A set's name is a keyed hash of what it is about: a dump of Redis names nobody (C-48). It is written under the ring's first key and read
-under all of them, so that a set outlives a change of keys. An entry proves nothing: the session may be over, the record alone says so.
+A set's name is a keyed hash of the person or the provider's session: a dump of Redis names no person (C-48). It is written under the
+ring's first key and read under all of them, so that a set outlives a change of keys. An entry proves nothing: only the record shows whether
+the session is over.
 
-The invariant: a session that lives is in its sets. What time it is, Redis says, for all workers; an entry that is over by that goes only
-where its record is gone, too.
+The invariant: a session that is not over is in its sets. The clock is that of Redis, for all workers; an entry that is over by it is removed
+only when its record is gone too.
 """
 
 from collections.abc import Iterable
@@ -23,9 +24,9 @@ _MARGIN: Final = (
 )  # a set, and each entry, is kept this much longer: the clocks of workers differ
 _MOST_LOOKED_AT: Final = 200  # entries that are over, each time another one comes
 
-# KEYS: the set. ARGV: the record's key, the session's lifetime (ms), its end by the clock of who began it (ms since 1970). A set is kept until
-# the later of the two ends: the other workers let a session that was begun by a clock ahead live as long. Returns entries that seem to be over.
-# SECURITY: by the clock of a worker that is ahead, everybody's sessions would be over, and out of reach of any sign-out (C-72).
+# KEYS: the set. ARGV: the record's key, the session's lifetime (ms), its end by the clock of the worker that began it (ms since 1970). A set is
+# kept until the later of the two ends: a session that began by a clock that is ahead lives as long. Returns entries that seem to be over.
+# SECURITY: by the clock of a worker that is ahead, all sessions would be over, and out of reach of any sign-out (C-72).
 _ENTER: Final = f"""
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -39,7 +40,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.3f', (now -
 
 
 class Indexes:
-    """`sub:<mark>` and `psid:<mark>` under the prefix."""
+    """The sets `sub:<mark>` and `psid:<mark>` under the prefix; a mark is a keyed hash."""
 
     def __init__(self, ring: KeyRing, prefix: str) -> None:
         self._ring = ring.purpose("index")
@@ -51,13 +52,15 @@ class Indexes:
         return self.names("sub", issuer, subject)
 
     def of_provider_session(self, issuer: str, provider_sid: str) -> list[str]:
+        """As `of_person`, for a session at the provider (its `sid`)."""
         return self.names("psid", issuer, provider_sid)
 
     def names(self, kind: str, *about: str) -> list[str]:
+        """The names of `kind` for these texts, one under each key of the ring."""
         return [f"{self._prefix}{kind}:{mark}" for mark in self._ring.marks((kind, *about))]
 
     async def enter(self, redis: Redis, sessions: Iterable[tuple[str, Session]]) -> None:
-        """Enter sessions, by record key; entries whose sessions are over for sure go. Raises StoreUnavailable, RedisError."""
+        """Enter sessions, by record key; remove entries whose sessions are certainly over. Raises StoreUnavailable, RedisError."""
         entered = [(name, key, session) for key, session in sessions for name, *_ in self._sets(session)]
         if not entered:
             return
@@ -72,7 +75,7 @@ class Indexes:
             await self._drop_the_gone(redis, sorted(over))
 
     async def _drop_the_gone(self, redis: Redis, over: list[tuple[str, bytes]]) -> None:
-        """A key is never used twice, so what is gone stays gone."""
+        """Remove entries without a record. A key is never used twice, so a record that is gone stays gone."""
         pipe = redis.pipeline(transaction=False)
         for _, member in over:
             pipe.exists(self._records + member.decode("ascii", "replace"))
@@ -84,7 +87,7 @@ class Indexes:
         values_of(await pipe.execute(raise_on_error=False))
 
     def remove(self, pipe: Any, key: str, session: Session) -> None:
-        """`pipe` is a pipeline of redis-py that somebody else executes."""
+        """Add the removal of a session to `pipe`, a pipeline of redis-py that the caller executes."""
         for names in self._sets(session):
             for name in names:
                 pipe.zrem(name, key)

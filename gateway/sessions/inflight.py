@@ -1,7 +1,7 @@
-"""Sessions on their way from Redis into a worker's memory: asked for once by all who ask at once, never believed when it was announced meanwhile
-that they changed.
+"""Reads of session records that are in flight: one read for all requests that need the session, and none that is kept when the record was
+invalidated meanwhile.
 
-Nothing here waits: whoever asks is told later. A request's session is usually read without a Task.
+Nothing here waits: the result goes to a callback, so a request's session is usually read without a Task.
 """
 
 import asyncio
@@ -17,189 +17,190 @@ from gateway.sessions.records import Found, SessionRef, Stored, Unanswered
 from gateway.sessions.renewal_hook import RenewalHook
 from gateway.sessions.store import SessionStore
 
-#: Hears of a session, None where there is none; or of the reason why nobody can say.
-Hear = Callable[[LiveSession | None, Refusal | None], None]
+#: Takes the session, None where there is none; or the refusal when it could not be read.
+OnResult = Callable[[LiveSession | None, Refusal | None], None]
 
 
 class InflightRead:
-    """One reading of a record. `hearers` are told of it: each with whether the attendant is to be asked first.
+    """One read of a record. `waiters` are the callbacks, each with whether the session may be renewed first.
 
-    `shared`: whoever asks now may wait for it. `spoiled`: the record was announced as changed since the reading began. `begun` on the worker's
-    monotonic clock, `attempts` how often Redis was asked.
+    `shared`: another request may wait for it too. `invalidated`: the record was invalidated since the read began. `started` is on the
+    worker's monotonic clock, `attempts` counts the reads from Redis.
     """
 
-    __slots__ = ("attempts", "begun", "hearers", "shared", "spoiled", "which")
+    __slots__ = ("attempts", "invalidated", "session_ref", "shared", "started", "waiters")
 
-    def __init__(self, which: SessionRef, hear: Hear, *, attended: bool, shared: bool) -> None:
-        self.which = which
-        self.hearers = [(hear, attended)]
+    def __init__(self, session_ref: SessionRef, on_result: OnResult, *, renew: bool, shared: bool) -> None:
+        self.session_ref = session_ref
+        self.waiters = [(on_result, renew)]
         self.shared = shared
-        self.spoiled = False
-        self.begun = 0.0
+        self.invalidated = False
+        self.started = 0.0
         self.attempts = 0
 
 
 class InflightReads:
-    """Those under way, by key."""
+    """The reads in flight, by key."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, list[InflightRead]] = {}
+        self._by_key: dict[str, list[InflightRead]] = {}
 
-    def shared(self, which: SessionRef) -> InflightRead | None:
-        """The reading that whoever asks now may wait for."""
-        for reading in self._under_way.get(which[0], ()):
-            if reading.shared and reading.which == which:
-                return reading
+    def shared(self, session_ref: SessionRef) -> InflightRead | None:
+        """The read in flight that another request may wait for."""
+        for read in self._by_key.get(session_ref[0], ()):
+            if read.shared and read.session_ref == session_ref:
+                return read
         return None
 
-    def mark(self, reading: InflightRead) -> None:
-        """It begins."""
-        key = reading.which[0]
-        others = self._under_way.get(key)
+    def add(self, read: InflightRead) -> None:
+        """The read begins."""
+        key = read.session_ref[0]
+        others = self._by_key.get(key)
         if others is None:
-            self._under_way[key] = [reading]
+            self._by_key[key] = [read]
         else:
-            others.append(reading)
+            others.append(read)
 
-    def over(self, reading: InflightRead) -> None:
-        key = reading.which[0]
-        readings = self._under_way[key]
-        readings.remove(reading)
-        if not readings:
-            del self._under_way[key]
+    def remove(self, read: InflightRead) -> None:
+        """The read has ended."""
+        key = read.session_ref[0]
+        reads = self._by_key[key]
+        reads.remove(read)
+        if not reads:
+            del self._by_key[key]
 
-    def spoil(self, key: str) -> None:
-        """A record changed."""
-        _spoil(self._under_way.get(key, ()))
+    def invalidate(self, key: str) -> None:
+        """The record changed: its reads are not shared from here on."""
+        _mark_invalidated(self._by_key.get(key, ()))
 
-    def spoil_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Any record may have changed."""
-        for readings in self._under_way.values():
-            _spoil(readings)
+        for reads in self._by_key.values():
+            _mark_invalidated(reads)
 
 
-def _spoil(readings: Iterable[InflightRead]) -> None:
-    """Whoever asks from here on starts a reading of their own."""
-    for reading in readings:
-        reading.spoiled = True
-        reading.shared = False
+def _mark_invalidated(reads: Iterable[InflightRead]) -> None:
+    for read in reads:
+        read.invalidated = True
+        read.shared = False
 
 
 _log = logging.getLogger("doorward.sessions")
 _ATTEMPTS: Final = 3
-_PATIENCE: Final = 5.0  # seconds that a request waits for the attendant
+_RENEWAL_SECONDS: Final = 5.0  # how long a request waits for a renewal
 
 
 class SessionLoader:
-    """`clock` is monotonic; `trusted` says whether changes are heard.
+    """`clock` is monotonic; `trusted` says whether invalidations arrive.
 
-    `arrived(which, live, spoiled)` is told of each session that was read, and of each that is not there, before who asked for it.
+    `on_loaded(session_ref, session, invalidated)` is called for each session that was read, with None where there is none, before the
+    callbacks of the requests.
     """
 
     def __init__(
         self,
         store: SessionStore,
-        attendant: RenewalHook,
+        renewal: RenewalHook,
         clock: Callable[[], float],
         trusted: Callable[[], bool],
-        arrived: Callable[[SessionRef, LiveSession | None, bool], None],
+        on_loaded: Callable[[SessionRef, LiveSession | None, bool], None],
     ) -> None:
         self._store = store
-        self._attendant = attendant
+        self._renewal = renewal
         self._clock = clock
         self._trusted = trusted
-        self._arrived = arrived
-        self._readings = InflightReads()
+        self._on_loaded = on_loaded
+        self._reads = InflightReads()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.spoil = self._readings.spoil
-        self.spoil_all = self._readings.spoil_all
+        self.invalidate = self._reads.invalidate
+        self.invalidate_all = self._reads.invalidate_all
 
-    def ask(self, which: SessionRef, hear: Hear, *, attended: bool = True) -> None:
-        """Have the session told to `hear`, later.
+    def read(self, session_ref: SessionRef, on_result: OnResult, *, renew: bool = True) -> None:
+        """Read the session; `on_result` is called later.
 
-        `attended`: where the attendant has begun something worth waiting for, as it is afterwards.
+        `renew`: where a renewal must be waited for, `on_result` gets the session as it is afterwards.
         """
         trusted = self._trusted()
-        # SECURITY: unheard changes spoil no reading, so nobody may share one that began before a sign-out (C-44).
-        shared = self._readings.shared(which) if trusted else None
+        # SECURITY: while no invalidations arrive, a read that began before a sign-out must not be shared (C-44).
+        shared = self._reads.shared(session_ref) if trusted else None
         if shared is not None:
-            shared.hearers.append((hear, attended))
+            shared.waiters.append((on_result, renew))
             return
-        reading = InflightRead(which, hear, attended=attended, shared=trusted)
-        # SECURITY: the mark comes before the GET: an announcement may overtake its reply (C-44).
-        self._readings.mark(reading)
-        self._begin(reading)
+        read = InflightRead(session_ref, on_result, renew=renew, shared=trusted)
+        # SECURITY: the read is listed before Redis is read: an invalidation may overtake the reply (C-44).
+        self._reads.add(read)
+        self._begin_read(read)
 
-    def _begin(self, reading: InflightRead) -> None:
-        reading.spoiled = False
-        reading.attempts += 1
-        reading.begun = self._clock()
-        self._store.ask(reading.which, partial(self._found, reading))
+    def _begin_read(self, read: InflightRead) -> None:
+        read.invalidated = False
+        read.attempts += 1
+        read.started = self._clock()
+        self._store.read(read.session_ref, partial(self._on_reply, read))
 
-    async def _fetch(self, reading: InflightRead) -> None:
+    async def _read_by_library(self, read: InflightRead) -> None:
         try:
-            found: Found = await self._store.fetch(*reading.which, tokens=False)
+            found: Found = await self._store.fetch(*read.session_ref, tokens=False)
         except StoreUnavailable as error:
             found = error
         except asyncio.CancelledError:
-            self._over(reading, None, StoreUnavailable("the worker ends"))
+            self._finish(read, None, StoreUnavailable("the worker ends"))
             raise
         except Exception:
             _log.exception("a session could not be read")
-            self._over(reading, None, Refusal("defect"))
+            self._finish(read, None, Refusal("defect"))
             return
-        self._found(reading, found)
+        self._on_reply(read, found)
 
-    def _found(self, reading: InflightRead, found: Found) -> None:
+    def _on_reply(self, read: InflightRead, found: Found) -> None:
         if isinstance(found, Unanswered):
-            self._in_background(self._fetch(reading))
+            self._in_background(self._read_by_library(read))
         elif isinstance(found, StoreUnavailable):
-            self._over(reading, None, found)
+            self._finish(read, None, found)
         else:
-            self._judge(reading, found)
+            self._on_record(read, found)
 
-    def _judge(self, reading: InflightRead, found: Stored | None) -> None:
-        live, error = None, None
+    def _on_record(self, read: InflightRead, found: Stored | None) -> None:
+        session, error = None, None
         try:
             if found is not None:
-                live = live_from(reading.which[0], found, reading.begun)
-                self._attendant.schedule(live, reading.begun)
-            if reading.spoiled and reading.attempts < _ATTEMPTS:
-                self._begin(reading)
+                session = live_from(read.session_ref[0], found, read.started)
+                self._renewal.schedule(session, read.started)
+            if read.invalidated and read.attempts < _ATTEMPTS:
+                self._begin_read(read)
                 return
-            self._arrived(reading.which, live, reading.spoiled)
+            self._on_loaded(read.session_ref, session, read.invalidated)
         except Exception:
             _log.exception("a session could not be kept")
-            live, error = None, Refusal("defect")
-        self._over(reading, live, error)
+            session, error = None, Refusal("defect")
+        self._finish(read, session, error)
 
-    def _over(self, reading: InflightRead, live: LiveSession | None, error: Refusal | None) -> None:
-        self._readings.over(reading)
-        due = live is not None and self._clock() >= live.attention_due
-        for hear, attended in reading.hearers:
+    def _finish(self, read: InflightRead, session: LiveSession | None, error: Refusal | None) -> None:
+        self._reads.remove(read)
+        due = session is not None and self._clock() >= session.renewal_due
+        for on_result, renew in read.waiters:
             try:
-                if due and attended and live is not None:
-                    self._attend(reading.which, live, hear)
+                if due and renew and session is not None:
+                    self._renew_first(read.session_ref, session, on_result)
                 else:
-                    hear(live, error)
+                    on_result(session, error)
             except Exception:
-                _log.exception("a session could not be told of")  # the others wait for it too
+                _log.exception("the callback for a session failed")  # the other requests wait for the session too
 
-    def _attend(self, which: SessionRef, live: LiveSession, hear: Hear) -> None:
+    def _renew_first(self, session_ref: SessionRef, session: LiveSession, on_result: OnResult) -> None:
         try:
-            begun = self._attendant.attend(live, self._clock())
+            pending = self._renewal.renew(session, self._clock())
         except Exception:
-            _log.exception("a session could not be attended to")
-            hear(None, Refusal("defect"))
+            _log.exception("a session could not be renewed")
+            on_result(None, Refusal("defect"))
             return
-        if begun is None:
-            hear(live, None)
+        if pending is None:
+            on_result(session, None)
         else:
-            self._in_background(self._after(begun, which, hear))
+            self._in_background(self._read_after(pending, session_ref, on_result))
 
-    async def _after(self, begun: "asyncio.Future[Any]", which: SessionRef, hear: Hear) -> None:
-        await asyncio.wait((begun,), timeout=_PATIENCE)
-        self.ask(which, hear, attended=False)
+    async def _read_after(self, pending: "asyncio.Future[Any]", session_ref: SessionRef, on_result: OnResult) -> None:
+        await asyncio.wait((pending,), timeout=_RENEWAL_SECONDS)
+        self.read(session_ref, on_result, renew=False)
 
     def _in_background(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,7 +1,7 @@
-"""The key ring: the first key seals, every key opens, so that keys can be changed without ending anybody's session.
+"""The key ring: the first key seals, every key opens, so that keys can be changed without ending a session.
 
-What is sealed is bound to a context (where it is stored, for whom, which format): the same bytes in another place do
-not open.
+A sealed value is bound to a context (the key in Redis, the host, the format): the same bytes in another place do not
+open.
 AES-256-GCM (NIST SP 800-38D) with random nonces; one key per purpose by HKDF-SHA256 (RFC 5869).
 """
 
@@ -22,7 +22,7 @@ KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
-SEAL_BYTES: Final = _ID_BYTES + _NONCE_BYTES  # how what is sealed begins: no two things begin alike
+SEAL_BYTES: Final = _ID_BYTES + _NONCE_BYTES  # key ID and nonce: no two sealed values begin alike
 
 
 class KeyRing:
@@ -35,7 +35,7 @@ class KeyRing:
         self._ciphers = tuple((_key_id(raw), AESGCM(raw)) for raw in self.raw)
 
     def purpose(self, name: str) -> "KeyRing":
-        """A ring of keys derived from these: what is sealed for one purpose never opens for another."""
+        """A ring of keys derived from these: a value that is sealed for one purpose never opens for another."""
         return KeyRing([_derive(raw, name) for raw in self.raw])
 
     def seal(self, plain: bytes, context: tuple[str, ...]) -> bytes:
@@ -65,7 +65,7 @@ class KeyRing:
         raise ValueError("no key opens it")
 
     def is_first(self, sealed: bytes) -> bool:
-        """Whether the first key sealed it, by what it says of itself."""
+        """Whether the first key sealed it, by the key ID that it begins with."""
         return sealed.startswith(self._ciphers[0][0])
 
     def place_of(self, sealed: bytes) -> int | None:
@@ -74,7 +74,7 @@ class KeyRing:
         return ids.index(sealed[:_ID_BYTES]) if sealed[:_ID_BYTES] in ids else None
 
     def marks(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """A keyed hash of `parts` under each key, in their order: to find a thing by a name that must not be stored."""
+        """A keyed hash of `parts` under each key, in their order: to find a value by a name that must not be stored."""
         return tuple(hmac.new(raw, joined(parts), hashlib.sha256).hexdigest() for raw in self.raw)
 
     def __repr__(self) -> str:

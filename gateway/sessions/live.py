@@ -1,7 +1,7 @@
 """A session in one worker's memory.
 
-Deadlines are on the worker's monotonic clock, so setting the wall clock neither ends nor prolongs it (C-46). The object
-lives as long as the record in Redis stays as it was; when that changes, a new object takes its place.
+Deadlines are on the worker's monotonic clock, so setting the wall clock neither ends nor prolongs a session (C-46). An object
+stands for one record in Redis; when the record changes, a new object takes its place.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from gateway.sessions.records import Stored
 from gateway.sessions.session import Session
 
 NEVER: Final = float("inf")
-_seconds: Final = lru_cache(256)(timedelta.total_seconds)  # one number in memory for all sessions that have it
+_seconds: Final = lru_cache(256)(timedelta.total_seconds)  # sessions with the same timeout share one number in memory
 
 
 @dataclass(slots=True, eq=False)  # no struct: its attributes are read several times a request, and made once
 class LiveSession:
     """`idle_deadline` never lies behind `expires_deadline`.
 
-    `met`, `assertion` and `assertion_until` are the gate's and the proxy's memory, dropped with the object: the rulings that
-    this person meets, by `Verdict.bit`, and the identity lines as they were rendered last.
+    `met`, `assertion` and `assertion_until` are kept here by the gate and the proxy: the routes whose rules this person meets, one
+    bit each, and the identity fields as they were rendered last.
     """
 
     key: str
@@ -32,18 +32,18 @@ class LiveSession:
     expires_deadline: float
     stored_deadline: float  # when Redis ends it unless it is touched there
     touch_due: float  # from when on a touch is worth a message to Redis
-    old_key: bool = False  # to be sealed anew when it is used
+    old_key: bool = False  # to be sealed with the first key when it is used
     met: int = 0
-    attention_due: float = NEVER  # from when on the `Attendant` is asked
-    tokens_end: float = NEVER  # the provider's access token
+    renewal_due: float = NEVER  # from when on the `RenewalHook` is called
+    tokens_end: float = NEVER  # the end of the provider's access token
     assertion: bytes = b""
     assertion_until: float = 0.0
-    record_id: bytes = b""  # of the record it was read from, until its lines were written
-    shared: bytes = b""  # what another worker left beside that record, until it is looked at
+    record_id: bytes = b""  # of the record it was read from, until its fields were shared
+    shared: bytes = b""  # the fields that another worker shared, until they are read
 
 
 def live_from(key: str, stored: Stored, now: float) -> LiveSession:
-    """`now` is the worker's monotonic clock, read before Redis was asked."""
+    """`now` is the worker's monotonic clock, from before Redis was read."""
     deadline = now + stored.ttl.total_seconds()
     return LiveSession(
         key=key,

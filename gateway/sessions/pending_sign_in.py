@@ -1,7 +1,7 @@
-"""Sign-ins that are finished at the provider and wait for their account: kept encrypted, for whoever holds the cookie's token.
+"""Sign-ins that are finished at the provider and wait for their account: stored encrypted, found by the token in the browser's cookie.
 
-The invariant: a pending sign-in is no session. It lies under keys of its own, sealed for a purpose of its own, and what opens it is bound
-to the host; nobody but the browser that signed in has the token.
+The invariant: a pending sign-in is no session. It has Redis keys and a sealing key of its own and is bound to the host; only the browser
+that signed in has the token.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingSignIn:
-    """`session` is complete but for what the directory says; `issued_at` is the ID Token's `iat`, `return_to` a local path. It began to wait at
+    """`session` has everything but the directory's facts; `issued_at` is the ID Token's `iat`, `return_to` a local path. It waits since
     `began`; `begun` is that of its LoginAttempt.
     """
 
@@ -48,7 +48,7 @@ class PendingSignIns:
         self._operations = Operations()
 
     async def keep(self, waiting: PendingSignIn) -> str:
-        """The new token. Raises ValueError for what is too large."""
+        """Store it; the new token. Raises ValueError when it is too large."""
         document = {
             "session": encode(waiting.session).decode(),
             "claims": dict(waiting.claims),
@@ -66,13 +66,14 @@ class PendingSignIns:
         return token
 
     async def find(self, token: str, host: str) -> PendingSignIn | None:
+        """The pending sign-in of a token at this host; None where there is none."""
         if not _TOKEN.fullmatch(token):
             return None
         sealed = await self._operations.run(self._redis.get(self._name(token)))
         if not isinstance(sealed, bytes):
             return None
         try:
-            # SECURITY: whoever copies a record to another key, or signs in under another host, gets nothing (C-09).
+            # SECURITY: a record that is copied to another key, or read under another host, does not open (C-09).
             document = json.loads(self._ring.open(sealed, self._context(token, host)))
             return PendingSignIn(
                 session=decode(document["session"].encode()),
@@ -86,6 +87,7 @@ class PendingSignIns:
             return None
 
     async def drop(self, token: str) -> None:
+        """Delete it; no effect where there is none."""
         await self._operations.run(self._redis.delete(self._name(token)))
 
     def _name(self, token: str) -> str:

@@ -1,7 +1,7 @@
-"""All sessions in Redis, read in batches for whoever runs the fleet: a million of them in bounded memory.
+"""All sessions in Redis, read in batches for operators: a million of them in bounded memory.
 
-Nothing is locked meanwhile. SCAN's promise holds: what is there from beginning to end is seen, what comes or goes meanwhile may be, and
-one may be seen twice while Redis grows its table. On a cluster every primary is asked.
+Nothing is locked. As SCAN does, a scan sees every session that exists from its beginning to its end; one that comes or goes meanwhile it may
+miss, and one may be seen twice while Redis grows its table. On a cluster every primary is scanned.
 """
 
 from collections import Counter
@@ -40,26 +40,27 @@ class SessionFilter:
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether every session matches."""
         return self == SessionFilter()
 
-    def holds(self, session: Session, now: datetime) -> bool:
-        who = session.identity
+    def matches(self, session: Session, now: datetime) -> bool:
+        """Whether a session has all that is given here. `now` is aware."""
+        person = session.identity
         return (
             (not self.sids or session.sid in self.sids)
-            and (not self.emails or (who.email or "").casefold() in self.emails)
-            and (self.issuer is None or who.issuer == self.issuer)
-            and (self.subject is None or who.subject == self.subject)
+            and (not self.emails or (person.email or "").casefold() in self.emails)
+            and (self.issuer is None or person.issuer == self.issuer)
+            and (self.subject is None or person.subject == self.subject)
             and (not self.apps or session.app in self.apps)
-            and (not self.networks or self._from_there(session.address))
+            and (not self.networks or self._from_networks(session.address))
             and (self.provider_sid is None or session.provider_sid == self.provider_sid)
-            and self._as_old(now - session.created_at)
+            and self._of_age(now - session.created_at)
         )
 
-    def _as_old(self, age: timedelta) -> bool:
+    def _of_age(self, age: timedelta) -> bool:
         return (self.older_than is None or age > self.older_than) and (self.newer_than is None or age < self.newer_than)
 
-    def _from_there(self, address: str | None) -> bool:
+    def _from_networks(self, address: str | None) -> bool:
         try:
             where = ip_address(address or "")
         except ValueError:
@@ -90,22 +91,24 @@ class SessionScan:
         self._indexes = Indexes(ring, prefix)
 
     async def size(self) -> int:
-        """About how many keys there are to look at: for a bar that fills."""
-        servers = await _asked(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
-        return sum([int(await _asked(server.dbsize())) for server in servers])
+        """About how many keys there are to scan, for a progress bar."""
+        servers = await _translated(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
+        return sum([int(await _translated(server.dbsize())) for server in servers])
 
     async def batches(self, selection: SessionFilter) -> AsyncIterator[list[Entry]]:
-        """Every record that the selection may be about, a batch at a time; the caller judges each by `selection.holds`."""
-        async for keys in self._indexed(selection) if selection.subject and selection.issuer else self._scanned():
+        """The records that may match, a batch at a time; the caller checks each with `selection.matches`."""
+        async for keys in (
+            self._keys_of_person(selection) if selection.subject and selection.issuer else self._all_keys()
+        ):
             yield await self._read(keys)
 
     async def sealed_by(self) -> AsyncIterator[Counter[int | None]]:
-        """How many records each key of the ring sealed, by its place; None: no key of the ring. A batch at a time."""
-        async for keys in self._scanned():
+        """The number of records by the place of the key that sealed them, None for a key outside the ring; a batch at a time."""
+        async for keys in self._all_keys():
             pipe = self._redis.pipeline(transaction=False)
             for key in keys:
                 pipe.getrange(self._prefix + key, 0, HEAD)
-            replies = values_of(await _asked(pipe.execute(raise_on_error=False)))
+            replies = values_of(await _translated(pipe.execute(raise_on_error=False)))
             yield Counter(self._records.place_of_key(reply) for reply in replies if reply != b"")
 
     async def _read(self, keys: Sequence[str]) -> list[Entry]:
@@ -113,15 +116,15 @@ class SessionScan:
         for key in keys:
             pipe.getrange(self._prefix + key, 0, MAX_RECORD)
             pipe.pttl(self._prefix + key)
-        replies = values_of(await _asked(pipe.execute(raise_on_error=False)))
+        replies = values_of(await _translated(pipe.execute(raise_on_error=False)))
         found = zip(keys, replies[::2], replies[1::2], strict=True)
         return [
             Entry(key=key, session=self._records.open(key, record), idle_left=timedelta(milliseconds=left or 0))
             for key, record, left in found
-            if record != b""  # it ended between the two questions
+            if record != b""  # it ended between the scan and this read
         ]
 
-    async def _scanned(self) -> AsyncIterator[list[str]]:
+    async def _all_keys(self) -> AsyncIterator[list[str]]:
         names = self._redis.scan_iter(match=_literal(self._prefix) + "*", count=_BATCH)
         keys: dict[str, None] = {}  # SCAN may give one twice
         try:
@@ -135,24 +138,24 @@ class SessionScan:
         if keys:
             yield list(keys)
 
-    async def _indexed(self, selection: SessionFilter) -> AsyncIterator[list[str]]:
-        """A person's own: no need to look at everybody's."""
+    async def _keys_of_person(self, selection: SessionFilter) -> AsyncIterator[list[str]]:
+        """The keys of one person's sessions, from the index instead of a scan."""
         members: dict[str, None] = {}
         for name in self._indexes.of_person(selection.issuer or "", selection.subject or ""):
-            found: Any = await _asked(self._redis.zrange(name, 0, -1))
+            found: Any = await _translated(self._redis.zrange(name, 0, -1))
             members |= dict.fromkeys(member.decode("ascii", "replace") for member in found)
         keys = list(members)
         for start in range(0, len(keys), _BATCH):
             yield keys[start : start + _BATCH]
 
 
-async def _asked(question: Awaitable[_Result]) -> _Result:
+async def _translated(operation: Awaitable[_Result]) -> _Result:
     try:
-        return await question
+        return await operation
     except Exception as error:
         raise unavailable(error) from error
 
 
 def _literal(prefix: str) -> str:
-    """For MATCH, where some characters mean others."""
+    """A pattern for MATCH that matches only this text."""
     return "".join("\\" + letter if letter in "*?[]\\^" else letter for letter in prefix)

@@ -1,13 +1,13 @@
 """One session: a person signed in to one app under one host, and the clocks that end it.
 
-Pure. Two clocks: the idle timeout, which requests push ahead (Redis keeps it, as the key's TTL), and the lifetime,
-which nothing pushes.
-Stored as JSON of one version; what misses a field of it, or has another type in one, is not a session (C-51).
+Pure. Two clocks: the idle timeout, which requests extend (Redis has it, as the key's TTL), and the lifetime, which nothing
+extends.
+Stored as JSON of one version; a document that misses a field, or has another type in one, is no session (C-51).
 
-While releases are exchanged, workers of both read what either wrote. So a field that is added later, here or in `Identity`, has a
-default, which is its closed reading ("not verified"), and is left out where it says just that; a field that is not known is passed
-over. A field that takes something away from a session needs another version: a worker that does not know it must not serve the session.
-Whoever writes a session anew, as a token refresh does, writes what it knows.
+During an upgrade, workers of two releases read what either wrote. So a field that is added later, here or in `Identity`, has a
+default, which is its closed meaning ("not verified"), and is left out where it has the default; an unknown field is passed over.
+A field that restricts a session needs another version: a worker that does not know it must not serve the session.
+A release that writes a session anew, as a token refresh does, writes the fields that it knows.
 """
 
 import sys
@@ -32,9 +32,9 @@ _Microseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_000_000)]  # up to 
 class Session(Struct, frozen=True, kw_only=True, gc=False):
     """`key_host` is the host that issued it, `sid` a random public handle, not derived from the cookie's value.
 
-    `access_expires_at` and `access_lifetime` are the access token's, for whoever refreshes it; None: there is no refresh token.
-    `userinfo_told` has the words, blank between them, of mapped claims that stand in `id_token` and that userinfo told at least once since that
-    came (`groups`, `email`, `name`, `preferred_username`): what it no longer tells is gone, whatever the ID Token says.
+    `access_expires_at` and `access_lifetime` are the access token's, for its refresh; None: there is no refresh token.
+    `userinfo_told` lists, separated by blanks, the mapped claims (`groups`, `email`, `name`, `preferred_username`) of `id_token` that userinfo
+    had at least once since that token came: a claim that userinfo leaves out later is gone, also when the ID Token has it.
     `provider` names the provider in the configuration. `address` is the client's at the sign-in. Tokens stay out of `repr`,
     and so out of tracebacks (C-48).
     """
@@ -72,7 +72,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
         return min(self.lifetime, self.expires_at - now)
 
     def ttl(self, now: datetime) -> timedelta:
-        """How long it lives from `now` if nothing more is asked of it."""
+        """How long it lives from `now` without another request."""
         return min(self.idle, self.remaining(now))
 
 
@@ -108,7 +108,7 @@ _read: Final = msgspec.json.Decoder(_Stored).decode
 
 
 def encode(session: Session) -> bytes:
-    """Raises ValueError when it is larger than MAX_ENCODED."""
+    """The stored form. Raises ValueError when it is larger than MAX_ENCODED."""
     stored = _Stored(
         v=VERSION,
         host=session.key_host,
@@ -141,21 +141,21 @@ def _since_epoch(moment: datetime | None) -> int | None:
 
 
 def decode(encoded: bytes, *, tokens: bool = True) -> Session:
-    """Raises ValueError for whatever `encode` of this version, in this release or another, did not write.
+    """The session in a stored form. Raises ValueError for bytes that `encode` of this version, in this release or another, did not write.
 
-    Not `tokens`: without them, for memory: nobody asks for them but to end a session or to refresh it, and then of the record.
+    `tokens=False` leaves the tokens out, to save memory: they are needed to end a session or to refresh it, and then the record is read.
     """
     if len(encoded) > MAX_ENCODED:
         raise ValueError("too large")
     try:
         stored = _read(encoded)
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error  # in a field that is passed over
+        raise ValueError("nested too deeply") from error  # in a field that is unknown
     expires_at, lifetime = stored.access_expires_at, stored.access_lifetime
     if stored.refresh_token is None:
         expires_at = lifetime = None
     return Session(
-        key_host=sys.intern(stored.host),  # equal texts of many sessions are one in memory
+        key_host=sys.intern(stored.host),  # many sessions share one text in memory
         app=sys.intern(stored.app),
         sid=stored.sid,
         identity=_shared(stored.identity),
@@ -177,7 +177,7 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
 
 
 def _shared(person: Identity) -> Identity:
-    """The same person, what they have in common with others being one in memory."""
+    """The same identity, sharing equal texts with other identities in memory."""
     return replace(
         person,
         issuer=sys.intern(person.issuer),

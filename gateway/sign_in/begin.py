@@ -51,7 +51,7 @@ class SignInRequest:
 class SignInStarter:
     """Begins sign-ins.
 
-    Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off. `moment` as for Endings.
+    Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off. `moment`: as LogoutMarkers.
     """
 
     def __init__(

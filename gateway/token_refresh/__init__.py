@@ -1,12 +1,12 @@
-"""Token refresh: once for each session over the whole fleet, before the access token ends.
+"""Token refresh: one attempt at a time for each session, over all workers, before the access token ends.
 
-    schedule    when a session is due, and how long to leave a provider alone (pure)
-    attempts    what is known in Redis of them: begun, or failed so many times
-    renewal     one attempt: tokens, then claims, each stored as soon as it is there
-    refresher   who makes the attempt, and who waits for it
+    schedule    when a refresh is due, and how long to pause after failures (pure)
+    attempts    the record of attempts in Redis: begun, or failed so many times
+    renewal     one attempt: tokens, then claims, each stored as soon as it arrived
+    refresher   the lease, the Task that makes the attempt, and the requests that wait for it
 
-The invariant: a refresh token is sent once, by the holder of a lease who read it from Redis under that lease, and what came
-back for it is stored before anything else is asked. Where that cannot be kept (a worker killed between the two) the next
-attempt says so, and ends the session when the provider takes the old token no more: a new sign-in, never a loop.
-Refreshes run in Tasks. A request waits for one only when its session's access token is over, and not for long.
+The invariant: a refresh token is sent once, by the holder of a lease that read it from Redis under that lease, and the tokens
+that came back are stored before the next request to the provider. Where that fails (a worker killed between the two) the next
+attempt finds the record of the unfinished one, and ends the session when the provider refuses the old token: a new sign-in,
+never a loop. Refreshes run in Tasks. A request waits for one only when its session's access token has ended, and not for long.
 """

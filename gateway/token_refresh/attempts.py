@@ -1,7 +1,7 @@
-"""What Redis knows of the attempts to refresh one session: one was begun, or so many failed in a row.
+"""The record in Redis of the attempts to refresh one session: one was begun, or so many failed in a row.
 
-It keeps a fleet from hammering a provider that fails, and tells the next attempt when the one before it never said how it
-ended. Time is Redis' own: the key forbids attempts while it has longer to live than `MEMORY`, and is a memory afterwards.
+It limits requests to a provider that fails, and shows the next attempt that the one before it did not finish. The clock is that
+of Redis: while the key's TTL is longer than `MEMORY`, no attempt may be made; afterwards only the count is kept.
 """
 
 import re
@@ -18,7 +18,7 @@ _WRITTEN = re.compile(rb"(begun|failed) ([0-9]{1,4})")
 
 
 class AttemptCommands(Protocol):
-    """The commands that this needs of a `redis.asyncio.Redis`."""
+    """The commands of a `redis.asyncio.Redis` that are used here."""
 
     def get(self, name: str, /) -> Any: ...
 
@@ -31,7 +31,7 @@ class AttemptCommands(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """`failures` in a row; `pause`: how long nobody should try; `unfinished`: an attempt began and its end is unknown."""
+    """`failures` in a row; `pause`: no attempt may be made for so long; `unfinished`: an attempt began and its end is unknown."""
 
     failures: int = 0
     pause: timedelta = timedelta(0)
@@ -47,6 +47,7 @@ class Attempts:
         self._operations = Operations()
 
     async def read(self, key: str) -> Past:
+        """The attempts at a session so far."""
         value = await self._operations.run(self._redis.get(self._prefix + key))
         match = _WRITTEN.fullmatch(value) if isinstance(value, bytes) else None
         if match is None:
@@ -56,14 +57,16 @@ class Attempts:
         return Past(failures=int(match[2]), pause=pause, unfinished=match[1] == b"begun")
 
     async def begin(self, key: str, failures: int) -> None:
-        """Before the provider is asked: whoever finds this knows that nobody told how it ended."""
-        await self._put(key, f"begun {failures}", MEMORY)
+        """Write that an attempt begins, before the request to the provider: until `fail` or `clear` it is unfinished."""
+        await self._write(key, f"begun {failures}", MEMORY)
 
     async def fail(self, key: str, failures: int, pause: timedelta) -> None:
-        await self._put(key, f"failed {failures}", MEMORY + pause)
+        """Write that an attempt failed, the last of `failures` in a row; none is made for `pause`."""
+        await self._write(key, f"failed {failures}", MEMORY + pause)
 
     async def clear(self, key: str) -> None:
+        """Delete the record: the last attempt succeeded."""
         await self._operations.run(self._redis.delete(self._prefix + key))
 
-    async def _put(self, key: str, text: str, life: timedelta) -> None:
+    async def _write(self, key: str, text: str, life: timedelta) -> None:
         await self._operations.run(self._redis.set(self._prefix + key, text, px=life))

@@ -1,7 +1,7 @@
-"""One attempt to refresh one session, by whoever holds its lease.
+"""One attempt to refresh one session, by the holder of its lease.
 
-Tokens that came are stored at once, under the old clock, so that nothing which fails later loses them: then the claims are
-asked for, and only they make the session fresh. OpenID Connect Core 1.0 section 12.
+New tokens are stored at once, still due, so that no later failure loses them; then the claims are fetched, and only they make the
+session fresh. OpenID Connect Core 1.0 section 12.
 """
 
 import asyncio
@@ -27,20 +27,22 @@ from gateway.token_refresh.schedule import access_times
 
 _log = logging.getLogger("doorward.refresh")
 
-_WRITING_SECONDS: Final = 600.0  # how long tokens that came are kept in hand while Redis does not take them
+_WRITING_SECONDS: Final = 600.0  # how long writing new tokens is tried while Redis fails
 _SLOWEST_RETRY: Final = 2.0
 
 
 class SessionOver(Exception):
-    """The session ended while its tokens were renewed; the provider's answer belongs to nobody."""
+    """The session ended while its tokens were renewed; the new tokens are not stored."""
 
 
 class Overtaken(Exception):
-    """Somebody else renewed it meanwhile: theirs counts."""
+    """Another attempt renewed the session meanwhile: its tokens count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
+    """The session after and before an attempt."""
+
     session: Session
     before: Session
 
@@ -57,11 +59,14 @@ class Renewal:
         self._now = now
 
     async def attempt(self, key: str, stored: Stored, client: RefreshClient) -> Renewed:
-        """Raises SignInFailed (RefreshRefused among them) or a 403 where the session must end; ProviderUnavailable,
-        ProviderFault, StoreUnavailable where it may go on as it is; SessionOver, Overtaken."""
+        """Refresh the tokens, then the claims, of the session that is stored under `key`.
+
+        Raises SignInFailed (RefreshRefused among them) or a Refusal with status 403 where the session must end; ProviderUnavailable,
+        ProviderFault, StoreUnavailable where it may go on as it is; SessionOver, Overtaken.
+        """
         before = stored.session
         tokens = await client.refresh(before.refresh_token or "")
-        asked_at = self._now()
+        received_at = self._now()
         try:
             stored = await self._keep(key, stored, tokens, lambda session: with_tokens(session, tokens))
             claims = await client.claims(before, tokens)
@@ -72,7 +77,7 @@ class Renewal:
             identity = await self._rechecked(before, validate_email_domain(identity, settings.email_domains))
 
             def renew(session: Session) -> Session:
-                times = access_times(tokens.expires_in, session.refresh_token, asked_at)
+                times = access_times(tokens.expires_in, session.refresh_token, received_at)
                 id_token = tokens.id_token or session.id_token
                 told, sid = claims.userinfo_told, claims.provider_sid
                 return replace(
@@ -91,7 +96,11 @@ class Renewal:
         except Refusal as refusal:
             if refusal.status == 403:
                 raise
-            _log.warning("a person could not be rechecked, what was known stays: %s (%s)", refusal.code, refusal.detail)
+            _log.warning(
+                "a person could not be rechecked, the directory facts stay as they were: %s (%s)",
+                refusal.code,
+                refusal.detail,
+            )
             return identity.with_directory(before.identity.directory)
 
     async def _keep(
@@ -107,10 +116,10 @@ class Renewal:
                 if wanted == stored.session:
                     return stored
                 await self._store.rewrite(key, stored, wanted)
-                # Written or not (its keys were changed, somebody ended it): what is there now decides, and its very bytes.
+                # Written or not (it was sealed with a new key, or ended): the record that is there now decides.
                 found = await self._store.fetch(key, host, app)
             except StoreUnavailable:
-                # The answer of the provider exists nowhere but here.
+                # The new tokens exist nowhere but here.
                 if self._clock() > deadline:
                     _log.error("new tokens of a session could not be stored and are lost")
                     raise
@@ -125,18 +134,18 @@ class Renewal:
 
 
 def with_tokens(session: Session, tokens: TokenResponse) -> Session:
-    """The new tokens under the old clock: still due. A provider that does not rotate says no refresh token: the old one stays."""
+    """The session with new tokens, its refresh still due. A provider that does not rotate sends no refresh token: the old one stays."""
     return replace(
         session, access_token=tokens.access_token, refresh_token=tokens.refresh_token or session.refresh_token
     )
 
 
 def ends_the_session(error: Exception) -> str | None:
-    """The reason, where this outcome of an attempt ends the session; None where it may go on as it is."""
+    """The reason, where an error of an attempt ends the session; None where it may go on as it is."""
     if isinstance(error, RefreshRefused):
         return error.reason
     if isinstance(error, SignInFailed):
-        # No published key fits: the keys could not be had yet (their throttle), which says nothing about the person.
+        # No published key fits: the keys could not be fetched yet (their throttle), which is no verdict on the person.
         return None if error.reason == "key" else error.reason
     if isinstance(error, Refusal) and error.status == 403:
         return error.code
@@ -144,7 +153,7 @@ def ends_the_session(error: Exception) -> str | None:
 
 
 def failure_of(error: Exception) -> str:
-    """A stable word for events."""
+    """The error's code, for events."""
     if isinstance(error, ProviderUnavailable | ProviderFault | StoreUnavailable | Refusal):
         return error.code
     return "defect"

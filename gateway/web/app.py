@@ -28,7 +28,7 @@ from gateway.pages.renderer import Pages, RenderedPage
 from gateway.redis_client.once import Once
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
@@ -66,7 +66,7 @@ class WebParts:
     cache: SessionCache
     once: Once
     session_limit: SessionLimit
-    endings: Endings
+    endings: LogoutMarkers
     signer: AssertionSigner
     upstreams: UpstreamSignOut
     now: Callable[[], datetime]

@@ -10,7 +10,7 @@ from gateway.gate.access import account_of
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.sessions.cache import LiveSession, SessionCache
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.session import Session
 from gateway.sessions.session_limit import PROVISIONAL, SessionLimit
 from gateway.sessions.store import SessionStore
@@ -21,7 +21,13 @@ class BrowserSessions:
     """Sessions of browsers. All methods raise StoreUnavailable: a session that cannot be read neither exists nor has ended (C-43)."""
 
     def __init__(
-        self, *, store: SessionStore, session_limit: SessionLimit, endings: Endings, cache: SessionCache, audit: Audit
+        self,
+        *,
+        store: SessionStore,
+        session_limit: SessionLimit,
+        endings: LogoutMarkers,
+        cache: SessionCache,
+        audit: Audit,
     ) -> None:
         self._store = store
         self._session_limit = session_limit
@@ -40,7 +46,7 @@ class BrowserSessions:
         )
 
     async def replace(self, request: WebRequest, session: Session, issued_at: int, begun: float | None = None) -> str:
-        """Issue a session and end the browser's earlier one in the same step. Returns the new token. `issued_at` and `begun` as for Endings.
+        """Issue a session and end the browser's earlier one in the same step. Returns the new token. `issued_at` and `begun` as for LogoutMarkers.
 
         Raises TooManySessions; SignInExpired when the provider has ended the sign-in.
         """
@@ -54,7 +60,7 @@ class BrowserSessions:
             self._cache.forget(before.key)
             self._emit(request, [before.session], by="new_login")
         # SECURITY: the provider's logout may have arrived before this session was stored, and not found it (A-23).
-        if await self._endings.cover(session, issued_at, begun):
+        if await self._endings.covers(session, issued_at, begun):
             await self._store.revoke(self._store.key_of(token))
             raise SignInExpired("ended_by_provider", continue_url="/oauth2/start")
         return token

@@ -20,7 +20,7 @@ from gateway.oidc.logout import LogoutClaims, receive_logout_token
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.pages.renderer import RenderedPage, as_json
 from gateway.redis_client.once import Once
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.web.browser_session import BrowserSessions, emit_revoked
@@ -40,7 +40,7 @@ class BackChannelLogout:
         providers: Providers,
         store: SessionStore,
         once: Once,
-        endings: Endings,
+        endings: LogoutMarkers,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
@@ -94,7 +94,7 @@ class BackChannelLogout:
 
     async def _end(self, claims: LogoutClaims, received: float) -> list[Session]:
         # SECURITY: first the marker, then the search: a login under way reads the marker, or its session is found.
-        await self._endings.note(
+        await self._endings.write(
             claims.issuer, sid=claims.sid, sub=claims.sub, issued_at=claims.issued_at, received=received
         )
         if claims.sid is None:

@@ -34,7 +34,7 @@ from gateway.redis_client.leases import Leases
 from gateway.redis_client.once import Once
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.session import Session
 from gateway.sessions.session_limit import SessionLimit
@@ -151,7 +151,7 @@ class Office:
             store=self.store,
             cache=self.cache,
             once=Once(self.redis, self.prefix),
-            endings=Endings(self.redis, self.ring, self.prefix),
+            endings=LogoutMarkers(self.redis, self.ring, self.prefix),
             session_limit=SessionLimit(self.redis, self.ring, self.prefix, self.clock.now),
             signer=AssertionSigner(self.ring.raw),
             now=self.clock.now,

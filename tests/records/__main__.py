@@ -24,11 +24,11 @@ from gateway.redis_client.once import Once
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import live_from
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from gateway.sessions.records import Stored
 from gateway.sessions.session_limit import SessionLimit
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import AttemptCookies
 from gateway.web.sign_out import AfterSignOut
@@ -45,7 +45,7 @@ class Left:
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
 
-    def put(self, name: bytes, value: bytes, milliseconds: int) -> None:
+    def write(self, name: bytes, value: bytes, milliseconds: int) -> None:
         self.values[name] = value
 
 
@@ -89,9 +89,9 @@ async def others(redis: Redis, ring: KeyRing, tokens: dict[str, str]) -> None:
 
 
 async def endings(redis: Redis, ring: KeyRing) -> None:
-    notes: Any = Endings(redis, ring, PREFIX)
-    await notes.note(ISSUER, sid="ended-sid", sub="ended-sub", issued_at=NOW)
-    await notes.note(ISSUER, sid=None, sub="ended-person", issued_at=NOW)
+    notes: Any = LogoutMarkers(redis, ring, PREFIX)
+    await notes.write(ISSUER, sid="ended-sid", sub="ended-sub", issued_at=NOW)
+    await notes.write(ISSUER, sid=None, sub="ended-person", issued_at=NOW)
 
 
 async def lines(redis: Redis, ring: KeyRing, token: str) -> None:
@@ -100,7 +100,7 @@ async def lines(redis: Redis, ring: KeyRing, token: str) -> None:
     record = await stored(redis, f"{PREFIX}s:{SessionStore.key_of(token)}")
     beginning = len("DW1") + 2 + len(HOST) + 2 + len(APP)
     session = Stored(FULL, HOUR, HOUR, record_id=record[beginning : beginning + 16])
-    written = IdentityLines(AssertionSigner(ring.raw), lambda: 0.0, lambda: NOW, SharedLines(ring, PREFIX, left))
+    written = IdentityLines(AssertionSigner(ring.raw), lambda: 0.0, lambda: NOW, SharedHeaders(ring, PREFIX, left))
     written.renew(live_from(SessionStore.key_of(token), session, 0.0), the_site())
     for name, value in left.values.items():
         await redis.set(name, value, px=HOUR)

@@ -20,7 +20,7 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession, live_from
 from gateway.sessions.records import Stored
 from gateway.sessions.session import Session
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 from tests.fakes.clock import SettableClock
 from tests.fakes.waiting import eventually
 from tests.unit.redis_client.test_pipelined_reader import read, reading
@@ -55,7 +55,7 @@ class Office:
 
     def __init__(self, reader: RecordReader | None, clock: SettableClock, *keys: str) -> None:
         ring = KeyRing(keys or (KEY,))
-        shared = SharedLines(ring, "doorward:", reader)
+        shared = SharedHeaders(ring, "doorward:", reader)
         self.lines = IdentityLines(AssertionSigner(ring.raw), clock.monotonic, clock.now, shared)
 
     def written(self, session: Session, at: Site, shared: bytes = b"", record_id: bytes = RECORD) -> LiveSession:
@@ -157,7 +157,7 @@ async def test_lines_of_a_release_that_writes_people_otherwise_are_not_taken(
     session = a_session()
     one = Office(reader, clock).written(session, site())
     shared = await left(redis)
-    shared_lines = SharedLines(KeyRing([KEY]), "doorward:", reader)
+    shared_lines = SharedHeaders(KeyRing([KEY]), "doorward:", reader)
     for signer, release in ((LaterSigner, __version__), (AssertionSigner, "99.0.0")):
         later = IdentityLines(signer(KeyRing([KEY]).raw), clock.monotonic, clock.now, shared_lines, release)
         hour = timedelta(hours=1)
@@ -180,7 +180,10 @@ async def test_lines_of_a_release_that_writes_addresses_otherwise_are_not_taken(
     one = Office(reader, clock).written(a_session(), site())
     shared = await left(redis)
     other = IdentityLines(
-        OtherAddresses(KeyRing([KEY]).raw), clock.monotonic, clock.now, SharedLines(KeyRing([KEY]), "doorward:", reader)
+        OtherAddresses(KeyRing([KEY]).raw),
+        clock.monotonic,
+        clock.now,
+        SharedHeaders(KeyRing([KEY]), "doorward:", reader),
     )
     hour = timedelta(hours=1)
     live = live_from("k", Stored(a_session(), hour, hour, record_id=RECORD, shared=shared), 0.0)

@@ -154,9 +154,9 @@ async def test_after_a_failover_the_new_primary_is_listened_to(sentinels: Sentin
         keys = await sign_in(store, 6)
         for key in keys:
             await cached(other, key)
-        before = one._ears.trust_lost_at
+        before = one._invalidation.trust_lost_at
         await asyncio.to_thread(sentinels.fail_over)
-        await eventually(lambda: one._ears.trust_lost_at > before, within=20)
+        await eventually(lambda: one._invalidation.trust_lost_at > before, within=20)
         for key in keys:
             await cached(one, key)
             await cached(other, key)

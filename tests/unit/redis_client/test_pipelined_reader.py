@@ -64,7 +64,7 @@ class ShortWay:
 
     async def fetch(self, key: str, host: str, app: str) -> Stored | None:
         told: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._store.ask((key, host, app), lambda found: told.done() or told.set_result(found))
+        self._store.read((key, host, app), lambda found: told.done() or told.set_result(found))
         found = await told
         if isinstance(found, StoreUnavailable):
             raise found

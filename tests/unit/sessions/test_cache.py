@@ -105,7 +105,7 @@ async def test_somebody_who_fails_at_the_answer_takes_nobody_elses_along(
     def fail(live: LiveSession | None, error: Refusal | None) -> None:
         raise RuntimeError("a defect")
 
-    cache.ask(key, HOST, APP, fail)
+    cache.read(key, HOST, APP, fail)
     assert await asyncio.wait_for(cache.load(key, HOST, APP), 5) is not None
     assert "a defect" in caplog.text
 

@@ -12,7 +12,7 @@ from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import ISSUER, KEY, a_client, a_session
 
@@ -25,13 +25,15 @@ def moment(second: float) -> datetime:
 
 
 @pytest.fixture
-def endings(redis: Redis, prefix: str) -> Endings:
-    return Endings(redis, KeyRing([KEY]), prefix)
+def endings(redis: Redis, prefix: str) -> LogoutMarkers:
+    return LogoutMarkers(redis, KeyRing([KEY]), prefix)
 
 
-async def test_within_one_second_what_began_before_is_over_and_what_began_afterwards_is_not(endings: Endings) -> None:
+async def test_within_one_second_what_began_before_is_over_and_what_began_afterwards_is_not(
+    endings: LogoutMarkers,
+) -> None:
     """C-74, C-44."""
-    await endings.note(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=SECOND + 0.5)
+    await endings.write(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=SECOND + 0.5)
     for begun, issued, over in (
         (SECOND + 0.499999, SECOND, True),
         (SECOND + 0.500001, SECOND, False),
@@ -41,37 +43,39 @@ async def test_within_one_second_what_began_before_is_over_and_what_began_afterw
         (None, SECOND, True),  # nobody knows
         (None, SECOND + 1, False),
     ):
-        assert await endings.cover(SESSION, issued, begun) == over, (begun, issued)
+        assert await endings.covers(SESSION, issued, begun) == over, (begun, issued)
 
 
-async def test_each_logout_token_counts_by_itself(endings: Endings) -> None:
+async def test_each_logout_token_counts_by_itself(endings: LogoutMarkers) -> None:
     """C-74: one that was slow on its way takes nothing back, and blocks nobody who began between the two."""
-    await endings.note(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=SECOND + 1)
-    await endings.note(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND - 60), received=SECOND + 20)
-    assert await endings.cover(SESSION, SECOND - 5, SECOND - 6)
-    assert await endings.cover(SESSION, SECOND - 90, SECOND + 5)
-    assert not await endings.cover(SESSION, SECOND, SECOND + 5)
+    await endings.write(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=SECOND + 1)
+    await endings.write(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND - 60), received=SECOND + 20)
+    assert await endings.covers(SESSION, SECOND - 5, SECOND - 6)
+    assert await endings.covers(SESSION, SECOND - 90, SECOND + 5)
+    assert not await endings.covers(SESSION, SECOND, SECOND + 5)
 
 
-async def test_of_two_logout_tokens_of_one_second_the_later_one_counts_too(endings: Endings) -> None:
+async def test_of_two_logout_tokens_of_one_second_the_later_one_counts_too(endings: LogoutMarkers) -> None:
     """C-74: who began after the first, and before the second, is ended by the second."""
     for received in (SECOND + 0.2, SECOND + 0.7):
-        await endings.note(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=received)
-    assert await endings.cover(SESSION, SECOND, SECOND + 0.5)
-    assert not await endings.cover(SESSION, SECOND, SECOND + 0.8)
+        await endings.write(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=received)
+    assert await endings.covers(SESSION, SECOND, SECOND + 0.5)
+    assert not await endings.covers(SESSION, SECOND, SECOND + 0.8)
 
 
-async def test_a_note_of_an_earlier_release_counts_beside_our_own(endings: Endings, redis: Redis, prefix: str) -> None:
+async def test_a_note_of_an_earlier_release_counts_beside_our_own(
+    endings: LogoutMarkers, redis: Redis, prefix: str
+) -> None:
     """C-70, C-74: it says nothing of the moment; whoever is not younger is over."""
-    await endings.note(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=SECOND + 1)
+    await endings.write(ISSUER, sid=None, sub="ana", issued_at=moment(SECOND), received=SECOND + 1)
     (name,) = await redis.keys(f"{prefix}ended:*")
     await redis.set(name, str(SECOND + 9), px=60_000)
-    assert await endings.cover(SESSION, SECOND + 9, SECOND + 10)
-    assert not await endings.cover(SESSION, SECOND + 10, SECOND + 10)
+    assert await endings.covers(SESSION, SECOND + 9, SECOND + 10)
+    assert not await endings.covers(SESSION, SECOND + 10, SECOND + 10)
 
 
-async def test_notes_go_after_a_while(endings: Endings, redis: Redis, prefix: str) -> None:
-    await endings.note(ISSUER, sid="s", sub="ana", issued_at=moment(SECOND))
+async def test_notes_go_after_a_while(endings: LogoutMarkers, redis: Redis, prefix: str) -> None:
+    await endings.write(ISSUER, sid="s", sub="ana", issued_at=moment(SECOND))
     names = await redis.keys(f"{prefix}ended*")
     assert len(names) == 4
     assert all([0 < await redis.ttl(name) <= 900 for name in names])
@@ -85,7 +89,7 @@ async def test_workers_whose_clocks_differ_agree_what_time_it_is(redis: Redis, p
     late = FleetTime(redis, prefix, time.monotonic, lambda: time.time() - 3600)
     early = FleetTime(redis, prefix, lambda: time.monotonic() + 50, lambda: time.time() + 3600)
     for each in (late, early):
-        await each.ask()
+        await each.read()
     seconds, _ = await redis.time()
     assert abs(late.now() - early.now()) < 60
     assert abs(late.now() - seconds) < 60
@@ -93,8 +97,8 @@ async def test_workers_whose_clocks_differ_agree_what_time_it_is(redis: Redis, p
 
 async def test_in_a_cluster_all_ask_the_same_server(fleet: RoutedClient, prefix: str) -> None:
     one, other = (FleetTime(fleet, prefix, time.monotonic, lambda: 0.0) for _ in range(2))
-    await one.ask()
-    await other.ask()
+    await one.read()
+    await other.read()
     assert one.now() > SECOND / 2
     assert abs(one.now() - other.now()) < 60
 
@@ -104,7 +108,7 @@ async def test_without_redis_it_is_the_wall_clock_until_redis_is_back(own_valkey
         own_valkey.stop()
         there = FleetTime(client, "doorward:", time.monotonic, lambda: 7.0)
         with pytest.raises(StoreUnavailable):
-            await there.ask()
+            await there.read()
         assert there.now() == 7.0
         running = asyncio.create_task(there.run())
         own_valkey.start()

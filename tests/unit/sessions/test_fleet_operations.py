@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from gateway.redis_client.once import Once
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.keyring import KeyRing, new_key
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.scan import SessionFilter, SessionScan
 from gateway.sessions.session_limit import SessionLimit
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_session, a_store
@@ -18,7 +18,7 @@ NEW = new_key()
 async def found(census: SessionScan, selection: SessionFilter) -> list[str]:
     now = datetime.now(UTC)
     sessions = [entry.session async for entries in census.batches(selection) for entry in entries]
-    return sorted(session.identity.subject for session in sessions if session and selection.holds(session, now))
+    return sorted(session.identity.subject for session in sessions if session and selection.matches(session, now))
 
 
 async def test_sessions_on_every_primary_are_listed_counted_and_sealed_anew(fleet: RoutedClient, prefix: str) -> None:
@@ -58,20 +58,20 @@ async def test_a_limit_is_exact_when_logins_come_at_once(fleet: RoutedClient, pr
 
 async def test_notes_and_marks_are_found_again(fleet: RoutedClient, prefix: str) -> None:
     """A-23, A-31."""
-    marks, endings = Once(fleet, prefix), Endings(fleet, KeyRing((KEY,)), prefix)
+    marks, endings = Once(fleet, prefix), LogoutMarkers(fleet, KeyRing((KEY,)), prefix)
     minute, now = timedelta(minutes=1), datetime.now(UTC)
     for number in range(10):
         assert await marks.begin(f"m{number}", minute)
         assert await marks.begin(f"m{number}", minute)
         await marks.finish(f"m{number}", minute)
         assert not await marks.begin(f"m{number}", minute)
-        await endings.note(ISSUER, sid=f"s{number}", sub=None, issued_at=now)
+        await endings.write(ISSUER, sid=f"s{number}", sub=None, issued_at=now)
         session = a_session(provider_sid=f"s{number}")
-        assert await endings.cover(session, int(now.timestamp()))
-        assert not await endings.cover(session, int(now.timestamp()) + 1)
-        assert not await endings.cover(a_session(provider_sid="another"), 0)
+        assert await endings.covers(session, int(now.timestamp()))
+        assert not await endings.covers(session, int(now.timestamp()) + 1)
+        assert not await endings.covers(a_session(provider_sid="another"), 0)
     bare, told = a_session("ana", provider_sid=None), a_session("ana", provider_sid="told")
-    await endings.note(ISSUER, sid="other", sub="ana", issued_at=now)
-    assert [await endings.cover(session, 0) for session in (bare, told)] == [True, False]
-    await endings.note(ISSUER, sid=None, sub="ana", issued_at=now)
-    assert [await endings.cover(session, 0) for session in (bare, told)] == [True, True]
+    await endings.write(ISSUER, sid="other", sub="ana", issued_at=now)
+    assert [await endings.covers(session, 0) for session in (bare, told)] == [True, False]
+    await endings.write(ISSUER, sid=None, sub="ana", issued_at=now)
+    assert [await endings.covers(session, 0) for session in (bare, told)] == [True, True]

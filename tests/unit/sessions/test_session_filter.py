@@ -29,7 +29,7 @@ SESSION = a_session(
     ],
 )
 def test_a_session_that_fits_is_meant(selection: SessionFilter) -> None:
-    assert selection.holds(SESSION, NOON)
+    assert selection.matches(SESSION, NOON)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_session_that_fits_is_meant(selection: SessionFilter) -> None:
     ],
 )
 def test_a_session_that_misses_one_kind_is_not(selection: SessionFilter) -> None:
-    assert not selection.holds(SESSION, NOON)
+    assert not selection.matches(SESSION, NOON)
     assert not selection.everything
 
 
@@ -61,5 +61,5 @@ def test_a_session_that_does_not_say_it_is_not_meant() -> None:
         SessionFilter(emails=frozenset({"ana@example.com"})),
         SessionFilter(provider_sid="ps-1"),
     ):
-        assert not selection.holds(silent, NOON)
-        assert not selection.holds(odd, NOON)
+        assert not selection.matches(silent, NOON)
+        assert not selection.matches(odd, NOON)

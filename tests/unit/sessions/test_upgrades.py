@@ -25,13 +25,13 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.live import live_from
-from gateway.sessions.logout_markers import Endings
+from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from gateway.sessions.records import Stored
 from gateway.sessions.scan import SessionFilter, SessionScan
 from gateway.sessions.session import Session, decode, encode
 from gateway.sessions.session_limit import SessionLimit
-from gateway.sessions.shared_headers import SharedLines
+from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import AttemptCookies, read_cookies
 from gateway.web.sign_out import AfterSignOut
@@ -221,7 +221,7 @@ async def test_what_an_earlier_release_did_once_is_not_done_again(left: Left) ->
 
 async def test_a_sign_in_whose_end_an_earlier_release_was_told_of_is_over(left: Left) -> None:
     """C-70, A-23."""
-    endings: Any = Endings(left.redis, left.ring, left.prefix)
+    endings: Any = LogoutMarkers(left.redis, left.ring, left.prefix)
     issued_at = int(written.NOW.timestamp())
     for subject, sid, over in (
         ("anybody", "ended-sid", True),
@@ -230,8 +230,8 @@ async def test_a_sign_in_whose_end_an_earlier_release_was_told_of_is_over(left: 
         ("anybody", "another-sid", False),
     ):
         session = a_session(identity=a_person(subject), provider_sid=sid)
-        assert await endings.cover(session, issued_at - 30) == over
-        assert not await endings.cover(session, issued_at + 30)
+        assert await endings.covers(session, issued_at - 30) == over
+        assert not await endings.covers(session, issued_at + 30)
 
 
 async def test_what_an_earlier_release_opened_by_break_glass_is_open(left: Left) -> None:
@@ -282,7 +282,9 @@ async def test_identity_lines_of_an_earlier_release_are_nobodys(left: Left, valk
         signer = AssertionSigner(left.ring.raw)
 
         def lines() -> IdentityLines:
-            return IdentityLines(signer, lambda: 0.0, lambda: written.NOW, SharedLines(left.ring, left.prefix, reader))
+            return IdentityLines(
+                signer, lambda: 0.0, lambda: written.NOW, SharedHeaders(left.ring, left.prefix, reader)
+            )
 
         async def renewed() -> bytes:
             stored = await ShortWay(store).fetch(key, written.HOST, written.APP)

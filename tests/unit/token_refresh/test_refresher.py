@@ -68,7 +68,7 @@ class Fleet:
             attempts=Attempts(attempts or self.redis, self.prefix),
             renewal=Renewal(self.store, recheck, asyncio.get_running_loop().time, self.clock.now),
             client_of=lambda session: self.client.refresh,
-            changed=self.changed.append,
+            on_change=self.changed.append,
             audit=Audit(lambda line: self.lines.append(json.loads(line))),
             clock=self.clock.monotonic,
             now=self.clock.now,
@@ -94,7 +94,7 @@ class Fleet:
     async def look_after(self, refresher: Refresher, key: str) -> LiveSession:
         """As a request does that finds the session's attention due."""
         live = await self.live(refresher, key)
-        begun = refresher.attend(live, self.clock.monotonic())
+        begun = refresher.renew(live, self.clock.monotonic())
         if begun is not None:
             await asyncio.wait_for(begun, 20)
         return live
@@ -150,7 +150,7 @@ async def test_who_lost_the_lease_on_the_way_does_not_ask_the_provider(
         key = await fleet.issue(provider)
         refresher = fleet.worker(lease=timedelta(milliseconds=300), attempts=slow)
         link.stall()
-        begun = refresher.attend(await fleet.live(refresher, key), fleet.clock.monotonic())
+        begun = refresher.renew(await fleet.live(refresher, key), fleet.clock.monotonic())
         assert begun is not None
         lock = f"{fleet.prefix}lock:refresh:{key}"
         await eventually(lambda: fleet.redis.set(lock, "another", xx=True))
@@ -206,7 +206,7 @@ async def test_whoever_failed_is_left_alone_for_longer_each_time_by_every_worker
         live = await fleet.look_after(first, key)
         await eventually(lambda: refreshes(provider) == round_)  # noqa: B023
         await first.close()
-        assert live.attention_due > fleet.clock.monotonic()
+        assert live.renewal_due > fleet.clock.monotonic()
         await fleet.look_after(second, key)
         await fleet.look_after(first, key)
         await second.close()

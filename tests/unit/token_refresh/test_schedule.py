@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config.schema import ProviderKeys
-from gateway.token_refresh.schedule import UNSAID, access_times, pause_after, time_left
+from gateway.token_refresh.schedule import DEFAULT_LIFETIME, access_times, pause_after, time_left
 from tests.unit.sessions.made import a_session
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -34,8 +34,8 @@ def test_a_short_token_is_used_for_half_of_its_life() -> None:
 
 
 def test_a_provider_that_does_not_say_is_taken_to_mean_an_hour() -> None:
-    assert left(NOON, expires_in=None) == (UNSAID - MINUTE, UNSAID)
-    assert left(NOON, expires_in=0) == (UNSAID - MINUTE, UNSAID)
+    assert left(NOON, expires_in=None) == (DEFAULT_LIFETIME - MINUTE, DEFAULT_LIFETIME)
+    assert left(NOON, expires_in=0) == (DEFAULT_LIFETIME - MINUTE, DEFAULT_LIFETIME)
 
 
 def test_an_absurd_lifetime_is_bounded() -> None:
