@@ -85,12 +85,8 @@ def build_app(parts: WebParts) -> web.Application:
 def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     """The handlers by path and method. HEAD is there where GET changes nothing."""
     sessions = BrowserSessions(
-        store=parts.store,
-        session_limit=parts.session_limit,
-        endings=parts.endings,
-        cache=parts.cache,
-        audit=parts.audit,
-    )
+        store=parts.store, session_limit=parts.session_limit, endings=parts.endings, cache=parts.cache, audit=parts.audit,
+    )  # fmt: skip
     start = Start(parts.sign_in)
     account_setup = AccountSetup(
         registration=parts.registration,
