@@ -46,7 +46,7 @@ class BrowserSessions:
         )
 
     async def replace(self, request: WebRequest, session: Session, issued_at: int, begun: float | None = None) -> str:
-        """Issue a session and end the browser's earlier one in the same step. Returns the new token. `issued_at` and `begun` as for LogoutMarkers.
+        """Issue a session and end the browser's earlier one in the same step. Returns the new token. `issued_at`, `begun`: as LogoutMarkers.
 
         Raises TooManySessions; SignInExpired when the provider has ended the sign-in.
         """
