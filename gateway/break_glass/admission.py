@@ -169,7 +169,7 @@ class BreakGlass:
     def _emit_use(self, client: str, uses: _Uses) -> None:
         count, uses.pending, uses.emitted_at = uses.pending, 0, self._clock()
         opening = uses.opening
-        self._audit.event(audit.BREAK_GLASS_USED, app=opening.app, id=opening.id, client=client, count=count)
+        self._audit.emit(audit.BREAK_GLASS_USED, app=opening.app, id=opening.id, client=client, count=count)
 
     # --- callbacks of the watcher -------------------------------------------------------------------------------------
 
@@ -185,4 +185,4 @@ class BreakGlass:
                 request.abort()
 
     def _emit(self, event: str, opening: Opening) -> None:
-        self._audit.event(_EVENTS[event], app=opening.app, **opening.facts())
+        self._audit.emit(_EVENTS[event], app=opening.app, **opening.facts())

@@ -180,7 +180,7 @@ async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Cou
                 over = await store.revoke_many(_meant(entries, chosen, now))
                 for session in over:
                     email, by = session.identity.email, "operator"
-                    events.event(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
+                    events.emit(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
                     ended[session.app] += 1
                 await give_back(over)
                 if _all_found(chosen, ended.total()):

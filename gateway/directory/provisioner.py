@@ -253,7 +253,7 @@ class _Told:
     email: str | None
 
     def event(self, name: str, **facts: str) -> None:
-        self.audit.event(name, app=self.app, request_id=self.request_id, email=self.email, **facts)
+        self.audit.emit(name, app=self.app, request_id=self.request_id, email=self.email, **facts)
 
     def made(self, account_id: str) -> None:
         self.event(events.ACCOUNT_CREATED, account=account_id)

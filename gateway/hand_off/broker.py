@@ -297,7 +297,7 @@ class Broker:
 
     def _emit(self, session: LiveSession, event: str, request_id: str | None, **facts: str) -> None:
         sid, email = session.session.sid, session.session.identity.email
-        self._audit.event(event, app=self._app, session=sid, request_id=request_id, email=email, **facts)
+        self._audit.emit(event, app=self._app, session=sid, request_id=request_id, email=email, **facts)
 
 
 def _texts(credentials: Credentials) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class Audit:
         self._pii_full = pii_full
         self._now = now
 
-    def event(
+    def emit(
         self,
         name: str,
         *,

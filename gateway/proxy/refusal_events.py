@@ -20,6 +20,6 @@ def emit_refusal(audit: Audit, request: Request[RequestHead], refused: Refuse) -
         "email": session.session.identity.email if session is not None else None,
     }
     if isinstance(refusal, RouteBlocked):
-        audit.event(events.ROUTE_BLOCKED, **facts, kind=refusal.facts.get("kind", "password"), rule=refused.rule)
+        audit.emit(events.ROUTE_BLOCKED, **facts, kind=refusal.facts.get("kind", "password"), rule=refused.rule)
     elif isinstance(refusal, Forbidden):
-        audit.event(events.ACCESS_DENIED, **facts, rule=refused.rule)
+        audit.emit(events.ACCESS_DENIED, **facts, rule=refused.rule)

@@ -94,7 +94,7 @@ class ExpiryEvents:
                     return  # another worker prolonged it
                 await asyncio.sleep(left.ttl.total_seconds() + 0.01)
             if await self._store.consume(f"expired:{live.key}", _EMITTED_LIFETIME):
-                self._audit.event(
+                self._audit.emit(
                     audit.SESSION_EXPIRED, app=session.app, session=session.sid, email=session.identity.email, why=why
                 )
 

@@ -113,12 +113,10 @@ class Health:
         before = known.state if known is not None else OK
         if state in (SERVING_CACHED, FAILING) and state != before:
             policy = "serve_cached" if state == SERVING_CACHED else "refuse"
-            self._audit.event(
-                audit.STORE_UNAVAILABLE, app="-", policy=policy, error=refusal.detail if refusal else None
-            )
+            self._audit.emit(audit.STORE_UNAVAILABLE, app="-", policy=policy, error=refusal.detail if refusal else None)
         elif state in (OK, UNHEARD) and known is not None and before in (SERVING_CACHED, FAILING):
             seconds = round((self._now() - known.since).total_seconds())
-            self._audit.event(audit.STORE_RECOVERED, app="-", seconds=seconds)
+            self._audit.emit(audit.STORE_RECOVERED, app="-", seconds=seconds)
 
     # --- the others -----------------------------------------------------------------------------------------------------
 

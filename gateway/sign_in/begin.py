@@ -115,7 +115,7 @@ class SignInStarter:
             understood_prompt(wanted.prompt, metadata.issuer),
             wanted.login_hint,
         )
-        self._audit.event(audit.LOGIN_STARTED, app=app.name, request_id=request_id, provider=client.name)
+        self._audit.emit(audit.LOGIN_STARTED, app=app.name, request_id=request_id, provider=client.name)
         kept = (("Set-Cookie", value) for value in self.attempts.keep(attempt, cookies, app))
         return redirect(away_status(wanted.method), url, *kept)
 
@@ -130,7 +130,7 @@ class SignInStarter:
         self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str
     ) -> RenderedPage:
         """The page about a redirect loop; it removes all attempts, so that `Try again` begins a new login."""
-        self._audit.event(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
+        self._audit.emit(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
         again = start_url(return_to)
         refusal = TooManyRedirects("redirect_loop", cause=cause, retry_url=again)
         page = self._pages.render(refusal, html=True, request_id=request_id, app=app)

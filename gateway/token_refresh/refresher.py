@@ -221,4 +221,4 @@ class Refresher:
         return 0.0
 
     def _emit(self, event: str, session: Session, **facts: Any) -> None:
-        self._audit.event(event, app=session.app, session=session.sid, email=session.identity.email, **facts)
+        self._audit.emit(event, app=session.app, session=session.sid, email=session.identity.email, **facts)

@@ -152,7 +152,7 @@ class AccountSetup:
     async def _sign_in(self, request: WebRequest, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
         session = replace(waiting.session, identity=identity)
         token = await self._sessions.replace(request, session, waiting.issued_at, waiting.begun)
-        self._audit.event(
+        self._audit.emit(
             audit.LOGIN_SUCCEEDED,
             app=request.route.name,
             session=session.sid,
@@ -174,7 +174,7 @@ class AccountSetup:
         """The refusal's page; a 403 ends the pending sign-in."""
         log.warning("login refused on %s: %s (%s)", request.route.host, refusal.code, refusal.detail)
         reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
-        self._audit.event(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
+        self._audit.emit(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
         if refusal.status == 403:
             await self._pending.drop(token)
         page = self._pages.render(refusal, html=request.html, request_id=request.request_id, app=request.route)

@@ -108,7 +108,7 @@ class BrowserSessions:
 def emit_revoked(to: Audit, ended: Iterable[Session], *, by: str, request_id: str) -> None:
     """One `session.revoked` event for each session; `by` is the reason."""
     for session in ended:
-        to.event(
+        to.emit(
             audit.SESSION_REVOKED,
             app=session.app,
             session=session.sid,

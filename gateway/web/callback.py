@@ -151,7 +151,7 @@ class Callback:
         log.warning(
             "login refused on %s: %s (%s) request %s", request.route.host, reason, refusal.detail, request.request_id
         )
-        self._audit.event(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
+        self._audit.emit(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
 
 
 def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity:

@@ -62,7 +62,7 @@ class BackChannelLogout:
             log.warning("logout token refused: %s (%s) request %s", refusal.reason, refusal.detail, request.request_id)
             return as_json(400, {"error": "invalid_request", "error_description": f"logout_token: {refusal.reason}"})
         emit_revoked(self._audit, ended, by="backchannel", request_id=request.request_id)
-        self._audit.event(
+        self._audit.emit(
             audit.LOGOUT, app=request.route.name, request_id=request.request_id, kind="backchannel", sessions=len(ended)
         )
         return as_json(200, {})
@@ -136,7 +136,7 @@ class FrontChannelLogout:
             return page
         ended = await self._sessions.end(request, by="frontchannel")
         if ended:
-            self._audit.event(
+            self._audit.emit(
                 audit.LOGOUT,
                 app=request.route.name,
                 session=ended[0].sid,

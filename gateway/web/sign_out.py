@@ -93,7 +93,7 @@ class SignOut:
         url = None
         if ended:
             own = ended[0]
-            self._audit.event(
+            self._audit.emit(
                 audit.LOGOUT,
                 app=request.route.name,
                 session=own.sid,

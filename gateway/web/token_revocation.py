@@ -37,7 +37,7 @@ class TokenRevocation:
         except Refusal as refusal:
             reason = refusal.code
         if reason is not None:
-            self._audit.event(
+            self._audit.emit(
                 audit.TOKEN_REVOCATION_FAILED,
                 app=session.app,
                 session=session.sid,
