@@ -1,4 +1,4 @@
-"""`doorward explain`: one request through the real gate, step by step, without sending anything."""
+"""`doorward explain`: the gate's decision on one request, step by step, without sending anything."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ import typer
 from gateway.cli.printing import ConfigPath, err, loaded, show_steps
 from gateway.config.values import parse_duration
 from gateway.errors.refusal import Refusal
+from gateway.operations.explain import AssumedSignIn
 from gateway.operations.explain import explain as steps_of
 
 
@@ -35,17 +36,11 @@ def explain(
     """Say what would happen to one request: the rule, the decision, the headers that the upstream would get."""
     valid = loaded(config)
     try:
-        steps = steps_of(
-            valid,
-            method,
-            url,
-            email=email,
-            groups=tuple(group or ()),
-            headers=tuple(header or ()),
-            body=body,
-            acr=acr,
-            signed_in_ago=parse_duration(signed_in_ago),
+        age = parse_duration(signed_in_ago)
+        sign_in = (
+            None if email is None else AssumedSignIn(email=email, groups=tuple(group or ()), acr=acr, signed_in_ago=age)
         )
+        steps = steps_of(valid, method, url, sign_in=sign_in, headers=tuple(header or ()), body=body)
     except (Refusal, ValueError) as error:
         err.print(f"{url}: {error}")
         raise typer.Exit(2) from error

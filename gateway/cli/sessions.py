@@ -9,15 +9,16 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
 from gateway.cli.session_tables import Form, Listing, facts_of, plain, show_counts
-from gateway.cli.token_revocation import no_return, token_return
+from gateway.cli.token_revocation import no_revoker, token_revoker
 from gateway.config import values
 from gateway.config.schema import Config
 from gateway.errors.dependencies import StoreUnavailable
@@ -72,9 +73,12 @@ def list_(
 ) -> None:
     """Every session that is meant: all kinds given must match. The counts go to standard error with --json and --csv."""
     valid = loaded(config)
-    chosen = _chosen((), email, issuer, subject, app_, address, provider_sid, older_than, newer_than)
+    chosen = FilterOptions(
+        email=email, issuer=issuer, subject=subject, app=app_, address=address, provider_sid=provider_sid,
+        older_than=older_than, newer_than=newer_than,
+    ).to_filter()  # fmt: skip
     if as_json and as_csv:
-        _wrong("--json or --csv, not both")
+        _exit_wrong_call("--json or --csv, not both")
     form: Form = "json" if as_json else "csv" if as_csv else "table"
     shown = emails or bool(email) or valid.log.pii == "full"
     listing = Listing(form, sys.stdout, _now(), emails=shown, limit=limit)
@@ -123,9 +127,14 @@ def revoke(
 ) -> None:
     """End every session that is meant, now, in every process. One event a session on standard output, the count on standard error."""
     valid = loaded(config)
-    chosen = _chosen(tuple(sid or ()), email, issuer, subject, app_, address, provider_sid, older_than, newer_than)
+    chosen = FilterOptions(
+        sid=sid, email=email, issuer=issuer, subject=subject, app=app_, address=address, provider_sid=provider_sid,
+        older_than=older_than, newer_than=newer_than,
+    ).to_filter()  # fmt: skip
     if chosen.everything != everybody:
-        _wrong("say whose sessions: by handle, --email, --subject, --app, --address, --older-than..., or --all alone")
+        _exit_wrong_call(
+            "say whose sessions: by handle, --email, --subject, --app, --address, --older-than..., or --all alone"
+        )
     if dry_run or not yes:
         counted = Listing("table", sys.stdout, _now(), emails=False, limit=0)
         unreadable = _run(_list(valid, chosen, counted))
@@ -141,11 +150,11 @@ def revoke(
     show_counts(err, ended, 0, " ended")
 
 
-# --- what they do -----------------------------------------------------------------------------------------------------
+# --- the work -----------------------------------------------------------------------------------------------------
 
 
 async def _list(config: Config, chosen: SessionFilter, listing: Listing) -> int:
-    """The number of records that nobody opens."""
+    """Add the selected sessions to `listing`; the number of records that no key opens."""
     unreadable, now = 0, _now()
     async with connected(config.redis) as redis, aclosing(_read(redis, config, chosen)) as batches:
         async for entries in batches:
@@ -169,27 +178,27 @@ async def _find(config: Config, sid: str) -> Entry | None:
 
 
 async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Counter[str]:
-    """How many ended, by app."""
+    """End the selected sessions; how many ended, by app."""
     events = Audit(lambda line: _write(line.decode()), pii_full=config.log.pii == "full")
     now, ended = _now(), Counter[str]()
-    returning = token_return(config, events) if tokens else no_return()
-    async with connected(config.redis) as redis, returning as give_back:
+    revoking = token_revoker(config, events) if tokens else no_revoker()
+    async with connected(config.redis) as redis, revoking as revoke_tokens:
         store = SessionStore(redis, KeyRing(config.keys), config.redis.key_prefix)
         async with aclosing(_read(redis, config, chosen)) as batches:
             async for entries in batches:
-                over = await store.revoke_many(_meant(entries, chosen, now))
+                over = await store.revoke_many(_selected(entries, chosen, now))
                 for session in over:
                     email, by = session.identity.email, "operator"
                     events.emit(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
                     ended[session.app] += 1
-                await give_back(over)
+                await revoke_tokens(over)
                 if _all_found(chosen, ended.total()):
                     break
     return ended
 
 
-def _meant(entries: list[Entry], chosen: SessionFilter, now: datetime) -> list[str]:
-    """What no key opens goes only with everything else."""
+def _selected(entries: list[Entry], chosen: SessionFilter, now: datetime) -> list[str]:
+    """The keys of the selected sessions; a record that no key opens is selected only with all sessions."""
     return [
         entry.key
         for entry in entries
@@ -198,23 +207,23 @@ def _meant(entries: list[Entry], chosen: SessionFilter, now: datetime) -> list[s
 
 
 def _all_found(chosen: SessionFilter, found: int) -> bool:
-    """Whether there is no need to look on: handles are never given twice."""
+    """Whether the scan can stop: handles are unique."""
     return 0 < len(chosen.sids) <= found
 
 
 async def _read(redis: Any, config: Config, chosen: SessionFilter) -> AsyncGenerator[list[Entry], None]:
-    """Batches, with a line on the terminal that counts them."""
-    census = SessionScan(redis, KeyRing(config.keys), config.redis.key_prefix)
-    looks = TextColumn("{task.completed:,.0f} of about {task.total:,.0f} keys")
-    with Progress(looks, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("", total=await census.size())
-        async for entries in census.batches(chosen):
+    """Batches of records, with their count on the terminal."""
+    scan = SessionScan(redis, KeyRing(config.keys), config.redis.key_prefix)
+    progress = TextColumn("{task.completed:,.0f} of about {task.total:,.0f} keys")
+    with Progress(progress, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=await scan.size())
+        async for entries in scan.batches(chosen):
             yield entries
             bar.advance(task, len(entries))
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Exit status 3 when Redis does not answer."""
+    """Run it; exit status 3 when Redis does not answer."""
     try:
         return asyncio.run(work)
     except StoreUnavailable as error:
@@ -222,28 +231,33 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         raise typer.Exit(NO_STORE) from error
 
 
-def _chosen(
-    sids: tuple[str, ...],
-    emails: list[str] | None,
-    issuer: str | None,
-    subject: str | None,
-    apps: list[str] | None,
-    addresses: list[str] | None,
-    provider_sid: str | None,
-    older_than: str | None,
-    newer_than: str | None,
-) -> SessionFilter:
-    return SessionFilter(
-        sids=frozenset(sids),
-        emails=frozenset(email.casefold() for email in emails or ()),
-        issuer=issuer,
-        subject=subject,
-        apps=frozenset(apps or ()),
-        networks=tuple(_parsed("--address", values.parse_network, address) for address in addresses or ()),
-        provider_sid=provider_sid,
-        older_than=_age("--older-than", older_than),
-        newer_than=_age("--newer-than", newer_than),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterOptions:
+    """The options that select sessions, as typer gives them."""
+
+    sid: list[str] | None = None
+    email: list[str] | None
+    issuer: str | None
+    subject: str | None
+    app: list[str] | None
+    address: list[str] | None
+    provider_sid: str | None
+    older_than: str | None
+    newer_than: str | None
+
+    def to_filter(self) -> SessionFilter:
+        """Raises typer.Exit for an option that cannot be parsed."""
+        return SessionFilter(
+            sids=frozenset(self.sid or ()),
+            emails=frozenset(email.casefold() for email in self.email or ()),
+            issuer=self.issuer,
+            subject=self.subject,
+            apps=frozenset(self.app or ()),
+            networks=tuple(_parsed("--address", values.parse_network, address) for address in self.address or ()),
+            provider_sid=self.provider_sid,
+            older_than=_age("--older-than", self.older_than),
+            newer_than=_age("--newer-than", self.newer_than),
+        )
 
 
 def _age(name: str, text: str | None) -> timedelta | None:
@@ -254,16 +268,16 @@ def _parsed(name: str, parse: Any, text: str) -> Any:
     try:
         return parse(text)
     except ValueError as error:
-        _wrong(f"{name}: {error}")
+        _exit_wrong_call(f"{name}: {error}")
 
 
-def _wrong(what: str) -> None:
+def _exit_wrong_call(what: str) -> NoReturn:
     err.print(what)
     raise typer.Exit(WRONG_CALL)
 
 
 def _confirmed(question: str) -> bool:
-    """Only a clear yes; an end of input is none."""
+    """Ask; the end of input is a no."""
     try:
         return typer.confirm(question, err=True)
     except typer.Abort:

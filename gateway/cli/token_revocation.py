@@ -1,4 +1,4 @@
-"""Tokens of sessions that an operator ended, given back to their providers (RFC 7009) where the operator asks for that."""
+"""Revokes the tokens of sessions that an operator ended, at their providers (RFC 7009); an option of the command."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,16 +15,16 @@ from gateway.web.token_revocation import TokenRevocation
 
 _AT_ONCE: Final = 20
 
-GiveBack = Callable[[Sequence[Session]], Awaitable[None]]
+RevokeTokens = Callable[[Sequence[Session]], Awaitable[None]]
 
 
 @asynccontextmanager
-async def token_return(config: Config, events: Audit) -> AsyncIterator[GiveBack]:
-    """What takes ended sessions, a few at a time. What a provider does not take is an event, and stops nothing."""
+async def token_revoker(config: Config, events: Audit) -> AsyncIterator[RevokeTokens]:
+    """A function that revokes the tokens of ended sessions, 20 at a time. A failure is an event, and stops nothing."""
     providers = open_providers(config, lambda: datetime.now(UTC))
     revoke = TokenRevocation(providers, events)
 
-    async def give_back(sessions: Sequence[Session]) -> None:
+    async def revoke_all(sessions: Sequence[Session]) -> None:
         for start in range(0, len(sessions), _AT_ONCE):
             await revoke(sessions[start : start + _AT_ONCE], "-")
 
@@ -34,16 +34,16 @@ async def token_return(config: Config, events: Audit) -> AsyncIterator[GiveBack]
                 await client.provider.ping()
             except Refusal as refusal:
                 err.print(f"provider {client.name}: {refusal.detail}")
-        yield give_back
+        yield revoke_all
     finally:
         await providers.close()
 
 
 @asynccontextmanager
-async def no_return() -> AsyncIterator[GiveBack]:
-    """Nobody is asked."""
+async def no_revoker() -> AsyncIterator[RevokeTokens]:
+    """A function that revokes nothing."""
 
-    async def keep(sessions: Sequence[Session]) -> None:
+    async def revoke_none(sessions: Sequence[Session]) -> None:
         return None
 
-    yield keep
+    yield revoke_none

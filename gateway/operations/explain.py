@@ -1,6 +1,7 @@
-"""`doorward explain`: one request through the real gate, and what would be said of it. Nothing is sent anywhere."""
+"""`doorward explain`: the gate's decision on one request, step by step. It sends nothing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,7 +23,17 @@ from gateway.policy.readings import Model, Readings
 from gateway.sessions.live import LiveSession
 from gateway.sessions.session import Session
 
-_TELLS_WHO_ASKS: Final = (b"accept", b"x-requested-with", b"access-control-request-method")
+_CLIENT_KIND_FIELDS: Final = (b"accept", b"x-requested-with", b"access-control-request-method")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssumedSignIn:
+    """The sign-in of the person who is assumed to send the request. `acr` is the provider's, `signed_in_ago` its age."""
+
+    email: str
+    groups: tuple[str, ...] = ()
+    acr: str | None = None
+    signed_in_ago: timedelta = timedelta(0)
 
 
 def explain(
@@ -30,14 +41,14 @@ def explain(
     method: str,
     url: str,
     *,
-    email: str | None,
-    groups: tuple[str, ...],
+    sign_in: AssumedSignIn | None = None,
     headers: Sequence[str] = (),
     body: str | None = None,
-    acr: str | None = None,
-    signed_in_ago: timedelta = timedelta(0),
 ) -> list[Step]:
-    """The steps of the decision, as `(name, text)`. Raises ValueError for what is no URL or names no app's host."""
+    """The steps of the decision, as `(name, text)`; without `sign_in` for a request without a session.
+
+    Raises ValueError for a text that is not a URL, or has no app's host.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError("not a URL; allowed: http(s)://host/path")
@@ -50,14 +61,14 @@ def explain(
     else:
         head = RequestHead(method.upper(), target, parts.netloc.encode(), _fields(headers, body))
     steps: list[Step] = [("app", f"{site.route.name} ({site.app.surface}), host {site.route.host}")]
-    live = _live(site, email, groups, acr, signed_in_ago) if email is not None else None
-    steps.append(("asked by", "a stranger" if live is None else f"{email}, groups: {', '.join(groups) or 'none'}"))
+    session = _session(site, sign_in) if sign_in is not None else None
+    steps.append(("asked by", "a stranger" if sign_in is None else _described(sign_in)))
     steps += [("sent", target.decode()), *_forms(site, target)]
     if config.openid.enabled:
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
         steps.append(("signs in at", " or ".join(site.providers)))
     content = body.encode() if body is not None else None
-    request = Request(site, head, None, live, datetime.now(UTC), body=content, session_looked_up=True)
+    request = Request(site, head, None, session, datetime.now(UTC), body=content, session_looked_up=True)
     steps += reasons(request, config.openid)
     return steps + _outcome(site, decide(request))
 
@@ -72,7 +83,7 @@ def _site(sites: Sites, config: Config, netloc: str) -> Site:
 
 
 def _forms(site: Site, target: bytes) -> list[Step]:
-    """What is judged and forwarded, and what servers of some kind read. Nothing where the target can be read in two ways: the gate says so."""
+    """The canonical path, and the paths that servers of some kind read. None for an ambiguous target, which the gate refuses."""
     model = site.rules.model
     try:
         parsed = parse_target(target)
@@ -90,30 +101,40 @@ def _forms(site: Site, target: bytes) -> list[Step]:
 
 
 def _by(model: Model, read: Readings, path: str) -> str:
-    """Who reads it so."""
+    """The servers that read the path so."""
     rows = sorted(read.named[path]) if path in read.named else model.rows_of(read.paths[path].traits)
     return ", ".join(rows) if read.paths[path].traits else "below a language"
 
 
 def _fields(headers: Sequence[str], body: str | None) -> list[tuple[bytes, bytes]]:
-    """The fields as given. Without any that tell who asks, a person's browser does."""
+    """The given fields, with those of a browser's navigation if none tells the kind of client. Raises ValueError."""
     fields: list[tuple[bytes, bytes]] = []
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon:
             raise ValueError(f"{header!r} is not a header field; allowed: NAME:VALUE")
         fields.append((name.strip().encode(), value.strip().encode()))
-    if not any(name.lower() in _TELLS_WHO_ASKS or name.lower().startswith(b"sec-fetch-") for name, _ in fields):
+    if not any(name.lower() in _CLIENT_KIND_FIELDS or name.lower().startswith(b"sec-fetch-") for name, _ in fields):
         fields.append((b"Sec-Fetch-Mode", b"navigate"))
     if body is not None:
         fields.append((b"Content-Length", str(len(body.encode())).encode()))
     return fields
 
 
-def _live(site: Site, email: str, groups: tuple[str, ...], acr: str | None, signed_in_ago: timedelta) -> LiveSession:
-    now = datetime.now(UTC)
+def _described(sign_in: AssumedSignIn) -> str:
+    return f"{sign_in.email}, groups: {', '.join(sign_in.groups) or 'none'}"
+
+
+def _session(site: Site, sign_in: AssumedSignIn) -> LiveSession:
+    now, email = datetime.now(UTC), sign_in.email
     identity = Identity(
-        issuer="explain", subject=email, email=email, name=None, groups=groups, preferred_username=None, directory={}
+        issuer="explain",
+        subject=email,
+        email=email,
+        name=None,
+        groups=sign_in.groups,
+        preferred_username=None,
+        directory={},
     )
     session = Session(
         key_host=site.route.host,
@@ -121,8 +142,8 @@ def _live(site: Site, email: str, groups: tuple[str, ...], acr: str | None, sign
         sid="explain",
         identity=identity,
         provider_sid=None,
-        auth_time=now - signed_in_ago,
-        acr=acr,
+        auth_time=now - sign_in.signed_in_ago,
+        acr=sign_in.acr,
         created_at=now,
         idle=timedelta(hours=1),
         lifetime=timedelta(hours=1),
@@ -158,7 +179,7 @@ def _outcome(site: Site, decision: Decision) -> list[Step]:
         return [
             ("rule", decision.rule),
             ("decision", "sign in at the provider"),
-            *_asked(decision.step_up.max_age, " ".join(decision.step_up.acr)),
+            *_step_up(decision.step_up.max_age, " ".join(decision.step_up.acr)),
             ("then back to", decision.return_to),
         ]
     if isinstance(decision, Refuse):
@@ -167,7 +188,7 @@ def _outcome(site: Site, decision: Decision) -> list[Step]:
             ("rule", decision.rule),
             ("decision", f"refuse: {refusal.status} {refusal.code}"),
             ("because", refusal.detail or refusal.message),
-            *_asked(refusal.facts.get("max_age"), refusal.facts.get("acr_values")),
+            *_step_up(refusal.facts.get("max_age"), refusal.facts.get("acr_values")),
         ]
     if isinstance(decision, NeedBody):
         unread = decision.unread
@@ -191,8 +212,8 @@ def _outcome(site: Site, decision: Decision) -> list[Step]:
     raise TypeError(type(decision).__name__)
 
 
-def _asked(max_age: int | None, acr_values: str | None) -> list[Step]:
-    """What a rule wants of the sign-in (RFC 9470), as the provider will be asked for it."""
-    asked = [f"max_age={max_age}"] if max_age is not None else []
-    asked += [f"acr_values={acr_values}"] if acr_values else []
-    return [("asked of the provider", " ".join(asked))] if asked else []
+def _step_up(max_age: int | None, acr_values: str | None) -> list[Step]:
+    """What a rule requires of the sign-in (RFC 9470), as parameters of the authorization request."""
+    parameters = [f"max_age={max_age}"] if max_age is not None else []
+    parameters += [f"acr_values={acr_values}"] if acr_values else []
+    return [("asked of the provider", " ".join(parameters))] if parameters else []

@@ -73,11 +73,19 @@ class Faults:
 
 async def render_fault(fault: Fault, request: web.Request) -> web.StreamResponse | None:
     """The spoiled answer, or None when the fault (slowness) leaves the answer as it is."""
+    if fault.kind == "slow":
+        await asyncio.sleep(fault.seconds)
+        return None
+    if fault.kind == "cut":
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+    return _spoiled(fault)
+
+
+def _spoiled(fault: Fault) -> web.Response:
     headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
     match fault.kind:
-        case "slow":
-            await asyncio.sleep(fault.seconds)
-            return None
         case "throttle":
             reason = "You must wait before accessing this url again." if fault.status == 409 else "Too Many Requests"
             return web.Response(status=fault.status, reason=reason, headers=headers, text=fault.body)
@@ -100,9 +108,5 @@ async def render_fault(fault: Fault, request: web.Request) -> web.StreamResponse
         case "big":
             nobody = {"Records": [], "CurrentPage": 1, "TotalItems": 0, "HasNextPage": False}
             return web.json_response(nobody | {"Padding": "x" * (4 * 1024 * 1024)})
-        case "answer":
+        case _:  # "answer"
             return web.Response(text=fault.body, status=fault.status, headers=headers, content_type="application/json")
-        case "cut":
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()

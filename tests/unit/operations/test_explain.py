@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.operations.explain import explain
+from gateway.config.schema import Config
+from gateway.operations.explain import AssumedSignIn, explain
 from tests.unit.config.made import config_with
 
 CONFIG = config_with(
@@ -18,6 +19,14 @@ CONFIG = config_with(
 )
 
 
+def explained(
+    config: Config, method: str, url: str, *, headers: tuple[str, ...] = (), body: str | None = None, **sign_in: Any
+) -> list[tuple[str, str]]:
+    """`sign_in`: the fields of an AssumedSignIn; without an e-mail address there is none."""
+    assumed = AssumedSignIn(**sign_in) if sign_in.get("email") is not None else None
+    return explain(config, method, url, sign_in=assumed, headers=headers, body=body)
+
+
 def told(
     method: str,
     path: str,
@@ -28,7 +37,7 @@ def told(
     body: str | None = None,
 ) -> dict[str, str]:
     url = "https://portal.example.com" + path
-    return dict(explain(CONFIG, method, url, email=email, groups=groups, headers=headers, body=body))
+    return dict(explained(CONFIG, method, url, email=email, groups=groups, headers=headers, body=body))
 
 
 def test_a_public_path_is_forwarded_without_an_identity() -> None:
@@ -50,7 +59,7 @@ def test_a_rule_that_wants_a_better_sign_in_says_what_is_asked_of_the_provider()
 
     def steps(method: str, **given: Any) -> dict[str, str]:
         url = "https://portal.example.com/vault/1"
-        return dict(explain(config, method, url, email="mia@example.com", groups=(), **given))
+        return dict(explained(config, method, url, email="mia@example.com", groups=(), **given))
 
     assert steps("GET", acr="mfa", signed_in_ago=timedelta(minutes=4))["decision"] == "forward"
     for given in ({"acr": "password"}, {"acr": "mfa", "signed_in_ago": timedelta(minutes=6)}):
@@ -82,7 +91,7 @@ def test_the_readings_of_a_path_are_shown_with_the_kinds_of_servers_that_have_th
 
     def read(path: str, **settings: Any) -> dict[str, str]:
         chosen = config_with({"apps.portal.reads_like": settings["like"]}) if settings else config
-        steps = explain(chosen, "GET", "https://portal.example.com" + path, email=None, groups=())
+        steps = explained(chosen, "GET", "https://portal.example.com" + path)
         return dict(text.split(" ", 1) for name, text in steps if name == "read as")
 
     assert read("/admin") == {}
@@ -95,12 +104,10 @@ def test_the_readings_of_a_path_are_shown_with_the_kinds_of_servers_that_have_th
     assert (
         "any page"
         in dict(
-            explain(
+            explained(
                 config_with({"apps.portal.reads_like": "wordpress"}),
                 "GET",
                 "https://portal.example.com/?p=1",
-                email=None,
-                groups=(),
             )
         )["read as"]
     )
@@ -133,7 +140,7 @@ def test_a_program_is_not_explained_as_a_browser(header: str) -> None:
 
 def test_a_host_of_no_app_is_named_with_those_that_are() -> None:
     with pytest.raises(ValueError, match=r"421.*portal\.example\.com"):
-        explain(CONFIG, "GET", "https://nope.example/", email=None, groups=())
+        explained(CONFIG, "GET", "https://nope.example/")
 
 
 def test_every_step_says_what_it_asked_and_what_it_found() -> None:
@@ -152,8 +159,7 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
     )
 
     def steps(method: str, path: str, **given: Any) -> dict[str, str]:
-        given = {"email": None, "groups": (), **given}
-        return dict(explain(config, method, "https://portal.example.com" + path, **given))
+        return dict(explained(config, method, "https://portal.example.com" + path, **given))
 
     money = steps("GET", "/admin/money/x", email="ana@example.com", groups=("staff",))
     assert [name for name in money if name[0].isdigit()] == [
@@ -194,7 +200,7 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
 
 def test_open_doors_name_the_toggle_that_would_close_them() -> None:
     config = config_with({"apps.portal.password_routes": ["nexudus"], "apps.portal.surface": "shared"})
-    steps = dict(explain(config, "GET", "https://portal.example.com/login", email=None, groups=()))
+    steps = dict(explained(config, "GET", "https://portal.example.com/login"))
     assert steps["2 password routes"] == "open: prevent_password_login or prevent_dashboard_password_login is off"
 
 
@@ -205,7 +211,7 @@ def test_a_preflight_is_explained() -> None:
 
     def steps(keys: dict[str, Any], *headers: str) -> dict[str, str]:
         config = config_with({f"apps.portal.{name}": value for name, value in keys.items()})
-        return dict(explain(config, "OPTIONS", "https://portal.example.com/x", email=None, groups=(), headers=headers))
+        return dict(explained(config, "OPTIONS", "https://portal.example.com/x", headers=headers))
 
     answered = steps({"cors_preflight": cors}, *asked)
     assert answered["preflight"].startswith("yes, and answered here: its origin is allowed")
