@@ -1,28 +1,30 @@
 """The data plane: asyncio protocols on both sides.
 
-    server             listening and draining
+    server             listening, sweeping and draining
     listener           connections that begin with TLS or the PROXY protocol
-    downstream         one client connection: heads in, responses out, in order
-    client_stream      the client's side as the rest of the proxy sees it
-    request_handler    one request's way through the gate
-    head_memo          the fields of a connection's last request, kept while they repeat
+    connection_limit   how many clients, in all and from one address
     context            what all connections of a worker share
+    downstream         one client connection over HTTP/1.1: heads in, responses out, in order
+    client_stream      a request and its response as the rest of the proxy sees the client's side
+    request_handler    a request from its head to the gate's decision, and what that sets in motion
     request_body       a request's body on its way in; buffered where it is judged
-    exchange           one admitted request and its response
-    filters            what some apps ask for beyond forwarding
-    upstream           one connection to an upstream
-    pool               the connections to an app's endpoints
-    tie                a connection that serves one session on one client connection
-    endpoint           one address of an app
+    request_log        the counters and the access line of a request
+    head_memo          what follows from the fields of a connection's last request, kept while they repeat
+    forwarder          admitted requests to their upstream, through the app's filters
+    filters            what some apps want beyond forwarding
     upstream_head      request heads, written anew
     identity_fields    identity fields and assertion, kept with the session
+    exchange           one admitted request and its response
+    upstream           one connection to an upstream
+    pool               an app's endpoints and the idle connections to them
+    endpoint           one address of an app
+    tie                a connection that serves one session on one client connection
+    tunnel             after a 101: bytes both ways
+    subrequest         requests of our own to an app's upstream
     local_reply        a response of our own
-    internal_routes    the pages of our own, answered by aiohttp on the client's connection
+    internal_routes    the pages of our own: forward-auth, and aiohttp's
     forward_auth       `/oauth2/auth`
     refusal_events     the events of a refusal
-    subrequest         requests of our own to an app's upstream
-    tunnel             after a 101: bytes both ways
-    connection_limit   how many clients, in all and from one address
 
 The invariant: whatever reaches an upstream was re-serialised from the parsed form that the gate admitted; one message on each side,
 one framing. Bytes a client sent never travel on as they came, except inside a body whose length both sides agree on.

@@ -59,7 +59,10 @@ class Connection(Protocol):
     peer: str
     trusted: bool
     transport: asyncio.Transport
-    request: ParsedRequest | None
+
+    @property
+    def request(self) -> ParsedRequest | None:
+        """The head that is being answered."""
 
     def sweep(self, now: float) -> None: ...
 
@@ -110,7 +113,7 @@ class ProxyContext:
         self.connections: set[Connection] = set()
         self.connection_limit = ConnectionLimiter(self.limits, self.clock)
         self.draining = False
-        self._departed = 0  # connections that are gone since the collector came
+        self._closed = 0  # connections that were closed since the last garbage collection
         self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
         self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now, parts.on_forwarding, parts.shared)
@@ -123,7 +126,7 @@ class ProxyContext:
         self._count = itertools.count(1)
 
     def sweep(self) -> None:
-        """Called now and then: what has waited too long ends, what was logged is written."""
+        """Called now and then: ends what has waited too long, writes what was logged."""
         now = self.clock()
         for connection in list(self.connections):
             connection.sweep(now)
@@ -132,28 +135,28 @@ class ProxyContext:
         for sweep in self.on_sweep:
             sweep()
         self.flush()
-        # A connection and its handler refer to each other. Little else that the collector counts is made, so it would seldom come by itself.
-        # It looks at all that are there: the more there are, the more may be gone before it comes.
-        if self._departed >= max(_COLLECT_AFTER, len(self.connections)):
-            self._departed = 0
+        # A connection and its handler refer to each other, and little else that the collector counts is made, so it would seldom run by itself.
+        # It looks at all objects: the more connections are open, the more may be closed before it runs.
+        if self._closed >= max(_COLLECT_AFTER, len(self.connections)):
+            self._closed = 0
             gc.collect()
 
     def flush(self) -> None:
         if self.access_log is not None:
             self.access_log.flush()
 
-    # --- what a request asks ---
+    # --- what a request needs ---
 
     def source(self, name: object) -> Source:
-        """Of a connection whose other end is called `name`. A unix socket counts as 127.0.0.1."""
+        """Of a connection with the peer name `name`, as the socket module has it. A unix socket counts as 127.0.0.1."""
         if name is None:
-            # SECURITY: reset before it was accepted: nobody knows who it was, so it is nobody we trust (C-34).
+            # SECURITY: reset before it was accepted: its address is unknown, so it is not trusted (C-34).
             return Source("0.0.0.0", False)  # noqa: S104 - no address to listen on
         peer = name[0] if isinstance(name, tuple) else "127.0.0.1"
         return Source(peer, is_trusted(peer, self._parts.config.trusted_proxies))
 
     def enter(self, connection: Connection, source: Source | None) -> int:
-        """Let a client in, who may be known and counted already: 0, or the status for one too many."""
+        """Count a client in; with a `source` it is counted already. 0, or the status to answer one too many with."""
         if source is None:
             source = self.source(connection.transport.get_extra_info("peername"))
             status = self.connection_limit.enter(source.peer, trusted=source.trusted)
@@ -165,7 +168,7 @@ class ProxyContext:
         return 0
 
     def replace(self, connection: Connection, by: Connection) -> None:
-        """Others answer on this connection from now on."""
+        """`by` answers on this connection from now on."""
         self.connections.discard(connection)
         self.connections.add(by)
 
@@ -173,11 +176,11 @@ class ProxyContext:
         """The connection is gone."""
         if connection in self.connections:
             self.connections.discard(connection)
-            self._departed += 1
+            self._closed += 1
             self.connection_limit.leave(connection.peer, trusted=connection.trusted)
 
     def request_id(self, request: ParsedRequest) -> str | None:
-        """What the client calls the request; None where it says nothing that may travel."""
+        """The client's own X-Request-Id; None where it sends none that may travel."""
         for entry in request.special:
             if entry.kind is Kind.REQUEST_ID and valid_request_id(entry.value):
                 return entry.value.decode()
@@ -237,7 +240,7 @@ class ProxyContext:
         """A page for a person, a problem document for a program."""
         request_id = request_id or self.new_request_id()
         if refusal.detail:
-            # Mistakes of strangers wake nobody.
+            # A client's mistake is no warning.
             level = logging.WARNING if refusal.status in _SERVER_ERRORS else logging.INFO
             _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
         html = head is not None and is_navigation(head)

@@ -1,7 +1,7 @@
-"""HTTP filters: what an app asks for beyond forwarding. The proxy knows filters and no features.
+"""HTTP filters: what an app wants beyond forwarding. The proxy knows filters and no features.
 
 A filter sees a request before it goes on, the head of its response before anything of it is written, the body while it streams, and a
-refusal before it is answered. An app's filters are asked in their order; an app without any has none to ask.
+refusal before it is answered. An app's filters are called in their order.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,7 +18,7 @@ from gateway.proxy.upstream import Serves
 
 
 class BodyFilter(Protocol):
-    """A response body on its way. Both may raise UpstreamFault."""
+    """Changes a response body on its way. Both raise UpstreamFault."""
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -27,7 +27,7 @@ class BodyFilter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Nothing of this response goes on; `act` answers the request."""
+    """The response is dropped; `act` answers the request."""
 
     act: Callable[[], None]
 
@@ -48,8 +48,8 @@ class UpstreamRequest:
 class FilterControl:
     """What a filter may do with the request at hand besides changing it.
 
-    `respond` answers it; `run_later` goes on in a Task, whose refusals become answers; `decide` asks the gate again and acts; `act` acts on
-    a decision; `drop_exchange` ends the upstream's part.
+    `respond` answers it; `run_later` goes on in a Task, whose refusals become responses; `decide` decides about it again and acts; `act` acts
+    on a decision; `drop_exchange` ends the upstream's part.
     """
 
     respond: Callable[[LocalReply], None]
@@ -91,15 +91,15 @@ class FilteredExchange(Exchange):
         self._body_filter: BodyFilter | None = None
 
     def on_interim(self, response: ParsedResponse) -> None:
-        self._ask(response, False)
+        self._apply_filters(response, False)
         super().on_interim(response)
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
-        self._ask(response, False)  # its cookies
+        self._apply_filters(response, False)  # its cookies
         super().on_tunnel(response, first)
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
-        outcome = self._ask(response, first is not None)
+        outcome = self._apply_filters(response, first is not None)
         if isinstance(outcome, Replace):
             self.end()
             outcome.act()
@@ -124,7 +124,7 @@ class FilteredExchange(Exchange):
             super().on_body(rest)
         super().on_end(serves)
 
-    def _ask(self, response: ParsedResponse, has_body: bool) -> BodyFilter | Replace | None:
+    def _apply_filters(self, response: ParsedResponse, has_body: bool) -> BodyFilter | Replace | None:
         """The first replacement, or the body filter: no two filters of an app change bodies."""
         body_filter: BodyFilter | None = None
         for each in self._filters:

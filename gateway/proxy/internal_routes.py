@@ -1,23 +1,68 @@
-"""The pages of our own: aiohttp answers them on the client's connection, and closes it.
+"""The pages of our own. forward-auth is answered here; aiohttp answers the others on the client's connection, and closes it.
 
 The connection stays one of the worker's until it is gone: it counts, it is waited for when the server drains, and a client that does not
-take its answer is not waited for without end (docs/threats.md D-20).
+take its response is cut off after `limits.idle_timeout` (docs/threats.md D-20).
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
+from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest, MalformedRequest, PayloadTooLarge
+from gateway.gate.decision import Own
+from gateway.gate.request import Request
+from gateway.http.request_head import ParsedRequest
+from gateway.proxy import forward_auth
+from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.context import Connection, ProxyContext
 
 
+@dataclass(frozen=True, slots=True)
+class PageControl:
+    """What the request handler does for a page of ours.
+
+    `run_later` goes on in a Task, whose refusals become responses; `with_body` goes on with the request's whole body and raises the refusal
+    where it is too large; `hand_over` gives the connection to aiohttp, with the one request that it answers.
+    """
+
+    run_later: Callable[[Coroutine[Any, Any, None]], None]
+    with_body: Callable[[Request[ParsedRequest], Callable[[bytes], None], Refusal], None]
+    hand_over: Callable[[bytes], None]
+
+
+def serve(
+    context: ProxyContext, stream: ClientStream, request: Request[ParsedRequest], own: Own, control: PageControl
+) -> None:
+    """Answer, now or later. Raises MalformedRequest, BadRequest or PayloadTooLarge."""
+    if request.head.upgrade is not None:
+        raise MalformedRequest("an upgrade of a page of ours")
+    if own.path == context.forward_auth_path:
+        if stream.body_open:
+            raise BadRequest("a forward-auth request has no body")
+        control.run_later(_answer_forward_auth(context, stream, request))
+        return
+
+    def hand_over(body: bytes) -> None:
+        control.hand_over(context.heads.own(request, own, len(body)) + body)
+
+    control.with_body(request, hand_over, PayloadTooLarge("the body of a page of ours"))
+
+
+async def _answer_forward_auth(context: ProxyContext, stream: ClientStream, request: Request[ParsedRequest]) -> None:
+    stream.respond(await forward_auth.answer(context, request))
+
+
 class AiohttpConnection(asyncio.Protocol):
-    """Passes everything on to `handler`."""
+    """Passes everything on to `handler`. `request` is the one that it answers."""
 
     __slots__ = ("_context", "_deadline", "_handler", "peer", "request", "transport", "trusted")
 
     def __init__(self, context: ProxyContext, connection: Connection, handler: asyncio.Protocol) -> None:
         self.transport = connection.transport
         self.peer, self.trusted = connection.peer, connection.trusted
-        self.request, connection.request = connection.request, None
+        self.request = connection.request
         self._context = context
         self._handler = handler
         self._deadline: float | None = None
@@ -30,7 +75,7 @@ class AiohttpConnection(asyncio.Protocol):
         self._handler.data_received(data)
 
     def sweep(self, now: float) -> None:
-        """Called now and then. What a page takes is bounded by what it asks; here only the client can be slow."""
+        """Called now and then. The page itself is bounded by the time-outs of what it calls; here only the client can be slow."""
         if not self.transport.is_closing():
             return
         if self._deadline is None:

@@ -1,7 +1,8 @@
-"""An app's addresses, and the connections to them that wait for work.
+"""An app's endpoints, and the idle connections to them.
 
-Requests go round the addresses in turn. One that refuses or does not answer is left out and asked again in the background, at growing
-intervals, until it answers; when all are out, all are tried anyway. Taking and giving back is synchronous; only connecting waits.
+Requests go round the endpoints in turn. One that refuses or does not answer is ejected (outlier ejection) and probed in the background, at
+growing intervals, until it accepts a connection; when all are ejected, all are tried. Taking and giving back is synchronous; only connecting
+waits.
 """
 
 import asyncio
@@ -21,23 +22,24 @@ _log = logging.getLogger("doorward.proxy")
 _IDLE_SECONDS: Final = 55.0
 _IDLE_LIMIT: Final = 256
 _FRESH_SECONDS: Final = 1.0  # a request that must not be sent twice takes no connection idle for longer
-_FIRST_REST: Final = 1.0
-_LONGEST_REST: Final = 30.0
+_FIRST_EJECTION: Final = 1.0
+_LONGEST_EJECTION: Final = 30.0
 
 
 class Endpoint:
-    """One address with its connections. `out` is the reason it is left out for, until `rests_until`; `answered` when it last did."""
+    """One address with its connections. `ejected` is the reason why it is left out until `ejected_until`, empty where it is not; `answered` is
+    when its last response came. Times are monotonic seconds."""
 
-    __slots__ = ("_all", "address", "answered", "failures", "idle", "out", "probing", "rests_until")
+    __slots__ = ("_all", "address", "answered", "ejected", "ejected_until", "failures", "idle", "probing")
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
         self.answered = 0.0
-        self.out = ""
+        self.ejected = ""
         self.failures = 0
-        self.rests_until = 0.0
+        self.ejected_until = 0.0
         self.probing = False
 
     def opened(self, connection: UpstreamConnection) -> None:
@@ -70,9 +72,9 @@ class Endpoint:
 
 
 class Pool:
-    """The connections to one app: of each address the newest first. `connect_timeout` holds for each address."""
+    """The connections to one app: of each endpoint the newest first. `connect_timeout` is seconds, for each endpoint."""
 
-    __slots__ = ("_clock", "_in", "_lone", "_tasks", "_turn", "connect_timeout", "name", "replicas")
+    __slots__ = ("_clock", "_in", "_only", "_tasks", "_turn", "connect_timeout", "name", "replicas")
 
     def __init__(
         self, name: str, app: App, *, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic
@@ -94,8 +96,8 @@ class Pool:
         return sum(replica.open for replica in self.replicas)
 
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
-        """An idle connection of the address whose turn it is, or None. A request that must not be sent twice gets a fresh one."""
-        idle = self._lone
+        """An idle connection of the endpoint whose turn it is, or None. A request that must not be sent twice gets a fresh one."""
+        idle = self._only
         if idle is None:
             idle = self._in[self._turn % len(self._in)].idle
             self._turn += bool(idle)
@@ -121,7 +123,7 @@ class Pool:
         idle.append(connection)
 
     async def connect(self) -> UpstreamConnection:
-        """A new connection to the next address that accepts one. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamTlsFault."""
+        """A new connection to the next endpoint that accepts one. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamTlsFault."""
         refusal: Refusal | None = None
         for replica in self._round():
             try:
@@ -130,20 +132,20 @@ class Pool:
                 refusal = error
                 self._failed(replica, error.detail)
             else:
-                self._well(replica)
+                self._readmit(replica)
                 return connection
         assert refusal is not None
         raise refusal
 
     async def probe(self) -> None:
-        """Whether every address accepts connections. Raises what `connect` does, for the first that does not."""
+        """Whether every endpoint accepts connections. Raises what `connect` does, for the first that does not."""
         for replica in self.replicas:
             (await self._open(replica)).abort()
 
-    def silent(self, connection: UpstreamConnection, since: float) -> None:
-        """An answer did not come in time: the address is left out if nobody else got one either `since` then.
+    def report_timeout(self, connection: UpstreamConnection, since: float) -> None:
+        """No response came in time: the endpoint is ejected if no other request got one `since` then either.
 
-        What has been idle since before may lead nowhere too, as when a firewall forgot its table: nobody else waits on that.
+        Connections that have been idle since before may be dead too, as when a firewall forgot its table: they are closed.
         """
         for replica in self.replicas:
             if replica is connection.home:
@@ -152,15 +154,15 @@ class Pool:
                     self._failed(replica, "no answer in time")
 
     def sweep(self) -> None:
-        """Close what has been idle for long: upstreams do so too, and theirs would race with a request. Ask for those that are out."""
+        """Close what has been idle for long: upstreams do so too, and theirs would race with a request. Probe ejected endpoints."""
         now = self._clock()
         for replica in self.replicas:
             replica.drop(now - _IDLE_SECONDS)
             if replica.open and replica.address.stale:
                 replica.address.refresh()
-            if replica.out and now >= replica.rests_until and not replica.probing:
+            if replica.ejected and now >= replica.ejected_until and not replica.probing:
                 replica.probing = True
-                self._in_background(self._ask(replica))
+                self._in_background(self._reconnect(replica))
 
     def close(self) -> None:
         for connection in self.idle:
@@ -171,7 +173,7 @@ class Pool:
     # --- which address ---
 
     def _round(self) -> list[Endpoint]:
-        """All addresses in the order to try them: those that are left out come last."""
+        """All endpoints in the order to try them, ejected ones last."""
         replicas = self._in
         start = self._turn % len(replicas)
         self._turn += 1
@@ -181,55 +183,55 @@ class Pool:
     def _failed(self, replica: Endpoint, reason: str) -> None:
         if len(self.replicas) == 1:
             return
-        if not replica.out:
+        if not replica.ejected:
             _log.warning("%s: %s is left out: %s", self.name, replica.address.url, reason)
-        elif self._clock() < replica.rests_until:
-            return  # it was tried for want of others
-        replica.out = reason
-        rest = min(_FIRST_REST * 2**replica.failures, _LONGEST_REST)
+        elif self._clock() < replica.ejected_until:
+            return  # it was tried because all are ejected
+        replica.ejected = reason
+        seconds = min(_FIRST_EJECTION * 2**replica.failures, _LONGEST_EJECTION)
         replica.failures = min(replica.failures + 1, 10)
-        replica.rests_until = self._clock() + rest
+        replica.ejected_until = self._clock() + seconds
         self._choose()
 
-    def _well(self, replica: Endpoint) -> None:
-        if replica.out:
+    def _readmit(self, replica: Endpoint) -> None:
+        if replica.ejected:
             _log.info("%s: %s is back", self.name, replica.address.url)
-            replica.out, replica.failures = "", 0
+            replica.ejected, replica.failures = "", 0
             self._choose()
 
     def _choose(self) -> None:
-        """Who takes part: whoever is not left out; all, when there is nobody else."""
-        self._in = [replica for replica in self.replicas if not replica.out] or self.replicas
-        self._lone = self._in[0].idle if len(self._in) == 1 else None
+        """Which endpoints take part: those that are not ejected, or all when all are."""
+        self._in = [replica for replica in self.replicas if not replica.ejected] or self.replicas
+        self._only = self._in[0].idle if len(self._in) == 1 else None
 
     # --- connecting ---
 
     async def _open(self, replica: Endpoint) -> UpstreamConnection:
-        who = f"{self.name} at {replica.address.url}"
+        where = f"{self.name} at {replica.address.url}"
         connection = UpstreamConnection(replica)
         try:
             async with asyncio.timeout(self.connect_timeout):
                 try:
                     return await replica.address.connect(lambda: connection)
                 except BaseException:
-                    replica.lost(connection)  # one that stands already is closed without a word to it
+                    replica.lost(connection)  # one that stands already is closed, and `connection_lost` is not called
                     raise
         except TimeoutError as error:
-            raise UpstreamTimeout(f"no connection to {who} in {self.connect_timeout} s") from error
+            raise UpstreamTimeout(f"no connection to {where} in {self.connect_timeout} s") from error
         except ssl.SSLError as error:
             why = getattr(error, "verify_message", None) or error.reason or str(error)
-            raise UpstreamTlsFault(f"TLS with {who}: {why}") from error
+            raise UpstreamTlsFault(f"TLS with {where}: {why}") from error
         except OSError as error:
-            raise UpstreamUnreachable(f"cannot connect to {who}: {error}") from error
+            raise UpstreamUnreachable(f"cannot connect to {where}: {error}") from error
 
-    async def _ask(self, replica: Endpoint) -> None:
-        """Whether an address that is left out answers again; if so, its first connection is there already."""
+    async def _reconnect(self, replica: Endpoint) -> None:
+        """Readmit an ejected endpoint if it accepts a connection, which is the first of its new ones."""
         try:
             connection = await self._open(replica)
         except Refusal as refusal:
             self._failed(replica, refusal.detail)
         else:
-            self._well(replica)
+            self._readmit(replica)
             self.give_back(connection)
         finally:
             replica.probing = False

@@ -25,8 +25,8 @@ class RequestBody:
         elif request.length:
             self.body = SizedBody(request.length)
 
-    def goes_to(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None:
-        """Its bytes to `sink`, and `end` after the last."""
+    def send_to(self, sink: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        """Call `sink` with its bytes, and `end` after the last."""
         self._sink, self._end = sink, end
 
     @property
@@ -57,7 +57,7 @@ def buffer(
     then: Callable[[bytes], None],
     too_large: Callable[[], Refusal],
 ) -> None:
-    """Read the whole body of at most `limit` bytes, then go on with it. Raises what `too_large` makes, or answers with it."""
+    """Read the whole body of at most `limit` bytes, then call `then` with it. Raises what `too_large` returns, or answers with it."""
     if request.length > limit:
         raise too_large()
     collected = bytearray()
@@ -76,6 +76,6 @@ def buffer(
 
     stream.expect_body_soon()
     if request.expects_continue:
-        stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        stream.send_continue()
         request.expects_continue = False
     stream.receive(sink, end)

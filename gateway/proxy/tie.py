@@ -1,13 +1,15 @@
-"""An upstream connection that is no longer anybody's: it serves one session on one client connection, and ends with either (B-60, B-61).
+"""An upstream connection that serves one session on one client connection, and ends with either (B-60, B-61).
 
 It is used for the client connection's next request to the same app, if that comes with the same session key, and is closed otherwise. Bytes
-that arrive while it waits end it, as they end one in the pool. Where it waits because the end of an answer is uncertain, it does so shortly;
-where the upstream has authenticated it, as long as the client connection and the session last.
+that arrive while it waits end it, as they end one in the pool. Where it waits because the end of a response is uncertain, it does so for a
+second; where the upstream has authenticated it, as long as the client connection and the session last.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
+from gateway.gate.request import Request
+from gateway.http.request_head import ParsedRequest, came_by_proxy
 from gateway.proxy.pool import Pool
 from gateway.proxy.upstream import Serves, UpstreamConnection
 from gateway.sessions.cache import LiveSession, SessionCache
@@ -15,53 +17,48 @@ from gateway.sessions.cache import LiveSession, SessionCache
 _IDLE_SECONDS: Final = 1.0
 
 
-class Ending(Protocol):
-    """The client connection."""
-
-    def session_ended(self) -> None: ...
-
-
 class Tie:
-    """`connection` is tied to `client` and to the session key `key`; `clock` is monotonic seconds."""
+    """`connection` is tied to a client connection, which `abort` ends, and to the session key `key`; `clock` is monotonic seconds."""
 
-    __slots__ = ("_cache", "_client", "_clock", "_key", "_live", "_pool", "connection")
+    __slots__ = ("_abort", "_cache", "_clock", "_key", "_pool", "_session", "connection")
 
     def __init__(
         self,
         connection: UpstreamConnection,
         pool: Pool,
-        client: Ending,
+        abort: Callable[[], None],
         key: str | None,
         cache: SessionCache,
         clock: Callable[[], float],
     ) -> None:
         self.connection = connection
         self._pool = pool
-        self._client = client
+        self._abort = abort
         self._key = key
         self._cache = cache
         self._clock = clock
-        self._live: LiveSession | None = None
+        self._session: LiveSession | None = None
 
-    def wait(self, live: LiveSession | None) -> None:
-        """The connection has no work until the next request; `live` is the session that the last one was admitted for."""
+    def wait(self, session: LiveSession | None) -> None:
+        """The connection has no work until the next request; `session` is the one that the last request was admitted for."""
         connection = self.connection
         connection.listener = None
         if not connection.alive or connection.paused:
             self.end()
             return
         connection.idle_since = connection.home.answered = self._clock()
-        if live is not None and self._live is None:
-            self._live = live
-            self._cache.attach(live, self._session_ended)
+        if session is not None and self._session is None:
+            self._session = session
+            self._cache.attach(session, self._on_session_end)
 
     def is_for(self, pool: Pool, key: str | None) -> bool:
         """Whether a request to `pool` with the session key `key` may have the connection."""
-        # SECURITY: what the last answer may still bring is for whom it was for, and so is what the upstream has taken them for (B-60, B-61).
+        # SECURITY: what the last response may still bring belongs to its session, and so does the connection that the upstream has
+        # authenticated (B-60, B-61).
         return pool is self._pool and key == self._key
 
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
-        """The connection. None: it is closed. What must not be sent twice is sent on one that may be dead only if no other one will do."""
+        """The connection. None: it is closed. A request that must not be sent twice gets one that may be dead only where no other will do."""
         connection = self.connection
         alive = connection.alive and not connection.transport.is_closing()
         if alive and (repeatable or self._fresh(self._clock())):
@@ -82,15 +79,58 @@ class Tie:
         return False
 
     def end(self) -> None:
-        """Close the connection. Its exchange, if there is one, hears nothing of that."""
-        if self._live is not None:
-            self._cache.detach(self._live, self._session_ended)
-            self._live = None
+        """Close the connection. Its exchange, if there is one, is not called."""
+        if self._session is not None:
+            self._cache.detach(self._session, self._on_session_end)
+            self._session = None
         self.connection.abort()
 
-    def _session_ended(self, reason: str) -> None:
-        self._live = None
+    def _on_session_end(self, reason: str) -> None:
+        self._session = None
         if self.connection.listener is not None or self.connection.joined is not None:
-            self._client.session_ended()  # which ends what is under way, whomever it was admitted for
+            self._abort()  # which ends the exchange or tunnel on it, whichever session that was admitted for
         else:
             self.connection.abort()
+
+
+class TieHolder:
+    """The tie of one client connection, at most one."""
+
+    __slots__ = ("_abort", "_cache", "_clock", "tie")
+
+    def __init__(self, abort: Callable[[], None], cache: SessionCache, clock: Callable[[], float]) -> None:
+        """`abort` ends the client connection."""
+        self.tie: Tie | None = None
+        self._abort = abort
+        self._cache = cache
+        self._clock = clock
+
+    def keep(self, connection: UpstreamConnection, pool: Pool, request: Request[ParsedRequest]) -> None:
+        """Tie the connection that `request` leaves, or close it where no later request may have it."""
+        key = request.session_key
+        always = connection.serves is Serves.SAME_ALWAYS
+        # SECURITY: a trusted proxy's connection carries many people, and so may any that claims to be a proxy's. Without a session no later
+        # request is the same person's, unless the upstream itself has authenticated the connection (B-60, B-61).
+        if request.trusted or (key is None and (not always or came_by_proxy(request.head))):
+            self.end()
+            connection.abort()
+            return
+        tie = self.tie
+        if tie is None or tie.connection is not connection:
+            self.end()
+            tie = self.tie = Tie(connection, pool, self._abort, key, self._cache, self._clock)
+        session = request.session
+        if session is None and key is not None:
+            session = self._cache.peek(key, request.site.route.host)  # of a person on a public page
+        tie.wait(session)
+
+    def sweep(self, now: float) -> None:
+        """Called now and then while there is no request."""
+        if self.tie is not None and not self.tie.sweep(now):
+            self.tie = None
+
+    def end(self) -> None:
+        """Close the tied connection, if there is one."""
+        tie, self.tie = self.tie, None
+        if tie is not None:
+            tie.end()

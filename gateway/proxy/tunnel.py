@@ -1,8 +1,8 @@
 """After a 101: bytes both ways, as they come, until one side ends.
 
-A WebSocket belongs to the session that opened it: when that ends, `Downstream` cuts both sides (C-19, C-44). A side that says no more may still
-be told something: the answer to a close frame, often. What the bytes are is for the two ends to judge (B-53).
-The handshake is checked before anything is sent (RFC 6455 section 4.2.1; B-40), and the upstream's answer to it as well. Other protocols pass
+A WebSocket belongs to the session that opened it: when that ends, both sides are cut (C-19, C-44). A side that has ended its direction may
+still receive: the answer to a close frame, often. The bytes are for the two ends to judge (B-53).
+The handshake is checked before anything is sent (RFC 6455 section 4.2.1; B-40), and the upstream's response to it as well. Other protocols pass
 where an app names them in `upgrades`.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Final
 
 from gateway.errors.access import OriginForbidden
@@ -18,7 +18,7 @@ from gateway.errors.requests import MalformedRequest, UpgradeRequired
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy.upstream import UpstreamConnection
 
-_LAST_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 10.0
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -36,9 +36,9 @@ def honoured(request: ParsedRequest, upgrades: Set[bytes], origins: Set[str]) ->
         _validate_handshake(request)
     elif request.version != "1.1":
         return None  # RFC 9110 section 7.8
-    # SECURITY: a page of another site can open a WebSocket with this browser's cookies; only its Origin tells (C-19).
-    said = request.values(b"origin")
-    if len(said) > 1 or (said and said[0].decode("latin-1").lower() not in origins):
+    # SECURITY: a page of another site can open a WebSocket with this browser's cookies; only its Origin shows that (C-19).
+    sent = request.values(b"origin")
+    if len(sent) > 1 or (sent and sent[0].decode("latin-1").lower() not in origins):
         raise OriginForbidden("Origin of a WebSocket handshake, or of another upgrade")
     return request.upgrade
 
@@ -58,39 +58,39 @@ def _validate_handshake(request: ParsedRequest) -> None:
         raise MalformedRequest("Sec-WebSocket-Key")
 
 
-def accepts(request: ParsedRequest, head: bytes) -> bool:
+def accepts(request: ParsedRequest, lines: Sequence[bytes]) -> bool:
     """Whether the upstream's 101 answers this handshake's key. Other protocols have no such proof."""
     if request.upgrade != _WEBSOCKET:
         return True
     key = request.first(b"sec-websocket-key") or b""
     proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-    return b"\r\nsec-websocket-accept: " + proof.lower() + b"\r\n" in head.lower()
+    return b"sec-websocket-accept: " + proof.lower() in (line.lower() for line in lines)
 
 
 class Tunnel:
-    """Two transports joined. `done` is called once, when either side ended, with the bytes sent to the client."""
+    """Two transports joined. `on_end` is called once, when either side ended, with the number of bytes sent to the client."""
 
-    __slots__ = ("_clock", "_done", "_half", "client", "size", "touched", "upstream")
+    __slots__ = ("_clock", "_half", "_on_end", "client", "size", "touched", "upstream")
 
     def __init__(
         self,
         client: asyncio.Transport,
         upstream: UpstreamConnection,
         clock: Callable[[], float],
-        done: Callable[[int], None],
+        on_end: Callable[[int], None],
     ) -> None:
         self.client = client
         self.upstream = upstream
         self.size = 0
         self.touched = clock()
         self._clock = clock
-        self._done: Callable[[int], None] | None = done
+        self._on_end: Callable[[int], None] | None = on_end
         self._half = False  # one side has ended
         upstream.listener = None
         upstream.joined = self
 
     def begin(self, head: bytes, first: bytes, early: bytes) -> None:
-        """The upstream's 101 is passed on, with what either side sent behind it already."""
+        """Pass the upstream's 101 on, and what either side has sent behind it already."""
         self.client.write(head + first)
         self.size += len(first)
         self.from_client(early)
@@ -109,7 +109,7 @@ class Tunnel:
             self.end()
 
     def half_closed(self, side: asyncio.Transport) -> bool:
-        """`side` says no more: the other one hears that, and may have the last word. False: it is over, or cannot be said (TLS)."""
+        """`side` has ended its direction: end the other one's too, which may still send. False: it is over, or TLS cannot end one direction."""
         other = self.client if side is self.upstream.transport else self.upstream.transport
         if self._half or other.is_closing() or not (side.can_write_eof() and other.can_write_eof()):
             return False
@@ -119,17 +119,17 @@ class Tunnel:
         return True
 
     def sweep(self, now: float, idle: float) -> None:
-        """End, if nothing was said for `idle` seconds, or for a few where one side has ended."""
-        if now - self.touched > (min(idle, _LAST_SECONDS) if self._half else idle):
+        """End, if no bytes came for `idle` seconds, or for ten where one side has ended."""
+        if now - self.touched > (min(idle, _CLOSE_SECONDS) if self._half else idle):
             self.end()
 
     def end(self) -> None:
-        done, self._done = self._done, None
-        if done is None:
+        on_end, self._on_end = self._on_end, None
+        if on_end is None:
             return
-        _let_go(self.upstream)
+        _close_gently(self.upstream)
         self.client.close()
-        done(self.size)
+        on_end(self.size)
 
     def pause_response(self) -> None:
         if self.upstream.alive:
@@ -139,7 +139,7 @@ class Tunnel:
         if self.upstream.alive:
             self.upstream.transport.resume_reading()
 
-    # --- the upstream's write buffer: what Listener has of it ---
+    # --- the upstream's write buffer ---
 
     def pause_body(self) -> None:
         self.client.pause_reading()
@@ -149,12 +149,12 @@ class Tunnel:
             self.client.resume_reading()
 
 
-def _let_go(upstream: UpstreamConnection) -> None:
-    """Close it when it has taken what the client sent last, often a close frame; it must do so in time."""
+def _close_gently(upstream: UpstreamConnection) -> None:
+    """Close the connection when the upstream has taken what the client sent last, often a close frame; after ten seconds in any case."""
     upstream.joined = None
     if not upstream.alive:
         return
     upstream.alive = False
     upstream.transport.close()
     if upstream.transport.get_write_buffer_size():
-        asyncio.get_running_loop().call_later(_LAST_SECONDS, upstream.transport.abort)
+        asyncio.get_running_loop().call_later(_CLOSE_SECONDS, upstream.transport.abort)

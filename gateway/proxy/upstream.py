@@ -1,8 +1,8 @@
-"""One connection to an upstream: response heads and bodies in, told to whoever listens.
+"""One connection to an upstream: reads response heads and bodies, and calls its listener.
 
 It carries one exchange at a time and is used again only when the end of both messages is certain: what is left on it would be the next
-person's (docs/threats.md B-02, B-18, B-54, B-60). Where connections come from and wait for work is in `pool`; those that can serve only one
-person wait in `tie`.
+person's response (docs/threats.md B-02, B-18, B-54, B-60). Connections come from `pool` and wait there; those that may serve only one session
+wait in `tie`.
 """
 
 import asyncio
@@ -21,22 +21,24 @@ _REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognis
 
 
 class Serves(IntEnum):
-    """Whom a connection may serve after the exchange at hand. For one connection that is never more than it was before."""
+    """Which requests a connection may serve after the exchange at hand. For one connection that never becomes more."""
 
     NOBODY = 0
-    SAME_ALWAYS = 1  # the same session on the same client connection: the upstream takes the connection for a person's
-    SAME = 2  # the same, shortly: nobody knows whether more of the answer is on its way
+    SAME_ALWAYS = (
+        1  # those of the same session on the same client connection: the upstream has authenticated the connection
+    )
+    SAME = 2  # the same, for a second: more of the response may be on its way
     ANYBODY = 3
 
 
 class ResponseListener(Protocol):
-    """What an exchange hears from its connection."""
+    """What a connection calls: an exchange or a subrequest. `on_whole` is `on_response` and `on_end` in one; `on_broken` ends it otherwise."""
 
     request: ParsedRequest
-    authenticates: (
-        bool  # whether the request has credentials for the connection, rather than for itself; it is not `plain` then
-    )
-    plain: bool  # whether a response that came whole may be handed over so: not the one to HEAD, nor one that is looked at first
+    #: Whether the request has credentials for the connection, rather than for itself; it is not `plain` then.
+    authenticates: bool
+    #: Whether `on_whole` may be called: not for a response to HEAD, nor for one that a filter looks at.
+    plain: bool
 
     def on_interim(self, response: ParsedResponse) -> None: ...
 
@@ -58,7 +60,7 @@ class ResponseListener(Protocol):
 
 
 class Joined(Protocol):
-    """What a connection speaks to after a 101."""
+    """What gets a connection's bytes after a 101: a tunnel. Empty bytes are the end."""
 
     def from_upstream(self, data: bytes) -> None: ...
 
@@ -128,7 +130,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interims = 0
 
     def narrow(self, serves: Serves) -> None:
-        """It serves no more than this from now on."""
+        """It may serve no more than this from now on."""
         self.serves = min(serves, self.serves)
 
     def abort(self) -> None:
@@ -156,14 +158,14 @@ class UpstreamConnection(asyncio.Protocol):
             joined.from_upstream(b"")
         if listener is None:
             return
-        # SECURITY: over TLS anybody on the way can end the connection; only who said so before has ended the answer (B-45).
+        # SECURITY: over TLS anybody on the way can end the connection; only a close_notify before that has ended the response (B-45).
         if error is None and isinstance(self._body, UntilClose) and self._body.ended:
             listener.on_end(Serves.NOBODY)
         else:
             listener.on_broken(error or ConnectionResetError("upstream closed the connection"), self.answered)
 
     def eof_received(self) -> bool:
-        """The other side says no more; over TLS only a close_notify is that."""
+        """The other side has ended its direction; over TLS only a close_notify does."""
         if isinstance(self._body, UntilClose):
             self._body.ended = True
         return self.joined is not None and self.joined.half_closed(self.transport)
@@ -186,7 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self.joined is not None:
                 self.joined.from_upstream(data)
             else:
-                self.abort()  # bytes that nobody asked for: whose answer would they be?
+                self.abort()  # bytes without a request: whose response would they be?
             return
         response = self._response_seen
         try:
@@ -229,15 +231,15 @@ class UpstreamConnection(asyncio.Protocol):
         response = parse_response(head)
         listener = self.listener
         assert listener is not None
-        # SECURITY: a connection that was authenticated once is that person's, whoever's request comes over it (B-61).
+        # SECURITY: a connection that was authenticated once is that person's for every later request (B-61).
         if response.authenticates or listener.authenticates:
             self.narrow(Serves.SAME_ALWAYS)
         if response.status < 200:
             self._interim(listener, response, rest)
             return
         framed = response.chunked or response.length is not None
-        # What is remembered goes back to the pool: nothing of a connection that serves fewer.
-        # SECURITY: what somebody looks at first may be changed for one person, so it is never kept for the next (B-54).
+        # A connection that serves only some requests does not come back by the pool: nothing of it is kept.
+        # SECURITY: a response that a filter looks at may be changed for one person, so it is never kept for the next (B-54).
         self._response_seen = None
         if (
             framed
@@ -253,7 +255,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._response(listener, response, rest)
 
     def _whole(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> bool:
-        """Hand over a response whose body is all there; whether it is. Raises FramingError."""
+        """Hand over a response whose body is complete; False where it is not. Raises FramingError."""
         if not listener.plain:
             return False
         body = whole_chunked(rest) if response.chunked else rest if len(rest) == response.length else None
@@ -280,7 +282,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._bodiless(listener, response, rest)
             return
         if response.status == 205:
-            # SECURITY: for many it ends with its head, whatever its length is, and others send a body without one (RFC 9110 15.3.6; B-60).
+            # SECURITY: for many servers it ends with its head, whatever its length is, and others send a body without one (RFC 9110 section
+            # 15.3.6; B-60).
             self.narrow(Serves.NOBODY)
         body: Body
         if response.chunked:
@@ -290,7 +293,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             body = UntilClose()
         self._body = body
-        # What came with the head goes on with the head: one write, one packet.
+        # What came with the head goes on with it: one write, one packet.
         first = body.feed(rest) if rest else b""
         listener.on_response(response, first)
         if body.done and self.listener is listener:
@@ -298,9 +301,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(listener, body.rest)
 
     def _bodiless(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
-        """An answer that ends with its head, or should."""
-        # SECURITY: servers send a body after HEAD, and after a 204 or 304 that speaks of one, or even of none. It may be under way when the
-        # head is here, so neither a look nor a while tells (B-44, B-60).
+        """A response that ends with its head, or should."""
+        # SECURITY: servers send a body after HEAD, and after a 204 or 304 that speaks of one, or even of none. It may still be under way
+        # when the head is here, so neither looking nor waiting shows it (B-44, B-60).
         certainly_more = listener.request.method == "HEAD" or response.chunked or response.length
         self.narrow(Serves.NOBODY if certainly_more else Serves.SAME)
         listener.on_response(response, None)
@@ -309,7 +312,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _finish(self, listener: ResponseListener, rest: bytes) -> None:
         if rest:
-            self.narrow(Serves.NOBODY)  # nobody asked for that
+            self.narrow(Serves.NOBODY)  # bytes that are no part of the response
         listener.on_end(self.serves)
 
     def _broken(self, error: Exception) -> None:

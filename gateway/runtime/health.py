@@ -138,7 +138,7 @@ class Health:
     async def _watch_pools(self) -> None:
         async def look() -> None:
             for app, pool in self._pools.items():
-                out = [replica.out for replica in pool.replicas if replica.out]
+                out = [replica.ejected for replica in pool.replicas if replica.ejected]
                 state = OK if not out else FAILING if len(out) == len(pool.replicas) else DEGRADED
                 self._note(f"upstream:{app}", state, _Out(out[0]) if out else None)
 

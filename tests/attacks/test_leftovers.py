@@ -343,7 +343,7 @@ async def test_an_answer_that_begins_before_the_body_ended_ends_its_connection(h
     assert (await wire.reader.readuntil(b"\r\n\r\nea")).startswith(b"HTTP/1.1 200 ")
     await wire.send(smuggled)
     exchanges = [connection for connection in house.worker.context.connections if connection.request is not None]
-    await eventually(lambda: all(connection.handler.exchange.request_done for connection in exchanges))  # type: ignore[attr-defined]
+    await eventually(lambda: all(connection.handler.forwarder.exchange.request_done for connection in exchanges))  # type: ignore[attr-defined]
     go_on.set()
     assert await wire.reader.readexactly(2) == b"rl"
     assert (await house.ask("/mine", cookie=cookie)).body == b"mine"

@@ -288,7 +288,7 @@ async def test_a_small_answer_goes_on_in_one_piece_although_its_head_came_alone(
 
     def started_exchange() -> Exchange | None:
         serving = [each for each in house.worker.context.connections if isinstance(each, Downstream) and each.request]
-        exchange = serving[0].handler.exchange if serving else None
+        exchange = serving[0].handler.forwarder.exchange if serving else None
         return exchange if exchange is not None and exchange.started else None
 
     for target, waits in (("/small", True), ("/long", False), ("/chunked", False)):

@@ -228,7 +228,7 @@ class Trial:
                 if not isinstance(connection, Downstream):
                     return False  # a page of ours: its answer ends the connection
                 waiting = connection.request is None and not connection._pending
-                return waiting or connection.body_open or connection._tunnel is not None
+                return waiting or connection.stream.body_open or connection._tunnel is not None
         return True
 
     async def verdict(self) -> list[str]:

@@ -18,7 +18,7 @@ GUIDE = (Path(__file__).resolve().parents[3] / "deploy" / "guides" / "http.md").
         ("a head over 256 KiB", 256 * 1024, upstream._HEAD_LIMIT),
         ("held to 16 KiB", 16 * 1024, framing._TRAILER_LIMIT),
         ("64 KiB of them wait", 64 * 1024, downstream._PIPELINE_LIMIT),
-        ("for ten seconds", 10.0, tunnel._LAST_SECONDS),
+        ("for ten seconds", 10.0, tunnel._CLOSE_SECONDS),
         ("more than 1000 parameters", 1000, bodies._MOST_PARAMETERS),
         ("idle for 55 seconds", 55.0, pool._IDLE_SECONDS),
     ],

@@ -127,13 +127,13 @@ async def test_an_address_that_refuses_is_skipped_at_once_and_comes_back_by_itse
         pool = opened(f"http://127.0.0.1:{dead}", alive.url)
         for _ in range(4):
             assert (await pool.connect()).home is pool.replicas[1]
-        assert pool.replicas[0].out
+        assert pool.replicas[0].ejected
         async with listening(port=dead) as risen:
             pool.sweep()
             assert not pool.replicas[0].probing
             clock.advance(1.1)
             pool.sweep()
-            await eventually(lambda: not pool.replicas[0].out)
+            await eventually(lambda: not pool.replicas[0].ejected)
             assert len(pool.replicas[0].idle) == 1
             for connection in (await pool.connect(), await pool.connect()):
                 connection.abort()
@@ -148,7 +148,7 @@ async def test_an_address_that_stays_away_is_asked_less_and_less_often(
         await pool.connect()
         rests = []
         for _ in range(8):
-            rests.append(pool.replicas[0].rests_until - clock.monotonic())
+            rests.append(pool.replicas[0].ejected_until - clock.monotonic())
             clock.advance(rests[-1])
             pool.sweep()
             await eventually(lambda: not pool.replicas[0].probing)
@@ -175,7 +175,7 @@ async def test_when_all_are_out_all_are_tried_anyway(opened: Callable[..., Pool]
     pool = opened(f"http://127.0.0.1:{first}", f"http://127.0.0.1:{second}")
     with pytest.raises(UpstreamUnreachable):
         await pool.connect()
-    assert all(replica.out for replica in pool.replicas)
+    assert all(replica.ejected for replica in pool.replicas)
     async with listening(port=second):
         assert (await pool.connect()).home is pool.replicas[1]
 
@@ -199,9 +199,9 @@ async def test_an_address_that_answers_nobody_is_left_out_and_one_with_a_single_
         began = clock.monotonic()
         clock.advance(5)
         pool.give_back(quick)
-        pool.silent(slow, began)
-        pool.silent(hung, began)
-        assert [bool(replica.out) for replica in pool.replicas] == [False, True]
+        pool.report_timeout(slow, began)
+        pool.report_timeout(hung, began)
+        assert [bool(replica.ejected) for replica in pool.replicas] == [False, True]
 
 
 async def test_a_request_that_must_not_be_sent_twice_takes_no_connection_that_has_waited(
@@ -344,5 +344,5 @@ async def test_one_dead_connection_speaks_for_those_that_have_waited_as_long(
         clock.advance(60)
         pool.give_back(young)
         assert taken is not None
-        pool.silent(taken, asked)
+        pool.report_timeout(taken, asked)
         assert pool.idle == [young]

@@ -15,11 +15,8 @@ from tests.fakes.waiting import eventually
 from tests.unit.proxy.test_pool import listening
 
 
-class Client:
-    """The client connection; nothing is under way on it."""
-
-    def session_ended(self) -> None:
-        raise AssertionError("nothing is under way")
+def no_abort() -> None:
+    raise AssertionError("the client connection is idle: nothing aborts it")
 
 
 @pytest.fixture
@@ -35,7 +32,7 @@ async def tied(pool: Pool, clock: SettableClock, serves: Serves) -> tuple[Tie, U
     connection = await pool.connect()
     connection.narrow(serves)
     nothing = cast(SessionCache, None)  # no session is attached
-    tie = Tie(connection, pool, Client(), "key", nothing, clock.monotonic)
+    tie = Tie(connection, pool, no_abort, "key", nothing, clock.monotonic)
     tie.wait(None)
     return tie, connection
 

@@ -1,0 +1,47 @@
+"""What is counted and logged of the requests of one client connection."""
+
+from gateway.gate.request import Request
+from gateway.http.request_head import ParsedRequest
+from gateway.observability.access_log import AccessRecord
+from gateway.proxy.client_stream import ClientStream
+from gateway.proxy.context import ProxyContext
+from gateway.proxy.head_memo import HeadMemo
+
+
+class RequestLog:
+    """`method`, `request_id` and `started` (monotonic seconds) are those of the request at hand, which may be none that can be parsed."""
+
+    __slots__ = ("_context", "_memo", "_stream", "method", "request_id", "started")
+
+    def __init__(self, stream: ClientStream, context: ProxyContext, memo: HeadMemo) -> None:
+        self.method = "-"
+        self.request_id = ""
+        self.started = 0.0
+        self._stream = stream
+        self._context = context
+        self._memo = memo
+
+    def write(self, request: Request[ParsedRequest] | None, status: int, size: int) -> None:
+        """Count the request, and write its access line. None: its head did not lead to a site."""
+        context, site = self._context, self._memo.site
+        seconds = context.clock() - self.started
+        app = site.route.name if site is not None else "-"
+        context.counters.finished(app, status, seconds)
+        log = context.access_log
+        if log is None:
+            return
+        session = request.session if request is not None else None
+        log.write(
+            AccessRecord(
+                app=app,
+                method=self.method,
+                path=request.path if request is not None else "-",
+                status=status,
+                size=size,
+                seconds=seconds,
+                client=self._stream.peer,
+                session=session.session.sid if session is not None else "",
+                request_id=self.request_id,
+                rule=request.rule if request is not None else "",
+            )
+        )
