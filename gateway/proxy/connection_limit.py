@@ -1,6 +1,6 @@
-"""Who is connected to one worker: how many in all, and how many from each address.
+"""How many clients are connected to one worker, in all and from one address.
 
-Proxies that are trusted speak for many people, so they count in all only. IPv6 clients are counted by their /64, which is what one
+Trusted proxies bring many people, so they count in all only. IPv6 clients are counted by their /64, which is what one
 customer of a provider has (docs/threats.md D-20).
 """
 
@@ -14,13 +14,13 @@ from gateway.config.schema import Limits
 from gateway.http.header_policy import parse_address
 
 _log = logging.getLogger("doorward.proxy")
-_QUIET_SECONDS: Final = 10.0
+_WARN_SECONDS: Final = 10.0
 
 
 class ConnectionLimiter:
     """`total` connections, no more than `limits` allow."""
 
-    __slots__ = ("_clock", "_each", "_from", "_limit", "_said", "total")
+    __slots__ = ("_clock", "_each", "_from", "_limit", "_warned", "total")
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.total = 0
@@ -28,31 +28,31 @@ class ConnectionLimiter:
         self._each = limits.connections_per_address
         self._from: Counter[str | bytes] = Counter()
         self._clock = clock
-        self._said = float("-inf")
+        self._warned = float("-inf")
 
     def enter(self, address: str, *, trusted: bool) -> int:
-        """Count one more and return 0; or the status for one too many, who is not counted."""
+        """Count one more and return 0; or the status to answer one too many with, which is not counted."""
         if self.total >= self._limit:
-            self._say("limits.connections is reached, newcomers are refused; one of them is %s", address)
+            self._warn("limits.connections is reached: new connections are refused, one of them from %s", address)
             return 503
         if not trusted:
             origin = _origin(address)
             if self._from[origin] >= self._each:
-                self._say("limits.connections_per_address is reached by %s", address)
+                self._warn("limits.connections_per_address is reached by %s", address)
                 return 429
             self._from[origin] += 1
         self.total += 1
         return 0
 
     def reassign(self, address: str, *, trusted: bool) -> int:
-        """One that was counted as a trusted balancer turns out to come from `address`: 0, or the status for one too many."""
+        """A connection that was counted as a trusted balancer's is one from `address`: 0, or the status to answer one too many with."""
         self.total -= 1
         status = self.enter(address, trusted=trusted)
         self.total += bool(status)
         return status
 
     def leave(self, address: str, *, trusted: bool) -> None:
-        """One that was counted is gone."""
+        """Count one less."""
         self.total -= 1
         if not trusted:
             origin = _origin(address)
@@ -60,12 +60,12 @@ class ConnectionLimiter:
             if self._from[origin] <= 0:
                 del self._from[origin]
 
-    def _say(self, what: str, address: str) -> None:
-        """An attack must not fill the log as well."""
+    def _warn(self, message: str, address: str) -> None:
+        """At most once in ten seconds: an attack must not fill the log."""
         now = self._clock()
-        if now - self._said > _QUIET_SECONDS:
-            self._said = now
-            _log.warning(what, address)
+        if now - self._warned > _WARN_SECONDS:
+            self._warned = now
+            _log.warning(message, address)
 
 
 def _origin(address: str) -> str | bytes:

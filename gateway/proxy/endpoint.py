@@ -1,7 +1,7 @@
 """One address of an app: where it is, and how a connection to it is made.
 
-A name is resolved again when its answer is 30 seconds old; when nothing can be learnt the old answer is used on. Its records are tried in
-turn, a second one while the first still hesitates (happy eyeballs, RFC 8305). Over TLS the certificate must be valid for the address.
+A name is resolved again when its answer is 30 seconds old; when that fails the old answer is used. Its records are tried in turn, a second
+one while the first has not connected yet (happy eyeballs, RFC 8305). Over TLS the certificate must be valid for the address.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from gateway.http.header_policy import parse_address
 
 _log = logging.getLogger("doorward.proxy")
 _FRESH_SECONDS: Final = 30.0
-_PATIENCE_SECONDS: Final = 2.0  # for a new answer where there is an old one
-_HESITATION_SECONDS: Final = 0.25
+_REFRESH_SECONDS: Final = 2.0  # for a new answer where there is an old one
+_HAPPY_EYEBALLS_SECONDS: Final = 0.25
 
-Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
+AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.BaseProtocol)
 Record = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]
 ]
@@ -36,7 +36,7 @@ async def resolve(host: str, port: int) -> Sequence[Record]:
 
 
 class Address:
-    """`http(s)://host[:port]` or `unix:path`. `epoch` grows with each change of what its name stands for."""
+    """`http(s)://host[:port]` or `unix:path`. `epoch` grows with each change of the name's records."""
 
     __slots__ = (
         "_clock", "_host", "_path", "_port", "_records", "_refreshing", "_resolve", "_resolved", "_server_name", "_tls", "_turn", "epoch", "url",
@@ -66,8 +66,8 @@ class Address:
             self._tls.set_alpn_protocols(["http/1.1"])
             self._server_name = tls.server_name or self._host
 
-    async def connect(self, factory: Callable[[], Protocol]) -> Protocol:
-        """A new connection. Raises OSError; ssl.SSLError, which is one, where the other side cannot be believed."""
+    async def connect(self, factory: Callable[[], AnyProtocol]) -> AnyProtocol:
+        """A new connection. Raises OSError; ssl.SSLError, which is one, where the certificate is not valid."""
         loop = asyncio.get_running_loop()
         if self._path is not None:
             return (await loop.create_unix_connection(factory, self._path))[1]
@@ -77,14 +77,14 @@ class Address:
             )
             return made[1]
         await self._refreshed()
-        sock = await start_connection(self._in_turn(), happy_eyeballs_delay=_HESITATION_SECONDS, loop=loop)
+        sock = await start_connection(self._in_turn(), happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS, loop=loop)
         return (await loop.create_connection(factory, sock=sock, ssl=self._tls, server_hostname=self._server_name))[1]
 
     # --- names ---
 
     @property
     def stale(self) -> bool:
-        """Whether the name should be asked about again."""
+        """Whether the name should be resolved again."""
         return bool(self._records) and self._clock() - self._resolved >= _FRESH_SECONDS
 
     def stands_for(self, ip: str) -> bool:
@@ -92,31 +92,31 @@ class Address:
         return not self._records or any(record[4][0] == ip for record in self._records)
 
     def refresh(self) -> "asyncio.Task[None]":
-        """Ask about the name again, once at a time."""
+        """Resolve the name again, once at a time."""
         task = self._refreshing
         if task is None or task.done():
-            task = self._refreshing = asyncio.get_running_loop().create_task(self._ask())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waited may be gone
+            task = self._refreshing = asyncio.get_running_loop().create_task(self._update())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # its waiter may be gone
         return task
 
     async def _refreshed(self) -> None:
         if self._records and not self.stale:
             return
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS if self._records else None):
+            async with asyncio.timeout(_REFRESH_SECONDS if self._records else None):
                 await asyncio.shield(self.refresh())
         except TimeoutError:
             if not self._records:
                 raise
 
-    async def _ask(self) -> None:
-        """Raises OSError when nothing was ever learnt about the name."""
+    async def _update(self) -> None:
+        """Raises OSError when the name was never resolved."""
         try:
             records = await self._resolve(self._host, self._port)
         except OSError as error:
             if not self._records:
                 raise
-            _log.warning("%s cannot be resolved at the moment, its last addresses are used on: %s", self.url, error)
+            _log.warning("%s cannot be resolved at the moment: its last addresses are used: %s", self.url, error)
         else:
             if not records:
                 raise OSError(f"{self._host} has no address")

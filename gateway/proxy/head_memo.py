@@ -1,8 +1,8 @@
-"""What the fields of one connection's requests say, kept while they come again.
+"""What follows from the fields of a connection's last request, kept while they repeat.
 
-A client repeats its fields, byte for byte, request after request: whose session, which site, what the upstream is told. None of that is read
-twice. Everything here follows from the fields of one `ParsedRequest` alone (`entries` is the list they were read into), so it is dropped as
-soon as other fields come, and nothing of it outlives the connection.
+A client repeats its fields, byte for byte, request after request: session, site, lines for the upstream. None of that is computed twice.
+Everything here follows from the fields of one `ParsedRequest` alone (`entries` is the list they were read into), so it is dropped as soon as
+other fields come, and nothing of it outlives the connection.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ _REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognis
 
 
 def _never(line: bytes) -> Route | None:
-    """No request line is known of a site that is not known."""
+    """Of no site, no request line was judged before."""
     return None
 
 
 class HeadMemo:
-    """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own name for its requests.
+    """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own X-Request-Id.
 
-    `fields` are the lines for the upstream once they were written, and `route_of_line` finds what was judged before for the site; both stay
-    empty until a request with these fields was admitted.
+    `fields` are the lines for the upstream once they were written, and `route_of_line` finds the route of a request line of the site that was
+    judged before; both stay empty until a request with these fields was admitted.
     """
 
     __slots__ = (
@@ -65,21 +65,21 @@ class HeadMemo:
             self.block, self._before = head[head.index(b"\r\n") :], request
 
     def again(self, data: bytes) -> tuple[ParsedRequest, Route | None] | None:
-        """The request of `data`, which ends in `block`, and what was judged of its line before. None: it is something else.
+        """The request of `data`, which ends in `block`, and its route if its line was judged before. None: `data` is no such request.
 
-        The object of the request before serves again. Raises a Refusal.
+        The ParsedRequest of the request before is used again. Raises a Refusal.
         """
         line, request = data[: -len(self.block)], self._before
         if request is None or len(data) > self._limit:
             return None
-        verdict = self.route_of_line(line)
-        if verdict is not None:
-            request.line, request.method, request.target = line, verdict.method, verdict.target
+        route = self.route_of_line(line)
+        if route is not None:
+            request.line, request.method, request.target = line, route.method, route.target
         elif b"\n" in line or not line.endswith(b" HTTP/1.1"):
             return None
         else:
             request = self._before = read_again(line, request)
-        return request, verdict
+        return request, route
 
     def read(self, context: ProxyContext, request: ParsedRequest) -> None:
         """Raises MalformedRequest or UnknownHost."""

@@ -1,6 +1,6 @@
-"""Who is there, as an upstream is told: the identity fields and a signed assertion, kept with the session for four minutes.
+"""The fields that name the signed-in person to an upstream, a signed assertion among them; kept with the session for four minutes.
 
-Written once for all workers that can share them (`sessions.shared_lines`).
+Written once for all workers that share them (`sessions.shared_headers`).
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from gateway.identity.headers import IdentityHeaders
 from gateway.sessions.live import LiveSession
 from gateway.sessions.shared_headers import SharedHeaders
 
-_SPARE: Final = timedelta(minutes=1)  # the upstream always gets an assertion that is good for as long
+_SPARE: Final = timedelta(minutes=1)  # the upstream always gets an assertion that is valid for at least this long
 _LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _MOMENT_BYTES: Final = 8
 
@@ -45,40 +45,40 @@ class IdentityLines:
         self._release = release
         self._forms: dict[Site, _Form] = {}
 
-    def renew(self, live: LiveSession, site: Site) -> None:
-        """Set what goes on behind `proof`, and until when."""
+    def renew(self, session: LiveSession, site: Site) -> None:
+        """Set the session's lines behind `proof`, and until when they are valid."""
         form = self._forms.get(site)
         if form is None:
             form = self._forms[site] = self._form(site)
-        if live.shared and self._shared is not None and self._take(live, form.label, self._shared):
+        if session.shared and self._shared is not None and self._take(session, form.label, self._shared):
             return
-        session, now = live.session, self._now()
-        assertion = self._sign(session.identity, site, session.sid, now)
-        live.assertion = b"%b\r\n%b" % (
+        record, now = session.session, self._now()
+        assertion = self._sign(record.identity, site, record.sid, now)
+        session.assertion = b"%b\r\n%b" % (
             assertion[len(self._signer.header) + 1 :],
-            form.headers.render(session.identity),
+            form.headers.render(record.identity),
         )
         good_for = ASSERTION_LIFETIME - _SPARE
-        live.assertion_until = self._clock() + good_for.total_seconds()
+        session.assertion_until = self._clock() + good_for.total_seconds()
         if self._shared is not None:
             until = int((now + good_for).timestamp()).to_bytes(_MOMENT_BYTES, "big")
-            self._shared.write(live, form.label, until + live.assertion, good_for)
+            self._shared.write(session, form.label, until + session.assertion, good_for)
 
-    def _take(self, live: LiveSession, label: bytes, shared: SharedHeaders) -> bool:
-        lines = shared.take(live, label)
+    def _take(self, session: LiveSession, label: bytes, shared: SharedHeaders) -> bool:
+        lines = shared.take(session, label)
         if lines is None:
             return False
         left = int.from_bytes(lines[:_MOMENT_BYTES], "big") - self._now().timestamp()
-        # Clocks differ: nothing is taken to be good for longer than its writer could make it.
+        # Clocks differ: nothing is taken to be valid for longer than its writer could make it.
         if not 0 < left <= (ASSERTION_LIFETIME - _SPARE).total_seconds():
             return False
-        live.assertion, live.record_id = lines[_MOMENT_BYTES:], b""
-        live.assertion_until = self._clock() + left
+        session.assertion, session.record_id = lines[_MOMENT_BYTES:], b""
+        session.assertion_until = self._clock() + left
         return True
 
     def _form(self, site: Site) -> "_Form":
         headers = IdentityHeaders(site.app.headers)
-        # SECURITY: lines of a release that writes a person otherwise would be taken for this one's (C-71).
+        # SECURITY: lines of a release that writes a person in another way would be taken for this one's (C-71).
         facts = [self._release, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
         known = specimen()
         for person in (known, replace(known, email_verified=True), Identity(issuer="i", subject="s")):
@@ -91,15 +91,15 @@ class IdentityLines:
 
 
 class _Form(NamedTuple):
-    """What the lines for a site look like. `label` stands for all that they depend on besides the session: the release, the templates, and what
-    becomes of people of whom everything and nothing is known. Another configuration or release finds nothing under it."""
+    """How the lines for a site are written. `label` is a hash of all that they depend on besides the session: the release, the templates, and
+    the lines of a person with every claim and of one with none. Another configuration or release finds nothing under it."""
 
     label: bytes
     headers: IdentityHeaders
 
 
 def specimen() -> Identity:
-    """Somebody of whom everything is known: each field of an Identity has a value that its default is not."""
+    """A person with every claim: each field of the Identity differs from its default."""
     known: dict[str, object] = {"issuer": "https://i.example/\u00e4", "subject": "s %,\u00eb"}
     for field in fields(Identity):
         for value in (f"{field.name} %,\u00eb", True, False, 1, [f"{field.name} %", ",\u00eb"], {"id": "%,\u00eb"}):

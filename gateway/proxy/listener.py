@@ -1,7 +1,7 @@
-"""Connections that do not begin with HTTP: those over TLS, and those that a load balancer announces.
+"""Connections that do not begin with HTTP: those over TLS, and those that begin with a PROXY protocol header.
 
-They are accepted here one by one, and counted from then on: a handshake that stands still holds a place like any other connection. The
-PROXY header is read to its last byte and no further, so that TLS begins where it should.
+They are accepted here one by one, and counted from then on: a handshake that stalls counts like any other connection. The PROXY header is
+read to its last byte and no further, so that TLS begins right behind it.
 """
 
 import asyncio
@@ -26,12 +26,14 @@ _HANDSHAKE_SECONDS: Final = 10.0
 class PreambleListener:
     """One listening socket."""
 
-    def __init__(self, door: ProxyContext, sock: socket.socket, tls: ssl.SSLContext | None, *, announced: bool) -> None:
-        self._door = door
+    def __init__(
+        self, context: ProxyContext, sock: socket.socket, tls: ssl.SSLContext | None, *, announced: bool
+    ) -> None:
+        self._context = context
         self._sock = sock
         self._tls = tls
         self._announced = announced
-        self._patience = min(_HANDSHAKE_SECONDS, door.head_timeout)
+        self._timeout = min(_HANDSHAKE_SECONDS, context.head_timeout)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -41,7 +43,7 @@ class PreambleListener:
         self._loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Accept no more; whoever is at the threshold is sent away."""
+        """Accept no more; connections whose preamble is not complete are closed."""
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock)
             self._sock.close()
@@ -57,18 +59,18 @@ class PreambleListener:
             except OSError as error:
                 _log.warning("a connection cannot be accepted: %s", error)
                 self._loop.remove_reader(self._sock)
-                self._loop.call_later(_PAUSE_SECONDS, self._again)
+                self._loop.call_later(_PAUSE_SECONDS, self._resume)
                 return
-            self._meet(sock, address)
+            self._accept_one(sock, address)
 
-    def _again(self) -> None:
+    def _resume(self) -> None:
         if self._sock.fileno() >= 0:
             self._loop.add_reader(self._sock, self._accept)
 
-    def _meet(self, sock: socket.socket, address: object) -> None:
-        source = self._door.source(address)
-        # SECURITY: whoever may send a PROXY header may be any address it likes; only balancers may (C-34).
-        if (self._announced and not source.trusted) or self._door.connection_limit.enter(
+    def _accept_one(self, sock: socket.socket, address: object) -> None:
+        source = self._context.source(address)
+        # SECURITY: a peer that may send a PROXY header may claim any address; only trusted proxies may (C-34).
+        if (self._announced and not source.trusted) or self._context.connection_limit.enter(
             source.peer, trusted=source.trusted
         ):
             sock.close()
@@ -81,40 +83,40 @@ class PreambleListener:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, sock: socket.socket, source: Source) -> None:
-        """From here the source is counted; whoever ends up with the connection counts it out again."""
+        """Read the preamble, then serve. The source is counted already; from `connection_made` on, the connection counts itself out."""
         client: Downstream | None = None
 
-        def admitted() -> Downstream:
+        def make_downstream() -> Downstream:
             nonlocal client
-            client = Downstream(self._door, source)
+            client = Downstream(self._context, source)
             return client
 
         try:
             if self._announced:
-                source = await self._announcement(sock, source)
-            await self._hand_on(admitted, sock)
+                source = await self._read_announcement(sock, source)
+            await self._start(make_downstream, sock)
         except (OSError, HeaderMalformed, asyncio.CancelledError) as error:
             if client is None or not client.peer:
-                self._door.connection_limit.leave(source.peer, trusted=source.trusted)
+                self._context.connection_limit.leave(source.peer, trusted=source.trusted)
                 sock.close()
             _log.debug("a connection of %s ended before it began: %s", source.peer, error)
 
-    async def _hand_on(self, admitted: Callable[[], Downstream], sock: socket.socket) -> None:
-        patience = self._patience if self._tls is not None else None
-        await self._loop.connect_accepted_socket(admitted, sock, ssl=self._tls, ssl_handshake_timeout=patience)
+    async def _start(self, factory: Callable[[], Downstream], sock: socket.socket) -> None:
+        timeout = self._timeout if self._tls is not None else None
+        await self._loop.connect_accepted_socket(factory, sock, ssl=self._tls, ssl_handshake_timeout=timeout)
 
-    async def _announcement(self, sock: socket.socket, balancer: Source) -> Source:
-        """Who the balancer says connected. Raises HeaderMalformed, TimeoutError or another OSError."""
-        async with asyncio.timeout(self._patience):
-            said = parse(await self._header(sock))
-        if said is None:
+    async def _read_announcement(self, sock: socket.socket, balancer: Source) -> Source:
+        """The client that the balancer announces. Raises HeaderMalformed, TimeoutError or another OSError."""
+        async with asyncio.timeout(self._timeout):
+            address = parse(await self._read_header(sock))
+        if address is None:
             return balancer
-        source = self._door.source((said,))
-        if self._door.connection_limit.reassign(source.peer, trusted=source.trusted):
+        source = self._context.source((address,))
+        if self._context.connection_limit.reassign(source.peer, trusted=source.trusted):
             raise ConnectionRefusedError("too many connections")
         return source
 
-    async def _header(self, sock: socket.socket) -> bytes:
+    async def _read_header(self, sock: socket.socket) -> bytes:
         header = b""
         while True:
             await self._readable(sock)

@@ -1,4 +1,4 @@
-"""An answer of our own, on the wire."""
+"""A local reply: a response of our own, in HTTP/1.1."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ _DRAIN_LIMIT: Final = 64 * 1024
 
 
 class LocalReply(Protocol):
-    """What `web.pages` renders: a status, header fields, a body."""
+    """A status, header fields, a body; `pages.renderer` makes them."""
 
     @property
     def status(self) -> int: ...
@@ -30,19 +30,19 @@ class LocalReply(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A page of what it is made of; as a rule without a body."""
+    """A local reply made of its parts, as a rule without a body."""
 
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes = b""
 
 
-#: What this server can do, whatever an application behind it does: the answer to `OPTIONS *`.
+#: The response to `OPTIONS *` (RFC 9110 section 9.3.7): what this server can do, whatever an application behind it does.
 ABOUT_THE_SERVER: Final = Plain(204, (("Allow", ", ".join(SERVER_METHODS)),))
 
 
 def serialise(page: LocalReply, *, head_only: bool, keep_alive: bool) -> bytes:
-    """The bytes of a response. `head_only`: the answer to HEAD, whose Content-Length is that of GET."""
+    """The bytes of a response. `head_only`: the response to HEAD, whose Content-Length is that of GET. Raises ValueError."""
     status = HTTPStatus(page.status)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}"]
     lines += [
@@ -64,14 +64,13 @@ def serialise(page: LocalReply, *, head_only: bool, keep_alive: bool) -> bytes:
     return head if head_only else head + page.body
 
 
-#: The shortest refusal: for a connection whose request could not even be parsed.
 def bare(status: int) -> bytes:
-    """A response without a body, closing the connection."""
+    """The shortest refusal, without a body, closing the connection: for one whose request is not read."""
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
 def may_go_on(request: ParsedRequest | None, body: Body | None) -> bool:
-    """Whether another request may follow one that was answered by us, perhaps before its whole body was there."""
+    """Whether another request may follow a local reply, which may come before the request's whole body."""
     if request is None or not request.keep_alive or request.upgrade is not None:
         return False  # what follows an upgrade that was refused may be in another protocol
     return body is None or (isinstance(body, SizedBody) and body.left <= _DRAIN_LIMIT and not request.expects_continue)

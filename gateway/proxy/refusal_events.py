@@ -1,4 +1,4 @@
-"""The events of docs/interface.md for what the gate refused."""
+"""The events for what the gate refused (docs/interface.md)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Listening, and ceasing to: the door's clock and its sockets."""
+"""Listening, sweeping and draining: the sockets of a worker's data plane, and its clock."""
 
 import asyncio
 import socket
@@ -14,10 +14,10 @@ _BACKLOG: Final = 4096
 
 
 class Server:
-    """Serves a door on sockets that are bound already."""
+    """Serves on sockets that are bound already."""
 
-    def __init__(self, door: ProxyContext) -> None:
-        self._door = door
+    def __init__(self, context: ProxyContext) -> None:
+        self._context = context
         self._servers: list[asyncio.Server | PreambleListener] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -25,9 +25,9 @@ class Server:
         """Serve the connections of one socket; `announced`: each begins with a PROXY header."""
         loop = asyncio.get_running_loop()
         if tls is not None or announced:
-            entrance = PreambleListener(self._door, sock, tls, announced=announced)
-            entrance.open(_BACKLOG)
-            self._servers.append(entrance)
+            listener = PreambleListener(self._context, sock, tls, announced=announced)
+            listener.open(_BACKLOG)
+            self._servers.append(listener)
         elif sock.family == socket.AF_UNIX:
             self._servers.append(await loop.create_unix_server(self._accept, sock=sock, backlog=_BACKLOG))
         else:
@@ -37,27 +37,27 @@ class Server:
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, let requests end, close the rest when `seconds` are over."""
-        door = self._door
-        door.draining = True
+        context = self._context
+        context.draining = True
         for server in self._servers:
             server.close()
-        for connection in list(door.connections):
+        for connection in list(context.connections):
             if connection.request is None:
                 connection.transport.close()
-        end = door.clock() + seconds
-        while door.connections and door.clock() < end:  # noqa: ASYNC110 - connections end in many places
+        end = context.clock() + seconds
+        while context.connections and context.clock() < end:  # noqa: ASYNC110 - connections end in many places
             await asyncio.sleep(0.05)
-        for connection in list(door.connections):
+        for connection in list(context.connections):
             connection.transport.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for pool in door.pools.values():
+        for pool in context.pools.values():
             pool.close()
-        door.flush()
+        context.flush()
 
     def _accept(self) -> Downstream:
-        return Downstream(self._door)
+        return Downstream(self._context)
 
     def _sweep(self) -> None:
-        self._door.sweep()
+        self._context.sweep()
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)

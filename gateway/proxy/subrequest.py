@@ -1,7 +1,7 @@
 """Requests of our own to an app's upstream: over its pool, with its TLS and its time-outs, each bounded in size and time.
 
-They go out on behalf of one visitor: with the Host, the forwarding fields and the browser's name that its own requests carry, so that an
-upstream that binds its sessions to these finds them alike. Answers are read whole; nothing is decoded, redirected or kept.
+They are sent on behalf of one client: with the Host, the forwarding fields and the User-Agent that its own requests carry, because some
+upstreams bind their sessions to these. Responses are read whole; nothing is decoded, redirected or kept.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class FilledRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An upstream's whole answer. `fields` are names in lower case, and values."""
+    """An upstream's whole response. `fields` are names in lower case, and values."""
 
     status: int
     fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
@@ -65,7 +65,7 @@ class Credentials:
 
 
 class Subrequest:
-    """One request: the listener of its connection."""
+    """One request, and the listener of its connection."""
 
     def __init__(self, pool: Pool, connection: UpstreamConnection, request: FilledRequest) -> None:
         self.plain = False
@@ -80,7 +80,7 @@ class Subrequest:
         self._body = bytearray()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def ask(self, data: bytes) -> Reply:
+    async def send(self, data: bytes) -> Reply:
         """Raises UpstreamFault."""
         self._connection.begin(self)
         self._connection.transport.write(data)
@@ -95,7 +95,7 @@ class Subrequest:
         fields = tuple((name.lower(), value.strip(b" \t")) for name, _, value in lines)
         return Reply(status=head.status, fields=fields, body=bytes(self._body))
 
-    # --- Listener ---
+    # --- ResponseListener ---
 
     def on_interim(self, response: ParsedResponse) -> None: ...
 
@@ -111,7 +111,7 @@ class Subrequest:
     def on_body(self, data: bytes, *, last: bool = False) -> None:
         self._body += data
         if len(self._body) > _LARGEST:
-            self._fail(UpstreamFault(f"an answer to us of more than {_LARGEST} bytes"))
+            self._fail(UpstreamFault(f"a response to a subrequest of more than {_LARGEST} bytes"))
 
     def on_end(self, serves: Serves) -> None:
         if serves is Serves.ANYBODY and not self._done.done():
@@ -122,7 +122,7 @@ class Subrequest:
             self._done.set_result(None)
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
-        self._fail(UpstreamFault("a 101 that nobody asked for"))
+        self._fail(UpstreamFault("a 101 without a request for it"))
 
     def on_broken(self, error: Exception, answered: bool) -> None:
         self._fail(error if isinstance(error, Refusal) else UpstreamFault(f"{type(error).__name__}: {error}"))
@@ -138,7 +138,7 @@ class Subrequest:
 
 
 class UpstreamClient:
-    """An app's upstream, as one visitor's requests see it. `lines` are field lines that say who is visiting."""
+    """An app's upstream, for subrequests of one client. `lines` are its forwarding fields and User-Agent; `seconds` bounds a subrequest."""
 
     def __init__(self, pool: Pool, host: str, lines: Sequence[bytes], seconds: float) -> None:
         self.host = host
@@ -150,13 +150,13 @@ class UpstreamClient:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamTlsFault, UpstreamFault."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await Subrequest(self._pool, await self._pool.connect(), request).ask(
-                    self._written(request, credentials)
+                return await Subrequest(self._pool, await self._pool.connect(), request).send(
+                    self._serialise(request, credentials)
                 )
         except TimeoutError as error:
-            raise UpstreamTimeout("no whole answer to us in time") from error
+            raise UpstreamTimeout("no whole response to a subrequest in time") from error
 
-    def _written(self, request: FilledRequest, credentials: Credentials) -> bytes:
+    def _serialise(self, request: FilledRequest, credentials: Credentials) -> bytes:
         parts = [f"{request.method} {request.target} HTTP/1.1\r\nHost: {self.host}".encode("ascii"), *self._lines]
         named = {name.lower() for name, _ in request.headers}
         if "accept" not in named:

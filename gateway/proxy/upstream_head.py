@@ -1,7 +1,7 @@
 """Request heads, written anew: for an upstream, and for the pages of our own.
 
-What the client said about itself is gone by now (`headers`); what we say about it is added last, so nothing that a client names in Connection
-can take it away (B-48). The forwarded target is the canonical one that the gate judged.
+The client's own identity and forwarding fields are gone by now (`http.header_policy`); ours are added last, so nothing that a client names in
+Connection removes them (B-48). The forwarded target is the canonical one that the gate judged.
 """
 
 import logging
@@ -43,7 +43,7 @@ _TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
 class HeadWriter:
     """Writes request heads. `clock` is monotonic seconds, `now` aware wall time.
 
-    `on_forwarding(peer)` is called for untrusted peers that send forwarding fields; `shared` is where other workers find what this one signed.
+    `on_forwarding(peer)` is called for untrusted peers that send forwarding fields; `shared` holds the signed lines that workers share.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class HeadWriter:
         self._blocks: dict[tuple[str, str], bytes] = {}
 
     def again(self, fields: bytes, site: Site, session: LiveSession, route: Route, request_id: str) -> bytes:
-        """What `upstream` writes for a repeatable request without a query, from parts that were written before."""
+        """The head that `upstream` writes for a repeatable request without a query, from parts that were written before."""
         if session.assertion_until <= self._clock():
             self._lines.renew(session, site)
         parts = (
@@ -112,10 +112,10 @@ class HeadWriter:
         return b"\r\n".join(parts)
 
     def own(self, request: Request[ParsedRequest], own: Own, length: int) -> bytes:
-        """The head that our own pages get: aiohttp reads it, and ends the connection after its answer. Raises BadRequest."""
+        """The head that our own pages get: aiohttp reads it, and closes the connection after its response. Raises BadRequest."""
         head = request.head
         parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), own.wire, request.site.host_bytes)]
-        # SECURITY: what aiohttp would refuse (a field twice), or act on by itself, never gets there: its own answer names its version (B-46).
+        # SECURITY: what aiohttp would refuse (a field twice), or act on by itself, never gets there: its own response names its version (B-46).
         if len(head.values(b"content-type")) > 1:
             raise BadRequest("two Content-Types")
         parts += [line for line in head.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
