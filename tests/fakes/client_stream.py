@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gateway.errors import Refusal
+from gateway.errors.refusal import Refusal
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
 from gateway.proxy.local_reply import LocalReply
