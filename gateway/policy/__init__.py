@@ -6,15 +6,15 @@
     step_up       `max_age` and `acr`
     passwords     the password routes that `packs/*.yaml` and the configuration list
     bodies        queries, forms and JSON, read in the one way they can be read
-    forms         the method that a form asks for
-    methods       the method that a request asks to be taken for
+    forms         the method or path that a body names
+    methods       the methods by which an upstream may take a request
     servers       reading models: what a server of each kind makes of a path, a parameter name, a method
     readings      the readings that these models give of one request
     credentials   which Authorization carries a password or its proof
 
     elsewhere     paths that a request names besides its target: Destination, If
     cors          which OPTIONS request is a preflight, and the CORS fields of our own responses
-    break_glass   which openings may be had, and for whom they hold
+    break_glass   which openings are allowed, and for which addresses they hold
 
-What opens needs every reading of a request, what restricts needs one. Pure: nothing waits, no clock, no randomness, no network.
+An entry that opens must hold for every reading of a request, one that restricts for any. Pure: nothing waits, no clock, no randomness, no I/O.
 """

@@ -1,9 +1,9 @@
-"""What a request says in its query and body, read so strictly that no upstream can have read anything else.
+"""The fields of a query and of a body, parsed so strictly that no upstream can read others.
 
-Pure. The invariant: a body is read in the one way it can be read, or `Unreadable` is raised; nothing is guessed, repaired or skipped.
-Queries cannot be refused wholesale, so `read_query` gives every field of every reading instead. Field names are compared without case,
-and without telling separators apart (`Coworker.Password`, `coworker[password]`, `Coworker_Password`): the upstreams are .NET, PHP, Rails.
-WHATWG URL (application/x-www-form-urlencoded), RFC 8259 (JSON), deploy/guides/nexudus.md.
+The invariant: a body that all servers read alike is parsed, any other raises `Unreadable`; nothing is guessed or skipped. Queries cannot
+be refused as easily, so `read_query` returns every field of every reading. Names are compared without case, and all separators are one
+(`Coworker.Password`, `coworker[password]`, `Coworker_Password`): the upstreams are .NET, PHP, Rails.
+WHATWG URL (application/x-www-form-urlencoded), RFC 8259 (JSON), deploy/guides/nexudus.md. Pure.
 """
 
 import json
@@ -32,7 +32,7 @@ _ESCAPE_LEFT = re.compile(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}|[\x00-\x1f\x7f]")
 
 
 class Unreadable(Exception):
-    """A body that two servers could read in two ways; the text says why."""
+    """A body that two servers could read in two ways. The text is for the log."""
 
 
 def name_of(text: str) -> str:
@@ -80,7 +80,7 @@ def _utf16(match: re.Match[bytes]) -> bytes:
 
 
 def has_body(head: RequestHead, body: bytes | None) -> bool:
-    """Whether content comes with the request (RFC 9112 section 6.3); known for certain once it was read."""
+    """Whether the request has content: by `body` where it was read, else by the head (RFC 9112 section 6.3)."""
     if body is not None:
         return bool(body)
     return head.first(b"transfer-encoding") is not None or any(
@@ -89,8 +89,8 @@ def has_body(head: RequestHead, body: bytes | None) -> bool:
 
 
 def body_kind(head: RequestHead) -> BodyKind:
-    """What the body is, by its head. Raises Unreadable for anything but one plain form or JSON in UTF-8."""
-    # SECURITY: what decodes, decompresses or relabels the body reads another body than we do (C-12).
+    """The kind of the body, by its head. Raises Unreadable for anything but one plain form or JSON in UTF-8."""
+    # SECURITY: an upstream that decodes, decompresses or relabels the body reads another body than this one (C-12).
     if head.first(b"content-encoding") is not None:
         raise Unreadable("the body has a Content-Encoding")
     values = head.values(b"content-type")

@@ -1,8 +1,8 @@
 """Break-glass: for a while, people from an address range use an application's own password login, because single sign-on is broken.
 
-Pure. An `Opening` is what an operator asked for; `refusals` says why some are not to be had. The invariants: a range is narrow, and nobody can
-seem to be in it who is not. A peer that forwards other people's requests without being trusted would bring everybody in: no range may contain
-one. Nothing extends an opening: it has an absolute end, and `ActiveOpening` measures what is left of it on a clock that nobody sets. C-34.
+An `Opening` is one such range and time. The invariants: a range is narrow, and no client outside it has an address in it, so no range
+may contain a peer that forwards other clients' requests without being trusted (`refusals`). An opening is never extended: it has an absolute
+end, and `ActiveOpening` measures the rest of it on a monotonic clock. docs/threats.md C-34. Pure.
 """
 
 import ipaddress
@@ -27,7 +27,7 @@ RULE: Final = "break-glass "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What is open: for which app, from where, from when until when (aware), why, and who did it. `id` is for events."""
+    """One opening: app, address ranges, beginning and end (aware), reason, and the operator (`by`). `id` names it in logs and events."""
 
     id: str
     app: str
@@ -42,7 +42,7 @@ class Opening:
         return any(address in network for network in self.networks if network.version == address.version)
 
     def facts(self) -> dict[str, str]:
-        """For events, /ready and the command line."""
+        """The opening as events, /ready and the command line show it."""
         return {
             "id": self.id,
             "from": ", ".join(map(str, self.networks)),
@@ -61,12 +61,12 @@ class ActiveOpening:
 
 
 def rule_of(opening: Opening) -> str:
-    """What stands in the access log, where the name of a rule does."""
+    """The name of the rule for the access log."""
     return RULE + opening.id
 
 
 def encode(opening: Opening) -> bytes:
-    """JSON; sealed before it goes anywhere."""
+    """The opening as JSON. The store seals it."""
     record = {
         "v": _VERSION,
         "id": opening.id,
@@ -81,7 +81,7 @@ def encode(opening: Opening) -> bytes:
 
 
 def decode(data: bytes) -> Opening:
-    """Raises ValueError for whatever `encode` does not write, and for what no operator could have asked for."""
+    """The opening of a record. Raises ValueError for any other data, and for an opening that is too long or too wide."""
     try:
         record: dict[str, Any] = json.loads(data)
         if record["v"] != _VERSION:
@@ -104,12 +104,12 @@ def decode(data: bytes) -> Opening:
 
 
 def left_of(opening: Opening, ttl: timedelta, now: datetime) -> timedelta:
-    """How much longer it may last: by the store, by its own end, and never longer than it was opened for."""
-    # SECURITY: a clock that was set back, or a TTL that somebody prolonged, gives nobody more time (C-46).
+    """The time that is left: by the record's TTL, by its end, and never more than its whole length."""
+    # SECURITY: a clock that was set back, or a TTL that was prolonged in Redis, gives no more time (C-46).
     return min(ttl, opening.ends_at - now, opening.ends_at - opening.opened_at)
 
 
-# --- what may be opened -----------------------------------------------------------------------------------------------
+# --- which openings are allowed -----------------------------------------------------------------------------------------------
 
 
 def parse_range(text: str) -> Network:
@@ -125,44 +125,46 @@ def parse_range(text: str) -> Network:
         network = ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED))
     if too_wide(network):
         raise ValueError(
-            f"{network} is too wide; allowed: {allowed_widths()}: where the people are who need this now, not everybody"
+            f"{network} is too wide; allowed: {allowed_widths()}: the addresses of the people who need this now"
         )
     return network
 
 
 def too_wide(network: Network) -> bool:
+    """Whether a range has more addresses than an opening may have."""
     return network.prefixlen < _NARROWEST[network.version]
 
 
 def allowed_widths() -> str:
+    """The allowed prefix lengths, in words."""
     return f"/{_NARROWEST[4]} to /32 of IPv4, /{_NARROWEST[6]} to /128 of IPv6"
 
 
 def parse_lasting(lasting: object) -> timedelta:
-    """Raises ValueError with what is allowed."""
+    """How long an opening lasts. Raises ValueError with what is allowed."""
     if not isinstance(lasting, timedelta) or not SHORTEST <= lasting <= LONGEST:
-        raise ValueError(f"{lasting} is no time to leave a door open for; allowed: 1m to 8h")
+        raise ValueError(f"{lasting} is too short or too long for break-glass; allowed: 1m to 8h")
     return lasting
 
 
 def parse_reason(text: str) -> str:
-    """Raises ValueError with what is allowed."""
+    """The reason on one line. Raises ValueError with what is allowed."""
     reason = " ".join(text.split())
     if not reason or len(reason) > _LONGEST_REASON or not reason.isprintable():
-        raise ValueError("the reason says nothing, or too much; allowed: 1 to 200 characters: it stands in the log")
+        raise ValueError("the reason is empty, too long or not printable; allowed: 1 to 200 characters, for the log")
     return reason
 
 
 def refusals(
     config: Config, networks: Sequence[Network], forwarders: Iterable[str], despite: frozenset[str] = frozenset()
 ) -> Iterator[str]:
-    """Why these ranges must not be opened: in each, somebody who is not there could seem to be.
+    """Why these ranges must not be opened: a client outside could have an address in them.
 
-    `forwarders` are untrusted peers that were seen to forward; `despite` those that the operator vouches for by name.
+    `forwarders` are untrusted peers that forwarded requests; `despite` are those of them that the operator allows by name.
     """
     tls_ends_elsewhere = config.external_url_scheme == "https" and config.tls.certificate is None
     if tls_ends_elsewhere and not config.trusted_proxies and not config.listen_proxy_protocol:
-        # SECURITY: a balancer whose X-Forwarded-For is not believed is the address of everybody (C-34).
+        # SECURITY: a balancer whose X-Forwarded-For is not believed is the address of every client (C-34).
         yield (
             "trusted_proxies is empty although something in front ends TLS: every client has its address, so a range with it "
             "would let everybody in; allowed: with that proxy in trusted_proxies"
@@ -191,7 +193,7 @@ def refusals(
 
 
 def still_closed(app: App) -> list[str]:
-    """The rules of the app that go on asking for a person, whatever is opened: they are narrower than the app's `require`."""
+    """The rules of the app that hold during break-glass too, because they are narrower than the app's `require`."""
     return [
         f"rules[{place}] ({', '.join(rule.match)})"
         for place, rule in enumerate(app.rules)

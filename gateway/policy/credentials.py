@@ -1,7 +1,7 @@
-"""What Authorization fields carry: a password (or the proof of one), or something else.
+"""Which Authorization fields carry a password, or the proof of one.
 
-Pure. The invariant: a value is let through only when each scheme in it is known to carry no password, in the plain reading, and when no
-password scheme stands at any place where some server could see one begin. RFC 9110 section 11.4, RFC 7617; the names are in `config.schemes`.
+The invariant: a value passes only when each scheme in it, read plainly, is known to carry no password, and when no password scheme begins at
+any place where some server could look for one. RFC 9110 section 11.4, RFC 7617; the names are in `config.schemes`. Pure.
 """
 
 import re
@@ -14,7 +14,7 @@ _TCHAR: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _UNPLAIN = re.compile(rb"[^\t\x20-\x7e]")
 #: After quotes and empty list elements: a name, and whether it is that of a parameter.
 _START = re.compile(rb"[\s\"';]*(?P<name>" + _TCHAR + rb"+)(?P<parameter>[ \t]*=)?")
-#: For those who look for it wherever it stands.
+#: For servers that search the value for it.
 _BASIC = re.compile(rb"basic[ \t]+[^ \t]", re.IGNORECASE)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _LIST_STARTS = b" \t,"
@@ -54,8 +54,8 @@ def _found(value: bytes, allowed: frozenset[str]) -> Found | None:
 
 
 def _unknown(value: bytes, allowed: frozenset[str]) -> Found | None:
-    """A scheme that nobody vouches for. A lone token without a scheme is one of the application's own."""
-    # SECURITY: a scheme that is not known may carry a password, as NLAuth did before anybody had it in a list (C-78).
+    """A scheme that is not known to carry no password. A lone token without a scheme passes: it is the application's own."""
+    # SECURITY: a scheme that is not known may carry a password, as NLAuth does, which was in no list (C-78).
     if not value or _BARE.fullmatch(value):
         return None
     for place, part in enumerate(_QUOTED.sub(b'""', value).split(b",")):

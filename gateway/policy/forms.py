@@ -1,8 +1,8 @@
-"""The methods that a body asks for: `_method=DELETE` in a form makes a DELETE of a POST, in many frameworks.
+"""The methods and paths that a body names: `_method=DELETE` in a form makes a DELETE of a POST, in many frameworks.
 
-Pure. Forms are read as Rails, Symfony and ASP.NET read them, JSON as Laravel does (a `_method` beside the other keys); a body without a media
-type is a form, as it is to Rack. What cannot be told for certain is `Unreadable`: the caller then takes the request for every method, and for
-every path that a form can name. docs/threats.md B-35, C-66, C-67.
+Forms are read as Rails, Symfony and ASP.NET read them, JSON as Laravel does (a `_method` beside the other keys); a body without a media type
+is a form, as it is to Rack. A body that servers could read in several ways raises `Unreadable`: the caller then judges the request by every
+method, and by every path that a form can name. docs/threats.md B-35, C-66, C-67. Pure.
 """
 
 import re
@@ -17,7 +17,7 @@ from gateway.policy.methods import OVERRIDE_NAMES, overrides_in
 
 BodyKind = Literal["form", "multipart", "json", "other"]
 
-#: The methods that a form is taken for where nobody reads it; a rule's own come on top.
+#: The methods that a form may name where it is not read, besides those of the rules.
 USUAL: Final = frozenset(("PUT", "PATCH", "DELETE"))
 _PART_HEAD: Final = 1024
 _DISPOSITION = re.compile(rb"disposition", re.IGNORECASE)
@@ -32,37 +32,37 @@ _DECORATION: Final = b" \t\r\n\\\"'"
 
 
 def kind_of(head: RequestHead) -> BodyKind:
-    """What the body may be to an upstream that is lenient about media types. Raises Unreadable for more than one."""
+    """The kind of the body to an upstream that is lenient about media types. Raises Unreadable for more than one."""
     values = head.values(b"content-type")
     if len(values) > 1:
         raise Unreadable("the body has several Content-Types")
-    said = values[0].lower() if values else b""
+    content_type = values[0].lower() if values else b""
     kinds: tuple[tuple[bytes, BodyKind], ...] = (
         (b"urlencoded", "form"),
         (b"url-encoded", "form"),  # application/x-url-encoded is one to werkzeug up to version 2
         (b"multipart", "multipart"),
         (b"json", "json"),
     )
-    found: set[BodyKind] = {kind for word, kind in kinds if word in said}
+    found: set[BodyKind] = {kind for word, kind in kinds if word in content_type}
     if len(found) > 1:
         raise Unreadable("the body has a Content-Type of two kinds")
-    media_type = said.partition(b";")[0].strip()
+    media_type = content_type.partition(b";")[0].strip()
     # SECURITY: Rack takes a POST without a media type for a form (C-67).
     kind: BodyKind = found.pop() if found else "other" if _MEDIA_TYPE.fullmatch(media_type) else "form"
     # SECURITY: parts that nothing divides are a plain form to Rack (C-67).
-    if kind == "multipart" and _BOUNDARY.search(said) is None:
+    if kind == "multipart" and _BOUNDARY.search(content_type) is None:
         kind = "form"
     # SECURITY: in UTF-16 or EBCDIC `_method` has other bytes than those that are looked for (C-67).
-    charsets = _CHARSET.findall(said)
+    charsets = _CHARSET.findall(content_type)
     if kind != "other" and (
-        len(charsets) != said.count(b"charset") or not all(map(_PLAIN_CHARSET.fullmatch, charsets))
+        len(charsets) != content_type.count(b"charset") or not all(map(_PLAIN_CHARSET.fullmatch, charsets))
     ):
         raise Unreadable("the body is in a charset that hides names")
     return kind
 
 
 def may_be_form(head: RequestHead) -> bool:
-    """Whether some server reads parameters from the body. Raises Unreadable where that cannot be told."""
+    """Whether some server reads parameters from the body. Raises Unreadable where that depends on the server."""
     return kind_of(head) in ("form", "multipart")
 
 
@@ -75,14 +75,14 @@ def form_fields(head: RequestHead, body: bytes, wanted: Iterable[str]) -> Fields
     if kind == "multipart":
         names = {name.replace("_", "") for name in wanted}
         for part in _parts(body):
-            said = [name_of(name.partition(b"\x00")[0].decode("utf-8", "replace")) for name in _NAME.findall(part)]
-            if any(name.replace("_", "") in names for name in said):
+            found = [name_of(name.partition(b"\x00")[0].decode("utf-8", "replace")) for name in _NAME.findall(part)]
+            if any(name.replace("_", "") in names for name in found):
                 raise Unreadable("a part of the form may name another path")
     return []
 
 
 def methods_in_body(head: RequestHead, body: bytes) -> frozenset[str]:
-    """The methods, besides its own, that the request's body asks for. Raises Unreadable."""
+    """The methods, besides its own, that the request's body names. Raises Unreadable."""
     kind = kind_of(head)
     if kind == "other":
         return frozenset()
@@ -93,7 +93,7 @@ def methods_in_body(head: RequestHead, body: bytes) -> frozenset[str]:
 
 
 def _refuse_packed(head: RequestHead) -> None:
-    # SECURITY: what is unpacked on its way to the application is another body than this one (B-35).
+    # SECURITY: a compressed body is another body to the application (B-35).
     if head.first(b"content-encoding") is not None:
         raise Unreadable("the body has a Content-Encoding")
 

@@ -1,7 +1,7 @@
-"""Request methods as rules see them, and the ways in which a request asks an upstream to take it for another method.
+"""Request methods as rules see them, and the method overrides of a request.
 
-Pure. The invariant: a request is judged as its own method and as every method that it asks to be taken for.
-docs/threats.md B-35; RFC 9110 section 9.3.2 (HEAD is GET without content).
+The invariant: a request is judged by its own method and by every method that it names in an override. docs/threats.md B-35; RFC 9110
+section 9.3.2 (HEAD is GET without content). Pure.
 """
 
 from collections.abc import Iterable
@@ -13,25 +13,25 @@ from gateway.identity.headers import normalise_name
 from gateway.policy import servers
 from gateway.policy.bodies import Fields, name_of, read_query
 
-#: Header fields, lower case, that name another method to some server.
+#: Header fields, in lower case, that name another method to some server.
 OVERRIDE_FIELDS: Final = frozenset(name.encode() for name in servers.OVERRIDE_FIELDS)
-#: The parameters that do, as `bodies` compares names; a field's name is taken for one too.
+#: The parameters that do, as `bodies` compares names, and the names of the header fields.
 OVERRIDE_NAMES: Final = frozenset(map(name_of, servers.OVERRIDE_PARAMETERS | servers.OVERRIDE_FIELDS))
-#: Those that only read. Not OPTIONS: who sends more with it than a preflight means something else (C-77).
+#: Those that only read. OPTIONS is not among them: some upstreams run the page for it (C-77).
 SAFE: Final = frozenset(("GET", "HEAD"))
 
-#: What stands for a change of protocol, among methods; in lower case, so no request can ask to be taken for it. No rule can name the other one.
+#: Pseudo-methods of a change of protocol; in lower case, so no override can name them. No rule can name OTHER_UPGRADE.
 OTHER_UPGRADE: Final = "upgrade"
 CHANGES_OF_PROTOCOL: Final = frozenset((WEBSOCKET, OTHER_UPGRADE))
 
 
 def answers(methods: frozenset[str], method: str) -> bool:
-    """Whether a rule for `methods` (none: any) is one for `method`."""
+    """Whether a rule for `methods` (none: any) is for `method`."""
     return not methods or method in methods or (method == "HEAD" and "GET" in methods)
 
 
 def overrides_in_fields(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[str]:
-    """The methods that header fields ask for. CGI and WSGI upstreams do not tell `_` from `-`, nor others `.` and the like."""
+    """The methods that header fields name, in any spelling that CGI or WSGI upstreams read as those fields."""
     found: set[str] = set()
     for name, value in fields:
         if b"method" in name.lower() and normalise_name(name) in OVERRIDE_FIELDS:
@@ -40,19 +40,19 @@ def overrides_in_fields(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[str]
 
 
 def overrides_in_query(query: bytes | None) -> frozenset[str]:
-    """The methods that a query string asks for (`_method=DELETE`)."""
+    """The methods that a query names (`_method=DELETE`)."""
     if not query or (b"%" not in query and b"method" not in query.lower()):
         return frozenset()
     return overrides_in(read_query(query))
 
 
 def overrides_in(pairs: Fields) -> frozenset[str]:
-    """The methods that the fields of a query or a form ask for."""
+    """The methods that the fields of a query or a form name."""
     return frozenset(name for key, value in pairs if key in OVERRIDE_NAMES for name in _names(value))
 
 
 def possible_methods(head: RequestHead, query: Fields) -> frozenset[str]:
-    """Every method this request may be taken for, its body left aside."""
+    """Every method by which an upstream may take this request, without its body."""
     # SECURITY: the method that decides is any that the upstream could act on (B-35).
     return frozenset((head.method,)) | overrides_in_fields(head.fields) | overrides_in(query)
 

@@ -1,8 +1,8 @@
-"""The password routes of one app: the requests that take, set, reset or go around a password, and whether one is such a request.
+"""The password routes of one app: the requests that take, set, reset or go around a password.
 
-Pure. The invariants: while the routes are closed, a request is refused when any upstream could read it as one of them, in its path, method,
-query or body; a body that could be read in two ways counts as a password. Rules are data: packs/*.yaml, or an app's own list.
-deploy/guides/nexudus.md, docs/threats.md C-12.
+The invariants: while they are closed, a request is refused when any upstream could read it as one of them, by its path, method, query or body;
+a body that two servers could read in two ways counts as a password. The rules are data: packs/*.yaml, or an app's own list.
+deploy/guides/nexudus.md, docs/threats.md C-12. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ _FETCHING = frozenset(("GET", "HEAD"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """The request is one of a password route, or cannot be told from one. `reason` is for people, and the log."""
+    """The request is a password request, or cannot be distinguished from one. `reason` is for people and the log."""
 
     rule: str
     kind: PasswordKind
@@ -51,14 +51,14 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsBody:
-    """A rule asks for the body. `unread` is the answer where it cannot be had: too long, broken off, not forwarded to us."""
+    """The match depends on the body. `unread` is the result where it cannot be read: too long, incomplete, not forwarded (forward-auth)."""
 
     unread: Blocked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordRoute:
-    """A PasswordRule, compiled. `place` is its number in the app's list; names and values are as `bodies` compares them."""
+    """A compiled PasswordRule. `place` is its number in the app's list; names and values are as `bodies` compares them."""
 
     place: int
     name: str
@@ -70,26 +70,26 @@ class PasswordRoute:
     header: Mapping[str, str]
     known: Mapping[str, tuple[str, ...]]
     known_query: Mapping[str, tuple[str, ...]]
-    kinds: frozenset[BodyKind]  # the bodies that the rule reads
-    beside: bool = False  # the path is this rule's only without the extension of a static file
-    by_body: bool = False  # the path is this rule's only if the body names one that is
+    kinds: frozenset[BodyKind]  # of the bodies that the rule reads
+    beside: bool = False  # the path matches only without the extension of a static file
+    by_body: bool = False  # the path matches only if the body names one that does
 
     def is_named(self, methods: frozenset[str]) -> bool:
-        """Whether one of these methods is this rule's."""
+        """Whether the rule is for one of these methods."""
         # SECURITY: a rule without methods is for every method there is, OPTIONS and unregistered ones too (C-77).
         return any(answers(self.match.methods, method) for method in methods)
 
     def answers_a_preflight(self, query: Fields) -> bool:
-        """Whether a preflight here could be the request itself to an upstream that does not look at the method."""
+        """Whether an upstream that ignores the method could take a preflight for the password request itself."""
         if "OPTIONS" in self.match.methods or self.query or self.header:
-            return True  # the rule names it, or all that the rule asks for is there
+            return True  # the rule names OPTIONS, or `agrees` found all that it needs
         if not self.kinds:
-            return bool(query)  # whatever the query says may be a password
+            return bool(query)  # any parameter may be a password
         wanted = (*self.form, *self.json, *self.known)
         return any(names_field(name, field) for name, _ in query for field in wanted)
 
     def agrees(self, head: RequestHead, query: Fields) -> bool:
-        """Whether what the rule says about header and query holds."""
+        """Whether `when.query` and `when.header` of the rule hold."""
         fields = (
             [(name_of(name.decode("latin-1")), value.decode("latin-1")) for name, value in head.fields]
             if self.header
@@ -98,18 +98,18 @@ class PasswordRoute:
         return _holds(self.query, query) and _holds(self.header, fields)
 
     def excuses(self, head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None) -> bool:
-        """Whether the query says that this is something else: each field of `known.query` is there once, with a harmless value."""
+        """Whether each field of `known.query` is in the query once, with a value that is no password request."""
         # SECURITY: a form's field wins over the query's in some upstreams, so only what is read without a body is excused (B-35, C-12).
         if not self.known_query or not methods <= SAFE or has_body(head, body):
             return False
         return self._unknown(self.known_query, query) is None
 
     def matches_fields(self, fields: Fields) -> bool:
-        """Whether these fields, of body and query together, are what the rule refuses."""
+        """Whether `when.form` or `when.json` of the rule holds for these fields, of body and query together."""
         return any(_holds(wanted, fields) for wanted in (self.form, self.json) if wanted)
 
     def doubt(self, fields: Fields) -> str | None:
-        """Why these fields are not plainly harmless; None when they are."""
+        """Why these fields may be a password request; None where they are certainly none."""
         names = [name for name, _ in fields]
         for wanted in (*self.form, *self.json):
             if names.count(wanted) > 1:
@@ -119,7 +119,7 @@ class PasswordRoute:
 
     @staticmethod
     def _unknown(known: Mapping[str, tuple[str, ...]], fields: Fields) -> str | None:
-        """The first field that is not there exactly once with a harmless value; None when all are."""
+        """The first of `known` that is not there exactly once with one of its values; None when all are."""
         for wanted, values in known.items():
             found = [value for name, value in fields if names_field(name, wanted)]
             if len(found) != 1 or found[0] not in values:
@@ -127,7 +127,7 @@ class PasswordRoute:
         return None
 
     def closed(self, method: str = "", doubt: str = "") -> Blocked:
-        """The refusal. Only a plain GET of a page is answered with the way to sign in."""
+        """The refusal. `answer: sign_in` holds only for a GET or HEAD that the rule names."""
         page = method in ("GET", "HEAD") and answers(self.match.methods, method)
         reason = self.rule.reason or f"a request of the kind {self.rule.kind}"
         return Blocked(
@@ -139,7 +139,7 @@ class PasswordRoute:
 
 
 class PasswordRoutes:
-    """One app's routes. `closed`: the toggle of its surface says so; open routes watch nothing and refuse nothing."""
+    """One app's password routes. `closed`: by the toggle of its surface; otherwise nothing matches."""
 
     def __init__(self, app: App, closed: bool) -> None:
         self.closed = closed
@@ -161,7 +161,7 @@ class PasswordRoutes:
     def candidates(self, method: str, target: Target) -> tuple[PasswordRoute, ...]:
         """The rules for this path, in any reading and any language; those that name the method come first.
 
-        The others stay in: a header or a form may ask the upstream to take the request for another method.
+        The others count too, because a header field or a form may name another method.
         """
         found = self._found(self._model.read(target, languages=True))
         if method == "POST":
@@ -174,7 +174,7 @@ class PasswordRoutes:
         found: dict[int, PasswordRoute] = {}
         for path, reading in readings.paths.items():
             for route in self._at(path):
-                # A sign-in link that is a path alone needs neither query nor body.
+                # A passwordless link may be a path alone, whatever extension it has.
                 if not reading.static or route.rule.kind == "passwordless":
                     found[route.place] = route
                 else:
@@ -192,15 +192,15 @@ class PasswordRoutes:
         *,
         body_hidden: bool = False,
     ) -> Blocked | NeedsBody | None:
-        """Whether the request is one of the watched ones. None: no password request; forward it as it came.
+        """Match the request against its `candidates`. None: it is no password request.
 
-        `body` is the whole body, None while nobody has read it; `body_hidden`: there may be one that nobody will ever give us.
+        `body` is the whole body, None where it was not read; `body_hidden`: there may be a body that is never read here (forward-auth).
         """
         query = read_query(target.query)
         if head.method == "OPTIONS":
             return _judge_options(candidates, head, query, body_hidden=body_hidden or bool(body))
         methods = possible_methods(head, query)
-        # `/login.css` is the stylesheet of a page to whoever only fetches it (C-65).
+        # A plain GET of `/login.css` fetches a stylesheet (C-65).
         fetched = methods <= _FETCHING and not target.query and not has_body(head, body)
         routes = [
             route
@@ -217,7 +217,7 @@ class PasswordRoutes:
         return _judge(routed, head, methods, query, body) if isinstance(routed, list) else routed
 
     def basic(self, head: RequestHead) -> Blocked | None:
-        """HTTP Basic carries a password with every request, whatever the path; so do other schemes, or the proof of one."""
+        """The refusal of HTTP Basic and other schemes that carry a password or its proof, on any path. None: there is none."""
         if not self.closed or not head.authorization:
             return None
         named = ((name.lower(), value) for name, value in head.fields)
@@ -249,7 +249,7 @@ class PasswordRoutes:
 
 @cache
 def load_pack(name: str) -> tuple[PackRule, ...]:
-    """The rules of a pack. Raises ValueError with the names there are."""
+    """The rules of a pack. Raises ValueError with the names of all packs."""
     if name not in pack_names():
         raise ValueError(f"{name!r} is not a rule pack; allowed: {', '.join(pack_names())}, or a list of rules")
     data = yaml.safe_load((PACKS / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -257,7 +257,7 @@ def load_pack(name: str) -> tuple[PackRule, ...]:
 
 
 def named_rules(app: App) -> list[tuple[str, PasswordRule]]:
-    """All rules of an app, in their order, each with the name that logs and events call it by."""
+    """All rules of an app, in order, each with its name in logs and events."""
     named: list[tuple[str, PasswordRule]] = []
     for place, entry in enumerate(app.password_routes):
         if isinstance(entry, str):
@@ -272,7 +272,7 @@ def named_rules(app: App) -> list[tuple[str, PasswordRule]]:
 def _judge(
     candidates: Sequence[PasswordRoute], head: RequestHead, methods: frozenset[str], query: Fields, body: bytes | None
 ) -> Blocked | NeedsBody | None:
-    """What the rules for this path say."""
+    """Match by method, query and body."""
     routes = [route for route in candidates if not route.by_body]
     named = [route for route in routes if route.is_named(methods)]
     for route in named:
@@ -280,7 +280,7 @@ def _judge(
             return route.closed(head.method)
     if has_body(head, body):
         return _judge_body(routes, named, head, query, body)
-    # SECURITY: where the body says what a request is, one without a body is not believed to be harmless (C-12).
+    # SECURITY: where the body says what a request is, a request without one may be a password request (C-12).
     doubtful = [route for route in named if route.known or head.method not in SAFE]
     return doubtful[0].closed(doubt="the request has no body") if doubtful else None
 
@@ -304,7 +304,7 @@ def _judge_body(
     query: Fields,
     body: bytes | None,
 ) -> Blocked | NeedsBody | None:
-    """Reads the body for the rules that name the method, and for those that a form could ask for by `_method` (B-35)."""
+    """Match by the body: the rules that name the method, and those whose method a form could name in `_method` (B-35)."""
     places = {route.place for route in named}
     others = [route for route in routes if route.place not in places and not route.match.methods <= SAFE]
     if not named and not others:
@@ -321,10 +321,10 @@ def _judge_body(
             return None
         fields = [*query, *read_body(kind, body)]
     except Unreadable as unreadable:
-        # SECURITY: what the upstream may read in another way than we do counts as a password (C-12).
+        # SECURITY: what the upstream may read in another way counts as a password (C-12).
         return first.closed(doubt=str(unreadable))
-    asked = overrides_in(fields)
-    judged = [route for route in named if kind in route.kinds] + [route for route in others if route.is_named(asked)]
+    methods = overrides_in(fields)
+    judged = [route for route in named if kind in route.kinds] + [route for route in others if route.is_named(methods)]
     for route in judged:
         if not route.kinds or route.matches_fields(fields):
             return route.closed()
@@ -357,7 +357,7 @@ def _comparable(wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 def _holds(wanted: Mapping[str, str], fields: Fields) -> bool:
-    """Whether each wanted field is there with its value; `*` is any value but a blank one."""
+    """Whether each wanted field is there with its value; `*` is any value that is not blank."""
     return all(
         any(names_field(name, field) and _is(value, expected) for name, value in fields)
         for field, expected in wanted.items()

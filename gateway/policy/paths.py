@@ -1,8 +1,8 @@
-"""A request target: its one canonical form, which is judged and forwarded, and the forms a lenient upstream could read it as.
+"""A request target: its canonical form, which is judged and forwarded, and the forms in which a lenient upstream could read it.
 
-Pure. The invariants: `parse_target` changes nothing in what it has made; what two servers could read in two ways raises AmbiguousTarget
-and is never repaired; a rule that restricts holds for every reading, so a spelling can only ever restrict more.
-RFC 3986 (sections 5.2.4 and 6.2.2), RFC 9112 section 3.2.1 (origin-form), docs/threats.md C-03, C-04, C-10 to C-12, C-14.
+The invariants: `parse_target` is idempotent; a target that two servers could read in two ways raises AmbiguousTarget and is never repaired; a
+rule that restricts holds for every reading, so a spelling can only restrict more.
+RFC 3986 (sections 5.2.4 and 6.2.2), RFC 9112 section 3.2.1 (origin-form), docs/threats.md C-03, C-04, C-10 to C-12, C-14. Pure.
 """
 
 import re

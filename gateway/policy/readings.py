@@ -1,8 +1,8 @@
 """The readings of a target: every path that some server could route it as, by the rows of `servers`.
 
-Pure. The invariants: a reading is there when one single row that counts has all the traits that lead to it; what restricts holds for any
-reading, what opens needs the plain path and all of `opening`; the work is linear in the path's length, and a path that has too many readings
-raises BadRequest. `reads_like` of an app narrows the rows; it never takes away what `paths` folds for everybody. docs/threats.md C-65, C-66.
+The invariants: a reading exists when one row of the model has all the traits that lead to it; what restricts holds for any reading, what opens
+needs the canonical path and all of `opening`; the work is linear in the path's length, and a path that has too many readings raises BadRequest.
+`reads_like` of an app narrows the rows, and does not change what `paths` folds. docs/threats.md C-65, C-66. Pure.
 """
 
 import re
@@ -72,13 +72,13 @@ class NamedPaths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Of one target, whose canonical path is `asked`. An entry that opens must hold for all of `opening`; and for `scripts`, what is read
-    where the path runs through a program, unless the entry names that program itself.
+    """The readings of one target, whose canonical path is `canonical`. An entry that opens must match all of `opening`, and all of `scripts`,
+    which are the readings of a path that runs through a program, unless the entry names that program itself.
 
-    `any_page`: a page is named by its number, and so no path says which.
+    `any_page`: a parameter names a page by its number, so it may be any.
     """
 
-    asked: str
+    canonical: str
     paths: Mapping[str, Reading]
     opening: tuple[str, ...]
     scripts: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Readings:
 
 
 class Model:
-    """The rows that count for one app. `own`: the kinds that it is known to be."""
+    """The rows of one app. `names`: those of `reads_like`, all where it is empty. `own`: the kinds that the app is known to be."""
 
     def __init__(self, names: Sequence[str] = (), own: Iterable[str] = ()) -> None:
         self.rows: Final[tuple[ReadingModel, ...]] = tuple(row for row in ROWS if not names or row.name in names)
@@ -114,8 +114,8 @@ class Model:
 
     def read(self, target: Target, *, languages: bool = False, named: NamedPaths | None = None) -> Readings:
         """The readings of a target. `languages`: below a language too; `named`: by its body. Raises BadRequest for too many."""
-        asked, named = self._named_by_query(target), named or NamedPaths()
-        also = (*asked.paths, *named.paths)
+        by_query, named = self._named_by_query(target), named or NamedPaths()
+        also = (*by_query.paths, *named.paths)
         found: dict[str, Reading] = {}
         scripts: dict[str, None] = {}
         starts: list[_Step] = [(path, 0, False) for path in target.readings]
@@ -131,18 +131,18 @@ class Model:
             if known is None:
                 found[path] = Reading(traits, static)
                 left -= len(path)
-                # SECURITY: a path of many scripts and dots is small for its sender and dear for us (C-65).
+                # SECURITY: a short path of many scripts and dots would cost much work (C-65).
                 if left < 0 or len(found) > _MOST_READINGS:
                     raise BadRequest("the path can be read in more ways than any honest one")
             elif known.static and not static:
                 found[path] = Reading(traits, False)
         return Readings(
-            asked=target.path,
+            canonical=target.path,
             paths=found,
             opening=(*target.readings, *also),
             scripts=tuple(scripts),
-            any_page=asked.page or named.page,
-            named={**asked.paths, **named.paths},
+            any_page=by_query.page or named.page,
+            named={**by_query.paths, **named.paths},
         )
 
     def may_be_named(self, query: bytes) -> bool:
@@ -208,7 +208,7 @@ EVERY: Final = Model()
 
 
 def model_of(app: App) -> Model:
-    """The model of an app."""
+    """The model of an app, by its `reads_like` and its rules."""
     return Model(app.reads_like, ("wordpress",) if is_wordpress(app) else ())
 
 
@@ -216,10 +216,10 @@ def is_wordpress(app: App) -> bool:
     """Whether the app is known to be WordPress: by `reads_like`, the pack, or a rule about one of its scripts or its REST API."""
     if app.reads_like:
         return "wordpress" in app.reads_like
-    doors = [entry if isinstance(entry, str) else getattr(entry, "match", "") for entry in app.password_routes]
+    entries = [entry if isinstance(entry, str) else getattr(entry, "match", "") for entry in app.password_routes]
     files = [rule.match for entry in app.password_routes for rule in getattr(entry, "rules", ())]
     routes = [*app.public, *(text for rule in app.rules for text in rule.match)]
-    return "wordpress" in doors or any("/wp-" in text.lower() for text in (*doors, *files, *routes))
+    return "wordpress" in entries or any("/wp-" in text.lower() for text in (*entries, *files, *routes))
 
 
 def _routed(route: RouteParameter, value: str) -> str:

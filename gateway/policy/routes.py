@@ -1,8 +1,8 @@
-"""`METHODS PATH-GLOB`, compiled: which requests a rule of the configuration is about.
+"""`METHODS PATH-GLOB`, compiled: which requests a rule of the configuration matches.
 
-Pure. `*` stands for anything within a segment, `**` for any number of segments, and `X/**` holds for `X` too. Every pattern matches whole
-paths, and in linear time whatever the path: each wildcard takes the earliest place that fits and never gives it back.
-The invariant: what opens (`holds_exactly`) needs the canonical path and all that it is read as, what restricts (`may_hold`) any one reading.
+`*` stands for anything within a segment, `**` for any number of segments, and `X/**` matches `X` too. Every pattern matches whole paths in
+linear time: each wildcard takes the earliest place that fits, without backtracking. The invariant: an entry that opens (`holds_exactly`) must
+match the canonical path and all readings of it, one that restricts (`may_hold`) any one reading. Pure.
 """
 
 import re
@@ -27,9 +27,9 @@ _DOCUMENT = re.compile(r"(?:index|default)(?:\.[a-z0-9]+)?\Z")
 class RouteMatch:
     """`methods`: none means any. `exact` is compared with canonical paths, `folded` with readings.
 
-    `lenient` holds for more readings than `folded`: for `/login.php` also `/login`, where the extension may be left out. `literal` is the one
-    reading that `lenient` matches; None where there may be more. `script`: the route names a program itself; `page`: it may be a page, which
-    somebody can ask for by its number; `by_form`: a form may name it.
+    `lenient` matches more readings than `folded`: for `/login.php` also `/login`, where the extension may be left out. `literal` is the one
+    reading that `lenient` matches; None where there may be more. `script`: the route names a program itself; `page`: it may be a page that a
+    request can name by its number; `by_form`: a form may name it.
     """
 
     methods: frozenset[str]
@@ -42,41 +42,41 @@ class RouteMatch:
     by_form: bool
 
     def answers(self, methods: Iterable[str]) -> bool:
-        """Whether one of the methods is this route's."""
+        """Whether the route is for one of the methods."""
         return any(answers(self.methods, method) for method in methods)
 
     def holds_exactly(self, methods: Iterable[str], readings: Readings) -> bool:
-        """Whether this opens the target: for each of these methods, as it stands and whatever else it may be read as."""
-        asked = frozenset(methods)
-        change = asked & CHANGES_OF_PROTOCOL
+        """Whether an entry with this route opens the target: it matches for each of the methods and in every reading."""
+        wanted = frozenset(methods)
+        change = wanted & CHANGES_OF_PROTOCOL
         if change:
-            # SECURITY: neither GET nor `*` says that a handshake is public; WEBSOCKET says it of the handshake alone (C-19).
+            # SECURITY: neither GET nor `*` makes a handshake public; WEBSOCKET does, and the handshake alone (C-19).
             if not change <= self.methods:
                 return False
-            asked -= change | {"GET"}
+            wanted -= change | {"GET"}
         # SECURITY: an open `/assets/*.css` must not open `/admin;.css` or `/admin%23.css` (C-03, C-04, C-05, C-10), and an open `/assets/**` not
         # `/assets/index.php/admin` (C-65) or `/assets/x?rest_route=/wp/v2/users` (C-66).
         return (
-            all(answers(self.methods, method) for method in asked)
-            and self.exact.fullmatch(readings.asked) is not None
+            all(answers(self.methods, method) for method in wanted)
+            and self.exact.fullmatch(readings.canonical) is not None
             and all(self.folded.fullmatch(reading) for reading in readings.opening)
             and (self.script or all(self.folded.fullmatch(reading) for reading in readings.scripts))
             and not readings.any_page
         )
 
     def may_hold(self, methods: frozenset[str], readings: Readings) -> bool:
-        """Whether some upstream could take the target for one of these routes."""
+        """Whether some upstream could read the target, by one of the methods, as a path of this route."""
         if not self.answers(methods):
             return False
         return (
-            self.exact.fullmatch(readings.asked) is not None
+            self.exact.fullmatch(readings.canonical) is not None
             or any(self.lenient.fullmatch(reading) for reading in readings.paths)
             or (readings.any_page and self.page)
         )
 
 
 def parse_match(text: str, model: Model = EVERY) -> RouteMatch:
-    """`GET,POST /x/**` to its RouteMatch; `model` says what may be left out. Raises ValueError with what is allowed."""
+    """The RouteMatch of `GET,POST /x/**`. `model` decides which extensions may be left out. Raises ValueError with what is allowed."""
     methods, glob = parse_entry(text)
     try:
         canonical = parse_target(glob.encode())
@@ -102,7 +102,7 @@ def parse_match(text: str, model: Model = EVERY) -> RouteMatch:
 
 
 def _left_out(glob: str, model: Model) -> list[str]:
-    """What a glob holds for, besides itself, where a name is sent without its extension, and a folder without its document."""
+    """The globs of the same resource, where a name is sent without its extension, or a folder without its document."""
     segments = glob.split("/")
     place = len(segments) - 1 - (segments[-1] == "**" and len(segments) > 2)
     before, name = segments[:place], segments[place]
@@ -118,7 +118,7 @@ def _left_out(glob: str, model: Model) -> list[str]:
 
 
 def _compile(glob: str) -> re.Pattern[str]:
-    """A glob to a pattern for `fullmatch`. Groups are atomic: the earliest fit of all but the last piece is as good as any later."""
+    """The pattern of a glob, for `fullmatch`. Groups are atomic: for all pieces but the last the earliest fit is as good as a later one."""
     runs = [
         (wild, list(segments)) for wild, segments in groupby(glob.split("/")[1:], key=lambda segment: segment == "**")
     ]

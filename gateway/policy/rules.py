@@ -1,8 +1,8 @@
-"""Who may go where: the rules of one app, compiled, and what they decide about a method and a target.
+"""The access rules of one app, compiled, and the ruling about a method and a target.
 
-Pure. The invariants: every rule that may hold for a target restricts it, in any reading and for any method it may be taken for; a public
-route opens only what it names in every reading, and never what another rule restricts; a rule adds to the app's `require`.
-Order and meaning: `rules`, `public`, the app's `require`. docs/threats.md C-03, C-05, C-10, C-20, A-59, B-35.
+The invariants: every rule that may match a target restricts it, in any reading and by any method that an upstream may take the request for;
+a public route opens a target only if it matches every reading, and never one that another rule restricts; a rule adds to the app's `require`.
+The order is `rules`, `public`, the app's `require`. docs/threats.md C-03, C-05, C-10, C-20, A-59, B-35. Pure.
 """
 
 import string
@@ -26,7 +26,7 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """What a person must have: one entry of every kind that is listed. None: not asked. An empty set: nobody has it."""
+    """What a person must have: one entry of every set. None: not required. An empty set: never met."""
 
     rule: str = APP_WIDE
     groups: frozenset[str] | None = None
@@ -34,11 +34,11 @@ class Requirement:
     email_domains: frozenset[str] | None = None
 
     def unmet(self, identity: Identity) -> str | None:
-        """What the person lacks, for the log; None when permitted."""
+        """What the person lacks, for the log; None where the requirement is met."""
         if self.groups is not None and self.groups.isdisjoint(identity.groups):
             return f"{self.rule}: none of the groups {_listed(self.groups)}"
         address = _address(identity.vouched_email)
-        unverified = "" if address is not None or identity.email is None else ", and nobody vouches for the address"
+        unverified = "" if address is not None or identity.email is None else ", and the address is not verified"
         if self.emails is not None and (address is None or "@".join(address) not in self.emails):
             return f"{self.rule}: not one of the e-mail addresses{unverified}"
         if self.email_domains is not None and (address is None or address[1] not in self.email_domains):
@@ -48,10 +48,10 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What is decided about a method and a target, and which rule said so.
+    """What the rules require for a method and a target. `rule` names the rule that decided.
 
-    `requirements` are all to be met. `max_age` is the longest time since the person's authentication, `acr` the authentication
-    context classes of which one is needed (none: no wish).
+    All `requirements` must be met. `max_age` is the longest time since the person's authentication; of the authentication context classes
+    `acr` one is needed, where there are any.
     """
 
     rule: str
@@ -77,7 +77,8 @@ class _Opening:
 
 
 class RouteRules:
-    """One app's rules. `by_method`: some rule names methods, so a request must not be able to change its own (B-35)."""
+    """One app's rules. `by_method`: some rule names methods, so that a method override could change the ruling (B-35).
+    `by_form`: a form can name the path, so that rules for other paths may match."""
 
     def __init__(self, app: App) -> None:
         self.model = model_of(app)
@@ -99,11 +100,10 @@ class RouteRules:
         self._named = USUAL.union(*(route.methods for route in routes)) - CHANGES_OF_PROTOCOL
         self.by_method = any(route.methods for route in routes)
         self._forms = app.form_methods == "read"
-        # Whether a form can name the path, so that rules for other paths may hold.
         self.by_form = self._forms and is_wordpress(app) and bool(self._rules or self._openings)
 
     def form_methods(self, method: str, target: Target) -> frozenset[str]:
-        """The methods that a form could make of a POST and that are ruled otherwise; none where it makes no difference."""
+        """The methods that a form could name in a POST and that have another ruling."""
         if method != "POST" or not (self.by_method and self._forms):
             return frozenset()
         readings = self.model.read(target)
@@ -114,16 +114,16 @@ class RouteRules:
     def decide(
         self, method: str, target: Target, also: frozenset[str] = frozenset(), named: NamedPaths | None = None
     ) -> Ruling:
-        """The ruling for one method and target. A query that asks for another method is judged as that one too; so is `also`.
+        """The ruling for a method and a target, also for the methods that the query names and for those of `also`.
 
-        `named`: what the body names. Raises BadRequest for a path that can be read in too many ways.
+        `named`: the paths that the body names. Raises BadRequest for a path that has too many readings.
         """
         # SECURITY: the method that decides is any that the upstream could act on (B-35).
         methods = frozenset((method,)) | overrides_in_query(target.query) | also
         return self._decide(methods, self.model.read(target, named=named))
 
     def strictest(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> Ruling:
-        """What could become of the target by a form that may name any of the methods `also` and any path."""
+        """The strictest ruling that a form could lead to, which may name any path and any method of `also`."""
         methods = frozenset((method,)) | overrides_in_query(target.query) | also
         readings = self.model.read(target)
         matched = [
@@ -145,13 +145,13 @@ class RouteRules:
         return self._plain()
 
     def _plain(self) -> Ruling:
-        """Where no rule says anything."""
+        """The ruling where no rule matches."""
         if self._app_wide is None:
             return Ruling(rule="default", public=False)
         return Ruling(rule=self._app_wide.rule, public=False, requirements=(self._app_wide,))
 
     def named(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> tuple[list[str], list[str]]:
-        """The names of the rules that restrict a method and target, and of the entries that would open it; for explanations."""
+        """The names of the rules that restrict a method and a target, and of the entries that would open it; for explanations."""
         methods = frozenset((method,)) | overrides_in_query(target.query) | also
         readings = self.model.read(target)
         restricting = [
@@ -213,7 +213,7 @@ def _address(email: str | None) -> tuple[str, str] | None:
 
 
 def _common(wishes: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], tuple[Requirement, ...]]:
-    """The context classes that satisfy every rule; and, when there are none, a requirement that nobody meets."""
+    """The context classes that satisfy every rule; where there are none, a requirement that is never met."""
     if not wishes:
         return (), ()
     common = tuple(acr for acr in wishes[0] if all(acr in wish for wish in wishes))

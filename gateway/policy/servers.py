@@ -1,8 +1,8 @@
-"""What servers and frameworks make of a path, a parameter's name and a method override: one row for each kind, as data, with its source.
+"""How servers and frameworks read a path, a parameter's name and a method override: one row for each kind, as data, with its source.
 
-Pure. The invariant: a row may give more readings than its server has, never fewer. What all rows have in common is no trait: `paths` folds
-letter case, escapes, path parameters, empty segments, dots and blanks at the end of a segment and the last slash for every application.
-`readings` derives the readings; `gateway/config/sections/app.py` lists the names for `reads_like`. docs/threats.md C-65 to C-67.
+The invariant: a row may give more readings than its server has, never fewer. What all rows have in common is no trait: `paths` folds letter
+case, escapes, path parameters, empty segments, dots and blanks at the end of a segment and the last slash for every application.
+`readings` derives the readings; `config.values.READERS` lists the names for `reads_like`. docs/threats.md C-65 to C-67. Pure.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class RouteParameter:
     """A parameter whose value is the path that is routed.
 
     `below`: what the value is appended to. `in_body`: a form has it too. `anywhere`: on every path; otherwise a value without a slash counts
-    only where the path is a front controller's (`/`, a script), since `/search?q=admin` is a search to everybody else.
+    only where the path is a front controller's (`/`, a script), since `/search?q=admin` is a search elsewhere.
     `own`: only for an application that is known to be of this kind, because others use the name for something else.
     """
 
@@ -57,7 +57,7 @@ class RouteParameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """How a request asks for another method: by these header fields (lower case), or by these parameters in these places."""
+    """Where a server reads another method: from these header fields (in lower case), or from these parameters in these places."""
 
     fields: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
@@ -274,6 +274,6 @@ ROWS: Final[tuple[ReadingModel, ...]] = (
 
 NAMES: Final = tuple(row.name for row in ROWS)
 
-#: The names of parameters that ask for another method in some row, and the header fields that do.
+#: The parameters that name another method in some row, and the header fields that do.
 OVERRIDE_PARAMETERS: Final = frozenset(name for row in ROWS for name in row.override.parameters)
 OVERRIDE_FIELDS: Final = frozenset(name for row in ROWS for name in row.override.fields)

@@ -243,7 +243,7 @@ def test_a_refusal_says_in_the_log_that_nobody_vouches() -> None:
     requirement = Requirement(emails=frozenset({EMAIL}))
     assert requirement.unmet(ANA) is None
     assert (
-        requirement.unmet(UNVERIFIED) == "require: not one of the e-mail addresses, and nobody vouches for the address"
+        requirement.unmet(UNVERIFIED) == "require: not one of the e-mail addresses, and the address is not verified"
     )
 
 
