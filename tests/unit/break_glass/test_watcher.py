@@ -20,6 +20,7 @@ from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.store import SessionStore
+from tests.fakes.redis_commands import command, stored
 from tests.fakes.waiting import eventually
 
 RING = KeyRing([bytes(range(32))])
@@ -126,8 +127,8 @@ async def test_it_counts_no_moment_longer_than_its_deadline_however_late_the_wor
     await eventually(worker.is_open)
     shown = worker.shown["portal"]
     assert shown is not None
-    assert worker.watch.is_open(shown)
-    assert not worker.watch.is_open(replace(shown, deadline=time.monotonic()))
+    assert worker.watcher.is_open(shown)
+    assert not worker.watcher.is_open(replace(shown, deadline=time.monotonic()))
 
 
 async def test_who_can_only_write_to_redis_opens_nothing(watching: Watching, redis: Redis) -> None:
@@ -136,11 +137,11 @@ async def test_who_can_only_write_to_redis_opens_nothing(watching: Watching, red
     stranger = Openings(redis, KeyRing([bytes(32)]), worker.name.removesuffix("glass:portal"))
     await worker.write(opening("dashboard", id="other"))
     await eventually(lambda: worker.is_open("dashboard"))
-    copied = await redis.get(worker.name.replace("portal", "dashboard"))
+    copied = await stored(redis, worker.name.replace("portal", "dashboard"))
     await stranger.write(opening(), datetime.now(UTC))
     fleet = Openings(redis, RING, worker.name.removesuffix("glass:portal") + "other:")
     await fleet.write(opening(), datetime.now(UTC))
-    elsewhere = await redis.get(fleet.prefix + "portal")
+    elsewhere = await stored(redis, fleet.prefix + "portal")
     for value in (b"", b"{}", b"\x80\x04", copied, elsewhere, b"x" * 100_000):
         await redis.set(worker.name, value, px=60_000)
         await asyncio.sleep(0)
@@ -159,7 +160,7 @@ async def test_a_record_that_is_put_back_opens_nothing_that_was_closed(watching:
     worker = watching()
     await worker.write(opening())
     await eventually(worker.is_open)
-    sealed = await redis.get(worker.name)
+    sealed = await stored(redis, worker.name)
     await worker.openings.close("portal")
     await eventually(lambda: ("closed", "one") in worker.told)
     await redis.set(worker.name, sealed, px=60_000)
@@ -177,7 +178,7 @@ async def closed_and_put_back(worker: Watched, *, noted: bool) -> None:
     """`one` was open and closed; its record is in Redis again. Not `noted`: and whoever put it there took the note away."""
     await worker.write(opening())
     await eventually(worker.is_open)
-    sealed = await worker.redis.get(worker.name)
+    sealed = await stored(worker.redis, worker.name)
     assert await worker.openings.close("portal")
     await eventually(lambda: worker.ended == ["one"])
     assert len(await notes(worker)) == 1
@@ -229,7 +230,7 @@ async def test_an_opening_that_another_one_took_the_place_of_does_not_come_back(
     """C-73."""
     worker = watching()
     await worker.write(opening(id="one"))
-    sealed = await worker.redis.get(worker.name)
+    sealed = await stored(worker.redis, worker.name)
     await worker.write(opening(id="two"))
     await worker.redis.set(worker.name, sealed, px=60_000)
     assert await worker.openings.read("portal", datetime.now(UTC)) is None
@@ -316,7 +317,7 @@ async def test_what_was_closed_while_a_worker_heard_nothing_stays_closed(
     worker = watching(own_valkey.url)
     await worker.write(opening())
     await eventually(worker.is_open)
-    await worker.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await command(worker.redis, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     assert await worker.openings.close("portal")
     await eventually(lambda: ("closed", "one") in worker.told)
     assert not worker.is_open()

@@ -55,7 +55,9 @@ def test_the_examples_hold_every_key_and_explain_it() -> None:
     places: dict[tuple[str, ...], list[str]] = {}
     for file in (EXAMPLE, *DIRECTORIES):
         lines = file.read_text().splitlines()
-        for path, line in written(yaml.compose(file.read_text(), yaml.SafeLoader)):
+        node = yaml.compose(file.read_text(), yaml.SafeLoader)
+        assert node is not None
+        for path, line in written(node):
             places.setdefault(alike(path), []).append(lines[line] + lines[line - 1])
     known = {alike(path) for path in tree.every_key()}
     assert known - places.keys() == set()

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 import gateway.demo
-from gateway.demo.bookings import DAYS_AHEAD
+from gateway.demo.bookings import DAYS_AHEAD, Bookings
 from gateway.demo.own_login import COOKIE, fold
 from gateway.demo.people import MEMBER, NEWCOMER
 from gateway.demo.portal import SamplePortal
@@ -175,9 +175,13 @@ async def test_the_bookings_page_shows_any_day_that_is_asked_for(http: aiohttp.C
     assert (await http.get("/bookings", params={"day": day}, headers=MIA)).status == 200
 
 
+def bookings_on(now: datetime) -> Bookings:
+    return SamplePortal(clock=lambda: now).bookings
+
+
 def test_the_usual_bookings_of_a_room_never_overlap() -> None:
     for start in range(0, 700, DAYS_AHEAD):
-        bookings = SamplePortal(clock=lambda start=start: NOW + timedelta(days=start)).bookings
+        bookings = bookings_on(NOW + timedelta(days=start))
         for ahead in range(DAYS_AHEAD):
             rows = bookings.on(bookings.today + timedelta(days=ahead))
             taken = [(row.room.id, hour) for row in rows for hour in range(row.start, row.end)]
@@ -198,12 +202,13 @@ async def test_the_api_books_lists_and_names_what_is_wrong(http: aiohttp.ClientS
 
 async def test_an_upload_is_counted_and_hashed_raw_and_as_a_form(http: aiohttp.ClientSession) -> None:
     blob = bytes(range(256)) * 9000
-    receipt = {"size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
+    digest = hashlib.sha256(blob).hexdigest()
+    receipt = {"size": len(blob), "sha256": digest}
     assert await (await http.post("/upload", data=blob, headers=MIA)).json() == receipt
     form = aiohttp.FormData()
     form.add_field("file", blob, filename="map.bin")
     page = await (await http.post("/upload", data=form, headers=MIA | {"Accept": "text/html"})).text()
-    assert receipt["sha256"] in page
+    assert digest in page
     assert f"{len(blob):,} bytes" in page
 
 

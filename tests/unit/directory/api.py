@@ -37,21 +37,19 @@ TOKEN = "POST /api/token"
 
 
 def section(url: str, timeout: float = 5.0, **fields: Any) -> schema.Nexudus:
-    return schema.Nexudus(
-        **{
-            "kind": "nexudus",
-            "base_url": url,
-            "username": SERVICE[0],
-            "password": SecretStr(SERVICE[1]),
-            "business_ids": (501,),
-            "country_id": 1113,
-            "time_zone_id": 2029,
-            "create_login": False,
-            "timeout": timedelta(seconds=timeout),
-            "budget": UNLIMITED,
-        }
-        | fields
-    )
+    settings: dict[str, Any] = {
+        "kind": "nexudus",
+        "base_url": url,
+        "username": SERVICE[0],
+        "password": SecretStr(SERVICE[1]),
+        "business_ids": (501,),
+        "country_id": 1113,
+        "time_zone_id": 2029,
+        "create_login": False,
+        "timeout": timedelta(seconds=timeout),
+        "budget": UNLIMITED,
+    } | fields
+    return schema.Nexudus(**settings)
 
 
 def provisioner(

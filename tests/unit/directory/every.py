@@ -19,7 +19,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def settings_of(section: dict[str, Any]) -> schema.RemoteDirectory:
-    settings: schema.RemoteDirectory = TypeAdapter(schema.Directory).validate_python(section)
+    settings = TypeAdapter(schema.Directory).validate_python(section)
+    assert not isinstance(settings, schema.NoDirectory)
     return settings
 
 

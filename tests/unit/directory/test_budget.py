@@ -84,11 +84,11 @@ async def test_without_redis_nobody_is_asked_rather_than_too_often(own_valkey: E
 
 
 async def test_a_throttled_worker_keeps_the_others_from_asking(redis: Redis, prefix: str) -> None:
-    limits = {"per_day": 1000}
     async with NexudusApi() as api, aiohttp.ClientSession() as http:
-        settings = settings_of(api.section(timeout="1s", budget=limits))
+        settings = settings_of(api.section(timeout="1s", budget={"per_day": 1000}))
         workers = [
-            backend(settings, Means(http=http, budget=budget(redis, prefix, **limits), breaker=None)) for _ in range(2)
+            backend(settings, Means(http=http, budget=budget(redis, prefix, per_day=1000), breaker=None))
+            for _ in range(2)
         ]
         api.faults.add(Fault(kind="throttle", match=NexudusApi.FIND, retry_after="30"))
         with pytest.raises(DirectoryUnavailable):

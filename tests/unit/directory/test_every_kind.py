@@ -15,7 +15,7 @@ from tests.fakes.directories import asked_to_create, created
 from tests.unit.directory.api import ANA, EMAIL, PERSON
 from tests.unit.directory.every import at, every_kind
 
-LINKING = {"nexudus": {"link_field": "ReferenceNumber"}}
+LINKING: dict[str, dict[str, Any]] = {"nexudus": {"link_field": "ReferenceNumber"}}
 FIELDS: dict[str, dict[str, Any]] = {
     "nexudus": {"fields": {"FullName": "{name}"}},
     "scim": {"fields": {"displayName": "{name}"}},

@@ -27,7 +27,9 @@ class LoginProcesses:
     def __init__(self, number: int) -> None:
         command = [sys.executable, "-m", "tests.unit.directory.login_process"]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-        self._workers = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(number)]
+        self._workers: list[subprocess.Popen[str]] = [
+            subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(number)
+        ]
 
     async def first_logins(self, logins: int, **arguments: Any) -> Counter[str]:
         """`logins` of one person at the same moment."""

@@ -23,6 +23,7 @@ from gateway.observability import events as events
 from gateway.observability.events import Audit
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.directories import KINDS, asked_to_create, created
+from tests.fakes.redis_commands import stored
 from tests.unit.directory.api import ANA, EMAIL, provisioner
 from tests.unit.directory.every import every_kind, settings_of
 from tests.unit.directory.test_every_kind import FIELDS, LINKING, service_may_edit
@@ -204,7 +205,7 @@ async def test_a_link_is_sealed_and_one_that_somebody_wrote_into_redis_is_none(r
     links = AccountLinks(redis, prefix, KeyRing([bytes(32)]), "here")
     assert await links.claim("https://i|1", "7", shared=False)
     (key,) = [key async for key in redis.scan_iter(match=f"{prefix}link:here:*") if b"owner" not in key]
-    sealed = await redis.get(key)
+    sealed = await stored(redis, key)
     assert sealed != b"7"
     for planted in (b"7", sealed[:-1] + b"x", b""):
         await redis.set(key, planted)

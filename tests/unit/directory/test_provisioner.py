@@ -67,7 +67,7 @@ async def desk(redis: Redis, prefix: str, timeout: float = 5, **arguments: Any) 
 
 
 BEN = Identity(issuer="https://login.example.com/", subject="sub-2", email="ben@tenant.example")
-REGISTERED = {"coworkers": [{"email": EMAIL, "full_name": "Ana"}]}
+REGISTERED: dict[str, Any] = {"coworkers": [{"email": EMAIL, "full_name": "Ana"}]}
 
 
 async def test_with_skip_the_directory_is_not_asked(redis: Redis, prefix: str) -> None:
@@ -81,7 +81,7 @@ async def test_without_a_directory_everybody_counts_as_registered(redis: Redis, 
     audit = Audit(lambda line: None)
     nobodys = provisioner(None, redis, prefix, audit)
     for registration in ("create", "refuse", "skip"):
-        assert await nobodys.ensure(ANA, app="portal", registration=registration) is ANA  # type: ignore[arg-type]
+        assert await nobodys.ensure(ANA, app="portal", registration=registration) is ANA
 
 
 @pytest.mark.parametrize("registration", ["create", "refuse"])

@@ -9,8 +9,7 @@ from gateway.http.framing import LAST_CHUNK, ChunkedBody, FramingError, SizedBod
 
 def test_a_sized_body_ends_at_its_length_and_leaves_the_rest_for_the_next_message() -> None:
     body = SizedBody(5)
-    assert body.feed(b"he") == b"he"
-    assert not body.done
+    assert (body.feed(b"he"), body.done) == (b"he", False)
     assert body.feed(b"lloGET / HTTP/1.1") == b"llo"
     assert body.done
     assert body.rest == b"GET / HTTP/1.1"

@@ -156,8 +156,9 @@ NASTY = [
 @pytest.mark.parametrize("name", ["sub", "name", "preferred_username"])
 def test_a_mapped_claim_without_its_shape_fails_the_sign_in(name: str, value: object) -> None:
     """A-60."""
+    values: dict[str, Any] = {name: value}
     with pytest.raises(SignInFailed):
-        identity(**{name: value})
+        identity(**values)
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,8 @@ def test_a_null_crit_is_refused() -> None:
 
 
 def test_unknown_header_members_are_ignored() -> None:
-    assert validate(sign(honest(), rsa_key(), **{"x5t": "abc", "x-vendor": {"a": 1}}))
+    header: dict[str, Any] = {"x5t": "abc", "x-vendor": {"a": 1}}
+    assert validate(sign(honest(), rsa_key(), **header))
 
 
 def test_segments_beyond_their_size_are_refused_before_they_are_decoded() -> None:

@@ -106,13 +106,15 @@ def test_a_slash_at_the_end_makes_no_difference_and_the_provider_s_spelling_is_k
 @pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
 def test_an_endpoint_that_is_no_plain_https_url_is_refused(member: str, url: object) -> None:
     """A-69."""
-    refused(**{member: url})
+    changes: dict[str, Any] = {member: url}
+    refused(**changes)
 
 
 @pytest.mark.parametrize("member", ["userinfo_endpoint", "end_session_endpoint", "revocation_endpoint"])
 def test_an_endpoint_that_is_not_required_is_held_to_the_same(member: str) -> None:
     """A-69."""
-    assert getattr(parse(**{member: None}), member) is None
+    without: dict[str, Any] = {member: None}
+    assert getattr(parse(**without), member) is None
     refused(**{member: "file:///etc/passwd"})
     refused(**{member: "http://localhost:80@attacker.example/"})
 

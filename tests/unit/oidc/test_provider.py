@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,9 @@ async def test_keys_without_a_kid_are_tried(trip: Trip) -> None:
     assert (await trip.sign_in()).claims.subject == "hd-1001"
 
 
+GZIPPED: dict[str, Any] = {"Content-Encoding": "gzip"}
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -204,7 +208,7 @@ async def test_keys_without_a_kid_are_tried(trip: Trip) -> None:
         says('{"issuer": "x", "issuer": "y"}'),
         says("<html>", content_type="text/html"),
         says("", status=302, Location="https://evil.example/"),
-        says("{}", **{"Content-Encoding": "gzip"}),
+        says("{}", **GZIPPED),
         says("", status=204),
     ],
 )

@@ -5,10 +5,9 @@ from gateway.proxy.connection_limit import ConnectionLimiter
 from tests.fakes.clock import SettableClock
 
 
-def crowd(**limits: int) -> ConnectionLimiter:
-    return ConnectionLimiter(
-        Limits(**{"connections": 100, "connections_per_address": 2, **limits}), SettableClock().monotonic
-    )
+def crowd(connections: int = 100, connections_per_address: int = 2) -> ConnectionLimiter:
+    limits = Limits(connections=connections, connections_per_address=connections_per_address)
+    return ConnectionLimiter(limits, SettableClock().monotonic)
 
 
 def test_each_address_has_its_own_count() -> None:

@@ -275,7 +275,12 @@ async def test_a_name_that_moved_is_followed_and_old_connections_are_closed(
         pool.sweep()
         clock.advance(31)
         pool.sweep()
-        await eventually(lambda: pool.sweep() or not pool.idle)
+
+        def swept() -> bool:
+            pool.sweep()
+            return not pool.idle
+
+        await eventually(swept)
         assert peer(await pool.connect()) == "127.0.0.3"
         assert names.asked == 2
 

@@ -64,7 +64,12 @@ class ShortWay:
 
     async def fetch(self, key: str, host: str, app: str) -> Stored | None:
         told: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._store.read((key, host, app), lambda found: told.done() or told.set_result(found))
+
+        def on_found(found: Found) -> None:
+            if not told.done():
+                told.set_result(found)
+
+        self._store.read((key, host, app), on_found)
         found = await told
         if isinstance(found, StoreUnavailable):
             raise found
@@ -149,10 +154,10 @@ async def test_nobody_gets_anothers_session_while_connections_are_killed(
     own_valkey: EmbeddedValkey, admin: Redis
 ) -> None:
     """C-41, C-42: what was under way is read again by the library, and the reader comes back."""
-    kills: set[asyncio.Task[object]] = set()
+    kills: set[asyncio.Future[int]] = set()
 
     def kill() -> None:
-        kills.add(asyncio.create_task(admin.client_kill_filter(_type="normal", skipme=True)))
+        kills.add(asyncio.ensure_future(admin.client_kill_filter(_type="normal", skipme=True)))
 
     async with FlakyLink(own_valkey.url) as link, a_client(link.url) as client, reading(link.url) as reader:
         link.delay = 0.001

@@ -363,13 +363,13 @@ async def test_another_primary_is_announced_before_it_is_read_and_the_old_one_is
     before, after = two_servers.servers
     changes: list[int] = []
     client = RoutedClient(ConnectionFactory(settings(f"redis://{before.address}")), two_servers, 4)
-    client.on_change(lambda: changes.append(clients_of(after)))
+    client.watch_servers(lambda: changes.append(clients_of(after)))
     await client.execute_command("SET", "k", "v")
     assert (len(changes), clients_of(before)) == (1, 1)
-    await client.look()
+    await client.refresh_topology()
     assert len(changes) == 1  # nothing changed
     two_servers.primary = after
-    await client.look()
+    await client.refresh_topology()
     assert changes[1:] == [0]
     await client.execute_command("SET", "k", "v")
     await eventually(lambda: (clients_of(before), clients_of(after)) == (0, 1))

@@ -10,6 +10,7 @@ from gateway.redis_client.client import RoutedSources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.self_test import advice, examine
+from tests.fakes.redis_commands import command
 from tests.unit.sessions.made import a_client, push_connections
 
 # The user that deploy/guides/redis.md recommends.
@@ -26,7 +27,7 @@ async def allowed(admin: Redis, rights: str) -> str:
     """The URL of a user with these rights."""
     name = "someone"
     words = ("on", ">pw", "~doorward:*", "resetchannels", *rights.split())
-    await admin.execute_command("ACL", "SETUSER", name, "reset", *words)
+    await command(admin, "ACL", "SETUSER", name, "reset", *words)
     return f"unix://{name}:pw@"
 
 

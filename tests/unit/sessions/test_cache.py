@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.sessions.cache import SESSION_ENDED, SESSION_EXPIRED, LiveSession, SessionCache
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
+from tests.fakes.redis_commands import command
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, a_client, a_session, a_store, push_connections
@@ -47,7 +49,7 @@ async def cache(store: SessionStore, valkey: str) -> AsyncIterator[SessionCache]
         yield cache
 
 
-async def signed_in(store: SessionStore, **changes: object) -> str:
+async def signed_in(store: SessionStore, **changes: Any) -> str:
     return store.key_of(await store.issue(a_session(**changes)))
 
 
@@ -372,7 +374,7 @@ async def test_while_redis_is_down_nothing_is_served_from_memory_and_streams_sta
 async def test_a_server_that_will_not_announce_is_asked_every_time(own_valkey: EmbeddedValkey) -> None:
     """C-44: no permission for CLIENT TRACKING: slower, never wrong."""
     async with a_client(own_valkey.url) as client:
-        await client.execute_command("ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all", "-client|tracking")
+        await command(client, "ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all", "-client|tracking")
         store = a_store(client, "doorward:")
         url = own_valkey.url.replace("unix://", "unix://limited:secret@")
         cache = SessionCache(store, push_connections(url), time.monotonic, tick=0.02, ping_every=0.05)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from gateway.redis_client.topology import slot_of
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
+from tests.fakes.redis_commands import command
 from tests.fakes.redis_servers import running_cluster
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
@@ -45,7 +47,7 @@ async def link(valkey: str) -> AsyncIterator[FlakyLink]:
         yield flaky
 
 
-async def cached(store: SessionStore, cache: SessionCache, **changes: object) -> str:
+async def cached(store: SessionStore, cache: SessionCache, **changes: Any) -> str:
     key = store.key_of(await store.issue(a_session(**changes)))
     assert await cache.load(key, HOST, APP) is not None
     assert cache.peek(key, HOST) is not None
@@ -147,7 +149,7 @@ async def test_a_redis_that_answers_is_asked_even_if_it_announces_nothing(
         behind(link, prefix, clock) as (store, cache),
     ):
         key = await cached(store, cache)
-        await admin.execute_command("ACL", "SETUSER", "default", "-client|tracking")
+        await command(admin, "ACL", "SETUSER", "default", "-client|tracking")
         link.cut()
         await eventually(lambda: not cache.trusted)
         assert await cache.load(key, HOST, APP) is not None

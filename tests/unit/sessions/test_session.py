@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from gateway.sessions.session import MAX_ENCODED, decode, encode
 from tests.unit.sessions.made import a_person, a_session
 
-BARE = {"id_token": None, "access_token": None, "refresh_token": None}
+BARE: dict[str, Any] = {"id_token": None, "access_token": None, "refresh_token": None}
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 

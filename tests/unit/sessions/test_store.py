@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,7 @@ from gateway.sessions.keyring import new_key
 from gateway.sessions.session import MAX_ENCODED
 from gateway.sessions.store import SessionStore
 from tests.fakes.clock import SettableClock
+from tests.fakes.redis_commands import stored
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, KEY, a_client, a_person, a_session, a_store
@@ -27,7 +29,7 @@ def store(redis: Redis, prefix: str, clock: SettableClock) -> SessionStore:
     return a_store(redis, prefix, clock.now)
 
 
-async def issued(store: SessionStore, **changes: object) -> str:
+async def issued(store: SessionStore, **changes: Any) -> str:
     return store.key_of(await store.issue(a_session(**changes)))
 
 
@@ -88,7 +90,7 @@ async def test_a_record_whose_outside_was_rewritten_for_another_host_is_no_sessi
 ) -> None:
     """C-08."""
     key = await issued(store)
-    record = await redis.get(f"{prefix}s:{key}")
+    record = await stored(redis, f"{prefix}s:{key}")
     other_host = "p" * len(HOST)
     await redis.set(f"{prefix}s:{key}", record.replace(HOST.encode(), other_host.encode()), keepttl=True)
     assert await store.fetch(key, other_host, APP) is None

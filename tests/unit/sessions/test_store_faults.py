@@ -4,13 +4,17 @@ import asyncio
 import pickle
 import random
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.sessions.records import Stored
+from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
+from tests.fakes.redis_commands import stored
 from tests.fakes.valkey import FlakyLink
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, a_client, a_session, a_store
@@ -35,8 +39,18 @@ async def signed_in(store: SessionStore) -> str:
 # --- one person's bytes never reach another -------------------------------------------------------------------------------
 
 
+class ReadableStore(Protocol):
+    """What `canaries` use of a store."""
+
+    def key_of(self, token: str) -> str: ...
+
+    async def issue(self, session: Session) -> str: ...
+
+    async def fetch(self, key: str, host: str, app: str) -> Stored | None: ...
+
+
 async def canaries(
-    store: SessionStore, requests: int, disturb: Callable[[], object] | None = None
+    store: ReadableStore, requests: int, disturb: Callable[[], object] | None = None
 ) -> tuple[int, int, int]:
     """Fetches of 50 people's sessions, half of them cancelled at random moments: (right, cancelled, refused). Fails on a mix-up."""
     chance = random.Random(41)
@@ -98,10 +112,10 @@ async def test_nobody_gets_anothers_session_while_connections_are_killed(
     own_valkey: EmbeddedValkey, admin: Redis
 ) -> None:
     """C-41, C-42: CLIENT KILL again and again in the middle of it."""
-    kills: set[asyncio.Task[object]] = set()
+    kills: set[asyncio.Future[int]] = set()
 
     def kill() -> None:
-        kills.add(asyncio.create_task(admin.client_kill_filter(_type="normal", skipme=True)))
+        kills.add(asyncio.ensure_future(admin.client_kill_filter(_type="normal", skipme=True)))
 
     async with FlakyLink(own_valkey.url) as link, a_client(link.url) as client:
         link.delay = 0.001
@@ -269,8 +283,7 @@ async def test_a_record_that_was_damaged_or_replaced_is_no_session(store: Sessio
     """C-43, C-51: truncated, foreign, pickled, of another type: no session, and no error that would last."""
     key = await signed_in(store)
     name = f"doorward:s:{key}"
-    record = await admin.get(name)
-    assert record is not None
+    record = await stored(admin, name)
     foreign = [
         b"",
         b"x",

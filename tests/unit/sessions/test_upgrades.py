@@ -35,6 +35,7 @@ from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import AttemptCookies, read_cookies
 from gateway.web.sign_out import AfterSignOut
+from tests.fakes.redis_commands import stored
 from tests.fakes.waiting import eventually
 from tests.records import written
 from tests.unit.proxy.test_identity_fields import site
@@ -123,11 +124,11 @@ async def test_what_a_later_release_wrote_survives_a_change_of_keys_by_this_one(
     key = old.key_of(await old.issue(session))
     name, ring = f"{prefix}s:{key}", KeyRing([KEY, old_key])
     context = ("1", name, HOST, APP)
-    beginning = (await redis.get(name))[: len("DW1") + 2 + len(HOST) + 2 + len(APP)]
+    beginning = (await stored(redis, name))[: len("DW1") + 2 + len(HOST) + 2 + len(APP)]
     sealed = KeyRing([old_key]).purpose("session").seal(of_a_later_release(session), context)
     await redis.set(name, beginning + sealed, keepttl=True)
     assert await a_store(redis, prefix, keys=(KEY, old_key)).reseal([key]) == 1
-    record = await redis.get(name)
+    record = await stored(redis, name)
     assert ring.purpose("session").open(record[len(beginning) :], context) == of_a_later_release(session)
 
 
@@ -295,7 +296,7 @@ async def test_identity_lines_of_an_earlier_release_are_nobodys(left: Left, valk
             return live.assertion
 
         beside = f"{left.prefix}a:{key}"
-        theirs = await left.redis.get(beside)
+        theirs = await stored(left.redis, beside)
         ours = await renewed()
         await eventually(lambda: _changed(left.redis, beside, theirs))
         assert await renewed() == ours

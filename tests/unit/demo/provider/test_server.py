@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import aiohttp
 import pytest
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from yarl import URL
 
 from gateway.demo.provider import DemoClient, DemoProvider
 from tests.fakes.forge import rsa_key
@@ -309,7 +310,7 @@ async def test_its_own_page_says_who_is_signed_in(stage: Stage) -> None:
 async def test_a_new_cookie_is_given_at_every_sign_in(stage: Stage) -> None:
     """C-40, the provider's side."""
     planted = secrets.token_urlsafe(32)
-    stage.browser.cookie_jar.update_cookies({"login_session": planted}, aiohttp.client.URL(stage.provider.issuer))
+    stage.browser.cookie_jar.update_cookies({"login_session": planted}, URL(stage.provider.issuer))
     await stage.code()
     (cookie,) = [c.value for c in stage.browser.cookie_jar if c.key == "login_session"]
     assert cookie != planted
