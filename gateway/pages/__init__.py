@@ -1,4 +1,4 @@
-"""The pages that people see, and what programs read instead.
+"""Pages for people, and problem documents for programs.
 
 renderer   one template for every page; problem+json (RFC 9457) for programs
 """

@@ -1,7 +1,7 @@
-"""What a person sees, and what a program reads: one template for every page, problem+json (RFC 9457) for machines.
+"""Renders pages for people, from one template, and problem documents for programs (RFC 9457).
 
-The invariant: a page holds nothing from outside that is not escaped, loads nothing, runs nothing, is not framed and not stored; what
-a refusal's `detail` says stays in the log. The style is inline and allowed by its hash, the logo is a data URI.
+The invariant: a page escapes all values from outside, loads nothing, runs no script, and is neither framed nor stored; a
+refusal's `detail` stays in the log. The style is inline and allowed by its hash, the logo is a data URI.
 """
 
 import base64
@@ -32,7 +32,7 @@ _TONES: Final = {
     400: "problem", 401: "locked", 403: "locked", 404: "problem",
     408: "offline", 502: "offline", 503: "offline", 504: "offline",
 }  # fmt: skip
-_TOLD_TO_PROGRAMS: Final = (
+_PROBLEM_FACTS: Final = (
     "sign_in_url",
     "switch_url",
     "retry_url",
@@ -47,26 +47,28 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPage:
-    """A whole answer. `headers` has no Content-Length: whoever writes it out knows whether a body goes with it."""
+    """A complete response. `headers` has no Content-Length: the writer adds it where the body is sent."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
 
     def plus(self, *headers: tuple[str, str]) -> "RenderedPage":
-        """The same answer with more header fields."""
+        """The same response with more header fields."""
         return replace(self, headers=[*self.headers, *headers])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
+    """A link of a page."""
+
     label: str
     href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """The words of one page. `form_targets`: origins besides ours where its form may end up. `refresh`: as `2;url=/path`, by itself."""
+    """The content of one page. `form_targets`: origins besides ours that its form may redirect to. `refresh`: as `2;url=/path`."""
 
     status: int = 200
     code: str
@@ -84,7 +86,7 @@ class Content:
 
 
 class Pages:
-    """Renders every page of ours. Raises ValueError at construction for a logo that is not an image or too large."""
+    """Renders all pages. The constructor raises ValueError for a logo that is not an image or too large."""
 
     def __init__(self, config: schema.PageSettings) -> None:
         self._site = config.title
@@ -95,7 +97,7 @@ class Pages:
         self._template = environment.get_template("page.html")
 
     def render(self, refusal: Refusal, *, html: bool, request_id: str, app: AppRoute | None = None) -> RenderedPage:
-        """The answer to a request that is refused: a page for a person (`html`), else a problem document."""
+        """The response to a refused request: a page for a person (`html`), else a problem document."""
         rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
         page = self.show(content_of(refusal, app), request_id=rid) if html else _problem(refusal, rid)
         extra = [*refusal.fields]
@@ -106,14 +108,13 @@ class Pages:
         return page.plus(*extra)
 
     def show(self, content: Content, *, request_id: str) -> RenderedPage:
-        """A page for a person."""
+        """The response with a page."""
         rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
-        # The style is our own file and enters as it is, or its hash would not match.
+        # The style is our own file and must not be escaped, or its hash would not match.
         style = Markup(self._style)  # noqa: S704
         text = self._template.render(page=content, site=self._site, logo=self._logo, style=style, request_id=rid)
-        referrer = (
-            "same-origin" if content.form_action else "no-referrer"
-        )  # a form under no-referrer sends `Origin: null`
+        # A form on a page with no-referrer sends `Origin: null`.
+        referrer = "same-origin" if content.form_action else "no-referrer"
         return RenderedPage(
             status=content.status,
             headers=[
@@ -134,7 +135,7 @@ class Pages:
 
 
 def redirect(status: int, location: str, *headers: tuple[str, str]) -> RenderedPage:
-    """A redirect that is never stored (C-39) and tells the next site nothing about this one."""
+    """A redirect that is never stored (C-39) and sends no referrer. Raises ValueError for a Location that is not printable ASCII."""
     # SECURITY: a Location with a control byte would be two header fields (C-38).
     if not re.fullmatch(r"[\x21-\x7e]+", location):
         raise ValueError("not a URL that can stand in a header")
@@ -142,7 +143,7 @@ def redirect(status: int, location: str, *headers: tuple[str, str]) -> RenderedP
 
 
 def _personal(referrer: str = "no-referrer") -> list[tuple[str, str]]:
-    """What every answer about one person carries (C-39, RFC 9700 4.2)."""
+    """The header fields of every response about one person (C-39, RFC 9700 4.2)."""
     return [
         ("Cache-Control", "no-store"),
         ("Referrer-Policy", referrer),
@@ -151,6 +152,7 @@ def _personal(referrer: str = "no-referrer") -> list[tuple[str, str]]:
 
 
 def as_json(status: int, document: dict[str, Any], content_type: str = "application/json") -> RenderedPage:
+    """A JSON response about one person, never stored."""
     return RenderedPage(
         status=status, headers=[("Content-Type", content_type), *_personal()], body=json.dumps(document).encode()
     )
@@ -165,12 +167,12 @@ def _problem(refusal: Refusal, request_id: str) -> RenderedPage:
         "detail": refusal.message,
         "request_id": request_id,
     }
-    told = {name: refusal.facts[name] for name in _TOLD_TO_PROGRAMS if refusal.facts.get(name) not in (None, "", ())}
-    return as_json(refusal.status, document | told, "application/problem+json")
+    facts = {name: refusal.facts[name] for name in _PROBLEM_FACTS if refusal.facts.get(name) not in (None, "", ())}
+    return as_json(refusal.status, document | facts, "application/problem+json")
 
 
 def _challenge(refusal: Refusal) -> str:
-    """401 needs a challenge (RFC 9110 15.5.2); the one of RFC 9470 says which sign-in would do. No browser opens a dialogue for it."""
+    """The challenge that a 401 needs (RFC 9110 15.5.2), with the required sign-in (RFC 9470). Browsers show no dialog for Bearer."""
     parts = ['realm="doorward"']
     if refusal.code == "insufficient_user_authentication":
         parts.append(f'error="{refusal.code}", error_description="{_quotable(refusal.message)}"')
@@ -185,22 +187,22 @@ def _quotable(value: object) -> str:
 
 
 def content_of(refusal: Refusal, app: AppRoute | None) -> Content:
-    """The words of a refusal and the ways on from it."""
-    told = refusal.facts.get
+    """The page of a refusal, with the links that lead on."""
+    fact = refusal.facts.get
     return Content(
         status=refusal.status,
         code=refusal.code,
         tone=_TONES.get(refusal.status, "problem"),
         title=refusal.title,
         message=refusal.message,
-        reason=str(told("reason") or ""),
-        cause=str(told("cause") or ""),
-        account=str(told("account") or ""),
-        links=tuple(_ways_on(refusal, app)),
+        reason=str(fact("reason") or ""),
+        cause=str(fact("cause") or ""),
+        account=str(fact("account") or ""),
+        links=tuple(_links(refusal, app)),
     )
 
 
-_WAYS: Final = (
+_LINKS: Final = (
     ("continue_url", "Continue"),
     ("sign_in_url", "Sign in"),
     ("retry_url", "Try again"),
@@ -210,7 +212,7 @@ _WAYS: Final = (
 )
 
 
-def _ways_on(refusal: Refusal, app: AppRoute | None) -> list[Link]:
+def _links(refusal: Refusal, app: AppRoute | None) -> list[Link]:
     facts = dict(refusal.facts)
     if refusal.code == "login_required" and app is not None:
         facts.setdefault("sign_in_url", app.origin + "/oauth2/start")
@@ -218,11 +220,13 @@ def _ways_on(refusal: Refusal, app: AppRoute | None) -> list[Link]:
         facts.setdefault("home_url", "/")
     if isinstance(refusal, OwnLoginClosed | Forbidden):
         facts.setdefault("sign_out_url", "/oauth2/sign_out")
-    return [Link(label=label, href=str(facts[name])) for name, label in _WAYS if name in facts and is_href(facts[name])]
+    return [
+        Link(label=label, href=str(facts[name])) for name, label in _LINKS if name in facts and is_href(facts[name])
+    ]
 
 
 def is_href(value: object) -> bool:
-    """Whether a link may stand on a page: a path of this site or an http(s) URL, never `javascript:` or `//elsewhere`."""
+    """Whether a page may link to it: a path of this site or an http(s) URL, never `javascript:` or `//elsewhere`."""
     return isinstance(value, str) and re.fullmatch(r"(?:https?://|/(?![/\\]))[!#-;=?-~]*", value) is not None
 
 
@@ -242,7 +246,7 @@ def logo_uri(path: Path) -> str:
 
 
 def _image_type(data: bytes) -> str | None:
-    """By content, not by name: an <img> runs nothing, but a wrong type would only show a broken picture."""
+    """The type by content, not by file name: with a wrong type browsers show a broken picture."""
     for start, kind in _LOGO_STARTS:
         if data.startswith(start):
             return kind

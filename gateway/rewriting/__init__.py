@@ -1,8 +1,8 @@
-"""What is changed inside a response on its way: a style that hides things goes into a page, and its policy allows that one style.
+"""Changes responses on their way: inserts a style that hides elements, allows it in the page's policy, and drops cookies.
 
-rewriter      the filter of one app's `responses`
-style         the style that hides what `responses.hide` names, and the policies that must allow it
-prolog        puts a style at the start of a page that comes in pieces
-coding        undoes a content coding piece by piece
-cookie_names  cookies of the upstream, told apart by name (pure)
+rewriter      the app filter of `responses`
+style         the style for the selectors of `responses.hide`, and the policies that must allow it
+prolog        inserts a style at the start of a page that arrives in pieces
+coding        decodes a content coding piece by piece
+cookie_names  recognises cookies of the upstream by name (pure)
 """

@@ -1,7 +1,7 @@
-"""Cookies of the upstream, told apart by name in whatever a client sends.
+"""Recognises cookies of the upstream by name, in a client's `Cookie` fields.
 
-Pure. What some upstream could read as a cookie of one of these names counts as one: other case, percent-encoded, quoted, with other
-punctuation, or after a comma (RFC 2965 separated cookies by commas, too).
+Pure. A pair counts as one of these cookies if an upstream could read it so: in another case, percent-encoded, quoted, with other punctuation, or
+after a comma (RFC 2965 separated cookies by commas, too).
 """
 
 import re
@@ -13,7 +13,7 @@ _ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0
 
 
 class CookieNames:
-    """`exact` holds the names as the upstream writes them."""
+    """A set of cookie names; `exact` holds them as the upstream writes them."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.exact: Final = frozenset(name.encode() for name in names)
@@ -24,14 +24,14 @@ class CookieNames:
         return bool(self.exact)
 
     def resembles(self, pair: bytes) -> bool:
-        """Whether some upstream could find one of these cookies in this pair."""
+        """Whether an upstream could read one of these cookies in this pair."""
         if self._somewhere is None:
             return False
         # SECURITY: a planted `%53ESS=x` or `a=1,SESS=x` is the session cookie SESS to some applications (C-37).
         return self._somewhere.search(unquote_to_bytes(pair).lower()) is not None
 
     def without(self, values: Sequence[bytes]) -> list[bytes]:
-        """`Cookie` values without all of these; a value of which nothing is left goes."""
+        """`Cookie` values without these cookies, and without values that are then empty."""
         kept = [b"; ".join(pair for pair in pairs_of(value) if not self.resembles(pair)) for value in values]
         return [value for value in kept if value]
 

@@ -1,9 +1,9 @@
-"""Puts a style at the start of a page that comes in pieces: behind its `<head>`, before everything that is drawn.
+"""Inserts a style at the start of a page that arrives in pieces: after its `<head>`, before any content.
 
-Pure. What is read is the prolog alone: white space, comments, the doctype, the start tags of html and head. At the first thing that is
-none of these the place is found, and from there on bytes pass as they come. The invariants: the page is what it was, with the style in
-it once or not at all; never more than `LONGEST` bytes are held back; how the page is cut into pieces makes no difference.
-WHATWG HTML, sections 13.2.5 (tokenization) and 13.2.6.4.1 to 13.2.6.4.4 (where a style opens the head by itself).
+Pure. It parses the prolog only: white space, comments, the doctype, the start tags of html and head. The style goes before the
+first token that is none of these, and all later bytes pass unchanged. The invariants: the page stays as it was, with the style in
+it once or not at all; at most `LONGEST` bytes are buffered; the result does not depend on how the page is cut into pieces. WHATWG
+HTML, sections 13.2.5 (tokenization) and 13.2.6.4.1 to 13.2.6.4.4 (where a style opens the head by itself).
 """
 
 import re
@@ -17,18 +17,19 @@ _SPACE_OR_SLASH = re.compile(rb"[\t\n\f\r /]*")
 _ATTRIBUTE_NAME = re.compile(rb"=?[^\t\n\f\r />=]*")
 _BARE_VALUE = re.compile(rb"[^\t\n\f\r >]*")
 _TAG_NAME = re.compile(rb"[A-Za-z][^\t\n\f\r />]*")
-_MORE: Final = -1  # what is there does not say yet
+_MORE: Final = -1  # more data is needed
 
 
 class StyleInserter:
-    """`feed` each piece, then `end` once; together they give the page."""
+    """Call `feed` for each piece, then `end` once; the results together are the page."""
 
     def __init__(self, style: bytes) -> None:
         self._style = style
-        self._held: bytes | None = b""  # None: the place is behind us
+        self._held: bytes | None = b""  # None after the insertion
         self._at = 0
 
     def feed(self, data: bytes) -> bytes:
+        """The bytes of the page that can be passed on."""
         if self._held is None:
             return data
         held = self._held = self._held + data
@@ -46,7 +47,7 @@ class StyleInserter:
                 return self._release() if len(held) > LONGEST else b""
 
     def end(self) -> bytes:
-        """What was held back: a page that has a prolog and nothing else needs no style."""
+        """The buffered bytes: a page with a prolog and nothing else needs no style."""
         return self._release() if self._held is not None else b""
 
     def _release(self) -> bytes:
@@ -54,7 +55,7 @@ class StyleInserter:
         return held
 
     def _step(self, data: bytes, at: int) -> int | None:
-        """One token on. The place for the style, if this token shows it; `_at` stays where it was when more is needed."""
+        """Parse one token. The position of the style, if this token gives it; `_at` does not move when more data is needed."""
         if at == 0:
             if len(data) < 3 and _UTF8_MARK.startswith(data):
                 return None
@@ -88,19 +89,19 @@ class StyleInserter:
         return end if name == b"head" else self._on(end)
 
     def _on(self, at: int) -> int | None:
-        """Everything before `at` is understood, and the place is not before it."""
+        """Everything before `at` is parsed, and the style does not go there."""
         self._at = at
         return None
 
 
 def skipped(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
-    """The end of what `pattern` matches at `at`: it matches nothing, too."""
+    """The end of the match of `pattern` at `at`, which may be empty."""
     match = pattern.match(data, at)
     return match.end() if match is not None else at
 
 
 def comment_end(data: bytes, begin: int) -> int:
-    """Where a comment, a doctype or a bogus comment ends that begins at `begin`; -1: not in sight."""
+    """The end of the comment, doctype or bogus comment that begins at `begin`; -1 when more data is needed."""
     if not data.startswith(b"<!--", begin):
         if b"<!--".startswith(data[begin:]):
             return _MORE
@@ -117,7 +118,7 @@ def comment_end(data: bytes, begin: int) -> int:
 
 
 def tag_end(data: bytes, at: int) -> int:
-    """Where a start tag ends whose name ends at `at`; -1: not in sight. A `>` in a quoted value does not end it."""
+    """The end of the start tag whose name ends at `at`; -1 when more data is needed. A `>` in a quoted value does not end it."""
     while True:
         at = skipped(_SPACE_OR_SLASH, data, at)
         if at >= len(data):
@@ -135,7 +136,7 @@ def tag_end(data: bytes, at: int) -> int:
 
 
 def value_end(data: bytes, at: int) -> int:
-    """Where an attribute's value ends; -1: not in sight."""
+    """The end of an attribute's value; -1 when more data is needed."""
     quote = data[at : at + 1]
     if quote == b"":
         return _MORE

@@ -1,9 +1,9 @@
-"""What `responses` changes between an app and its upstream: pages get a style that hides things, rival cookies stay out.
+"""The app filter of `responses`: pages get a style that hides elements, and the cookies of `drop_cookies` are removed.
 
-Only documents are changed, what a browser shows as a page or in a frame: a script that fetches a piece of HTML gets it as it is. A changed
-page is another one than the upstream's: its validators, ranges and digests would lie, so they neither come nor go, and its length is not
-known before its end. The upstream is asked for no content coding; gzip and deflate that come all the same are undone.
-RFC 9110 sections 8.4 (codings), 8.8 (validators), 13 and 14 (conditions, ranges); RFC 9530 (digests).
+Only documents are changed, which a browser shows as a page or in a frame; a script that fetches a piece of HTML gets it
+unchanged. A changed page differs from the upstream's: its validators, ranges and digests would be wrong, so they are removed in
+both directions, and its length is not known before its end. The request asks for no content coding; gzip and deflate are decoded
+if they come all the same. RFC 9110 sections 8.4 (codings), 8.8 (validators), 13 and 14 (conditions, ranges); RFC 9530 (digests).
 """
 
 import logging
@@ -35,18 +35,18 @@ _WIDE_CHARSET = re.compile(rb"charset[\t ]*=[\t \"']*(?:utf-?(?:16|32)|ucs-?[24]
 
 
 class ResponseRewriter:
-    """The edits of one app."""
+    """Rewrites the responses of one app."""
 
     def __init__(self, app: str, config: Responses) -> None:
         self._app = app
         self._style = HidingStyle(config.hide) if config.hide else None
-        self._rivals = CookieNames(config.drop_cookies)
+        self._dropped_cookies = CookieNames(config.drop_cookies)
         self._warned: set[bytes] = set()
 
     def on_request(
         self, control: FilterControl, request: Request[ParsedRequest], decision: Forward, outgoing: UpstreamRequest
     ) -> ResponseFilter:
-        """Ask for what can be changed."""
+        """Drop cookies, and request a page in a form that can be changed."""
         outgoing.cookies = self.cookies(outgoing.cookies)
         page = self.is_page(request.head)
         if page:
@@ -54,44 +54,44 @@ class ResponseRewriter:
         return lambda response, has_body: self.response(response, page=page, has_body=has_body)
 
     def on_refusal(self, control: FilterControl, request: Request[ParsedRequest], refused: Refuse) -> bool:
-        """Refusals are ours, and stay as they are."""
+        """Refusals are never changed."""
         return False
 
     def is_page(self, request: RequestHead) -> bool:
-        """Whether the answer to this request may be changed."""
+        """Whether the response to this request may be changed."""
         if self._style is None:
             return False
         destination = request.first(b"sec-fetch-dest")
         return is_navigation(request) if destination is None else destination in _SHOWN
 
     def request_lines(self, lines: Sequence[bytes]) -> list[bytes]:
-        """The request for a page that may be changed: a whole one, without a coding."""
+        """The header lines of a request for a complete page without a coding."""
         kept = [line for line in lines if line.partition(b":")[0].lower() not in _CONDITIONS]
         return [*kept, b"Accept-Encoding: identity"]
 
     def cookies(self, values: Sequence[bytes]) -> list[bytes]:
-        """`Cookie` values without those of rivals: what a browser held before the rule was made counts no more."""
-        return self._rivals.without(values) if self._rivals else list(values)
+        """`Cookie` values without the dropped cookies, which a browser may have from before the setting."""
+        return self._dropped_cookies.without(values) if self._dropped_cookies else list(values)
 
     def response(self, response: ParsedResponse, *, page: bool, has_body: bool) -> BodyFilter | None:
-        """Change the head; the filter for the body where that changes too."""
-        if self._rivals:
-            response.lines = [line for line in response.lines if not self._is_rival(line)]
+        """Change the response head; the filter for the body, or None."""
+        if self._dropped_cookies:
+            response.lines = [line for line in response.lines if not self._sets_dropped_cookie(line)]
         if self._style is None or not page or not _is_html(response):
             return None
         coding = b",".join(values_of(response.lines, b"content-encoding")).strip().lower()
         if coding not in (b"", b"identity") and not can_decode(coding):
             self._warn(coding)
             return None
-        response.lines = [line for line in map(self._edited, response.lines) if line]
+        response.lines = [line for line in map(self._rewrite_line, response.lines) if line]
         response.length_line = b""
         if not has_body:
             return None
         inserter = StyleInserter(self._style.element)
         return inserter if coding in (b"", b"identity") else Decoded(Decoder(coding), inserter)
 
-    def _edited(self, line: bytes) -> bytes:
-        """A line of a changed page's head; empty: it goes."""
+    def _rewrite_line(self, line: bytes) -> bytes:
+        """A header line of a changed page; empty when it is removed."""
         name, _, value = line.partition(b":")
         low = name.lower()
         if low in _ABOUT_THE_BYTES or low == b"content-encoding":
@@ -100,9 +100,9 @@ class ResponseRewriter:
             return name + b": " + self._style.allow(value.strip(b" \t"))
         return line
 
-    def _is_rival(self, line: bytes) -> bool:
+    def _sets_dropped_cookie(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
-        return name.lower() == b"set-cookie" and value.partition(b"=")[0].strip(b" \t") in self._rivals.exact
+        return name.lower() == b"set-cookie" and value.partition(b"=")[0].strip(b" \t") in self._dropped_cookies.exact
 
     def _warn(self, coding: bytes) -> None:
         if coding not in self._warned and len(self._warned) < 8:
@@ -112,7 +112,7 @@ class ResponseRewriter:
 
 
 class Decoded:
-    """A coding undone, then another filter."""
+    """A body filter that decodes a coding before another filter."""
 
     def __init__(self, decoder: Decoder, then: BodyFilter) -> None:
         self._decoder = decoder
@@ -126,7 +126,7 @@ class Decoded:
 
 
 def _is_html(response: ParsedResponse) -> bool:
-    """Whether this is a whole page in a character encoding that begins with ASCII, to be shown and not saved."""
+    """Whether it is a complete page, in a character encoding that extends ASCII, and not a download."""
     if response.status in (204, 205, 206, 304):
         return False
     kinds = values_of(response.lines, b"content-type")

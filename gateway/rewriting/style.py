@@ -1,4 +1,4 @@
-"""The style that hides what an app's `responses.hide` names, and the policies that must allow it.
+"""The style that hides the elements of an app's `responses.hide`, and the policies that must allow it.
 
 Pure. The style is plain ASCII, so it is right in every character encoding that begins with ASCII. Content Security Policy Level 3, sections
 2.3 (source lists), 6.7.2 (which directive governs an inline style) and 8.3 (hashes).
@@ -13,10 +13,10 @@ _GOVERNS_INLINE_STYLE: Final = (b"style-src-elem", b"style-src", b"default-src")
 
 
 class HidingStyle:
-    """`element` is what goes into the page, `source` its hash as a policy names it."""
+    """A style for these selectors: `element` for the page, `source` its hash for a policy."""
 
     def __init__(self, selectors: Sequence[str]) -> None:
-        # A rule each: one selector that a browser does not know takes no other with it.
+        # A rule each: a selector that a browser does not support invalidates no other.
         rules = "".join(f"{_ascii(selector)}{{display:none!important}}" for selector in selectors)
         self.element: Final = f"<style>{rules}</style>".encode("ascii")
         self.source: Final = b"'sha256-%b'" % base64.b64encode(hashlib.sha256(rules.encode("ascii")).digest())
@@ -45,7 +45,7 @@ def _allowed(policy: bytes, source: bytes) -> bytes:
         return policy
     listed = [one for one in sources if one.lower() != b"'none'"]
     if governing == b"default-src":
-        # The fallback is for everything; only styles get one source more.
+        # The fallback governs all kinds of sources; only styles get one more.
         directives.append(b" ".join((b"style-src-elem", *listed, source)))
     else:
         directives[found[governing]] = b" ".join((governing, *listed, source))
@@ -53,7 +53,7 @@ def _allowed(policy: bytes, source: bytes) -> bytes:
 
 
 def _allows_inline(sources: Sequence[bytes]) -> bool:
-    """Whether any inline style may stand: a hash or a nonce in the list switches 'unsafe-inline' off."""
+    """Whether the list allows any inline style: a hash or a nonce disables 'unsafe-inline'."""
     low = [source.lower() for source in sources]
     strict = any(one.startswith((b"'nonce-", b"'sha256-", b"'sha384-", b"'sha512-")) for one in low)
     return b"'unsafe-inline'" in low and not strict

@@ -1,7 +1,7 @@
-"""What this worker knows of everything that it depends on: asked again and again in the background, and told by `/ready`.
+"""The state of a worker's dependencies, checked in the background and reported by `/ready`.
 
-Each dependency has a state, since when, and what was last wrong with it. Only Redis makes a worker unready: without it nobody can be told
-from a stranger. With `redis.outage: serve_cached` not even that, as long as sessions in memory go on.
+Each dependency has a state, its time, and its last failure. Only Redis makes a worker unready, because without it no session can be read; with
+`redis.outage: serve_cached` not even Redis, while sessions in memory are still valid.
 """
 
 import asyncio
@@ -25,20 +25,18 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.store import SessionStore
 
 OK: Final = "ok"
-UNHEARD: Final = "unheard"  # Redis answers, but does not announce changes: every request asks it
-SERVING_CACHED: Final = (
-    "serving_cached"  # Redis does not answer; sessions in memory go on for the time that was configured
-)
-DEGRADED: Final = "degraded"  # some addresses of an application do not answer
+UNHEARD: Final = "unheard"  # Redis answers, but sends no invalidations: every request reads it
+SERVING_CACHED: Final = "serving_cached"  # Redis does not answer; sessions in memory are valid for the configured time
+DEGRADED: Final = "degraded"  # some endpoints of an app are ejected
 FAILING: Final = "failing"
 
 _SECONDS: Final = 1.0
-_ASK_SECONDS: Final = 60.0  # providers and the directory are asked once a minute
+_PING_SECONDS: Final = 60.0  # of providers and the directory
 
 
 @dataclass(slots=True)
 class Dependency:
-    """`error` is the code of the last failure, `error_at` when it was; both stay when all is well again."""
+    """The state of one dependency. `error` is the code of the last failure, `error_at` its time; both stay after recovery."""
 
     state: str
     since: datetime
@@ -47,6 +45,7 @@ class Dependency:
     error_at: datetime | None = None
 
     def to_json(self, *, required: bool) -> dict[str, Any]:
+        """For `/ready`. `required`: whether a failure makes the worker unready."""
         return {
             "state": self.state,
             "since": self.since.isoformat(timespec="seconds"),
@@ -58,7 +57,7 @@ class Dependency:
 
 
 class Health:
-    """`door` knows the applications' addresses; `now` gives aware UTC. The directory is None where nobody is asked."""
+    """Checks the dependencies of one worker. `context` has the pools of the apps; `now` gives aware UTC."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Health:
         cache: SessionCache,
         providers: Providers,
         directory: Directory | None,
-        door: ProxyContext,
+        context: ProxyContext,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
@@ -74,18 +73,18 @@ class Health:
         self._cache = cache
         self._providers = providers
         self._directory = directory
-        self._pools = door.pools
+        self._pools = context.pools
         self._audit = audit
         self._now = now
-        self._known: dict[str, Dependency] = {}
+        self._dependencies: dict[str, Dependency] = {}
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """By name, JSON-able."""
-        return {name: one.to_json(required=name == "redis") for name, one in sorted(self._known.items())}
+        """The dependencies by name, JSON-able."""
+        return {name: one.to_json(required=name == "redis") for name, one in sorted(self._dependencies.items())}
 
     async def watch(self) -> None:
-        """Until cancelled. Whoever answers slowly holds up nobody else's question."""
-        watches: list[Coroutine[Any, Any, None]] = [self._again(_SECONDS, self._look_at_redis), self._watch_pools()]
+        """Until cancelled, check all dependencies side by side, so that a slow one delays no other."""
+        watches: list[Coroutine[Any, Any, None]] = [self._repeat(_SECONDS, self._check_redis), self._watch_pools()]
         watches += [self._watch_provider(dependency_of(client.name), client.provider) for client in self._providers]
         if self._directory is not None:
             watches.append(self._watch_directory(self._directory))
@@ -93,7 +92,7 @@ class Health:
 
     # --- Redis ----------------------------------------------------------------------------------------------------------
 
-    async def _look_at_redis(self) -> None:
+    async def _check_redis(self) -> None:
         refusal: Refusal | None = None
         try:
             await self._store.ping()
@@ -104,12 +103,12 @@ class Health:
         state = OK if self._cache.trusted else UNHEARD
         if refusal is not None:
             state = SERVING_CACHED if self._cache.outlasting else FAILING
-        self._tell(state, refusal)
-        self._note("redis", state, refusal)
+        self._emit(state, refusal)
+        self._record("redis", state, refusal)
 
-    def _tell(self, state: str, refusal: Refusal | None) -> None:
-        """An operator hears of the beginning, the change and the end of an outage."""
-        known = self._known.get("redis")
+    def _emit(self, state: str, refusal: Refusal | None) -> None:
+        """An event when an outage of Redis begins, changes and ends."""
+        known = self._dependencies.get("redis")
         before = known.state if known is not None else OK
         if state in (SERVING_CACHED, FAILING) and state != before:
             policy = "serve_cached" if state == SERVING_CACHED else "refuse"
@@ -121,60 +120,60 @@ class Health:
     # --- the others -----------------------------------------------------------------------------------------------------
 
     async def _watch_provider(self, name: str, provider: Provider) -> None:
-        """What was heard last; asked anew once a minute."""
+        """The last known state, each second; a new request each minute."""
         rounds = 0
 
-        async def ask() -> None:
+        async def check() -> None:
             nonlocal rounds
-            due = rounds % (_ASK_SECONDS // _SECONDS) == 0
+            due = rounds % (_PING_SECONDS // _SECONDS) == 0
             rounds += 1
-            await self._check(name, _ask_provider(provider, now=due))
+            await self._check(name, _ping_provider(provider, now=due))
 
-        await self._again(_SECONDS, ask)
+        await self._repeat(_SECONDS, check)
 
     async def _watch_directory(self, directory: Directory) -> None:
-        await self._again(_ASK_SECONDS, lambda: self._check("directory", directory.ping()))
+        await self._repeat(_PING_SECONDS, lambda: self._check("directory", directory.ping()))
 
     async def _watch_pools(self) -> None:
-        async def look() -> None:
+        async def check() -> None:
             for app, pool in self._pools.items():
                 out = [replica.ejected for replica in pool.replicas if replica.ejected]
                 state = OK if not out else FAILING if len(out) == len(pool.replicas) else DEGRADED
-                self._note(f"upstream:{app}", state, _Out(out[0]) if out else None)
+                self._record(f"upstream:{app}", state, _EndpointEjected(out[0]) if out else None)
 
-        await self._again(_SECONDS, look)
+        await self._repeat(_SECONDS, check)
 
-    async def _check(self, name: str, question: Coroutine[Any, Any, object]) -> None:
+    async def _check(self, name: str, ping: Coroutine[Any, Any, object]) -> None:
         refusal: Refusal | None = None
         try:
-            await question
+            await ping
         except Refusal as error:
             refusal = error
-        self._note(name, OK if refusal is None else FAILING, refusal)
+        self._record(name, OK if refusal is None else FAILING, refusal)
 
-    async def _again(self, seconds: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _repeat(self, seconds: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             with contextlib.suppress(Refusal):
                 await step()
             await asyncio.sleep(seconds)
 
-    def _note(self, name: str, state: str, refusal: Refusal | None) -> None:
-        known = self._known.get(name)
+    def _record(self, name: str, state: str, refusal: Refusal | None) -> None:
+        known = self._dependencies.get(name)
         if known is None or known.state != state:
             fresh = Dependency(state, self._now())
             if known is not None:
                 fresh.error, fresh.detail, fresh.error_at = known.error, known.detail, known.error_at
-            known = self._known[name] = fresh
+            known = self._dependencies[name] = fresh
         if refusal is not None:
             known.error, known.detail, known.error_at = refusal.code, refusal.detail[:200] or None, self._now()
 
 
-class _Out(Refusal):
+class _EndpointEjected(Refusal):
     code = "upstream_unavailable"
 
 
-async def _ask_provider(provider: Provider, *, now: bool) -> None:
-    """What was heard last; asked anew now and then. Raises ProviderUnavailable or ProviderFault."""
+async def _ping_provider(provider: Provider, *, now: bool) -> None:
+    """The last known state; with `now`, a new request. Raises ProviderUnavailable or ProviderFault."""
     if now and provider.ready:
         await provider.ping()
     elif not provider.ready or provider.problem is not None:

@@ -1,4 +1,4 @@
-"""The sockets that the parent process opens and the workers serve: they outlive every worker."""
+"""The listening sockets: the parent process opens them, the workers serve them, and they outlive every worker."""
 
 import contextlib
 import errno
@@ -13,13 +13,13 @@ def open_listening(listen: str, count: int) -> list[socket.socket]:
     address = parse_listen(listen)
     if address.path is not None:
         return [_unix_socket(address.path)] * count
-    # A socket that does not share finds out whether somebody else listens; those that share would not.
+    # A socket without SO_REUSEPORT detects another listener; those with it would not.
     _tcp_socket(address, shared=False).close()
     return [_tcp_socket(address, shared=True) for _ in range(count)]
 
 
 def close_listening(listen: str, sockets: list[socket.socket]) -> None:
-    """Refuse new connections from now on."""
+    """Close the sockets, which refuses new connections, and delete the path of a unix socket."""
     for sock in sockets:
         sock.close()
     path = parse_listen(listen).path
@@ -29,7 +29,7 @@ def close_listening(listen: str, sockets: list[socket.socket]) -> None:
 
 
 def _tcp_socket(address: Listen, *, shared: bool) -> socket.socket:
-    """`shared`: several such sockets, one a worker, on one port."""
+    """A bound socket; `shared` ones listen, one for each worker on the same port. Raises OSError."""
     host, port = address.host, address.port
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,7 +46,7 @@ def _tcp_socket(address: Listen, *, shared: bool) -> socket.socket:
 
 
 def _unix_socket(path: str) -> socket.socket:
-    """A listening unix socket; a stale one is replaced, a live one is not."""
+    """A listening unix socket. Replaces a stale one. Raises OSError when another process listens on it."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         if other.connect_ex(path) == 0:

@@ -1,4 +1,4 @@
-"""The listener's TLS: which protocols, and certificates that are renewed while the door stands open."""
+"""TLS of the listener: its protocols, and certificates that are renewed while it serves."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ _CERTIFICATE_SECONDS: Final = 1.0
 
 
 def server_tls(certificate: str, key: str) -> ssl.SSLContext:
-    """The listener's TLS: 1.2 or newer, HTTP/1.1. Raises OSError or ssl.SSLError."""
+    """A context for TLS 1.2 or newer and HTTP/1.1. Raises OSError or ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -24,7 +24,7 @@ def _stamps(*paths: str) -> list[float]:
 
 
 async def watch_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """A renewed certificate is used from the next handshake on; a broken pair of files changes nothing."""
+    """Until cancelled, load a renewed certificate for the next handshakes; a broken pair of files changes nothing."""
     seen = _stamps(certificate, key)
     while True:
         await asyncio.sleep(_CERTIFICATE_SECONDS)
@@ -33,7 +33,7 @@ async def watch_certificate(context: ssl.SSLContext, certificate: str, key: str)
             continue
         seen = now
         try:
-            # Tried on a context of its own: a half-written pair must not reach the live one.
+            # Loaded into a context of its own first: a half-written pair must not reach the one in use.
             server_tls(certificate, key)
             context.load_cert_chain(certificate, key)
             _log.info("the TLS certificate was read again")
