@@ -1,11 +1,23 @@
 """OpenID Connect, the relying party's side: the Authorization Code Flow with PKCE (OpenID Connect Core 1.0, RFC 9700).
 
+    authorization            the authorization request and its response (pure)
+    tokens                   the token endpoint, userinfo and revocation: Claims for a code
+    refresh                  new tokens for a refresh token, and new Claims
+    id_token                 the checks of an ID Token (pure)
+    userinfo                 userinfo, and how its claims join those of the ID Token (pure)
+    logout                   logout at the provider, and logout tokens from it
+    registered_claims        the claims that every token is checked for (pure)
+    signatures               keys, algorithms and the verification of signatures (pure)
+    token_response           the response of the token endpoint (pure)
+    strict_json              JSON objects, parsed strictly (pure)
+    metadata                 the provider's metadata, and its checks (pure)
+    provider                 one provider: metadata and keys, kept fresh
+    providers                all configured providers
+    calls                    the only way to a provider's endpoints
+    client_authentication    how we authenticate to the token endpoint
+
 One trip, in types that cannot be skipped::
 
     LoginAttempt -> AuthorizationCode -> Claims          (-> Identity -> Session, elsewhere)
      authorization   authorization       tokens, id_token
-
-`provider` knows the provider's metadata and keys and keeps them fresh; `calls` is the only way to its endpoints;
-`client_authentication` says who we are. `strict_json`, `metadata`, `signatures`, `registered_claims`, `authorization`,
-`id_token` and `userinfo` are pure. `logout` is both ways of signing out.
 """

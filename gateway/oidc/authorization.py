@@ -1,4 +1,4 @@
-"""One trip to the provider: the authorization request, and which answer to it is believed.
+"""One trip to the provider: the authorization request, and the checks of the response to it.
 
 Pure. The invariant: a code leaves this module only for the attempt whose `state` came back, after its issuer was
 compared.
@@ -13,7 +13,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -28,18 +28,18 @@ ATTEMPT_LIFETIME: Final = timedelta(minutes=15)
 _VERSION: Final = 1
 _LONGEST_CODE: Final = 4096
 _MICROSECONDS: Final = 1_000_000
-_FUTURE: Final = timedelta(minutes=1)  # clocks of two replicas
+_FUTURE: Final = timedelta(minutes=1)  # the clocks of two gateways differ
 _ERROR = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginAttempt:
-    """What one browser remembers between leaving for the provider and coming back.
+    """One trip to the provider, stored in an encrypted cookie of the browser until it comes back.
 
-    `max_age` (seconds) and `acr` were asked of the provider; `step_up_for` is the "METHOD /path" whose rule wanted that, where it
-    is not `return_to`. `provider` names who was asked: nobody else's answer belongs to this attempt. `begun` is the moment in seconds
-    since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
+    `max_age` (seconds) and `acr` are parameters of the authorization request; `step_up_for` is the "METHOD /path" whose rule requires
+    them, where it is not `return_to`. `provider` names the provider: no response of another one belongs to this attempt. `begun` is the
+    moment in seconds since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
     """
 
     state: str = field(repr=False)
@@ -57,7 +57,7 @@ class LoginAttempt:
 
     @property
     def id(self) -> str:
-        """A public handle of this attempt: marks it as used, and names its cookie."""
+        """A public handle of this attempt: it is consumed by this name, and its cookie has it in its name."""
         return hashlib.sha256(self.state.encode()).hexdigest()
 
 
@@ -70,35 +70,18 @@ class AuthorizationCode:
     issuer: str
 
 
-def new_attempt(
-    random: Callable[[int], bytes],
-    *,
-    app: str,
-    host: str,
-    return_to: str,
-    now: datetime,
-    max_age: int | None = None,
-    acr: Sequence[str] = (),
-    step_up_for: str | None = None,
-    provider: str = DEFAULT_PROVIDER,
-    begun: float | None = None,
-) -> LoginAttempt:
+class AttemptSecrets(TypedDict):
+    """The random fields of a LoginAttempt: 256 bits each, base64url."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+
+def attempt_secrets(random: Callable[[int], bytes]) -> AttemptSecrets:
     """`random(n)` gives n random bytes: `secrets.token_bytes`."""
     state, nonce, verifier = (_text(random(32)) for _ in range(3))
-    return LoginAttempt(
-        state=state,
-        nonce=nonce,
-        verifier=verifier,
-        app=app,
-        host=host,
-        return_to=return_to,
-        started_at=now,
-        max_age=max_age,
-        acr=tuple(acr),
-        step_up_for=step_up_for,
-        provider=provider,
-        begun=begun,
-    )
+    return {"state": state, "nonce": nonce, "verifier": verifier}
 
 
 def authorization_url(
@@ -109,6 +92,7 @@ def authorization_url(
     prompt: str | None = None,
     login_hint: str | None = None,
 ) -> str:
+    """The authorization request (OpenID Connect Core 1.0 section 3.1.2.1) as a URL."""
     parameters = [
         ("response_type", "code"),
         ("client_id", settings.client_id),
@@ -133,20 +117,20 @@ def authorization_url(
 def validate_authorization_response(
     params: Sequence[tuple[str, str]], attempt: LoginAttempt, metadata: ProviderMetadata, now: datetime
 ) -> AuthorizationCode:
-    """`params`: the callback's parameters, decoded, in order. Raises SignInFailed.
+    """The code of a callback whose parameters, decoded and in order, are `params`. Raises SignInFailed.
 
-    What else a provider may put there (`session_state`, tokens of other flows) is not looked at.
+    Other parameters (`session_state`, tokens of other flows) are ignored.
     """
     values = dict(params)
-    # SECURITY: of a parameter given twice, two readers take different ones (A-55).
+    # SECURITY: of a parameter given twice, two parsers take different ones (A-55).
     if len(values) != len(params):
         raise SignInFailed("repeated_parameter")
-    # SECURITY: an answer to a question that this browser did not ask is somebody else's login (A-53, A-54).
+    # SECURITY: a response to a request that this browser did not make is the login of another person (A-53, A-54).
     if not hmac.compare_digest(values.get("state", "").encode("utf-8", "replace"), attempt.state.encode()):
         raise SignInFailed("state_mismatch")
     if not -_FUTURE <= now - attempt.started_at <= ATTEMPT_LIFETIME:
         raise SignInFailed("attempt_expired")
-    # SECURITY: another provider's answer must not be taken to ours, nor its code to another's (A-56).
+    # SECURITY: another provider's response must not be sent to ours, nor its code to another's (A-56).
     issuer = values.get("iss")
     if (issuer is None and metadata.iss_parameter_supported) or issuer not in (None, metadata.issuer):
         raise SignInFailed("issuer_mismatch")
@@ -159,18 +143,19 @@ def validate_authorization_response(
 
 
 def _refused(error: str, values: dict[str, str]) -> SignInFailed:
-    """The provider said no. Its words go to the log, tamed; only a plain error name reaches pages and events."""
-    # SECURITY: error and error_description are text of a URL that anybody can write (A-76).
+    """An error response (RFC 6749 section 4.1.2.1). Its text goes to the log, cleaned; only a plain error name reaches pages and events."""
+    # SECURITY: error and error_description are text of a URL that any site can write (A-76).
     name = error if _ERROR.fullmatch(error) else "unreadable"
     description = "".join(c if c.isprintable() else " " for c in values.get("error_description", "")[:200])
     reason = name if name in ("access_denied", "login_required", "interaction_required") else "provider_error"
-    return SignInFailed(reason, f"the provider answered {name}: {description!r}", error=name)
+    return SignInFailed(reason, f"the provider returned {name}: {description!r}", error=name)
 
 
 # --- the attempt as bytes, for the encrypted cookie -------------------------------------------------------------------
 
 
 def encode(attempt: LoginAttempt) -> bytes:
+    """The attempt as JSON."""
     values: dict[str, Any] = {
         "v": _VERSION,
         "s": attempt.state,
@@ -195,7 +180,7 @@ def encode(attempt: LoginAttempt) -> bytes:
 
 
 def decode(raw: bytes) -> LoginAttempt:
-    """The inverse of `encode`. Raises ValueError on anything else."""
+    """The inverse of `encode`. Raises ValueError for bytes that it did not write."""
     values = parse_object(raw)
     texts = [values.get(name) for name in ("s", "n", "c", "a", "h", "r")] + [values.get("p", DEFAULT_PROVIDER)]
     started_at, max_age, acr, step_up_for = values.get("t"), values.get("m"), values.get("l", []), values.get("f")

@@ -1,7 +1,7 @@
 """Calls to the provider's endpoints: bounded in size and time, never redirected, never decompressed.
 
-The invariant: whatever a provider answers, it costs at most `limit` bytes and `timeout`, and no secret travels to a URL
-that the metadata did not name.
+The invariant: a response costs at most `limit` bytes and `timeout`, and no secret travels to a URL that the metadata did
+not name.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _LIMIT: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderResponse:
-    """`what` names the endpoint in messages."""
+    """A response that was read to its end. `what` names the endpoint in messages."""
 
     what: str
     status: int
@@ -37,7 +37,7 @@ class ProviderResponse:
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ProviderFault."""
-        # SECURITY: a page of HTML, an array or a member given twice is no answer, whatever its status (A-70).
+        # SECURITY: a page of HTML, an array or a member given twice is no response, whatever its status (A-70).
         if self.content_type != "application/json" and not self.content_type.endswith("+json"):
             raise ProviderFault(f"{self.what}: the content type is not JSON")
         try:
@@ -47,7 +47,7 @@ class ProviderResponse:
 
 
 class Calls:
-    """Every call to one provider."""
+    """The calls to one provider. Every method raises ProviderUnavailable without a response in time, ProviderFault for an unusable one."""
 
     def __init__(
         self, http: aiohttp.ClientSession, *, timeout: timedelta = timedelta(seconds=10), limit: int = _LIMIT
@@ -60,15 +60,14 @@ class Calls:
         return await self._call(what, "GET", url, headers or {}, None)
 
     async def post(self, what: str, url: str, form: bytes, headers: Mapping[str, str]) -> ProviderResponse:
-        """`form`: application/x-www-form-urlencoded."""
+        """POST a form, application/x-www-form-urlencoded."""
         fields = {"Content-Type": "application/x-www-form-urlencoded", **headers}
         return await self._call(what, "POST", url, fields, form)
 
     async def _call(
         self, what: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> ProviderResponse:
-        """Raises ProviderUnavailable for no answer in time, ProviderFault for one that cannot be used."""
-        answered = False
+        responded = False
         try:
             async with self._http.request(
                 method,
@@ -79,28 +78,28 @@ class Calls:
                 auto_decompress=False,
                 timeout=self._timeout,
             ) as response:
-                answered = True
+                responded = True
                 return await self._read(what, response)
         except TimeoutError as error:
-            raise ProviderUnavailable(f"{what}: no complete answer in time") from error
+            raise ProviderUnavailable(f"{what}: no complete response in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            if answered:
-                raise ProviderFault(f"{what}: the answer broke off") from error
+            if responded:
+                raise ProviderFault(f"{what}: the response broke off") from error
             raise ProviderUnavailable(f"{what}: {type(error).__name__}") from error
 
     async def _read(self, what: str, response: aiohttp.ClientResponse) -> ProviderResponse:
-        # SECURITY: a redirect would carry the code, the secret or the token to wherever it points (A-69).
+        # SECURITY: a redirect would carry the code, the secret or the token to any URL (A-69).
         if 300 <= response.status < 400:
-            raise ProviderFault(f"{what}: it answered with a redirect")
+            raise ProviderFault(f"{what}: the response is a redirect")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ProviderFault(f"{what}: a content encoding that was not asked for")
+            raise ProviderFault(f"{what}: a content encoding that was not requested")
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
-            # SECURITY: an endless answer ends here, and the connection with it (A-65).
+            # SECURITY: an endless response ends here, and the connection with it (A-65).
             if len(body) > self._limit:
                 response.close()
-                raise ProviderFault(f"{what}: the answer is larger than {self._limit} bytes")
+                raise ProviderFault(f"{what}: the response is larger than {self._limit} bytes")
         return ProviderResponse(what=what, status=response.status, content_type=response.content_type, body=bytes(body))
 
 
@@ -110,12 +109,12 @@ def open_session(ca: Path | None = None) -> aiohttp.ClientSession:
     `ca`: a private authority in place of the system's. Raises OSError when it cannot be read.
     """
     context = ssl.create_default_context(cafile=str(ca)) if ca else None
-    connector = aiohttp.TCPConnector(ssl=context or True, resolver=LoopbackNames(), limit=100)
+    connector = aiohttp.TCPConnector(ssl=context or True, resolver=LoopbackResolver(), limit=100)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
-class LoopbackNames(AbstractResolver):
-    """Names below `localhost` are this machine, as browsers have it (RFC 6761); the rest is the system's to say."""
+class LoopbackResolver(AbstractResolver):
+    """Resolves names below `localhost` to this machine, as browsers do (RFC 6761), and other names with the system's resolver."""
 
     def __init__(self) -> None:
         self._system: AbstractResolver | None = None

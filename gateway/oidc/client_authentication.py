@@ -1,4 +1,4 @@
-"""How we prove to the token endpoint that we are the registered client.
+"""Client authentication at the token endpoint.
 
 client_secret_basic and client_secret_post (RFC 6749 section 2.3.1; `client_secret_basic_raw` leaves out its urlencoding),
 private_key_jwt (RFC 7523, OpenID Connect Core 1.0 section 9), and none, for public clients.
@@ -29,14 +29,14 @@ _EC_ALGORITHMS: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What a request adds to say who asks."""
+    """The fields that authenticate one request."""
 
     headers: dict[str, str]
     form: list[tuple[str, str]]
 
 
 class ClientAuthentication:
-    """The constructor raises ValueError when the secret or the key that the method needs is missing or unusable."""
+    """Authenticates requests. The constructor raises ValueError when the secret or the key that the method needs is missing or unusable."""
 
     def __init__(self, openid: ProviderKeys, now: Callable[[], datetime], random: Callable[[int], bytes]) -> None:
         self._method = openid.client_authentication
@@ -49,7 +49,7 @@ class ClientAuthentication:
             raise ValueError("openid.client_secret is missing")
 
     def prove(self, metadata: ProviderMetadata) -> Proof:
-        """Raises ProviderFault when the provider takes no algorithm of our key."""
+        """The fields for one request. Raises ProviderFault when the provider supports no algorithm of our key."""
         client = [("client_id", self._client_id)]
         if self._method.startswith("client_secret_basic"):
             return Proof(headers={"Authorization": self._basic()}, form=[])
@@ -62,10 +62,10 @@ class ClientAuthentication:
         return Proof(headers={}, form=form)
 
     def _basic(self) -> str:
-        # SECURITY: form-urlencoded first: a colon or a percent sign in them would read as another pair (A-14).
+        # SECURITY: form-urlencoded first: a colon or a percent sign in them would be parsed as another pair (A-14).
         pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
         if self._method == "client_secret_basic_raw":
-            pair = f"{self._client_id}:{self._secret}"  # what some providers expect against the RFC, by name only
+            pair = f"{self._client_id}:{self._secret}"  # some providers expect it, against the RFC; used only when configured
         return "Basic " + b64encode(pair.encode()).decode("ascii")
 
     def _assertion(self, key: Key, metadata: ProviderMetadata) -> str:
@@ -73,7 +73,9 @@ class ClientAuthentication:
         able = _algorithms(key)
         alg = next((alg for alg in able if announced is None or alg in announced), None)
         if alg is None:
-            raise ProviderFault(f"openid.client_private_key signs {', '.join(able)}; the provider takes none of it")
+            raise ProviderFault(
+                f"openid.client_private_key signs {', '.join(able)}; the provider supports none of them"
+            )
         issued_at = int(self._now().timestamp())
         claims = {
             "iss": self._client_id,
@@ -84,7 +86,7 @@ class ClientAuthentication:
             "exp": issued_at + int(_ASSERTION_LIFETIME.total_seconds()),
         }
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # EdDSA is the old name of Ed25519, and the one most know
+            warnings.simplefilter("ignore", SecurityWarning)  # EdDSA is the old name of Ed25519, and the usual one
             return jwt.encode({"alg": alg, "kid": key.kid}, claims, key, algorithms=[alg])
 
 
@@ -100,7 +102,7 @@ def _algorithms(key: Key) -> Sequence[str]:
 
 
 def _private_key(openid: ProviderKeys) -> Key:
-    """A JWK, or PEM. Raises ValueError that says nothing of the key."""
+    """The key from a JWK or PEM. Raises ValueError, without any part of the key in its text."""
     text = openid.client_private_key.get_secret_value().strip() if openid.client_private_key else ""
     key: Key | None = None
     if text.startswith("{"):

@@ -1,4 +1,4 @@
-"""The ID Token: what makes one the proof of this sign-in.
+"""The ID Token: the checks that make one the proof of this sign-in.
 
 Pure. Every check of OpenID Connect Core 1.0 section 3.1.3.7, none of them optional; the signature is verified although
 the token came over TLS from the token endpoint.
@@ -11,11 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from joserfc.jwk import Key
-
 from gateway.errors.signing_in import IdTokenInvalid, StepUpUnmet
-from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.registered_claims import (
+    Verification,
     optional_text,
     require_audience,
     require_issuer,
@@ -29,69 +27,60 @@ from gateway.oidc.strict_json import parse_object
 
 def validate_id_token(
     token: str,
+    verification: Verification,
     *,
-    keys: Sequence[Key],
-    metadata: ProviderMetadata,
-    client_id: str,
     nonce: str,
-    now: datetime,
-    skew: timedelta,
     access_token: str | None = None,
     max_age: int | None = None,
     acr: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The claims. Raises IdTokenInvalid, whose `reason` names the check that failed.
 
-    `max_age` (seconds) and `acr` are what the authorization request asked for.
+    `max_age` (seconds) and `acr` are those of the authorization request.
     """
     try:
-        header, claims = verified_claims(token, keys, metadata.id_token_algs)
-        require_issuer(claims, metadata.issuer)
-        require_audience(claims, client_id, authorized_party=True)
-        require_times(claims, now, skew)
+        header, claims = verified_claims(token, verification.keys, verification.metadata.id_token_algs)
+        require_issuer(claims, verification.metadata.issuer)
+        require_audience(claims, verification.client_id, authorized_party=True)
+        require_times(claims, verification.now, verification.skew)
         require_text(claims, "sub", "subject")
         optional_text(claims, "sid", "session")
         _require_nonce(claims, nonce)
         _require_at_hash(claims, header.alg, access_token)
-        authenticated = _authentication_time(claims, now, skew)
+        authenticated = _authentication_time(claims, verification.now, verification.skew)
         context = optional_text(claims, "acr", "acr")
     except JwtInvalid as error:
         raise IdTokenInvalid(error.reason, error.detail) from error
-    # SECURITY: asking is not enough: a provider that answers with an old or weak sign-in opens nothing (A-68).
-    if max_age is not None and (
-        authenticated is None or authenticated + max_age + skew.total_seconds() < now.timestamp()
-    ):
-        raise StepUpUnmet("auth_time", "not said" if authenticated is None else "longer ago than was asked for")
+    # SECURITY: the parameters alone are not enough: an old or weak sign-in opens nothing, whatever the provider returns (A-68).
+    now, skew = verification.now.timestamp(), verification.skew.total_seconds()
+    if max_age is not None and (authenticated is None or authenticated + max_age + skew < now):
+        raise StepUpUnmet("auth_time", "missing" if authenticated is None else "longer ago than max_age")
     if acr and context not in acr:
-        raise StepUpUnmet("acr", "another one than was asked for")
+        raise StepUpUnmet("acr", "not one of acr_values")
     return claims
 
 
 def validate_refreshed_id_token(
     token: str,
+    verification: Verification,
     *,
-    keys: Sequence[Key],
-    metadata: ProviderMetadata,
-    client_id: str,
     issuer: str,
     subject: str,
     before: Mapping[str, Any],
-    now: datetime,
-    skew: timedelta,
     access_token: str | None = None,
 ) -> dict[str, Any]:
-    """The claims of an ID Token that a refresh gave (section 12.2). Raises IdTokenInvalid.
+    """The claims of an ID Token from a refresh (section 12.2). Raises IdTokenInvalid.
 
-    `issuer` and `subject` are the session's, `before` what its last ID Token said.
+    `issuer` and `subject` are the session's, `before` the claims of its last ID Token.
     """
     try:
-        header, claims = verified_claims(token, keys, metadata.id_token_algs)
-        # SECURITY: whoever the new token is about, the session is this person's and no other's (A-36, A-37).
+        header, claims = verified_claims(token, verification.keys, verification.metadata.id_token_algs)
+        # SECURITY: the new token must be about the person of the session (A-36, A-37).
         require_issuer(claims, issuer)
         if require_text(claims, "sub", "subject") != subject:
             raise JwtInvalid("subject", "another person's")
-        require_audience(claims, client_id, authorized_party=True)
-        require_times(claims, now, skew)
+        require_audience(claims, verification.client_id, authorized_party=True)
+        require_times(claims, verification.now, verification.skew)
         optional_text(claims, "sid", "session")
         _require_at_hash(claims, header.alg, access_token)
         if before and claims.get("azp") != before.get("azp"):
@@ -106,7 +95,7 @@ def validate_refreshed_id_token(
 
 
 def read_unverified(token: str | None) -> dict[str, Any]:
-    """The claims of a token that was validated before it was stored; none of what cannot be read."""
+    """The claims of a token that is not verified, none where it cannot be read: to select keys, or from our own sealed records."""
     try:
         segment = (token or "").split(".")[1]
         return parse_object(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
@@ -115,14 +104,14 @@ def read_unverified(token: str | None) -> dict[str, Any]:
 
 
 def _require_nonce(claims: Mapping[str, Any], nonce: str) -> None:
-    # SECURITY: the nonce ties the token to this browser's login: a code injected from another one does not fit (A-12).
+    # SECURITY: the nonce binds the token to this browser's login: a code injected from another one does not match (A-12).
     value = claims.get("nonce")
     if not isinstance(value, str) or not hmac.compare_digest(value.encode("utf-8", "replace"), nonce.encode()):
         raise JwtInvalid("nonce")
 
 
 def _require_at_hash(claims: Mapping[str, Any], alg: str, access_token: str | None) -> None:
-    """OpenID Connect Core 1.0 section 3.1.3.6: the left half of the hash that belongs to the token's algorithm."""
+    """OpenID Connect Core 1.0 section 3.1.3.6: the left half of the hash of the token's algorithm."""
     if "at_hash" not in claims:
         return
     if access_token is None or claims["at_hash"] != left_hash(alg, access_token):

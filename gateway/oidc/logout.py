@@ -1,23 +1,22 @@
-"""Signing out at the provider, and being told by the provider that somebody signed out.
+"""Logout at the provider, and logout tokens from the provider.
 
-The invariant: a logout token ends sessions only after every check; whatever fails leaves all of them alone.
+The invariant: a logout token ends sessions only after every check; one that fails a check ends none.
 OpenID Connect RP-Initiated Logout 1.0, OpenID Connect Back-Channel Logout 1.0 section 2.6.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
 from authlib.common.urls import add_params_to_uri
-from joserfc.jwk import Key
 
 from gateway.config.schema import ProviderKeys
 from gateway.errors.signing_in import LogoutTokenInvalid
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.provider import Provider
 from gateway.oidc.registered_claims import (
+    Verification,
     optional_text,
     require_audience,
     require_issuer,
@@ -34,7 +33,7 @@ _LONGEST_HINT: Final = 5000  # beyond that, servers answer 414 to the whole URL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogoutClaims:
-    """Whom to sign out: one provider session (`sid`), or all sessions of `sub`.
+    """The sessions to end: those of one session at the provider (`sid`), or all sessions of `sub`.
 
     `jti` may be used once; after `exp` (clock skew included) the token is refused anyway.
     """
@@ -56,7 +55,7 @@ def logout_url(
     return_to: str,
     state: str | None = None,
 ) -> str | None:
-    """Where the browser goes to sign out of the provider, or None when there is no such place.
+    """The URL at which the browser signs out of the provider, or None when the provider has none.
 
     `metadata` is None while the provider cannot be reached; `return_to` is a registered post_logout_redirect_uri.
     """
@@ -75,39 +74,22 @@ def logout_url(
 
 def _filled(template: str, values: dict[str, str]) -> str:
     for name, value in values.items():
-        # Encoded values hold no braces: what was filled in is never taken for a placeholder.
+        # Encoded values hold no braces, so that none is taken for a placeholder.
         template = template.replace(f"{{{name}}}", quote(value, safe=""))
     return template
 
 
-async def receive_logout_token(token: str, provider: Provider, openid: ProviderKeys, now: datetime) -> LogoutClaims:
-    """Raises LogoutTokenInvalid, ProviderUnavailable, ProviderFault."""
-    return await provider.with_keys(
-        token,
-        lambda keys: validate_logout_token(
-            token,
-            keys=keys,
-            metadata=provider.metadata,
-            client_id=openid.client_id,
-            now=now,
-            skew=openid.clock_skew,
-        ),
-    )
+async def receive_logout_token(token: str, provider: Provider, now: datetime) -> LogoutClaims:
+    """The claims of a logout token, verified with the provider's keys. Raises LogoutTokenInvalid, ProviderUnavailable, ProviderFault."""
+    return await provider.verify(token, lambda: now, lambda verification: validate_logout_token(token, verification))
 
 
-def validate_logout_token(
-    token: str,
-    *,
-    keys: Sequence[Key],
-    metadata: ProviderMetadata,
-    client_id: str,
-    now: datetime,
-    skew: timedelta,
-) -> LogoutClaims:
-    """Raises LogoutTokenInvalid, whose `reason` names the check that failed."""
+def validate_logout_token(token: str, verification: Verification) -> LogoutClaims:
+    """The claims. Raises LogoutTokenInvalid, whose `reason` names the check that failed."""
+    metadata, now = verification.metadata, verification.now
     try:
-        header, claims = verified_claims(token, keys, metadata.id_token_algs)
-        # SECURITY: an ID Token must not pass for a logout token, nor anything else that the provider signs (A-31).
+        header, claims = verified_claims(token, verification.keys, metadata.id_token_algs)
+        # SECURITY: an ID Token, or any other token that the provider signs, must not pass for a logout token (A-31).
         if header.typ is not None and header.typ.lower().removeprefix("application/") not in ("logout+jwt", "jwt"):
             raise JwtInvalid("type")
         if "nonce" in claims:
@@ -116,8 +98,8 @@ def validate_logout_token(
         if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
             raise JwtInvalid("events")
         require_issuer(claims, metadata.issuer)
-        require_audience(claims, client_id, authorized_party=False)
-        expires = require_times(claims, now, skew)
+        require_audience(claims, verification.client_id, authorized_party=False)
+        expires = require_times(claims, now, verification.skew)
         sid, sub = optional_text(claims, "sid", "session"), optional_text(claims, "sub", "subject")
         if sid is None and sub is None:
             raise JwtInvalid("subject", "neither sid nor sub")
@@ -125,5 +107,5 @@ def validate_logout_token(
         issued_at = datetime.fromtimestamp(seconds(claims, "iat", "issued_at"), now.tzinfo)
     except JwtInvalid as error:
         raise LogoutTokenInvalid(error.reason, error.detail) from error
-    exp = datetime.fromtimestamp(expires, now.tzinfo) + skew
+    exp = datetime.fromtimestamp(expires, now.tzinfo) + verification.skew
     return LogoutClaims(issuer=metadata.issuer, sid=sid, sub=sub, jti=jti, issued_at=issued_at, exp=exp)

@@ -1,4 +1,4 @@
-"""What a provider says about itself, and which of it is believed.
+"""A provider's metadata, and the checks of its discovery document.
 
 Pure. The invariant: nothing of a document is used unless its `issuer` is the configured authority, and every endpoint
 is a plain https URL. OpenID Connect Discovery 1.0 sections 3 and 4, RFC 8414, RFC 9207.
@@ -18,7 +18,7 @@ _LONGEST_URL: Final = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderMetadata:
-    """`id_token_algs`: what the provider signs with and we allow. `client_assertion_algs`: None: it does not say."""
+    """`id_token_algs`: the algorithms of the provider that we allow. `client_assertion_algs`: None where the document has none."""
 
     issuer: str
     authorization_endpoint: str
@@ -33,11 +33,12 @@ class ProviderMetadata:
 
 
 def discovery_url(authority_url: str) -> str:
+    """The URL of the discovery document (section 4)."""
     return authority_url.rstrip("/") + "/.well-known/openid-configuration"
 
 
 def parse_metadata(raw: bytes, authority_url: str, *, allow_insecure_http: bool = False) -> ProviderMetadata:
-    """Raises ValueError, saying what is wrong.
+    """The metadata in a discovery document. Raises ValueError, whose text names the fault.
 
     A slash at the end of `authority_url` makes no difference (both forms have the same discovery URL); the issuer is
     used as the provider spells it.
@@ -83,7 +84,7 @@ def _names(document: Mapping[str, Any], member: str) -> tuple[str, ...] | None:
 
 
 class _Trust:
-    """Which URLs may be called: https; http on loopback names where the authority itself is one; more only by name."""
+    """The URLs that may be called: https; http on loopback names where the authority itself is one; any http only by configuration."""
 
     def __init__(self, authority_url: str, allow_insecure_http: bool) -> None:
         self._any_http = allow_insecure_http

@@ -1,7 +1,7 @@
 """The provider: its metadata and its keys, kept fresh in the background.
 
-The invariant: nothing is believed before discovery succeeded under the configured authority, and no stranger can make
-us ask the provider for keys more often than once in `refetch_interval`. OpenID Connect Discovery 1.0, RFC 8414.
+The invariant: no token is verified before discovery succeeded under the configured authority, and no stranger can make
+us fetch keys from the provider more often than once in `refetch_interval`. OpenID Connect Discovery 1.0, RFC 8414.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import aiohttp
@@ -20,6 +20,7 @@ from gateway.config.schema import ProviderKeys
 from gateway.errors.signing_in import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
 from gateway.oidc.calls import Calls
 from gateway.oidc.metadata import ProviderMetadata, discovery_url, parse_metadata
+from gateway.oidc.registered_claims import Verification
 from gateway.oidc.signatures import ALGORITHMS, JwtInvalid, candidates, parse_keys, read_header
 
 logger = logging.getLogger("doorward.oidc")
@@ -27,11 +28,11 @@ Validated = TypeVar("Validated")
 
 
 class Provider:
-    """One OpenID Provider. `clock` is monotonic; the other arguments are seams for tests and rarely anything else."""
+    """One OpenID Provider. `clock` is monotonic; the intervals differ in tests only."""
 
     def __init__(
         self,
-        openid: ProviderKeys,
+        settings: ProviderKeys,
         http: aiohttp.ClientSession,
         clock: Callable[[], float] = time.monotonic,
         *,
@@ -44,8 +45,9 @@ class Provider:
     ) -> None:
         self.calls = calls or Calls(http)
         self.problem: str | None = "not asked yet"
-        self.asked = asyncio.Event()  # it was asked once, whatever came of it
-        self._authority = openid.authority_url
+        self.attempted = asyncio.Event()  # set after the first fetch, whether it succeeded or failed
+        self._settings = settings
+        self._authority = settings.authority_url
         self._allow_insecure_http = allow_insecure_http
         self._clock = clock
         self._refetch_interval = refetch_interval.total_seconds()
@@ -66,10 +68,11 @@ class Provider:
 
     @property
     def ready(self) -> bool:
+        """Whether metadata and keys were fetched."""
         return self._metadata is not None and self._keys is not None
 
     def start(self) -> None:
-        """Begin to fetch, and keep at it: a provider that is down stops nothing, and is noticed when it is back."""
+        """Begin to fetch, again and again: a provider that is down does not stop the gateway, and is used when it is back."""
         if self._background is None:
             self._background = asyncio.create_task(self._keep_fresh(), name="provider")
 
@@ -82,7 +85,7 @@ class Provider:
                 await task
 
     async def ping(self) -> None:
-        """Ask for metadata and keys now. Raises ProviderUnavailable or ProviderFault."""
+        """Fetch metadata and keys now. Raises ProviderUnavailable, ProviderFault."""
         await self._fetch_metadata()
         await self._fetch_keys()
 
@@ -98,18 +101,18 @@ class Provider:
                 logger.warning("the provider cannot be used now: %s", refusal.detail)
                 pause = delay
                 delay = min(delay * 2, longest)
-            self.asked.set()
-            # Jitter: workers and replicas that started together do not ask together for ever.
+            self.attempted.set()
+            # Jitter: workers and gateways that started together do not fetch together for ever.
             await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311 - not a secret
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 
     async def _fetch_metadata(self) -> None:
         try:
-            answer = await self.calls.get("discovery", discovery_url(self._authority))
-            if answer.status != 200:
-                raise ProviderUnavailable(f"discovery: it answered {answer.status}")
-            metadata = _parse("discovery", lambda: self._believed(answer.body))
+            response = await self.calls.get("discovery", discovery_url(self._authority))
+            if response.status != 200:
+                raise ProviderUnavailable(f"discovery: status {response.status}")
+            metadata = _parse("discovery", lambda: self._parse_metadata(response.body))
         except (ProviderUnavailable, ProviderFault) as refusal:
             self.problem = refusal.detail
             raise
@@ -117,28 +120,36 @@ class Provider:
             logger.info("discovery succeeded: %s", metadata.issuer)
         self._metadata, self.problem = metadata, None
 
-    def _believed(self, document: bytes) -> ProviderMetadata:
+    def _parse_metadata(self, document: bytes) -> ProviderMetadata:
         return parse_metadata(document, self._authority, allow_insecure_http=self._allow_insecure_http)
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
-    async def with_keys(self, token: str, validate: Callable[[Sequence[Key]], Validated]) -> Validated:
-        """What `validate` returns for the keys that may have signed `token`.
+    async def verify(
+        self, token: str, now: Callable[[], datetime], validate: Callable[[Verification], Validated]
+    ) -> Validated:
+        """The result of `validate`, which gets the keys that may have signed `token`.
 
-        A key that is not known yet, and a signature that does not fit the known ones, may be a rotation that happened
-        just now: then the keys are fetched again, when the throttle allows it, and tried once more.
+        An unknown key, or a signature that does not match the known ones, may be a key rotation: then the keys are fetched again, when
+        the throttle allows it, and `validate` is called once more. Raises what it raises, ProviderUnavailable, ProviderFault.
         """
         try:
             header = read_header(token, ALGORITHMS)
         except JwtInvalid:
-            return validate(())  # says what is wrong with it
+            return validate(self._verification((), now))  # raises for the same header
         keys = await self.keys_for(header.kid, header.alg)
         try:
-            return validate(keys)
+            return validate(self._verification(keys, now))
         except (IdTokenInvalid, LogoutTokenInvalid) as refusal:
             if refusal.reason != "signature" or not await self._fetch_newer_keys():
                 raise
-        return validate(candidates(self._keys or (), header.kid, header.alg))
+        return validate(self._verification(candidates(self._keys or (), header.kid, header.alg), now))
+
+    def _verification(self, keys: Sequence[Key], now: Callable[[], datetime]) -> Verification:
+        settings = self._settings
+        return Verification(
+            keys=keys, metadata=self.metadata, client_id=settings.client_id, now=now(), skew=settings.clock_skew
+        )
 
     async def keys_for(self, kid: str | None, alg: str) -> tuple[Key, ...]:
         """The keys that may have signed a token with this header; none when nothing fits.
@@ -147,13 +158,13 @@ class Provider:
         """
         if self._keys is None and not await self._fetch_newer_keys():
             raise ProviderUnavailable("keys: not fetched yet")
-        able = candidates(self._keys or (), kid, alg)
-        if not able and await self._fetch_newer_keys():
-            able = candidates(self._keys or (), kid, alg)
-        return able
+        found = candidates(self._keys or (), kid, alg)
+        if not found and await self._fetch_newer_keys():
+            found = candidates(self._keys or (), kid, alg)
+        return found
 
     async def _fetch_newer_keys(self) -> bool:
-        """Fetch the keys outside their schedule, or wait for who does. False: the throttle forbids it."""
+        """Fetch the keys outside their schedule, or wait for a fetch under way. False: the throttle forbids it."""
         # SECURITY: a thousand tokens with a thousand unknown kids cost the provider one request (A-63).
         if self._fetching_keys is None:
             now = self._clock()
@@ -164,23 +175,23 @@ class Provider:
         return True
 
     async def _fetch_keys(self) -> tuple[Key, ...]:
-        """Concurrent callers share one fetch, and none of them can cancel it for the others."""
+        """Fetch the keys; concurrent callers share one fetch, and none of them can cancel it for the others."""
         if self._fetching_keys is None:
-            self._fetching_keys = asyncio.create_task(self._ask_for_keys(), name="provider keys")
+            self._fetching_keys = asyncio.create_task(self._read_keys(), name="provider keys")
             self._fetching_keys.add_done_callback(self._keys_fetched)
         return await asyncio.shield(self._fetching_keys)
 
     def _keys_fetched(self, task: asyncio.Task[tuple[Key, ...]]) -> None:
         self._fetching_keys = None
         if not task.cancelled():
-            task.exception()  # seen: whoever waits gets it; nobody may be waiting any more
+            task.exception()  # retrieved, also when no caller waits for it any more
 
-    async def _ask_for_keys(self) -> tuple[Key, ...]:
+    async def _read_keys(self) -> tuple[Key, ...]:
         try:
-            answer = await self.calls.get("keys", self.metadata.jwks_uri)
-            if answer.status != 200:
-                raise ProviderUnavailable(f"keys: it answered {answer.status}")
-            keys = _parse("keys", lambda: parse_keys(answer.body))
+            response = await self.calls.get("keys", self.metadata.jwks_uri)
+            if response.status != 200:
+                raise ProviderUnavailable(f"keys: status {response.status}")
+            keys = _parse("keys", lambda: parse_keys(response.body))
             if not keys:
                 raise ProviderFault("keys: none that can be used")
         except (ProviderUnavailable, ProviderFault) as refusal:

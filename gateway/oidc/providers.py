@@ -1,6 +1,6 @@
-"""Every provider that people may sign in at, each with us as its client: its settings, its keys, its token endpoint.
+"""All configured providers, each with us as its client: settings, keys, token endpoint.
 
-The invariant: nothing of one provider is ever used for another. Each has its own metadata, key cache, connections (a private
+The invariant: nothing of one provider is used for another. Each has its own metadata, key cache, connections (a private
 CA is trusted for its own provider alone) and client authentication.
 """
 
@@ -44,12 +44,12 @@ def provider_client(
 
 
 def is_issuer(issuer: str, settings: ProviderKeys) -> bool:
-    """As metadata are judged: a slash at the end makes no difference."""
+    """Whether an `iss` is the configured authority; as for metadata, a slash at the end makes no difference."""
     return issuer.removesuffix("/") == settings.authority_url.removesuffix("/")
 
 
 class Providers:
-    """By name, in the order of the configuration; `offered` says which of them each app offers. To be made in a running loop."""
+    """By name, in the order of the configuration; `offered` has the providers of each app. To be made in a running loop."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Providers:
         allow_insecure_http: bool = False,
     ) -> None:
         self._offered = offered
-        self._believed: set[tuple[str, str, str]] = set()  # few: what the configuration names
+        self._accepted: set[tuple[str, str, str]] = set()  # (app, provider, issuer); a few, as the configuration names
         self._mapped = {
             name: keys.verified_email_domains for name, keys in settings.items() if keys.claims.email != EMAIL_CLAIM
         }
@@ -85,49 +85,51 @@ class Providers:
         """The provider that a session began at; None when the configuration does not have it any more."""
         return self._clients.get(session.provider)
 
-    def refreshing(self, session: Session) -> RefreshClient | None:
+    def refresh_client_of(self, session: Session) -> RefreshClient | None:
+        """The refresh client of a session's provider; None when the configuration does not have it any more."""
         client = self.of(session)
         return client.refresh if client is not None else None
 
     def accepts(self, session: Session) -> bool:
-        """Whether people may still sign in to the session's app as this session began."""
-        # SECURITY: who is believed is decided by the configuration of now: a provider that an app no longer offers, or that
-        # has become another one under the same name, vouches for nobody there (A-57).
-        if session.provider in self._mapped and not self._vouches(session.provider, session.identity):
+        """Whether the configuration still allows a sign-in to the session's app as this session began."""
+        # SECURITY: the configuration of now decides: a session ends when its app no longer offers its provider, or when another
+        # provider has the same name now (A-57).
+        if session.provider in self._mapped and not self._email_still_verified(session.provider, session.identity):
             return False
-        facts = (session.app, session.provider, session.identity.issuer)
-        if facts in self._believed:
+        origin = (session.app, session.provider, session.identity.issuer)
+        if origin in self._accepted:
             return True
         client = self._clients.get(session.provider)
         if client is None or session.provider not in self._offered.get(session.app, ()):
             return False
         if not is_issuer(session.identity.issuer, client.settings):
             return False
-        self._believed.add(facts)
+        self._accepted.add(origin)
         return True
 
-    def _vouches(self, provider: str, identity: Identity) -> bool:
-        """Whether an address that counts as verified would still do so, at a provider whose `claims.email` is another claim."""
-        # SECURITY: releases before this one took such an address for verified, and a domain may have left the list since (A-81).
+    def _email_still_verified(self, provider: str, identity: Identity) -> bool:
+        """Whether the session's verified address would still be verified, at a provider whose `claims.email` is another claim."""
+        # SECURITY: earlier releases took such an address for verified, and a domain may have left the list since (A-81).
         address = identity.vouched_email
         return address is None or is_at(address, self._mapped[provider])
 
-    def issuing(self, issuer: str, audience: object) -> ProviderClient | None:
-        """Who could have issued a token that says this of itself; the token is yet to be verified."""
-        able = [client for client in self if is_issuer(issuer, client.settings)]
+    def of_issuer(self, issuer: str, audience: object) -> ProviderClient | None:
+        """The provider whose keys may verify a token with this `iss` and `aud`; None: no provider has this issuer."""
+        found = [client for client in self if is_issuer(issuer, client.settings)]
         named = audience if isinstance(audience, list) else [audience]
-        return next((client for client in able if client.settings.client_id in named), able[0] if able else None)
+        return next((client for client in found if client.settings.client_id in named), found[0] if found else None)
 
     def start(self) -> None:
+        """Begin to fetch metadata and keys, in the running loop."""
         for client in self:
             client.provider.start()
 
-    async def wait_asked(self, seconds: float) -> None:
-        """Until each was asked once, or the time is over."""
+    async def wait_for_first_fetch(self, seconds: float) -> None:
+        """Wait until each provider was fetched once, successfully or not, at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for client in self:
-                    await client.provider.asked.wait()
+                    await client.provider.attempted.wait()
 
     async def close(self) -> None:
         await asyncio.gather(*(client.provider.close() for client in self))
@@ -135,6 +137,6 @@ class Providers:
 
 
 def open_providers(config: Config, now: Callable[[], datetime]) -> Providers:
-    """Those of a configuration; none where nobody signs in."""
+    """The providers of a configuration; none where `openid.enabled` is off."""
     settings = providers_of(config) if config.openid.enabled else {}
     return Providers(settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http)

@@ -1,6 +1,6 @@
-"""A refresh token becomes new tokens, and new Claims about the same person.
+"""A refresh: new tokens for a refresh token, and new Claims about the same person.
 
-The invariant: Claims come only of an ID Token that names the issuer and subject of the session, or of userinfo about that
+The invariant: Claims come only from an ID Token that names the issuer and subject of the session, or from userinfo about that
 subject; a refresh never makes a sign-in fresher or stronger. RFC 6749 section 6, OpenID Connect Core 1.0 section 12.
 """
 
@@ -20,19 +20,19 @@ from gateway.oidc.userinfo import (
     is_disputed_by_older,
     merge_claims,
     renewed_words,
-    told_by_both,
-    without_what_went,
+    without_removed_claims,
+    words_in_both,
 )
 from gateway.sessions.session import Session
 
-#: The grant is over, we are no client any more, or the person must come themselves (A-72). All else may pass (A-73).
+#: The grant has ended, we are no client any more, or the provider needs the person (A-72). Other errors may pass (A-73).
 _FINAL: Final = frozenset(
     ("invalid_grant", "invalid_client", "interaction_required", "login_required", "consent_required")
 )
 
 
 class RefreshClient:
-    """The two steps of one refresh, so that what the first one gave is stored before the second one may fail."""
+    """The two steps of one refresh: the tokens of the first are stored before the second may fail."""
 
     def __init__(
         self,
@@ -47,46 +47,46 @@ class RefreshClient:
         self._now = now
 
     async def refresh(self, refresh_token: str) -> TokenResponse:
-        """Raises RefreshRefused when there is nothing more to come of this token; ProviderUnavailable, ProviderFault."""
+        """New tokens. Raises RefreshRefused when the provider will not accept this token again; ProviderUnavailable, ProviderFault."""
         form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
         return parse_token_response(
-            await self._tokens.post("token", self._provider.metadata.token_endpoint, form), _refused
+            await self._tokens.post("token", self._provider.metadata.token_endpoint, form), _final_error
         )
 
     async def claims(self, session: Session, tokens: TokenResponse) -> Claims:
-        """What the provider says about the session's person now.
+        """The provider's present claims about the session's person.
 
-        Raises SignInFailed (IdTokenInvalid among them) for what contradicts the session; ProviderUnavailable, ProviderFault.
+        Raises SignInFailed (IdTokenInvalid among them) when they contradict the session; ProviderUnavailable, ProviderFault.
         """
-        before = read_unverified(session.id_token)  # ours, out of our own sealed record
+        before = read_unverified(session.id_token)  # from our own sealed record
         fresh = await self._validated(session, tokens, before)
-        said = await self._tokens.fetch_userinfo(tokens.access_token, session.identity.subject)
+        userinfo = await self._tokens.fetch_userinfo(tokens.access_token, session.identity.subject)
         names = self.settings.claims
         issuer, subject = session.identity.issuer, session.identity.subject
         if fresh is not None:
             return Claims(
                 issuer=issuer,
                 subject=subject,
-                values=merge_claims(fresh, said, names.email),
+                values=merge_claims(fresh, userinfo, names.email),
                 provider_sid=fresh.get("sid") or session.provider_sid,
-                email_disputed=is_disputed(fresh, said, names.email),
-                userinfo_told=renewed_words(session.userinfo_told, told_by_both(fresh, said, names), keep=False),
+                email_disputed=is_disputed(fresh, userinfo, names.email),
+                userinfo_told=renewed_words(session.userinfo_told, words_in_both(fresh, userinfo, names), keep=False),
             )
-        # Without a new ID Token the old one is the elder of the two: userinfo overrules it (section 12.2 allows to leave it out).
-        told = renewed_words(session.userinfo_told, told_by_both(before, said, names), keep=True)
-        left = without_what_went(before, said, names, f"{told} {_told_before_it_was_noted(session, before, names)}")
-        said = {claim: value for claim, value in said.items() if value is not None}
+        # Without a new ID Token, which section 12.2 allows, userinfo is newer than the old one and overrules it.
+        words = renewed_words(session.userinfo_told, words_in_both(before, userinfo, names), keep=True)
+        kept = without_removed_claims(before, userinfo, names, f"{words} {_untracked_groups(session, before, names)}")
+        userinfo = {claim: value for claim, value in userinfo.items() if value is not None}
         return Claims(
             issuer=issuer,
             subject=subject,
-            values=merge_claims(said, left, names.email),
+            values=merge_claims(userinfo, kept, names.email),
             provider_sid=session.provider_sid,
-            email_disputed=is_disputed_by_older(said, left, names.email),
-            userinfo_told=told,
+            email_disputed=is_disputed_by_older(userinfo, kept, names.email),
+            userinfo_told=words,
         )
 
     async def revoke(self, refresh_token: str | None, access_token: str | None) -> None:
-        """Tokens of a session that is over are nobody's."""
+        """Revoke the tokens of a session that is over."""
         if refresh_token is not None:
             await self._tokens.revoke(refresh_token, "refresh_token")
         if access_token is not None:
@@ -98,29 +98,26 @@ class RefreshClient:
         id_token = tokens.id_token
         if id_token is None:
             return None
-        return await self._provider.with_keys(
+        return await self._provider.verify(
             id_token,
-            lambda keys: validate_refreshed_id_token(
+            self._now,
+            lambda verification: validate_refreshed_id_token(
                 id_token,
-                keys=keys,
-                metadata=self._provider.metadata,
-                client_id=self.settings.client_id,
+                verification,
                 issuer=session.identity.issuer,
                 subject=session.identity.subject,
                 before=before,
-                now=self._now(),
-                skew=self.settings.clock_skew,
                 access_token=tokens.access_token,
             ),
         )
 
 
-def _told_before_it_was_noted(session: Session, before: Mapping[str, Any], names: ClaimNames) -> str:
-    """Groups that are not those of the session's ID Token came from userinfo, whatever the record says: sessions of release 0.1.0."""
-    told = before.get(names.groups)
-    groups = {str(group) for group in (told if isinstance(told, list) else [told]) if group not in (None, "")}
-    return "" if told is None or groups == set(session.identity.groups) else "groups"
+def _untracked_groups(session: Session, before: Mapping[str, Any], names: ClaimNames) -> str:
+    """The word `groups` where a session's groups are not those of its ID Token: they came from userinfo, which release 0.1.0 did not record."""
+    words = before.get(names.groups)
+    groups = {str(group) for group in (words if isinstance(words, list) else [words]) if group not in (None, "")}
+    return "" if words is None or groups == set(session.identity.groups) else "groups"
 
 
-def _refused(error: str) -> RefreshRefused | None:
-    return RefreshRefused(error, f"token: it answered {error}") if error in _FINAL else None
+def _final_error(error: str) -> RefreshRefused | None:
+    return RefreshRefused(error, f"token: error {error}") if error in _FINAL else None

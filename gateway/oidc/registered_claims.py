@@ -1,17 +1,32 @@
-"""The registered claims that every token of the provider is held to: iss, aud, azp, exp, iat, nbf, sub, sid.
+"""The registered claims that every token of the provider is checked for: iss, aud, azp, exp, iat, nbf, sub, sid.
 
 Pure. Each function raises JwtInvalid with the name of its check. RFC 7519 section 4.1, OpenID Connect Core 1.0
 section 3.1.3.7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from joserfc.jwk import Key
+
+from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.signatures import JwtInvalid
 
-_END_OF_TIME: Final = 253_400_000_000.0  # late in the year 9999: a datetime holds no more
+_END_OF_TIME: Final = 253_400_000_000.0  # late in the year 9999, the last one of a datetime
 _LONGEST_NAME: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What every token of one provider is verified with. `now` is aware; `skew` is the tolerated difference of the clocks."""
+
+    keys: Sequence[Key]
+    metadata: ProviderMetadata
+    client_id: str
+    now: datetime
+    skew: timedelta
 
 
 def require_issuer(claims: Mapping[str, Any], issuer: str) -> None:
@@ -20,7 +35,7 @@ def require_issuer(claims: Mapping[str, Any], issuer: str) -> None:
 
 
 def require_audience(claims: Mapping[str, Any], client_id: str, *, authorized_party: bool) -> None:
-    """`authorized_party`: whether `azp` is judged too (ID Tokens)."""
+    """`authorized_party`: whether `azp` is checked too (ID Tokens)."""
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(audiences, list) or client_id not in audiences:
@@ -33,7 +48,7 @@ def require_audience(claims: Mapping[str, Any], client_id: str, *, authorized_pa
 
 
 def require_times(claims: Mapping[str, Any], now: datetime, skew: timedelta) -> float:
-    """exp and iat must be there, nbf may. Returns exp, in seconds since 1970."""
+    """Check exp and iat, which are required, and nbf. Returns exp, in seconds since 1970."""
     present, leeway = now.timestamp(), skew.total_seconds()
     expires = seconds(claims, "exp", "expired")
     if expires + leeway <= present:
@@ -46,7 +61,7 @@ def require_times(claims: Mapping[str, Any], now: datetime, skew: timedelta) -> 
 
 
 def seconds(claims: Mapping[str, Any], name: str, reason: str) -> float:
-    """A NumericDate."""
+    """The NumericDate `name`, in seconds since 1970."""
     value = claims.get(name)
     # SECURITY: true is an int, "9999999999" compares with nothing, and 1e300 would never expire (A-68).
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _END_OF_TIME:
@@ -55,6 +70,7 @@ def seconds(claims: Mapping[str, Any], name: str, reason: str) -> float:
 
 
 def require_text(claims: Mapping[str, Any], name: str, reason: str) -> str:
+    """As `optional_text`, for a required claim."""
     text = optional_text(claims, name, reason)
     if text is None:
         raise JwtInvalid(reason, f"{name} is missing")
@@ -62,7 +78,7 @@ def require_text(claims: Mapping[str, Any], name: str, reason: str) -> str:
 
 
 def optional_text(claims: Mapping[str, Any], name: str, reason: str) -> str | None:
-    """A short printable text, or None when the claim is not there."""
+    """A short printable text, or None when the claim is missing."""
     value = claims.get(name)
     if value is None:
         return None

@@ -1,7 +1,7 @@
-"""Signed tokens: which key and which algorithm may have signed one, and whether they did.
+"""Signed tokens: the keys and algorithms that may have signed one, and the verification of its signature.
 
 Pure. The invariant: a token's own header chooses among the algorithms that we allow and the keys that the provider
-published at its `jwks_uri`, and nothing else. Keys inside a header (`jwk`, `jku`, `x5u`, `x5c`) are not looked at.
+published at its `jwks_uri`, and nothing else. Keys inside a header (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
 JWS (RFC 7515), JWK (RFC 7517), JWA (RFC 7518), RFC 8037, RFC 8725.
 """
 
@@ -43,14 +43,16 @@ class JwtInvalid(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
+    """The fields of a JOSE header that are used."""
+
     alg: str
     kid: str | None
     typ: str | None
 
 
 def read_header(token: str, algorithms: Collection[str]) -> Header:
-    """The header of a compact JWS, before its signature was looked at. Raises JwtInvalid."""
-    # SECURITY: nothing below decodes what nobody bounded (A-65); five parts are a JWE, and never opened (A-66).
+    """The header of a compact JWS, not verified yet. Raises JwtInvalid."""
+    # SECURITY: nothing below decodes an unbounded token (A-65); five parts are a JWE, which is never decrypted (A-66).
     if len(token) > LONGEST_TOKEN or not token.isascii() or token.count(".") != 2:
         raise JwtInvalid("malformed", "not a compact JWS of a sane size")
     segment = token.partition(".")[0]
@@ -64,7 +66,7 @@ def read_header(token: str, algorithms: Collection[str]) -> Header:
     if "crit" in header or "b64" in header:
         raise JwtInvalid("critical_header")
     alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ")
-    # SECURITY: none, HS* and whatever else the provider did not announce (A-09, A-40, A-61, A-67).
+    # SECURITY: none, HS* and all algorithms that the provider did not announce (A-09, A-40, A-61, A-67).
     if not isinstance(alg, str) or alg not in algorithms or alg not in ALGORITHMS:
         raise JwtInvalid("algorithm")
     if "kid" in header and not (isinstance(kid, str) and 0 < len(kid) <= _LONGEST_KID):
@@ -143,7 +145,7 @@ def _verified_payload(token: str, key: Key, alg: str) -> bytes | None:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", SecurityWarning
-            )  # EdDSA is an old name of Ed25519, and still what providers write
+            )  # EdDSA is the old name of Ed25519, and providers still use it
             return jws.deserialize_compact(token, key, registry=registry).payload
     except (JoseError, ValueError, TypeError):
         return None

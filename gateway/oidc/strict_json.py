@@ -1,6 +1,6 @@
-"""JSON objects from outside, read in one way only.
+"""JSON objects from outside, parsed strictly.
 
-Pure. Two parsers must not see two values: repeated members, NaN and Infinity, a byte order mark and anything but an
+Pure. No two parsers may find different values: repeated members, NaN and Infinity, a byte order mark and anything but an
 object are refused, and so is nesting that would exhaust the stack (RFC 8259 section 4, RFC 7515 section 4).
 """
 
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Raises ValueError."""
+    """The members of a JSON object. Raises ValueError."""
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse)
     except RecursionError as error:
@@ -21,7 +21,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    # SECURITY: a member given twice is one value here and another elsewhere (A-70).
+    # SECURITY: two parsers take different values of a member given twice (A-70).
     if len(members) != len(pairs):
         raise ValueError("a member is given twice")
     return members

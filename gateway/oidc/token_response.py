@@ -1,6 +1,6 @@
-"""A token endpoint's answer, for a code and for a refresh token alike.
+"""A token endpoint's response, for a code and for a refresh token alike.
 
-Pure. The invariant: what leaves here are tokens that can travel in a header, bounded; errors have names that we know.
+Pure. The invariant: every token is bounded and can travel in a header; every error name is a known one.
 RFC 6749 sections 5.1 and 5.2.
 """
 
@@ -20,7 +20,7 @@ _ERRORS: Final = frozenset(
         "unauthorized_client",
         "unsupported_grant_type",
         "invalid_scope",
-        # What OpenID Connect Core 1.0 section 3.1.2.6 knows, and some providers say here too: the person is needed again.
+        # Errors of OpenID Connect Core 1.0 section 3.1.2.6, which some providers send here too: the person must sign in again.
         "interaction_required",
         "login_required",
         "consent_required",
@@ -30,7 +30,7 @@ _ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenResponse:
-    """`expires_in` in seconds, of the access token; None: it does not say."""
+    """`expires_in` in seconds, of the access token; None: the response has none."""
 
     id_token: str | None = field(repr=False)
     access_token: str = field(repr=False)
@@ -38,15 +38,15 @@ class TokenResponse:
     expires_in: int | None
 
 
-def parse_token_response(answer: ProviderResponse, refused: Callable[[str], SignInFailed | None]) -> TokenResponse:
-    """Raises ProviderFault for whatever is no token response, and what `refused` makes of an error's name, if anything."""
-    if answer.status in (400, 401):
-        raise _token_error(answer.json().get("error"), refused)
-    if answer.status != 200:
-        raise ProviderFault(f"token: it answered {answer.status}")
-    body = answer.json()
+def parse_token_response(response: ProviderResponse, refusal_of: Callable[[str], SignInFailed | None]) -> TokenResponse:
+    """The tokens. Raises ProviderFault for anything but a token response, and the refusal that `refusal_of` gives for an error name, if any."""
+    if response.status in (400, 401):
+        raise _token_error(response.json().get("error"), refusal_of)
+    if response.status != 200:
+        raise ProviderFault(f"token: status {response.status}")
+    body = response.json()
     if "error" in body:
-        raise _token_error(body["error"], refused)
+        raise _token_error(body["error"], refusal_of)
     token_type = body.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         raise ProviderFault("token: the token type is not Bearer")
@@ -59,9 +59,9 @@ def parse_token_response(answer: ProviderResponse, refused: Callable[[str], Sign
     )
 
 
-def _token_error(error: object, refused: Callable[[str], SignInFailed | None]) -> SignInFailed | ProviderFault:
-    name = error if isinstance(error, str) and error in _ERRORS else "an error of its own"
-    return refused(name) or ProviderFault(f"token: it answered {name}")
+def _token_error(error: object, refusal_of: Callable[[str], SignInFailed | None]) -> SignInFailed | ProviderFault:
+    name = error if isinstance(error, str) and error in _ERRORS else "of an unknown name"
+    return refusal_of(name) or ProviderFault(f"token: error {name}")
 
 
 def _opaque(value: object, name: str) -> str:
@@ -74,6 +74,6 @@ def _opaque(value: object, name: str) -> str:
 
 
 def _lifetime(value: object) -> int | None:
-    """Some providers write the number as text."""
+    """`expires_in`; some providers write the number as text."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= 10 else None

@@ -1,6 +1,6 @@
-"""The token endpoint, userinfo and revocation: a code becomes Claims.
+"""The token endpoint, userinfo and revocation: Claims for a code.
 
-The invariant: Claims exist only for a code that `validate_authorization_response` gave out, after the ID Token passed
+The invariant: Claims exist only for a code from `validate_authorization_response`, after the ID Token passed
 every check and userinfo named the same subject. OpenID Connect Core 1.0 sections 3.1.3 and 5.3, RFC 6749, RFC 7009.
 """
 
@@ -24,9 +24,9 @@ from gateway.oidc.token_response import parse_token_response
 from gateway.oidc.userinfo import (
     is_disputed,
     merge_claims,
-    told_by_both,
     validate_userinfo,
     validate_userinfo_jwt,
+    words_in_both,
 )
 
 logger = logging.getLogger("doorward.oidc")
@@ -34,7 +34,7 @@ logger = logging.getLogger("doorward.oidc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenResult:
-    """What a redeemed code gave; `expires_in` in seconds, of the access token."""
+    """The tokens and claims for a code; `expires_in` in seconds, of the access token."""
 
     claims: Claims
     id_token: str = field(repr=False)
@@ -44,24 +44,24 @@ class TokenResult:
 
 
 class TokenClient:
-    """Our side of the provider's back channel. Raises ValueError when the client's secret or key is missing."""
+    """The client of a provider's endpoints. Raises ValueError when the client's secret or key is missing."""
 
     def __init__(
         self,
         provider: Provider,
-        openid: ProviderKeys,
+        settings: ProviderKeys,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._provider = provider
-        self._openid = openid
+        self._settings = settings
         self._now = now
-        self._authentication = ClientAuthentication(openid, now, random)
+        self._authentication = ClientAuthentication(settings, now, random)
 
     async def redeem(self, code: AuthorizationCode, redirect_uri: str) -> TokenResult:
-        """Raises SignInFailed (IdTokenInvalid among them), ProviderUnavailable, ProviderFault."""
-        # SECURITY: a code goes back only to the provider that gave it (A-56).
+        """Redeem a code. Raises SignInFailed (IdTokenInvalid among them), ProviderUnavailable, ProviderFault."""
+        # SECURITY: a code is sent only to the provider that issued it (A-56).
         if code.issuer != self._provider.metadata.issuer:
             raise SignInFailed("issuer_mismatch")
         form = [
@@ -70,20 +70,20 @@ class TokenClient:
             ("redirect_uri", redirect_uri),
             ("code_verifier", code.attempt.verifier),
         ]
-        answer = await self.post("token", self._provider.metadata.token_endpoint, form)
-        tokens = parse_token_response(answer, _code_refused)
+        response = await self.post("token", self._provider.metadata.token_endpoint, form)
+        tokens = parse_token_response(response, _refused_code)
         if tokens.id_token is None:
             raise IdTokenInvalid("missing", "the token response has no ID Token")
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
-        said = await self.fetch_userinfo(tokens.access_token, id_claims["sub"])
-        names = self._openid.claims
+        userinfo = await self.fetch_userinfo(tokens.access_token, id_claims["sub"])
+        names = self._settings.claims
         return TokenResult(
             claims=Claims(
                 issuer=id_claims["iss"],
                 subject=id_claims["sub"],
-                values=merge_claims(id_claims, said, names.email),
-                email_disputed=is_disputed(id_claims, said, names.email),
-                userinfo_told=told_by_both(id_claims, said, names),
+                values=merge_claims(id_claims, userinfo, names.email),
+                email_disputed=is_disputed(id_claims, userinfo, names.email),
+                userinfo_told=words_in_both(id_claims, userinfo, names),
                 provider_sid=id_claims.get("sid"),
                 auth_time=int(id_claims["auth_time"]) if "auth_time" in id_claims else None,
                 acr=id_claims.get("acr"),
@@ -100,71 +100,64 @@ class TokenClient:
         return self._provider.metadata.revocation_endpoint is not None
 
     async def revoke(self, token: str, hint: str) -> bool:
-        """Ask the provider to forget a token. `hint`: access_token or refresh_token. False: it did not, or cannot."""
+        """Revoke a token (RFC 7009). `hint`: access_token or refresh_token. False: it was not revoked."""
         try:
             endpoint = self._provider.metadata.revocation_endpoint
             if endpoint is None:
                 return False
-            answer = await self.post("revocation", endpoint, [("token", token), ("token_type_hint", hint)])
+            response = await self.post("revocation", endpoint, [("token", token), ("token_type_hint", hint)])
         except (ProviderUnavailable, ProviderFault) as refusal:
             logger.warning("a token was not revoked: %s", refusal.detail)
             return False
-        return answer.status == 200
+        return response.status == 200
 
     async def post(self, what: str, url: str, form: list[tuple[str, str]]) -> ProviderResponse:
-        """One form to an endpoint of the provider, with the proof that we are its client."""
+        """POST a form to an endpoint of the provider, with client authentication. Raises ProviderUnavailable, ProviderFault."""
         proof = self._authentication.prove(self._provider.metadata)
         return await self._provider.calls.post(
             what, url, urlencode([*form, *proof.form]).encode("ascii"), proof.headers
         )
 
     async def _id_token_claims(self, id_token: str, access_token: str, code: AuthorizationCode) -> dict[str, Any]:
-        return await self._provider.with_keys(
+        attempt = code.attempt
+        return await self._provider.verify(
             id_token,
-            lambda keys: validate_id_token(
+            self._now,
+            lambda verification: validate_id_token(
                 id_token,
-                keys=keys,
-                metadata=self._provider.metadata,
-                client_id=self._openid.client_id,
-                nonce=code.attempt.nonce,
-                now=self._now(),
-                skew=self._openid.clock_skew,
+                verification,
+                nonce=attempt.nonce,
                 access_token=access_token,
-                max_age=code.attempt.max_age,
-                acr=code.attempt.acr,
+                max_age=attempt.max_age,
+                acr=attempt.acr,
             ),
         )
 
     async def fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
-        """What userinfo says about `subject`; nothing when the provider has no such endpoint."""
+        """The userinfo claims of `subject`; none when the provider has no userinfo endpoint.
+
+        Raises SignInFailed, ProviderUnavailable, ProviderFault.
+        """
         endpoint = self._provider.metadata.userinfo_endpoint
         if endpoint is None:
             return {}
-        answer = await self._provider.calls.get(
+        response = await self._provider.calls.get(
             "userinfo",
             endpoint,
             {"Authorization": f"Bearer {access_token}", "Accept": "application/json, application/jwt"},
         )
-        if answer.status != 200:
-            raise ProviderFault(f"userinfo: it answered {answer.status}")
-        if answer.content_type != "application/jwt":
-            return validate_userinfo(answer.json(), subject)
-        token = answer.body.decode("ascii", "replace")
-        said = await self._provider.with_keys(
-            token,
-            lambda keys: validate_userinfo_jwt(
-                token,
-                keys=keys,
-                metadata=self._provider.metadata,
-                client_id=self._openid.client_id,
-                now=self._now(),
-                skew=self._openid.clock_skew,
-            ),
+        if response.status != 200:
+            raise ProviderFault(f"userinfo: status {response.status}")
+        if response.content_type != "application/jwt":
+            return validate_userinfo(response.json(), subject)
+        token = response.body.decode("ascii", "replace")
+        userinfo = await self._provider.verify(
+            token, self._now, lambda verification: validate_userinfo_jwt(token, verification)
         )
-        return validate_userinfo(said, subject)
+        return validate_userinfo(userinfo, subject)
 
 
-def _code_refused(error: str) -> SignInFailed | None:
+def _refused_code(error: str) -> SignInFailed | None:
     if error != "invalid_grant":
         return None
-    return SignInFailed("code_refused", "token: the provider does not take this code (any more)")
+    return SignInFailed("code_refused", "token: the provider refused the code")

@@ -1,65 +1,53 @@
-"""What the userinfo endpoint says, and how it joins the ID Token.
+"""Userinfo, and how its claims join those of the ID Token.
 
-Pure. The invariant: userinfo adds to what the ID Token says about the same subject, and never overrules it; an address is verified by the
-document that says it. At a refresh without a new ID Token userinfo is the newer one, and what it told once and tells no more is gone.
+Pure. The invariant: userinfo adds claims to those of the ID Token about the same subject, and never overrules them; an address is verified by
+the document that has it. At a refresh without a new ID Token userinfo is the newer document, and a claim that it no longer has is gone.
 OpenID Connect Core 1.0 section 5.3.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from typing import Any, Final
-
-from joserfc.jwk import Key
 
 from gateway.config.schema import ClaimNames
 from gateway.directory.account import fold_email
 from gateway.errors.signing_in import IdTokenInvalid, SignInFailed
 from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM, verified_in
-from gateway.oidc.metadata import ProviderMetadata
-from gateway.oidc.registered_claims import require_audience, require_issuer, require_times
+from gateway.oidc.registered_claims import Verification, require_audience, require_issuer, require_times
 from gateway.oidc.signatures import JwtInvalid, verified_claims
 
 
-def validate_userinfo(said: Mapping[str, Any], subject: str) -> Mapping[str, Any]:
-    """Raises SignInFailed."""
+def validate_userinfo(userinfo: Mapping[str, Any], subject: str) -> Mapping[str, Any]:
+    """The claims, when they are about `subject`. Raises SignInFailed."""
     # SECURITY: a token swapped for another person's would bring that person's e-mail address with it (A-11).
-    if said.get("sub") != subject:
+    if userinfo.get("sub") != subject:
         raise SignInFailed("userinfo_subject")
-    return said
+    return userinfo
 
 
-def validate_userinfo_jwt(
-    token: str,
-    *,
-    keys: Sequence[Key],
-    metadata: ProviderMetadata,
-    client_id: str,
-    now: datetime,
-    skew: timedelta,
-) -> dict[str, Any]:
-    """A signed answer: by the provider, for us (section 5.3.2). Raises IdTokenInvalid."""
+def validate_userinfo_jwt(token: str, verification: Verification) -> dict[str, Any]:
+    """The claims of a signed response (section 5.3.2). Raises IdTokenInvalid."""
     try:
-        _, said = verified_claims(token, keys, metadata.id_token_algs)
-        require_issuer(said, metadata.issuer)
-        require_audience(said, client_id, authorized_party=False)
-        if "exp" in said:
-            require_times({"iat": 1, **said}, now, skew)
+        _, userinfo = verified_claims(token, verification.keys, verification.metadata.id_token_algs)
+        require_issuer(userinfo, verification.metadata.issuer)
+        require_audience(userinfo, verification.client_id, authorized_party=False)
+        if "exp" in userinfo:
+            require_times({"iat": 1, **userinfo}, verification.now, verification.skew)
     except JwtInvalid as error:
         raise IdTokenInvalid(error.reason, f"userinfo: {error.detail or error.reason}") from error
-    return said
+    return userinfo
 
 
 def merge_claims(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> dict[str, Any]:
-    """Two documents about one person; `first` overrules: the ID Token, or what is newer. `email`: the claim that holds the address."""
+    """Two documents about one person; `first` overrules: the ID Token, or the newer one. `email`: the claim that has the address."""
     merged = {**second, **first}
-    verified = _said_of_address(first, second, email)
+    verified = _verified_address(first, second, email)
     # SECURITY: "verified" belongs to the address that it came with, not to the one of the other document (A-58).
     merged.pop(VERIFIED_CLAIM, None)
     return merged if verified is None else {**merged, VERIFIED_CLAIM: verified}
 
 
-def _said_of_address(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> bool | None:
-    """Whether the address that counts is verified, by those who said it; None: they do not say. A "no" needs no address with it."""
+def _verified_address(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> bool | None:
+    """Whether the address that counts is verified, by the documents that have it; None: neither has the claim. A "no" needs no address."""
     holder = first if first.get(email) else second
     other = second if holder is first else first
     own, others = verified_in(holder), verified_in(other)
@@ -78,10 +66,10 @@ def is_disputed(first: Mapping[str, Any], second: Mapping[str, Any], email: str)
     return email == EMAIL_CLAIM and {verified_in(first), verified_in(second)} == {True, False}
 
 
-def is_disputed_by_older(said: Mapping[str, Any], before: Mapping[str, Any], email: str) -> bool:
-    """Whether userinfo has another address than the older ID Token, which knew whether its own was verified, and does not say that itself."""
-    changed = bool(said.get(email) and before.get(email)) and not _same_address(said, before, email)
-    silent = verified_in(said) is None and verified_in(before) is not None
+def is_disputed_by_older(userinfo: Mapping[str, Any], before: Mapping[str, Any], email: str) -> bool:
+    """Whether userinfo has another address than the older ID Token, and only the latter has a claim whether its address is verified."""
+    changed = bool(userinfo.get(email) and before.get(email)) and not _same_address(userinfo, before, email)
+    silent = verified_in(userinfo) is None and verified_in(before) is not None
     return email == EMAIL_CLAIM and changed and silent
 
 
@@ -93,19 +81,19 @@ def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: str) 
 
 _WORDS: Final = ("groups", "email", "name", "preferred_username")
 
-# --- which of the two told what ---------------------------------------------------------------------------------------
+# --- which document has which claim -----------------------------------------------------------------------------------
 
 
 def mapped_claims(names: ClaimNames) -> dict[str, str]:
-    """The claims that may go while a session lasts, by the words of `Session.userinfo_told`. What names the person does not."""
+    """The claims that may be removed during a session, by the words of `Session.userinfo_told`; not the claim that names the person."""
     found = {word: str(getattr(names, word)) for word in _WORDS}
     return {word: claim for word, claim in found.items() if claim not in (names.subject, "sub")}
 
 
-def told_by_both(id_claims: Mapping[str, Any], said: Mapping[str, Any], names: ClaimNames) -> str:
-    """The words of `Session.userinfo_told` after both were heard."""
+def words_in_both(id_claims: Mapping[str, Any], userinfo: Mapping[str, Any], names: ClaimNames) -> str:
+    """The words of `Session.userinfo_told` for claims that both documents have."""
     return " ".join(
-        word for word, claim in mapped_claims(names).items() if _has(id_claims, claim) and _has(said, claim)
+        word for word, claim in mapped_claims(names).items() if _has(id_claims, claim) and _has(userinfo, claim)
     )
 
 
@@ -115,12 +103,12 @@ def renewed_words(before: str, now: str, *, keep: bool) -> str:
     return " ".join(dict.fromkeys((*stay, *now.split())))
 
 
-def without_what_went(
-    before: Mapping[str, Any], said: Mapping[str, Any], names: ClaimNames, told: str
+def without_removed_claims(
+    before: Mapping[str, Any], userinfo: Mapping[str, Any], names: ClaimNames, words: str
 ) -> Mapping[str, Any]:
-    """The older ID Token without the claims that userinfo told too (`told`) and does not tell any more."""
-    words = told.split()
-    gone = {claim for word, claim in mapped_claims(names).items() if word in words and not _has(said, claim)}
+    """The older ID Token without the claims that userinfo had once (`words`) and has no more."""
+    listed = words.split()
+    gone = {claim for word, claim in mapped_claims(names).items() if word in listed and not _has(userinfo, claim)}
     # SECURITY: a group that the provider has taken away must not come back out of an old ID Token (A-82).
     return {claim: value for claim, value in before.items() if claim not in gone}
 

@@ -205,7 +205,7 @@ class GatewayWorker:
             leases=self._leases,
             attempts=Attempts(self.redis, self.config.redis.key_prefix),
             renewal=Renewal(self.store, recheck, time.monotonic, utc_now),
-            client_of=self.providers.refreshing,
+            client_of=self.providers.refresh_client_of,
             on_change=lambda key: self.cache.forget(key),
             audit=self.audit,
             clock=time.monotonic,

@@ -41,7 +41,7 @@ async def serve(control: socket.socket, listening: socket.socket) -> None:
     try:
         await worker.start()
         if config.openid.enabled:  # otherwise the first requests are refused as if the provider were down
-            await worker.providers.wait_asked(_SETTLE_SECONDS)
+            await worker.providers.wait_for_first_fetch(_SETTLE_SECONDS)
         await worker.listen(listening)
     except Exception as error:
         _log.exception("the worker cannot start")

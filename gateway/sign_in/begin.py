@@ -18,7 +18,7 @@ from gateway.errors.signing_in import TooManyRedirects
 from gateway.gate.site import AppRoute, Site
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.oidc.authorization import authorization_url, new_attempt
+from gateway.oidc.authorization import LoginAttempt, attempt_secrets, authorization_url
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.pages.renderer import Pages, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp
@@ -103,9 +103,9 @@ class SignInStarter:
         if rounds.looping:
             cause = likely_cause(app, cookies, rounds, client.name, step_up=bool(step_up))
             return self._loop_page(app, return_to, cookies, request_id, cause)
-        attempt = new_attempt(
-            self._random, app=app.name, host=app.host, return_to=return_to, now=self._now(), max_age=step_up.max_age,
-            acr=step_up.acr, step_up_for=wanted.step_up_for, provider=client.name, begun=self._moment(),
+        attempt = LoginAttempt(
+            **attempt_secrets(self._random), app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
+            acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=client.name, begun=self._moment(),
         )  # fmt: skip
         url = authorization_url(
             metadata,

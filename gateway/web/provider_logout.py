@@ -56,7 +56,7 @@ class BackChannelLogout:
         try:
             token = _logout_token(request)
             client = self._issuing(token)
-            claims = await receive_logout_token(token, client.provider, client.settings, self._now())
+            claims = await receive_logout_token(token, client.provider, self._now())
             ended = await self._end_once(claims, client.settings.clock_skew, received)
         except LogoutTokenInvalid as refusal:
             log.warning("logout token refused: %s (%s) request %s", refusal.reason, refusal.detail, request.request_id)
@@ -75,7 +75,7 @@ class BackChannelLogout:
         client = (
             clients[0]
             if len(clients) == 1
-            else self._providers.issuing(str(unverified.get("iss")), unverified.get("aud"))
+            else self._providers.of_issuer(str(unverified.get("iss")), unverified.get("aud"))
         )
         if client is None:
             raise LogoutTokenInvalid("issuer")
@@ -148,7 +148,7 @@ class FrontChannelLogout:
     def _framing(self, request: WebRequest) -> str:
         """The origin that may frame the page: the only provider's, or the one that `iss` names. Raises ProviderUnavailable."""
         clients = list(self._providers)
-        client = clients[0] if len(clients) == 1 else self._providers.issuing(request.param("iss") or "", None)
+        client = clients[0] if len(clients) == 1 else self._providers.of_issuer(request.param("iss") or "", None)
         if client is None:
             return "'none'"
         origin = urlsplit(client.provider.metadata.authorization_endpoint)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.config.schema import ClaimNames
-from gateway.oidc.userinfo import mapped_claims, renewed_words, told_by_both, without_what_went
+from gateway.oidc.userinfo import mapped_claims, renewed_words, without_removed_claims, words_in_both
 from gateway.runtime.composition import utc_now
 from tests.fakes.browser import Browser
 from tests.fakes.house import House
@@ -161,8 +161,12 @@ NAMES = ClaimNames(groups="roles", email="upn", subject="upn")
 def test_what_names_the_person_is_never_taken_away() -> None:
     assert mapped_claims(NAMES) == {"groups": "roles", "name": "name", "preferred_username": "preferred_username"}
     before = {"upn": "a", "roles": ["x"], "name": "A", "other": 1}
-    assert without_what_went(before, {}, NAMES, "groups email unknown") == {"upn": "a", "name": "A", "other": 1}
-    assert without_what_went(before, {"roles": []}, NAMES, "groups name") == {"upn": "a", "roles": ["x"], "other": 1}
+    assert without_removed_claims(before, {}, NAMES, "groups email unknown") == {"upn": "a", "name": "A", "other": 1}
+    assert without_removed_claims(before, {"roles": []}, NAMES, "groups name") == {
+        "upn": "a",
+        "roles": ["x"],
+        "other": 1,
+    }
 
 
 async def test_a_session_without_a_refresh_token_notes_nothing(
@@ -181,9 +185,9 @@ def test_only_what_both_told_is_noted_and_words_of_later_releases_stay() -> None
     """C-70: most sessions have nothing to note, and an earlier release reads them."""
     both = {"roles": ["x"], "name": None, "preferred_username": "a"}
     assert (
-        told_by_both(both, {"roles": [], "name": "A", "preferred_username": "b"}, NAMES) == "groups preferred_username"
+        words_in_both(both, {"roles": [], "name": "A", "preferred_username": "b"}, NAMES) == "groups preferred_username"
     )
-    assert told_by_both(both, {}, NAMES) == told_by_both({}, both, NAMES) == ""
+    assert words_in_both(both, {}, NAMES) == words_in_both({}, both, NAMES) == ""
     assert renewed_words("groups tides", "name", keep=True) == "groups tides name"
     assert renewed_words("groups tides", "name", keep=False) == "tides name"
     assert renewed_words("tides", "", keep=False) == "tides"

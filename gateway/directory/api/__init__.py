@@ -1,7 +1,7 @@
 """One call to a directory's API.
 
-calls     bounded in time and size, patient with throttling, never redirected; writes that are held back
-answer    a complete answer
-budget    what all workers together may ask
-breaker   when one worker stops asking
+calls      bounded in time and size, repeated when throttled, never redirected; the dry run
+answer     a complete response
+budget     the calls of all workers together, counted
+breaker    a pause after failures, in one worker
 """

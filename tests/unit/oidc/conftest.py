@@ -13,8 +13,9 @@ from gateway.config.schema import OpenID
 from gateway.demo.provider import DemoClient
 from gateway.oidc.authorization import (
     AuthorizationCode,
+    LoginAttempt,
+    attempt_secrets,
     authorization_url,
-    new_attempt,
     validate_authorization_response,
 )
 from gateway.oidc.calls import Calls, open_session
@@ -55,7 +56,8 @@ class Trip:
         if not self.provider.ready:
             await self.provider.ping()
         now = datetime.now(UTC)
-        attempt = new_attempt(secrets.token_bytes, app="portal", host="portal", return_to="/", now=now, **asked)
+        where = {"app": "portal", "host": "portal", "return_to": "/", "started_at": now}
+        attempt = LoginAttempt(**attempt_secrets(secrets.token_bytes), **where, **asked)
         url = authorization_url(self.provider.metadata, self.openid, REDIRECT_URI, attempt)
         callback = await sign_in_at(self.browser, url)
         return validate_authorization_response(parameters_of(callback), attempt, self.provider.metadata, now)

@@ -16,10 +16,10 @@ from gateway.errors.signing_in import SignInFailed
 from gateway.oidc.authorization import (
     ATTEMPT_LIFETIME,
     LoginAttempt,
+    attempt_secrets,
     authorization_url,
     decode,
     encode,
-    new_attempt,
     validate_authorization_response,
 )
 from gateway.oidc.metadata import ProviderMetadata
@@ -36,9 +36,8 @@ NAMES_ITSELF = replace(METADATA, iss_parameter_supported=True)
 
 
 def attempt(**asked: Any) -> LoginAttempt:
-    return new_attempt(
-        secrets.token_bytes, app="portal", host="portal.example.com", return_to="/x?y#z", now=NOW, **asked
-    )
+    fields = {"app": "portal", "host": "portal.example.com", "return_to": "/x?y#z", "started_at": NOW, **asked}
+    return LoginAttempt(**attempt_secrets(secrets.token_bytes), **fields)
 
 
 MINE = attempt()
@@ -52,7 +51,7 @@ def refused(*params: tuple[str, str], metadata: ProviderMetadata = METADATA, now
 
 def test_the_request_asks_for_a_code_with_state_nonce_and_pkce() -> None:
     """A-01."""
-    asked = attempt(max_age=0, acr=["mfa", "phr"])
+    asked = attempt(max_age=0, acr=("mfa", "phr"))
     settings = ProviderKeys(client_id="door ward", scopes=("email", "openid"))
     url = authorization_url(METADATA, settings, "https://p/oauth2/callback", asked, "login")
     parts = urlsplit(url)
@@ -175,7 +174,7 @@ def test_ten_thousand_attempts_never_repeat_a_value() -> None:
     assert len(set(values)) == len(values)
     assert {len(value) for value in values} == {43}
     asked: list[int] = []
-    new_attempt(lambda size: asked.append(size) or bytes(size), app="a", host="h", return_to="/", now=NOW)  # type: ignore[func-returns-value]
+    attempt_secrets(lambda size: asked.append(size) or bytes(size))  # type: ignore[func-returns-value]
     assert asked == [32, 32, 32]
 
 

@@ -8,11 +8,11 @@ from aiohttp import web
 
 from gateway.demo.listener import Listener
 from gateway.errors.signing_in import ProviderFault
-from gateway.oidc.calls import Calls, LoopbackNames, open_session
+from gateway.oidc.calls import Calls, LoopbackResolver, open_session
 
 
 async def test_names_below_localhost_are_this_machine() -> None:
-    names = LoopbackNames()
+    names = LoopbackResolver()
     for name in ("localhost", "login.localhost", "a.b.localhost"):
         (found,) = await names.resolve(name, 80)
         assert (found["host"], found["port"]) == ("127.0.0.1", 80)

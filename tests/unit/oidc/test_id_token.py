@@ -14,6 +14,7 @@ from joserfc.jwk import Key, OctKey, RSAKey
 from gateway.errors.signing_in import IdTokenInvalid
 from gateway.oidc.id_token import left_hash, validate_id_token
 from gateway.oidc.metadata import ProviderMetadata
+from gateway.oidc.registered_claims import Verification
 from gateway.oidc.signatures import ALGORITHMS, parse_keys
 from tests.fakes import forge
 from tests.fakes.forge import altered, ec_key, ed_key, hmac_signed, public, rsa_key, segment, sign, sign_raw, unsigned
@@ -49,16 +50,10 @@ def honest(**changes: Any) -> dict[str, Any]:
 
 
 def validate(token: str, keys: tuple[Key, ...] | None = None, **expected: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "metadata": METADATA,
-        "client_id": "doorward",
-        "nonce": "n-1",
-        "now": NOW,
-        "skew": timedelta(seconds=30),
-        "access_token": "token",
-        **expected,
-    }
-    return validate_id_token(token, keys=keys_of(rsa_key()) if keys is None else keys, **settings)
+    terms: dict[str, Any] = {"metadata": METADATA, "client_id": "doorward", "now": NOW, "skew": timedelta(seconds=30)}
+    terms |= {name: expected.pop(name) for name in terms.keys() & expected.keys()}
+    verification = Verification(keys=keys_of(rsa_key()) if keys is None else keys, **terms)
+    return validate_id_token(token, verification, **{"nonce": "n-1", "access_token": "token", **expected})
 
 
 def refused(token: str, keys: tuple[Key, ...] | None = None, **expected: Any) -> str:

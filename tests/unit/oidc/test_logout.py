@@ -14,6 +14,7 @@ from gateway.demo.listener import Listener
 from gateway.errors.signing_in import LogoutTokenInvalid, ProviderUnavailable
 from gateway.oidc.logout import LOGOUT_EVENT, LogoutClaims, logout_url, receive_logout_token, validate_logout_token
 from gateway.oidc.metadata import ProviderMetadata
+from gateway.oidc.registered_claims import Verification
 from gateway.oidc.signatures import parse_keys
 from tests.fakes.forge import altered, ec_key, hmac_signed, public, rsa_key, sign, unsigned
 from tests.fakes.provider import says
@@ -104,7 +105,9 @@ def honest(**changes: Any) -> dict[str, Any]:
 def validate(token: str) -> LogoutClaims:
     keys = parse_keys(json.dumps(public(rsa_key(), ec_key())).encode())
     skew = timedelta(seconds=30)
-    return validate_logout_token(token, keys=keys, metadata=METADATA, client_id="doorward", now=NOW, skew=skew)
+    return validate_logout_token(
+        token, Verification(keys=keys, metadata=METADATA, client_id="doorward", now=NOW, skew=skew)
+    )
 
 
 def refused(token: str) -> str:
@@ -250,7 +253,7 @@ async def test_the_provider_s_logout_token_names_the_session_that_it_ended(trip:
         assert answer.headers["Location"] == back + "?state=s-1"
     await receiver.listener.close()
     (token,) = receiver.tokens
-    told = await receive_logout_token(token, trip.provider, trip.openid, datetime.now(UTC))
+    told = await receive_logout_token(token, trip.provider, datetime.now(UTC))
     assert (told.sid, told.sub) == (signed_in.claims.provider_sid, signed_in.claims.subject)
 
 
@@ -260,7 +263,7 @@ async def test_a_logout_token_cannot_be_judged_without_the_keys(trip: Trip) -> N
     with pytest.raises(ProviderUnavailable):
         await trip.provider.ping()
     with pytest.raises(ProviderUnavailable):
-        await receive_logout_token(sign(honest(), rsa_key()), trip.provider, trip.openid, NOW)
+        await receive_logout_token(sign(honest(), rsa_key()), trip.provider, NOW)
 
 
 async def test_a_logout_token_signed_with_a_new_key_is_verified_after_one_fetch(trip: Trip) -> None:
@@ -268,5 +271,5 @@ async def test_a_logout_token_signed_with_a_new_key_is_verified_after_one_fetch(
     await trip.provider.ping()
     trip.fake.signer.key = rsa_key("two")
     token = sign(honest(iss=trip.fake.issuer), rsa_key("two"))
-    assert (await receive_logout_token(token, trip.provider, trip.openid, NOW)).jti == "j-1"
+    assert (await receive_logout_token(token, trip.provider, NOW)).jti == "j-1"
     assert trip.fake.count("jwks") == 2

@@ -305,6 +305,7 @@ async def test_client_secret_basic_form_urlencodes_both_halves(trip: Trip, secre
     """A-14."""
     trip.register(client_id="door:ward %25", client_secret=secret)
     trip.settings = {"client_id": "door:ward %25", "client_secret": SecretStr(secret)}
+    trip.provider = trip.new_provider()
     assert (await trip.sign_in()).claims.subject == "hd-1001"
     sent = next(request for request in trip.fake.seen if request.endpoint == "token")
     pair = f"{quote_plus('door:ward %25')}:{quote_plus(secret)}".encode()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.gate.site import AppRoute
-from gateway.oidc.authorization import LoginAttempt, new_attempt
+from gateway.oidc.authorization import LoginAttempt, attempt_secrets
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sign_in.attempt_cookies import BUDGET, NEWEST, AttemptCookies, Rounds, read_cookies
 from gateway.sign_in.return_to import LONGEST
@@ -23,7 +23,9 @@ PLAIN = made_sites(made_config(external_url_scheme="http", allow_insecure_http=T
 
 def attempt(return_to: str = "/bookings", after: float = 0.0, route: AppRoute = ROUTE) -> LoginAttempt:
     now = NOON + timedelta(seconds=after)
-    return new_attempt(secrets.token_bytes, app=route.name, host=route.host, return_to=return_to, now=now)
+    return LoginAttempt(
+        **attempt_secrets(secrets.token_bytes), app=route.name, host=route.host, return_to=return_to, started_at=now
+    )
 
 
 class Browser:
