@@ -242,9 +242,7 @@ def test_a_refusal_says_in_the_log_that_nobody_vouches() -> None:
     """For whoever wonders why a rule with this very address is not met."""
     requirement = Requirement(emails=frozenset({EMAIL}))
     assert requirement.unmet(ANA) is None
-    assert (
-        requirement.unmet(UNVERIFIED) == "require: not one of the e-mail addresses, and the address is not verified"
-    )
+    assert requirement.unmet(UNVERIFIED) == "require: not one of the e-mail addresses, and the address is not verified"
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------

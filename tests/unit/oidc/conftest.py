@@ -56,7 +56,7 @@ class Trip:
         if not self.provider.ready:
             await self.provider.ping()
         now = datetime.now(UTC)
-        where = {"app": "portal", "host": "portal", "return_to": "/", "started_at": now}
+        where: dict[str, Any] = {"app": "portal", "host": "portal", "return_to": "/", "started_at": now}
         attempt = LoginAttempt(**attempt_secrets(secrets.token_bytes), **where, **asked)
         url = authorization_url(self.provider.metadata, self.openid, REDIRECT_URI, attempt)
         callback = await sign_in_at(self.browser, url)
