@@ -319,7 +319,7 @@ class Downstream(asyncio.Protocol):
             if self.stream.request is None:
                 self.handler.forwarder.sweep_idle(now)
         elif self.transport.is_closing():
-            self.transport.abort()  # it was asked to close long ago, and the client takes nothing
+            self.transport.abort()  # it was closed long ago, and the client takes nothing
         elif self._lingering or (self.stream.request is None and self._buffer in _NOT_BEGUN):
             self._leave()
         else:

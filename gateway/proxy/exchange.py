@@ -1,7 +1,7 @@
-"""One admitted request and its answer: the client's connection on one side, the upstream's on the other.
+"""One admitted request and its response: the client's stream on one side, the upstream's connection on the other.
 
 The request head is written once, re-serialised; bodies stream both ways, and a side that cannot take more stops the other from reading.
-A response that broke off is shown to the client as broken (B-45); a connection that carried half a message is never used again (B-18).
+A response that broke off is cut on the client's side too (B-45); a connection that carried half a message is never used again (B-18).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.pool import Pool
 from gateway.proxy.tie import Tie
 from gateway.proxy.tunnel import accepts
-from gateway.proxy.upstream import Serves, UpstreamConnection
+from gateway.proxy.upstream import Reuse, UpstreamConnection
 
 
 class MinimumRate:
@@ -106,7 +106,7 @@ class Exchange:
             self._send_body(LAST_CHUNK)
 
     def end(self) -> None:
-        """The client is gone, or its session: nothing more is wanted."""
+        """Stop: the client is gone, or its session ended."""
         if self._finished:
             return
         self._finished = True
@@ -222,7 +222,7 @@ class Exchange:
         self.status = response.status
         if not self.request_done and self._connection is not None:
             # SECURITY: an upstream that answers before the body ended would read the rest as the next person's request (B-02).
-            self._connection.narrow(Serves.NOBODY)
+            self._connection.narrow(Reuse.NEVER)
         self.size = len(first or b"")
         self.client.head(response, first)
 
@@ -232,7 +232,7 @@ class Exchange:
         if connection is None or not self.request_done:
             self.on_response(response, body)
             if not self._finished:
-                self.on_end(connection.serves if connection is not None else Serves.NOBODY)
+                self.on_end(connection.reuse if connection is not None else Reuse.NEVER)
             return
         self.started = self._finished = True
         self.status, self.size = response.status, len(body)
@@ -248,16 +248,16 @@ class Exchange:
         self.size += len(data)
         self.client.data(data, last=last)
 
-    def on_end(self, serves: Serves) -> None:
+    def on_end(self, reuse: Reuse) -> None:
         connection, self._connection = self._connection, None
         self._finished = True
         if connection is not None:
-            if serves is Serves.NOBODY or not self.request_done:
+            if reuse is Reuse.NEVER or not self.request_done:
                 connection.abort()
             else:
                 if self._stopped:
                     connection.transport.resume_reading()  # its next exchange is another one
-                (self.pool.give_back if serves is Serves.ANYBODY else self.client.keep)(connection)
+                (self.pool.give_back if reuse is Reuse.ANY else self.client.keep)(connection)
         self.client.end(self.status, self.size)
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None:
@@ -274,7 +274,7 @@ class Exchange:
     def on_broken(self, error: Exception, answered: bool) -> None:
         connection, self._connection = self._connection, None
         used = connection is not None and connection.used
-        # A kept connection that died before a byte came back says nothing about the request: once more, on a fresh one.
+        # A kept connection that died before a byte came back is no failure of the request: once more, on a fresh one.
         if (
             used
             and not answered

@@ -14,7 +14,7 @@ from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.local_reply import LocalReply
-from gateway.proxy.upstream import Serves
+from gateway.proxy.upstream import Reuse
 
 
 class BodyFilter(Protocol):
@@ -32,7 +32,7 @@ class Replace:
     act: Callable[[], None]
 
 
-#: Looks at a response head, whose `lines` it may change; the flag says whether a body follows.
+#: Looks at a response head, whose `lines` it may change; the flag is whether a body follows.
 ResponseFilter = Callable[[ParsedResponse, bool], BodyFilter | Replace | None]
 
 
@@ -118,11 +118,11 @@ class FilteredExchange(Exchange):
             last = False  # the filter may have more
         super().on_body(data, last=last)
 
-    def on_end(self, serves: Serves) -> None:
+    def on_end(self, reuse: Reuse) -> None:
         rest = self._body_filter.end() if self._body_filter is not None else b""
         if rest:
             super().on_body(rest)
-        super().on_end(serves)
+        super().on_end(reuse)
 
     def _apply_filters(self, response: ParsedResponse, has_body: bool) -> BodyFilter | Replace | None:
         """The first replacement, or the body filter: no two filters of an app change bodies."""

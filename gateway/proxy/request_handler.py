@@ -1,8 +1,7 @@
-"""One request's way through the gate, and what its decision sets in motion.
+"""A request from its head to the gate's decision, and the action that follows from it.
 
-Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. What must wait goes
-on when it is there, and the gate is asked again: a session that is not in the cache and a body that a password rule reads in the callback
-that brings them, forward-auth and hand-offs in a Task.
+Where the gate has what it needs, everything from the head to the upstream happens in one call stack: no Task, no Future. A session that is not
+in the cache and a body that a password rule reads arrive in a callback, which decides again; forward-auth and hand-offs go on in a Task.
 One `RequestHandler` serves one connection, request after request.
 """
 
@@ -77,9 +76,9 @@ class RequestTask:
 
 
 class RequestHandler:
-    """`request` is the one at hand, once its site is known; `exchange` is there while an upstream answers it.
+    """`request` is the one at hand, once its site is known. `memo`, `log` and `forwarder` are the connection's.
 
-    `hand_over(data)` gives the connection to the pages of our own, with the one request that they answer.
+    `hand_over(data)` gives the connection to aiohttp, with the one request that it answers.
     """
 
     __slots__ = (
@@ -97,7 +96,7 @@ class RequestHandler:
         self._give_connection = hand_over
         self._control: FilterControl | None = None
         self._task = RequestTask(stream, self._answer_failure)
-        self._turn = 0  # which request this is: a result for an earlier one is dropped
+        self._turn = 0  # the number of the request: a result for an earlier one is dropped
 
     # --- the request's life ---
 
@@ -188,7 +187,7 @@ class RequestHandler:
     # --- decisions ---
 
     def decide_again(self) -> None:
-        """Ask the gate about the request at hand, and do what it says."""
+        """Decide about the request at hand, and act on the decision."""
         self._decide(self._at_hand())
 
     def _at_hand(self) -> Request[ParsedRequest]:
@@ -254,19 +253,19 @@ class RequestHandler:
         self._task.start(work)
 
     def _answer_failure(self, failure: Exception) -> None:
-        """A Refusal becomes its response; anything else one that says that there is a defect."""
+        """A Refusal becomes its response; anything else is logged, and answered as a defect."""
         if not isinstance(failure, Refusal):
             _log.error("a request could not be judged", exc_info=failure)
             failure = Refusal("defect")
         self.stream.refuse(failure)
 
     def _load_session(self, request: Request[ParsedRequest], key: str, route: Route | None) -> None:
-        """The slow path's one wait: the session is read from Redis. Bytes that come meanwhile are held, bounded."""
+        """Read the session from Redis: the slow path's one wait. Bytes that come meanwhile are held, bounded."""
         site = request.site.route
         self.context.cache.read(key, site.host, site.name, partial(self._on_session, self._turn, route))
 
     def _on_session(self, turn: int, route: Route | None, session: LiveSession | None, error: Refusal | None) -> None:
-        """The session was read: the gate is asked again."""
+        """The session was read: decide again."""
         if turn != self._turn:
             return  # the client is gone
         if error is not None:

@@ -16,7 +16,7 @@ from gateway.http.header_policy import names_connection_scheme
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
 from gateway.proxy.pool import Pool
-from gateway.proxy.upstream import Serves, UpstreamConnection
+from gateway.proxy.upstream import Reuse, UpstreamConnection
 
 _LARGEST: Final = 256 * 1024
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -106,15 +106,15 @@ class Subrequest:
 
     def on_whole(self, response: ParsedResponse, body: bytes) -> None:
         self.on_response(response, body)
-        self.on_end(self._connection.serves)
+        self.on_end(self._connection.reuse)
 
     def on_body(self, data: bytes, *, last: bool = False) -> None:
         self._body += data
         if len(self._body) > _LARGEST:
             self._fail(UpstreamFault(f"a response to a subrequest of more than {_LARGEST} bytes"))
 
-    def on_end(self, serves: Serves) -> None:
-        if serves is Serves.ANYBODY and not self._done.done():
+    def on_end(self, reuse: Reuse) -> None:
+        if reuse is Reuse.ANY and not self._done.done():
             self._pool.give_back(self._connection)
         else:
             self._connection.abort()

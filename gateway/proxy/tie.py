@@ -11,7 +11,7 @@ from typing import Final
 from gateway.gate.request import Request
 from gateway.http.request_head import ParsedRequest, came_by_proxy
 from gateway.proxy.pool import Pool
-from gateway.proxy.upstream import Serves, UpstreamConnection
+from gateway.proxy.upstream import Reuse, UpstreamConnection
 from gateway.sessions.cache import LiveSession, SessionCache
 
 _IDLE_SECONDS: Final = 1.0
@@ -69,7 +69,7 @@ class Tie:
 
     def _fresh(self, now: float) -> bool:
         connection = self.connection
-        return connection.serves is Serves.SAME_ALWAYS or now - connection.idle_since <= _IDLE_SECONDS
+        return connection.reuse is Reuse.SESSION or now - connection.idle_since <= _IDLE_SECONDS
 
     def sweep(self, now: float) -> bool:
         """Whether it goes on: not when it has waited for long without need, since upstreams have few connections to give."""
@@ -108,7 +108,7 @@ class TieHolder:
     def keep(self, connection: UpstreamConnection, pool: Pool, request: Request[ParsedRequest]) -> None:
         """Tie the connection that `request` leaves, or close it where no later request may have it."""
         key = request.session_key
-        always = connection.serves is Serves.SAME_ALWAYS
+        always = connection.reuse is Reuse.SESSION
         # SECURITY: a trusted proxy's connection carries many people, and so may any that claims to be a proxy's. Without a session no later
         # request is the same person's, unless the upstream itself has authenticated the connection (B-60, B-61).
         if request.trusted or (key is None and (not always or came_by_proxy(request.head))):

@@ -26,7 +26,7 @@ _WEBSOCKET: Final = b"websocket"
 
 
 def honoured(request: ParsedRequest, upgrades: Set[bytes], origins: Set[str]) -> bytes | None:
-    """The protocol that the upstream is asked for; None: the field is left out, and the request stands without it (B-41).
+    """The protocol of the Upgrade field for the upstream; None: the field is left out, and the request goes on without it (B-41).
 
     `upgrades` are those of the app, `origins` its own and those it was given. Raises MalformedRequest, UpgradeRequired or OriginForbidden.
     """

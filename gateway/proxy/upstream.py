@@ -20,15 +20,17 @@ _WRITE_HIGH: Final = 128 * 1024
 _REMEMBERED: Final = 4096  # bytes: the longest head that is kept to be recognised
 
 
-class Serves(IntEnum):
-    """Which requests a connection may serve after the exchange at hand. For one connection that never becomes more."""
+class Reuse(IntEnum):
+    """Which requests may use a connection after the exchange at hand. For one connection that never becomes more.
 
-    NOBODY = 0
-    SAME_ALWAYS = (
-        1  # those of the same session on the same client connection: the upstream has authenticated the connection
-    )
-    SAME = 2  # the same, for a second: more of the response may be on its way
-    ANYBODY = 3
+    SESSION: those of the same session on the same client connection, since the upstream has authenticated the connection. SESSION_BRIEFLY:
+    the same, for a second, since more of the response may be on its way.
+    """
+
+    NEVER = 0
+    SESSION = 1
+    SESSION_BRIEFLY = 2
+    ANY = 3
 
 
 class ResponseListener(Protocol):
@@ -48,7 +50,7 @@ class ResponseListener(Protocol):
 
     def on_body(self, data: bytes, *, last: bool = False) -> None: ...
 
-    def on_end(self, serves: Serves) -> None: ...
+    def on_end(self, reuse: Reuse) -> None: ...
 
     def on_tunnel(self, response: ParsedResponse, first: bytes) -> None: ...
 
@@ -99,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         "joined",
         "listener",
         "paused",
-        "serves",
+        "reuse",
         "transport",
         "used",
     )
@@ -113,7 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.used = False
         self.answered = False
         self.paused = False
-        self.serves = Serves.ANYBODY
+        self.reuse = Reuse.ANY
         self.idle_since = 0.0
         self.epoch = 0  # of the address, when this connection was made
         self._buffer = b""
@@ -129,9 +131,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = False
         self._interims = 0
 
-    def narrow(self, serves: Serves) -> None:
+    def narrow(self, reuse: Reuse) -> None:
         """It may serve no more than this from now on."""
-        self.serves = min(serves, self.serves)
+        self.reuse = min(reuse, self.reuse)
 
     def abort(self) -> None:
         """Close at once; nothing of it is used again."""
@@ -158,9 +160,9 @@ class UpstreamConnection(asyncio.Protocol):
             joined.from_upstream(b"")
         if listener is None:
             return
-        # SECURITY: over TLS anybody on the way can end the connection; only a close_notify before that has ended the response (B-45).
+        # SECURITY: over TLS an attacker on the way can end the connection; only a close_notify before that has ended the response (B-45).
         if error is None and isinstance(self._body, UntilClose) and self._body.ended:
-            listener.on_end(Serves.NOBODY)
+            listener.on_end(Reuse.NEVER)
         else:
             listener.on_broken(error or ConnectionResetError("upstream closed the connection"), self.answered)
 
@@ -233,7 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert listener is not None
         # SECURITY: a connection that was authenticated once is that person's for every later request (B-61).
         if response.authenticates or listener.authenticates:
-            self.narrow(Serves.SAME_ALWAYS)
+            self.narrow(Reuse.SESSION)
         if response.status < 200:
             self._interim(listener, response, rest)
             return
@@ -246,7 +248,7 @@ class UpstreamConnection(asyncio.Protocol):
             and listener.plain
             and response.keep_alive
             and response.status not in (204, 205, 304)
-            and self.serves is Serves.ANYBODY
+            and self.reuse is Reuse.ANY
         ):
             if len(head) <= _REMEMBERED:
                 self._head_seen, self._response_seen = head, response
@@ -277,14 +279,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _response(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         if not response.keep_alive:
-            self.narrow(Serves.NOBODY)
+            self.narrow(Reuse.NEVER)
         if listener.request.method == "HEAD" or response.status in (204, 304):
             self._bodiless(listener, response, rest)
             return
         if response.status == 205:
             # SECURITY: for many servers it ends with its head, whatever its length is, and others send a body without one (RFC 9110 section
             # 15.3.6; B-60).
-            self.narrow(Serves.NOBODY)
+            self.narrow(Reuse.NEVER)
         body: Body
         if response.chunked:
             body = ChunkedBody()
@@ -305,15 +307,15 @@ class UpstreamConnection(asyncio.Protocol):
         # SECURITY: servers send a body after HEAD, and after a 204 or 304 that speaks of one, or even of none. It may still be under way
         # when the head is here, so neither looking nor waiting shows it (B-44, B-60).
         certainly_more = listener.request.method == "HEAD" or response.chunked or response.length
-        self.narrow(Serves.NOBODY if certainly_more else Serves.SAME)
+        self.narrow(Reuse.NEVER if certainly_more else Reuse.SESSION_BRIEFLY)
         listener.on_response(response, None)
         if self.listener is listener:
             self._finish(listener, rest)
 
     def _finish(self, listener: ResponseListener, rest: bytes) -> None:
         if rest:
-            self.narrow(Serves.NOBODY)  # bytes that are no part of the response
-        listener.on_end(self.serves)
+            self.narrow(Reuse.NEVER)  # bytes that are no part of the response
+        listener.on_end(self.reuse)
 
     def _broken(self, error: Exception) -> None:
         listener = self.listener

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.http.request_head import ParsedRequest
 from gateway.http.response_head import ParsedResponse
-from gateway.proxy.upstream import Serves, UpstreamConnection
+from gateway.proxy.upstream import Reuse, UpstreamConnection
 from tests.fakes.recorder import Recorded, RecordingUpstream
 
 
@@ -48,7 +48,7 @@ class Reader:
     def on_body(self, data: bytes, *, last: bool = False) -> None:
         self.body += data
 
-    def on_end(self, serves: Serves) -> None:
+    def on_end(self, reuse: Reuse) -> None:
         self.done.set()
 
     def __getattr__(self, name: str) -> Any:
