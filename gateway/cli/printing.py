@@ -53,7 +53,7 @@ def show_toggles(config: Config, console: Console) -> None:
         pad_edge=False,
     )
     for row in toggle_table(config):
-        table.add_row(row.app, row.surface, " or ".join(row.providers), row.stranger, row.doors)
+        table.add_row(row.app, row.surface, " or ".join(row.providers), row.unregistered, row.password_routes)
     console.print(table)
 
 

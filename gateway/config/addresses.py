@@ -1,7 +1,6 @@
-"""Where things are: listeners, hosts as browsers write them, upstreams, URLs of the provider and the directory.
+"""Addresses: listeners, hosts as browsers write them, upstreams, URLs of the provider and the directory.
 
-Pure. Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed` and never repeats the value in it: a
-URL may hold a password.
+Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed`, without the value, since a URL may hold a password. Pure.
 """
 
 import re
@@ -76,7 +75,7 @@ def host_name(host: str) -> str:
 
 
 def is_loopback_name(name: str) -> bool:
-    """Whether a name can only mean this machine: localhost, *.localhost (RFC 6761), 127.0.0.0/8, ::1."""
+    """Whether a name is always this machine's: localhost, *.localhost (RFC 6761), 127.0.0.0/8, ::1."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -113,7 +112,7 @@ def parse_upgrade(text: str) -> str:
     name = text.lower()
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+(?:/[!#$%&'*+.^_`|~0-9a-z-]+)?", name):
         raise ValueError(f"is not a protocol; {_UPGRADES}")
-    # SECURITY: whatever carries further requests would carry them past the rules (B-41).
+    # SECURITY: a protocol that carries further requests would carry them past the rules (B-41).
     if name.partition("/")[0] in ("h2c", "h2", "h3", "http", "https", "tls"):
         raise ValueError(f"would carry requests past the rules; {_UPGRADES}")
     return name

@@ -1,6 +1,6 @@
-"""`cors_preflight` of an app in its long form: which pages of other origins may ask what, answered here without the upstream.
+"""`cors_preflight` of an app in its long form: the origins, methods and header fields of other sites' pages; Doorward answers preflights.
 
-WHATWG Fetch, "CORS protocol"; the values are what browsers send, so that they are compared as they come.
+The values are written as browsers send them. WHATWG Fetch, "CORS protocol".
 """
 
 import re
@@ -24,8 +24,8 @@ def _origin(text: str) -> str:
     if text == "*":
         return text
     if text.lower() == "null":
-        # SECURITY: every sandboxed frame, data: URL and local file has the origin `null`: it is anybody (C-79).
-        raise ValueError(f"is the origin of every sandboxed frame and file, whoever made it; {allowed}")
+        # SECURITY: every sandboxed frame, data: URL and local file has the origin `null`, whatever site made it (C-79).
+        raise ValueError(f"is the origin of every sandboxed frame and file, of any site; {allowed}")
     return parse_origin(text)
 
 

@@ -19,10 +19,10 @@ from typing import Final
 class FieldMeaning(Enum):
     """What a field asserts. `PLACE` and `HOST` are forwarded from a trusted proxy; the others are dropped from every peer."""
 
-    PERSON = "who somebody is, in which tenant, with which rights"
+    PERSON = "who a person is, in which tenant, with which rights"
     CGI = "a variable that CGI, WSGI, PHP or IIS fill in by themselves"
     PATH = "another path, host or method than the request has"
-    PLACE = "where somebody comes from, by which scheme, with which certificate"
+    PLACE = "where a client comes from, by which scheme, with which certificate"
     HOST = "another host, which a trusted proxy may name"
 
 

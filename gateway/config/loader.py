@@ -1,7 +1,7 @@
-"""From a file to a Config, or to every one of its problems.
+"""From a file to a Config, or to all of its problems.
 
-`load` reads a file once, in the parent process; `build` makes the Config again from the plain data, in the workers, without reading
-anything. A value that is wrong is reported and then set aside, so that what does not depend on it is judged all the same.
+`load` reads the file once, in the parent process; `build` makes the Config again from the plain data, in the workers, without reading any file.
+A value that is wrong is reported and then set aside, so that everything that does not depend on it is checked too.
 """
 
 import copy
@@ -25,19 +25,19 @@ __all__ = ["ConfigInvalid", "Loaded", "Problem", "Resolved", "build", "load", "l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """`data` is what `build` takes: plain, fit for JSON, with every secret in it."""
+    """`data` is for `build`: plain data that fits JSON, with every secret in it."""
 
     config: Config
     data: dict[str, Any] = field(repr=False)
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Raises ConfigInvalid."""
+    """The configuration of a file. Raises ConfigInvalid."""
     return load(path, environ).config
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
-    """Raises ConfigInvalid."""
+    """The configuration of a file, with its data for the workers. Raises ConfigInvalid."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -51,7 +51,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
 
 
 def load_pack_file(path: Path) -> tuple[PackRule, ...]:
-    """The rules of one file, judged as those of a configuration are. Raises ConfigInvalid."""
+    """The rules of one pack file, checked as in a configuration. Raises ConfigInvalid."""
     app = {"hosts": ["pack.invalid"], "upstream": "http://127.0.0.1:1", "password_routes": [str(path)]}
     source = with_pack_files(Resolved(data={"apps": {"pack": app}}), Path.cwd())
     judge = _Judge(source)
@@ -70,7 +70,7 @@ def load_pack_file(path: Path) -> tuple[PackRule, ...]:
 
 
 def build(data: dict[str, Any], lines: Mapping[str, int] | None = None) -> Config:
-    """A Config from resolved data. Files are not looked at again. Raises ConfigInvalid."""
+    """A Config from resolved data, without reading any file. Raises ConfigInvalid."""
     return _judged(Resolved(data=data, lines=lines or {}), with_files=False)
 
 
@@ -92,7 +92,7 @@ def _findings(config: Config, with_files: bool) -> Iterator[Finding]:
 
 
 class _Judge:
-    """Collects problems; `broken` are the keys that nothing may be concluded from any more."""
+    """Collects problems. `broken` are the keys whose values are wrong, so that no finding may depend on them."""
 
     def __init__(self, source: Resolved) -> None:
         self.source = source
@@ -101,7 +101,7 @@ class _Judge:
         self.data = copy.deepcopy(source.data)
 
     def validated(self) -> Config | None:
-        """The models, without the values that are wrong; None when nothing can be made of it."""
+        """The Config without the values that are wrong; None where there is none."""
         if not isinstance(self.data, dict):
             if not self.problems:
                 self.problems.append(Problem(key="the file", what="is not a mapping", allowed="allowed: key: value"))
@@ -122,21 +122,21 @@ class _Judge:
 
     def _note(self, fault: Fault) -> None:
         key = fault.problem.key
-        if not any(_said(fault, known) for known in self.broken):
+        if not any(_follows_from(fault, known) for known in self.broken):
             self.problems.append(fault.problem)
         self.broken.add(key)
         if fault.instead is not None:
             self.broken.add(fault.instead)
 
 
-def _said(fault: Fault, known: str) -> bool:
-    """Whether a key that is known to be wrong makes this fault old news: what was set aside is missing afterwards."""
+def _follows_from(fault: Fault, known: str) -> bool:
+    """Whether a fault follows from a key that is known to be wrong: what was set aside is missing afterwards."""
     key = fault.problem.key
     return key == known or is_below(key, known) or (fault.missing and overlap(key, known))
 
 
 def _set_aside(data: Any, fault: Fault) -> None:
-    """Take a wrong value out of the data, or fill in what is missing; it has its problem, and must not hide others."""
+    """Take a wrong value out of the data, or fill in a missing one, so that it does not hide other problems."""
     parents: list[Any] = []
     node: Any = data
     for part in fault.place[:-1]:
@@ -158,7 +158,7 @@ def _set_aside(data: Any, fault: Fault) -> None:
 
 
 def _filler(fault: Fault) -> Any:
-    """Something valid for a required key; nothing is concluded from it."""
+    """A valid value for a required key; no finding depends on it."""
     last = str(fault.place[-1])
     if last == "match":
         return "* /" if "password_routes" in fault.place else ["* /"]

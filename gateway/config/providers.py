@@ -1,6 +1,6 @@
-"""Which providers there are, which of them an app offers, and what must be so for that.
+"""The providers by name, which of them an app offers, and the checks of both.
 
-Pure. `openid` is the provider of a house with one; beside it, or in its place, stands `providers`, by name.
+`openid` describes the only provider, or one beside the named ones of `providers`. Pure.
 """
 
 import json
@@ -18,14 +18,14 @@ from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
 
 
 def providers_of(config: Config) -> dict[str, ProviderKeys]:
-    """By name, in the order of the file. `openid` is one of them unless only `providers` say where people sign in."""
+    """By name, in the order of the file. `openid` is one of them, unless only `providers` has addresses and clients."""
     openid = config.openid
     alone = not config.providers or openid.authority_url or openid.client_id or openid.client_secret
     return ({DEFAULT_PROVIDER: openid} if alone else {}) | dict(config.providers)
 
 
 def offered(config: Config, app: App) -> tuple[str, ...]:
-    """The names of the providers that an app offers; nobody has to choose where there is one. Empty: the file does not say."""
+    """The names of the providers that an app offers. Empty: the file names none, and there are several."""
     if app.provider is not None or app.providers:
         return app.providers or (app.provider or "",)
     known = tuple(providers_of(config))
@@ -33,21 +33,22 @@ def offered(config: Config, app: App) -> tuple[str, ...]:
 
 
 def offered_by_app(config: Config) -> Mapping[str, tuple[str, ...]]:
+    """The names of the offered providers, by app."""
     return {name: offered(config, app) for name, app in config.apps.items()}
 
 
 def key_of(name: str) -> str:
-    """Where a provider stands in the file."""
+    """The key of a provider in the file."""
     return name if name == DEFAULT_PROVIDER else f"providers.{name}"
 
 
 def title_of(name: str, settings: ProviderKeys) -> str:
-    """What people choose by."""
+    """The name of a provider on the page where people choose one."""
     return settings.title or name
 
 
 def findings(config: Config) -> Iterator[Finding]:
-    """Everything that contradicts itself, of each provider and between providers and apps."""
+    """Everything that contradicts itself in a provider, and between providers and apps."""
     known = providers_of(config)
     for name, settings in known.items():
         yield from _provider(key_of(name), settings)
@@ -87,20 +88,20 @@ def _app(place: str, config: Config, app: App, known: Mapping[str, ProviderKeys]
         what = "is given twice, here and in providers"
         yield Finding(key=f"{place}.provider", what=what, allowed="allowed: provider, or providers")
         return
-    asked = {f"{place}.provider": app.provider} if app.provider is not None else {}
-    asked |= {f"{place}.providers[{index}]": name for index, name in enumerate(app.providers)}
-    for key, name in asked.items():
+    chosen = {f"{place}.provider": app.provider} if app.provider is not None else {}
+    chosen |= {f"{place}.providers[{index}]": name for index, name in enumerate(app.providers)}
+    for key, name in chosen.items():
         if name not in known:
             yield Finding(key=key, what="is no provider of this file", allowed=names, reads=reads)
     if len(set(app.providers)) != len(app.providers):
         yield Finding(key=f"{place}.providers", what="names a provider twice", allowed="allowed: each once")
     if not offered(config, app):
-        # SECURITY: which of several providers vouches for people here is nobody's guess to make (C-21).
+        # SECURITY: which of several providers an app trusts must be configured, never guessed (C-21).
         yield Finding(key=f"{place}.provider", what="is missing where there are several", allowed=names, reads=reads)
 
 
 def _unusable_key(text: str) -> str | None:
-    """Why this text is no private key; None: it is one."""
+    """Why this text is no usable private key; None: it is one."""
     if text.lstrip().startswith("{"):
         try:
             jwk = json.loads(text)
@@ -119,5 +120,5 @@ def _unusable_key(text: str) -> str | None:
 
 
 def dependency_of(provider: str) -> str:
-    """What a provider is called where dependencies are listed."""
+    """The name of a provider among the dependencies of /ready and the metrics."""
     return "provider" if provider == DEFAULT_PROVIDER else f"provider:{provider}"

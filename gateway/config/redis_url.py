@@ -1,6 +1,6 @@
-"""`redis.url`: one server, a unix socket, a Sentinel set or a cluster, with what it takes to get in.
+"""`redis.url`: one server, a unix socket, a Sentinel set or a cluster, with the credentials.
 
-Pure. The text may hold a password, so no error repeats any of it.
+The URL may hold a password, so no error repeats any of it. Pure.
 """
 
 import re
@@ -30,7 +30,7 @@ Endpoint = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisUrl:
-    """`hosts`: the server, or whom to ask for it: sentinels, nodes of a cluster. `name`: what the sentinels call the set."""
+    """A parsed URL. `hosts`: the server, or the sentinels, or nodes of the cluster. `name`: that of the Sentinel set."""
 
     kind: Kind
     hosts: tuple[Endpoint, ...] = ()
@@ -97,7 +97,7 @@ def _credentials(text: str) -> tuple[str | None, str | None]:
     """`user:password`, `:password` or `user`, each percent-decoded."""
     username, colon, password = text.partition(":")
     if (colon and not password) or (not colon and not username):
-        # SECURITY: an empty password logs nobody in, or everybody: an unset variable must stop the start (C-21).
+        # SECURITY: an empty password fails, or admits every client: an unset variable must stop the start (C-21).
         raise ValueError(f"has an empty password; {_ALLOWED}")
     return unquote(username) or None, unquote(password) or None
 

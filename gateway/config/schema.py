@@ -1,7 +1,7 @@
-"""The configuration's shape: one model a section; the attribute names are the YAML keys.
+"""The root model of the configuration, and the sections as other packages import them. The attribute names are the YAML keys.
 
-Models are frozen and refuse unknown keys. What one value must be is in `fields`; what values must be together is in
-`consistency` and `safety`. Every key is explained in `config/gateway.example.yaml`. The sections are imported from here.
+Models are frozen and refuse unknown keys. `sections.fields` defines what one value must be, `checks` what several values must be together.
+`config/gateway.example.yaml` explains every key.
 """
 
 from datetime import timedelta
@@ -27,8 +27,8 @@ from gateway.config.sections.directory import (
 from gateway.config.sections.directory_http import HttpAnswer, HttpRequest, HttpRequests, HttpStatuses
 from gateway.config.sections.fields import (
     BodySize,
+    ConnectionCount,
     Count,
-    Crowd,
     File,
     GivenNetwork,
     HeadSize,
@@ -101,8 +101,8 @@ class Limits(Section):
     head: HeadSize = 64 * 1024
     headers: Count = 200
     watched_body: BodySize = 64 * 1024
-    connections: Crowd = 10_000
-    connections_per_address: Crowd = 2_000
+    connections: ConnectionCount = 10_000
+    connections_per_address: ConnectionCount = 2_000
     head_timeout: Wait = timedelta(seconds=30)
     idle_timeout: Wait = timedelta(seconds=75)
     minimum_rate: Rate = 240

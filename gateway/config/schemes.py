@@ -1,6 +1,6 @@
-"""HTTP authentication schemes (RFC 9110 section 11): which carry a password or its proof, and which are known to carry something else.
+"""HTTP authentication schemes (RFC 9110 section 11): which carry a password or its proof, and which are known not to.
 
-Pure. Names are compared in lower case. What each name is known from stands in deploy/guides/password-routes.md.
+Names are compared in lower case. deploy/guides/password-routes.md names the source of each. Pure.
 """
 
 import re
@@ -23,7 +23,7 @@ _OTHER_ENDS: Final = ("token", "key", "bearer", "jwt", "oauth", "oauth2", "signa
 
 
 def password_scheme(name: str) -> str | None:
-    """How a scheme that carries a password, or the proof of one, is called in logs; None for any other."""
+    """The name in logs of a scheme that carries a password or its proof; None for any other."""
     lowered = name.lower()
     if (word := _WORDS.search(lowered)) is not None:
         return word[0].rstrip("-")
@@ -32,7 +32,7 @@ def password_scheme(name: str) -> str | None:
 
 
 def is_known_otherwise(name: str) -> bool:
-    """Whether a scheme is one of tokens, keys and signatures. A name that says so counts, as `PVEAPIToken` does."""
+    """Whether a scheme carries a token, key or signature, by its whole name or by the end of it, as `PVEAPIToken`."""
     lowered = name.lower()
     return password_scheme(lowered) is None and (
         lowered in _OTHERS or lowered.startswith(_OTHER_STARTS) or lowered.endswith(_OTHER_ENDS)
@@ -44,7 +44,7 @@ def parse_scheme(text: str) -> str:
     lowered = text.lower()
     if not _TOKEN.fullmatch(lowered):
         raise ValueError("is not an authentication scheme; allowed: the first word of an Authorization field, as FMID")
-    # SECURITY: nothing in the configuration lets a password through a closed door by another name (C-78).
+    # SECURITY: no setting makes a closed password route accept a password under another scheme (C-78).
     if password_scheme(lowered) is not None:
         raise ValueError("carries a password, or the proof of one; allowed: schemes of tokens, keys and signatures")
     return lowered

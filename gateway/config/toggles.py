@@ -1,7 +1,7 @@
-"""What the settings of the "Integrating OpenID" page come to: who is let in or created, whose password doors are shut.
+"""What the settings of the "Integrating OpenID" page mean for an app: who is admitted or created, and which password routes are closed.
 
-Pure. Three questions, answered here only: `registration` (a person whom the provider knows and the directory does not),
-`password_routes_closed` (the password routes of a surface), `toggle_table` (both, in words, for every app of a file).
+`registration` decides about a person whom the directory does not know, `password_routes_closed` about the password routes of a surface;
+`toggle_table` describes both for every app of a file. Nothing else reads the toggles for these decisions. Pure.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ Registration = Literal["skip", "create", "refuse"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToggleRow:
-    """One app's row: `stranger` is what happens to a person who is not registered, `doors` to its password routes."""
+    """One app's row. `unregistered` describes the treatment of a person who is not registered, `password_routes` that of its password routes."""
 
     app: str
     surface: Surface
     providers: tuple[str, ...]
     registration: Registration
-    stranger: str
+    unregistered: str
     password_routes_closed: bool
-    doors: str
+    password_routes: str
 
 
 def registration(openid: OpenID, surface: Surface, directory_kind: str = "nexudus") -> Registration:
-    """What happens at a login to a person unknown to the directory; `skip`: it is not asked.
+    """What a sign-in does for a person whom the directory does not know; `skip`: the directory is not called.
 
-    `shared` apps follow the portal: somebody refused there must not come in by the other host.
+    `shared` apps follow the portal, so that a person who is refused there is refused at the other host too.
     """
     if not openid.enabled or surface == "dashboard" or directory_kind == "none":
         return "skip"
@@ -41,7 +41,7 @@ def registration(openid: OpenID, surface: Surface, directory_kind: str = "nexudu
 
 
 def password_routes_closed(openid: OpenID, surface: Surface) -> bool:
-    """Whether the password routes of this surface are refused for everyone."""
+    """Whether the password routes of this surface are refused, with and without a session."""
     governing = {
         "portal": openid.prevent_password_login,
         "dashboard": openid.prevent_dashboard_password_login,
@@ -51,30 +51,30 @@ def password_routes_closed(openid: OpenID, surface: Surface) -> bool:
 
 
 def refused_by_omission(config: Config) -> bool:
-    """Whether both toggles are on and nobody said what that means: the page then says that strangers are refused."""
+    """Whether both toggles are on without `unregistered_when_sso_only`: unregistered people are refused then."""
     openid = config.openid
     both = openid.enabled and openid.create_users and openid.prevent_password_login
-    asked = any(registration(openid, app.surface, config.directory.kind) == "refuse" for app in config.apps.values())
-    return both and openid.unregistered_when_sso_only is None and asked
+    refused = any(registration(openid, app.surface, config.directory.kind) == "refuse" for app in config.apps.values())
+    return both and openid.unregistered_when_sso_only is None and refused
 
 
 def toggle_table(config: Config) -> list[ToggleRow]:
-    """One row an app, in the order of the file."""
+    """One row for each app, in the order of the file."""
     return [
         ToggleRow(
             app=name,
             surface=app.surface,
             providers=offered(config, app),
             registration=registration(config.openid, app.surface, config.directory.kind),
-            stranger=_stranger(config, app.surface),
+            unregistered=_unregistered(config, app.surface),
             password_routes_closed=password_routes_closed(config.openid, app.surface),
-            doors=_doors(config, app),
+            password_routes=_password_routes(config, app),
         )
         for name, app in config.apps.items()
     ]
 
 
-def _stranger(config: Config, surface: Surface) -> str:
+def _unregistered(config: Config, surface: Surface) -> str:
     openid = config.openid
     if not openid.enabled:
         return "not asked: requests pass without identity"
@@ -86,11 +86,11 @@ def _stranger(config: Config, surface: Surface) -> str:
         return "created, let in"
     if not openid.create_users:
         return 'refused: 403 page "not registered"'
-    said = openid.unregistered_when_sso_only or "left out"
-    return f"refused: create_users and prevent_password_login are both on (unregistered_when_sso_only: {said})"
+    setting = openid.unregistered_when_sso_only or "left out"
+    return f"refused: create_users and prevent_password_login are both on (unregistered_when_sso_only: {setting})"
 
 
-def _doors(config: Config, app: App) -> str:
+def _password_routes(config: Config, app: App) -> str:
     if password_routes_closed(config.openid, app.surface):
         if not app.password_routes:
             return "no password_routes are named: only HTTP Basic and its like are refused"

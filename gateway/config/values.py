@@ -1,7 +1,6 @@
 """Text forms of single values: durations, sizes, routes, networks, keys, header templates, claim and group names.
 
-Pure. Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed` and never repeats the value in it:
-it may be a secret, and only who knows where it came from can tell.
+Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed`, without the value, which may be a secret. Pure.
 """
 
 import base64
@@ -21,7 +20,7 @@ _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 Bound = TypeVar("Bound", int, timedelta)
 Workers = Literal["auto"] | int
 
-# CONNECT and TRACE are missing: they are refused before any rule is asked.
+# CONNECT and TRACE are missing: no rule decides about them, because the parser refuses them.
 METHODS: Final = frozenset(
     {
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL",
@@ -88,11 +87,11 @@ def parse_route(text: str) -> tuple[frozenset[str], str]:
 
 
 def parse_entry(text: str) -> tuple[frozenset[str], str]:
-    """The same where WEBSOCKET stands among the methods, as an app's `public` and `rules` may have it. Raises ValueError."""
+    """`parse_route` for an entry of `public` or `rules`, which may have WEBSOCKET among its methods. Raises ValueError."""
     methods, blank, glob = text.partition(" ")
-    asked = methods.upper().split(",")
-    others = ",".join(method for method in asked if method != "WEBSOCKET")
-    if "WEBSOCKET" not in asked:
+    names = methods.upper().split(",")
+    others = ",".join(method for method in names if method != "WEBSOCKET")
+    if "WEBSOCKET" not in names:
         return parse_route(text)
     known, glob = parse_route(f"{others or 'GET'}{blank}{glob}")
     if not known:
@@ -163,7 +162,7 @@ def parse_key(text: str) -> bytes:
 
 
 def normalise_header(name: str) -> str:
-    """Names that CGI-like upstreams cannot tell apart give the same text (C-30)."""
+    """A field name as CGI-like upstreams compare it: in lower case, everything but letters and digits a hyphen (C-30)."""
     return re.sub(r"[^a-z0-9]", "-", name.lower())
 
 
@@ -224,7 +223,7 @@ def parse_domain(text: str) -> str:
 def parse_name(text: str) -> str:
     """A group, a claim's name, an acr value: something visible, without blanks at its ends. Raises ValueError."""
     if not text or text != text.strip() or not text.isprintable() or len(text) > 512:
-        # SECURITY: an empty entry would be met by an empty claim, or by everybody (C-21).
+        # SECURITY: an empty entry would be met by an empty claim, or by every person (C-21).
         raise ValueError("is empty, too long, or has blanks or invisible characters; allowed: a visible name")
     return text
 
@@ -248,14 +247,14 @@ def between(low: Bound, high: Bound, words: str) -> Callable[[Bound], Bound]:
 
 
 def refuse_bool(value: object) -> object:
-    """`yes` and `on` are true in YAML, and true counts as 1 in Python: nobody means that by a number."""
+    """Raises ValueError for true and false, which Python takes for 1 and 0 (`yes` and `on` are true in YAML)."""
     if isinstance(value, bool):
         raise ValueError("is a true/false value; allowed: a whole number")
     return value
 
 
 def refuse_empty(value: object) -> object:
-    """An empty path would be the current folder. Raises ValueError."""
+    """Raises ValueError for an empty path, which would be the current folder."""
     if value == "":
         raise ValueError("is empty; allowed: a path, or no such key")
     return value
@@ -304,7 +303,7 @@ def parse_reader(text: str) -> str:
 
 
 def parse_pack_name(text: str) -> str:
-    """The name of a rule pack; whether there is one is asked where files are read. Raises ValueError."""
+    """The name of a rule pack; `checks.files` looks for the pack. Raises ValueError."""
     if not re.fullmatch(r"[a-z0-9_-]{1,64}", text):
         raise ValueError(
             "is not a rule pack's name; allowed: a name as nexudus, a file as ./doors.yaml, a rule, or a list of these"

@@ -1,6 +1,6 @@
-"""What must stand together in a configuration: keys that need each other, exclude each other or repeat each other.
+"""Keys that need, exclude or repeat each other.
 
-Pure. Each function looks at one section of a whole configuration and yields findings; nothing is raised, nothing is changed.
+Each function checks one section of a whole configuration and yields findings. Pure.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ from gateway.config.values import WEBSOCKET, normalise_header, parse_entry
 
 
 def hand_off_findings(config: Config) -> Iterator[Finding]:
+    """Everything that contradicts itself in `hand_off` of the apps."""
     for name, app in config.apps.items():
         place = f"apps.{name}.hand_off"
         if app.hand_off is None:
@@ -114,19 +115,19 @@ def findings(config: Config) -> Iterator[Finding]:
     for name, app in config.apps.items():
         yield from _app(f"apps.{name}", app)
         if not config.openid.enabled:
-            yield from _nobody_to_require(f"apps.{name}", app)
+            yield from _requirements_without_sign_in(f"apps.{name}", app)
 
 
 def _listeners(config: Config) -> Iterator[Finding]:
     if parse_listen(config.admin_listen).overlaps(parse_listen(config.listen)):
-        # SECURITY: health, metrics and console on the public port would be everybody's (C-23).
+        # SECURITY: health, metrics and console on the public port would be open to every client (C-23).
         yield Finding(
             key="admin_listen", what="is the same address as listen", allowed="allowed: another port", reads=("listen",)
         )
     if config.listen_proxy_protocol and not config.trusted_proxies:
-        # SECURITY: a PROXY header is believed about the client's address; nobody but the balancer may send one (C-34).
+        # SECURITY: a PROXY header is believed about the client's address, so only the balancers may send one (C-34).
         what, allowed = (
-            "is on, but nobody may speak it",
+            "is on, but no peer may send a PROXY header",
             "allowed: with the load balancers' addresses in trusted_proxies",
         )
         yield Finding(key="listen_proxy_protocol", what=what, allowed=allowed, reads=("trusted_proxies",))
@@ -198,12 +199,12 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         seen.add(normalise_header(name))
     for index, name in enumerate(app.client_headers):
         if normalise_header(name) in seen:
-            # SECURITY: the application would not know whose word it has, ours or a client's (C-31, C-63).
+            # SECURITY: the application could not distinguish our field from a client's (C-31, C-63).
             what, allowed = "is set by headers, or named twice", "allowed: each name once, and none of headers"
             yield Finding(key=f"{key}.client_headers[{index}]", what=what, allowed=allowed, reads=(f"{key}.headers",))
         seen.add(normalise_header(name))
     if "wordpress" in app.password_routes and app.reads_like and "wordpress" not in app.reads_like:
-        # SECURITY: the pack's rules hold for what WordPress reads in queries and forms, too (C-66).
+        # SECURITY: the pack's rules rely on WordPress's readings of queries and forms (C-66).
         allowed = "allowed: with wordpress, or no reads_like"
         what = "leaves out wordpress, whose pack the app uses"
         yield Finding(key=f"{key}.reads_like", what=what, allowed=allowed, reads=(f"{key}.password_routes",))
@@ -218,13 +219,13 @@ def _cors(key: str, cors: CorsPreflight) -> Iterator[Finding]:
     if "*" in cors.allow_origins and len(cors.allow_origins) > 1:
         yield Finding(key=origins, what="names * beside other origins", allowed="allowed: * alone, or origins by name")
     if "*" in cors.allow_origins and cors.allow_credentials:
-        # SECURITY: every page of the web could read what a person sees here; browsers refuse the pair, others do not (C-79).
+        # SECURITY: a page of any site could read what a person sees here; browsers refuse the pair, other clients do not (C-79).
         what, allowed = "is on while allow_origins is *", "allowed: with origins by name"
         yield Finding(key=f"{key}.allow_credentials", what=what, allowed=allowed, reads=(origins,))
 
 
 def _handshakes(key: str, app: App) -> Iterator[Finding]:
-    """Entries for WebSockets where there are none."""
+    """Entries with WEBSOCKET in an app without the upgrade."""
     entries = [(f"{key}.public[{index}]", text) for index, text in enumerate(app.public)]
     entries += [(f"{key}.rules[{index}].match", text) for index, rule in enumerate(app.rules) for text in rule.match]
     for place, text in entries:
@@ -234,7 +235,7 @@ def _handshakes(key: str, app: App) -> Iterator[Finding]:
 
 
 def _upstream(key: str, app: App) -> Iterator[Finding]:
-    """The addresses of one app: interchangeable, so alike."""
+    """The endpoints of one app, which must be alike."""
     place = f"{key}.upstream"
     schemes = {url.partition(":")[0] for url in app.upstream}
     if not app.upstream:
@@ -251,23 +252,24 @@ def _upstream(key: str, app: App) -> Iterator[Finding]:
 
 
 def password_routes(key: str, app: App) -> Iterator[Finding]:
+    """Everything that contradicts itself in an app's `password_routes`. `key`: that of the app."""
     for index, entry in enumerate(app.password_routes):
         yield from _password_entry(f"{key}.password_routes[{index}]", entry)
 
 
 def _password_entry(key: str, entry: str | PackFile | PasswordRule) -> Iterator[Finding]:
-    """One entry of `password_routes`; a file's rules are looked at one by one."""
+    """One entry of `password_routes`, or each rule of its file."""
     if isinstance(entry, PackFile):
         if not entry.rules:
             yield Finding(key=f"{key}.rules", what="is empty", allowed="allowed: at least one rule")
         for index, rule in enumerate(entry.rules):
             yield from _password_entry(f"{key}.rules[{index}]", rule)
-    elif isinstance(entry, PasswordRule) and entry.when is not None and not _asks(entry):
+    elif isinstance(entry, PasswordRule) and entry.when is not None and not _has_condition(entry):
         allowed = "allowed: form, json, query or header with a field and its value"
         yield Finding(key=f"{key}.when", what="names nothing", allowed=allowed)
 
 
-def _asks(rule: PasswordRule) -> bool:
+def _has_condition(rule: PasswordRule) -> bool:
     when = rule.when
     return when is not None and bool(when.form or when.json_ or when.query or when.header)
 
@@ -284,20 +286,21 @@ def _rule(key: str, rule: Rule) -> Iterator[Finding]:
 def _require(key: str, require: Require) -> Iterator[Finding]:
     for name in ("groups", "emails", "email_domains"):
         if name in require.model_fields_set and not getattr(require, name):
-            # SECURITY: an empty allow-list reads as "nobody" and would be applied as "everybody" (C-21).
+            # SECURITY: an empty allow-list reads as no access and would be applied as no restriction (C-21).
             yield Finding(key=f"{key}.{name}", what="is empty", allowed="allowed: at least one entry, or no such key")
 
 
 def requires(require: Require) -> bool:
+    """Whether a `require` restricts anything."""
     return bool(require.groups or require.emails or require.email_domains)
 
 
-def _nobody_to_require(key: str, app: App) -> Iterator[Finding]:
-    """`enabled: off` knows nobody, so whatever asks for somebody would be closed for good (docs/interface.md "Access rules")."""
-    asked = [f"{key}.require"] if requires(app.require) else []
+def _requirements_without_sign_in(key: str, app: App) -> Iterator[Finding]:
+    """With `openid.enabled: false` no requirement can ever be met (docs/interface.md "Access rules")."""
+    places = [f"{key}.require"] if requires(app.require) else []
     for index, rule in enumerate(app.rules):
         if requires(rule.require) or rule.max_age is not None or rule.acr:
-            asked.append(f"{key}.rules[{index}]")
-    for place in asked:
+            places.append(f"{key}.rules[{index}]")
+    for place in places:
         what = "asks for a person, but openid.enabled is off and nobody can sign in"
         yield Finding(key=place, what=what, allowed="allowed: with openid.enabled", reads=("openid.enabled",))

@@ -1,7 +1,4 @@
-"""What must stand together in the `directory` section: requests and answers, fields and the power to write them.
-
-Pure. Findings, like those of `consistency`.
-"""
+"""Keys of the `directory` section that need, exclude or repeat each other. Pure."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ _READS = ("directory.kind",)
 
 
 def findings(config: schema.Config) -> Iterator[Finding]:
+    """Everything that contradicts itself in the `directory` section."""
     directory = config.directory
     if isinstance(directory, schema.NoDirectory):
         return
@@ -38,7 +36,7 @@ def _defaults(config: schema.Config, directory: schema.RemoteDirectory) -> Itera
 
 
 def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator[Finding]:
-    """Two persons of two providers, who may have one subject, must never be one text in an account."""
+    """Two people of two providers, who may have the same subject, must not have the same link in an account."""
     http = isinstance(directory, schema.HttpApi)
     if (
         not isinstance(directory, schema.HttpApi)
@@ -51,8 +49,8 @@ def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator
     key = "directory.answer.link_value" if http else "directory.link_value"
     text = directory.answer.link_value if isinstance(directory, schema.HttpApi) else directory.link_value
     for name, provider in providers_of(config).items():
-        told = provider.claims
-        mapped = {f"claims.{claim}" for claim in (told.email, told.name, told.groups, told.preferred_username)}
+        claims = provider.claims
+        mapped = {f"claims.{name}" for name in (claims.email, claims.name, claims.groups, claims.preferred_username)}
         if wrong := mapped & placeholders.names_in(text):
             # SECURITY: an address is no key of an account, under whichever claim it comes (A-80).
             what = f"holds {{{min(wrong)}}}, which is an address, a name or groups of {name}"
@@ -69,7 +67,7 @@ def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator
 
 
 def _may_be_one(text: str, one: str, other: str) -> bool:
-    """Whether somebody of one issuer and somebody of another can come to the same text: neither its beginning nor its end differs."""
+    """Whether people of two issuers can get the same text, because neither its beginning nor its end differs."""
     starts = [[_fixed(text, issuer + slash) for slash in ("", "/")] for issuer in (one, other)]
     ends = [[_fixed(text, issuer + slash, backwards=True) for slash in ("", "/")] for issuer in (one, other)]
     same_start = any(a.startswith(b) or b.startswith(a) for a, b in itertools.product(*starts))
@@ -78,14 +76,14 @@ def _may_be_one(text: str, one: str, other: str) -> bool:
 
 
 def _fixed(text: str, issuer: str, *, backwards: bool = False) -> str:
-    """What a text certainly begins (or ends) with for everybody of this issuer."""
+    """What a text begins (or ends) with for every person of this issuer."""
     written = ""
     for piece in placeholders.parse(text)[:: -1 if backwards else 1]:
-        told = piece if isinstance(piece, str) else issuer if piece.names == ("issuer",) else None
-        if told is None:
+        fixed = piece if isinstance(piece, str) else issuer if piece.names == ("issuer",) else None
+        if fixed is None:
             is_link = not isinstance(piece, str) and piece.names == ("link",)
             return written + f"{issuer}|" if is_link and not backwards else written
-        written = told + written if backwards else written + told
+        written = fixed + written if backwards else written + fixed
     return written
 
 

@@ -1,7 +1,6 @@
-"""Files that a configuration names: they must be there, readable and what they should be, before anything starts.
+"""Files that a configuration names: certificates, keys, the logo and the folder of the embedded store must exist and be readable.
 
-Reads files. Secrets and rule packs are read elsewhere (`sources`, `packs`); these are certificates, keys, the logo and the folder of
-the embedded store.
+Reads files. `sources` reads the files of secrets, `packs` those of rule packs.
 """
 
 import ssl
@@ -19,7 +18,7 @@ _LARGEST_LOGO: Final = 256 * 1024
 
 
 def findings(config: Config) -> Iterator[Finding]:
-    """Everything that is not there, or not what it should be."""
+    """Everything that is missing, or not what it should be."""
     yield from _pair("tls", config.tls.certificate, config.tls.key)
     yield from _pair("redis.tls", config.redis.tls.certificate, config.redis.tls.key)
     authorities = {"redis.tls.ca": config.redis.tls.ca}
@@ -42,7 +41,7 @@ def _packs(config: Config) -> Iterator[Finding]:
     for name, app in config.apps.items():
         for index, entry in enumerate(app.password_routes):
             if isinstance(entry, str) and entry not in known:
-                # SECURITY: a misspelt pack would leave every password door open (C-21).
+                # SECURITY: a misspelt pack would leave every password route open (C-21).
                 allowed = f"allowed: {', '.join(known)}, a file as ./doors.yaml, or rules of your own"
                 key = f"apps.{name}.password_routes[{index}]"
                 yield Finding(key=key, what="names a rule pack that does not exist", allowed=allowed)

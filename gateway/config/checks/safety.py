@@ -1,6 +1,6 @@
-"""What is unsafe in a configuration: refused by `refusals` unless allowed by name, or said by `warnings` at every start.
+"""What is unsafe in a configuration: `refusals` refuses it unless it is allowed by name, `warnings` describes it at every start.
 
-Pure. Each warning begins with the key that it is about.
+Each warning begins with its key. Pure.
 """
 
 import base64
@@ -25,7 +25,7 @@ from gateway.config.values import parse_entry, parse_template
 
 
 def rotation_warnings(old: Sequence[SecretStr], new: Sequence[SecretStr]) -> Iterator[str]:
-    """One line for each thing that goes wrong; nothing after a step that hurts nobody. No key is in them."""
+    """What a change of `keys` breaks, one line each; nothing for a safe step of a rotation. No line contains a key."""
     before, after = [key.get_secret_value() for key in old], [key.get_secret_value() for key in new]
     if not before or not after:
         return
@@ -46,7 +46,7 @@ _NEXUDUS_CLIENT: Final = "client_id"  # POST /api/token: the refresh token belon
 
 
 def refusals(config: Config) -> Iterator[Finding]:
-    """Unsafe combinations that must be asked for by name."""
+    """Unsafe combinations that must be allowed by name."""
     if config.allow_insecure_http:
         return
     if config.external_url_scheme == "http":
@@ -68,8 +68,8 @@ def refusals(config: Config) -> Iterator[Finding]:
 
 
 def warnings(config: Config) -> tuple[str, ...]:
-    """What an operator should know before trusting this file, one line each."""
-    return (*_transport(config), *_stores(config), *_people(config), *_doors(config), *_methods(config))
+    """What is allowed and unsafe, one line each."""
+    return (*_transport(config), *_stores(config), *_people(config), *_apps(config), *_methods(config))
 
 
 def _transport(config: Config) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _people(config: Config) -> Iterator[str]:
 
 
 def _links(directory: schema.Directory) -> Iterator[str]:
-    """Requests that say whose an account is in another form than `link_value`, or not at all."""
+    """Requests that name an account's person in another form than `link_value`, or not at all."""
     if not isinstance(directory, schema.HttpApi) or directory.answer.link is None:
         return
     wanted = directory.answer.link_value
@@ -184,7 +184,7 @@ def _providers(config: Config) -> Iterator[str]:
             )
 
 
-def _doors(config: Config) -> Iterator[str]:
+def _apps(config: Config) -> Iterator[str]:
     for name, app in config.apps.items():
         key = f"apps.{name}"
         if password_routes_closed(config.openid, app.surface) and not app.password_routes:
@@ -195,8 +195,8 @@ def _doors(config: Config) -> Iterator[str]:
         yield from _cors(f"{key}.cors_preflight", app)
         if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):
             yield f"{key}.require: is empty; everyone whom the provider knows reaches this dashboard"
-        asked = any(place.startswith("directory.") for text in app.headers.values() for place in parse_template(text))
-        if asked and (app.surface == "dashboard" or config.directory.kind == "none"):
+        named = any(place.startswith("directory.") for text in app.headers.values() for place in parse_template(text))
+        if named and (app.surface == "dashboard" or config.directory.kind == "none"):
             yield f"{key}.headers: asks for {{directory...}}, which is never known here; those headers are left out"
 
 
@@ -223,7 +223,7 @@ def _opens_everything(app: App) -> bool:
 
 
 def _methods(config: Config) -> Iterator[str]:
-    """A framework that takes `_method=DELETE` from a form makes a DELETE of a POST (B-35)."""
+    """Rules that a method override in a form would bypass (B-35)."""
     for name, app in config.apps.items():
         for place, rule in enumerate(app.rules if app.form_methods == "ignore" else ()):
             named = [parse_entry(text)[0] for text in rule.match]

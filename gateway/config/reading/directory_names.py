@@ -1,7 +1,7 @@
 """Names in the `directory` section: fields of records, attributes of SCIM, header fields of requests, facts for headers.
 
-Pure. Each raises ValueError as `what is wrong; allowed: what is allowed`. What the gateway sets itself, and what would hand out rights or
-passwords, is no field.
+What Doorward sets itself, and what would grant rights or set passwords, is no field. Each function raises ValueError as `what is wrong;
+allowed: what is allowed`. Pure.
 """
 
 import re
@@ -65,20 +65,20 @@ def parse_nexudus_field(name: str) -> str:
 
 
 def parse_nexudus_link(name: str) -> str:
-    """Where a coworker keeps whose it is."""
+    """The property of a coworker that holds the link to its person."""
     if name != "ReferenceNumber" and not re.fullmatch(r"Custom(?:[1-9]|[12][0-9]|30)", name):
         raise ValueError("cannot keep it; allowed: ReferenceNumber, or Custom1 to Custom30")
     return name
 
 
 def parse_link_value(text: str) -> str:
-    """What stands in an account for its person: a text that no two persons of one provider share, and that nobody gives themselves."""
+    """The link of an account to its person: a text that no two people of one provider share, and that none of them can choose."""
     allowed = (
         "allowed: {link}, which is issuer and subject, or {subject} or one {claims.NAME} that is a person's for good, with "
         "{issuer} and fixed text"
     )
     names = [piece.names for piece in placeholders.parse(text) if isinstance(piece, placeholders.Placeholder)]
-    # SECURITY: what is the same for two persons, or what somebody can have changed, is a way into another's account (A-80).
+    # SECURITY: a link that two people share, or that a person can change, opens another person's account (A-80).
     if any(len(alternatives) > 1 for alternatives in names):
         raise ValueError(f"takes one thing for one person and another for the next; {allowed}")
     chosen = {alternatives[0] for alternatives in names}

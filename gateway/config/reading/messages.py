@@ -1,7 +1,7 @@
-"""Pydantic's findings as problems in plain words.
+"""Pydantic's errors as problems in plain words.
 
-Pure. A value is shown only where it can be nobody's secret: not from the environment or a file, not in a secret's place, not a URL
-with credentials.
+A problem shows a value only where it cannot be a secret: not from the environment or a file, not at a secret's key, not a URL with
+credentials. Pure.
 """
 
 import difflib
@@ -50,7 +50,7 @@ _PLAIN: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`place` leads to the value in the data. `instead`: the key that was probably meant by an unknown one."""
+    """One error of pydantic. `place` is the path of the value in the data, `instead` the key that was probably meant by an unknown one."""
 
     place: tuple[str | int, ...]
     problem: Problem
@@ -59,7 +59,7 @@ class Fault:
 
 
 def faults(error: ValidationError, source: Resolved, data: Any) -> Iterator[Fault]:
-    """All that pydantic found in `data`."""
+    """All errors of pydantic in `data`."""
     for details in error.errors(include_url=False):
         yield _fault(details, source, data)
 
@@ -74,7 +74,7 @@ def _fault(details: ErrorDetails, source: Resolved, data: Any) -> Fault:
         place_of_kind = (*place, "kind")
         if _may_show(shown_kind, shown(place_of_kind), place_of_kind, source):
             what = f"{_as_written(shown_kind)} {what}"
-        # The whole section is set aside: without its kind nobody knows which keys it may have.
+        # The whole section is set aside: without its kind its keys are unknown.
         return Fault(place=place, problem=source.problem(shown(place_of_kind), what, allowed))
     if kind == "extra_forbidden":
         near, allowed = _known(place, data)

@@ -1,7 +1,7 @@
-"""Rule packs: files of password routes, our own by name and an operator's by path.
+"""Rule packs: files of password routes, ours by name and an operator's by path.
 
-A file's rules take its name's place in the data, with their lines, so that they are judged like everything else and workers need not read
-the file again. Nothing of the environment is put into them: `${NAME}` is for the configuration alone.
+A file's rules replace its name in the data, with their lines, so that they are checked like the rest and workers need not read the file again.
+`${NAME}` is not resolved in them.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ def is_pack_file(entry: object) -> bool:
 
 
 def with_pack_files(source: Resolved, folder: Path) -> Resolved:
-    """The source with every file of `password_routes` read. Never raises: problems are collected."""
+    """The source with the rules of every file of `password_routes`. Never raises; problems are in the result."""
     reader = _PackReader(source, folder)
     for parents, place in list(_entries(source.data)):
         reader.read(parents, place)
@@ -38,7 +38,7 @@ def with_pack_files(source: Resolved, folder: Path) -> Resolved:
 
 
 def _entries(data: Any) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
-    """Each entry of each `password_routes`: what it stands in, and its place."""
+    """Each entry of each `password_routes`: its container and its path."""
     apps = data.get("apps") if isinstance(data, dict) else None
     for name, app in apps.items() if isinstance(apps, dict) else ():
         given = app.get("password_routes") if isinstance(app, dict) else None
@@ -87,7 +87,7 @@ class _PackReader:
             self._complain(key, "names a file that is not UTF-8", _ALLOWED)
             return None
         except OSError as error:
-            # SECURITY: a pack that is not there would leave every password door open (C-21).
+            # SECURITY: a pack that is not there would leave every password route open (C-21).
             reason = (error.strerror or "unknown").lower()
             self._complain(key, f"names a file that cannot be read: {reason}", _ALLOWED)
             return None
@@ -105,12 +105,12 @@ class _PackReader:
             self._broken.add(key)
             return None
         for name in document.data.keys() - {"rules"}:
-            self._say(f"{key}.{name}", "is not a known key", "allowed: rules")
+            self._add_problem(f"{key}.{name}", "is not a known key", "allowed: rules")
         return document
 
     def _complain(self, key: str, what: str, allowed: str) -> None:
         self._broken.add(key)
-        self._say(key, what, allowed)
+        self._add_problem(key, what, allowed)
 
-    def _say(self, key: str, what: str, allowed: str) -> None:
+    def _add_problem(self, key: str, what: str, allowed: str) -> None:
         self._problems.append(self.result().problem(key, what, allowed))

@@ -1,6 +1,6 @@
-"""What can be wrong with a configuration: a Problem, a Finding that may become one, and the exception that carries all.
+"""Problem, Finding (which may become one), and the exception that carries all problems.
 
-Pure. No text here ever holds a value that came from a secret.
+No text here contains a value of a secret. Pure.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing to mend. `key` is a path as `apps.portal.rules[0].match`, or the name of an environment variable.
+    """One thing to correct. `key` is a path as `apps.portal.rules[0].match`, or the name of an environment variable.
 
     `file` is the rule pack that the line is in; None: the configuration itself.
     """
@@ -30,7 +30,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A problem between keys. `reads`: what it was concluded from; when one of those is itself wrong, it is dropped."""
+    """A problem between keys. `reads`: the keys that it depends on; it is dropped where one of them is wrong itself."""
 
     key: str
     what: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 class ConfigInvalid(Exception):
-    """A configuration that must not be used. `problems` are all of its problems, in the order of the file."""
+    """The configuration cannot be used. `problems` are all of its problems, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(
@@ -73,6 +73,7 @@ def overlap(one: str, other: str) -> bool:
 
 
 def is_below(path: str, above: str) -> bool:
+    """Whether a path is inside of another one."""
     return path.startswith((above + ".", above + "["))
 
 

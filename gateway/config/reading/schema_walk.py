@@ -1,7 +1,4 @@
-"""Walks the shape of the configuration: which key stands where, what it takes, which keys exist at all.
-
-Pure. Read from the models of `schema`, so that nothing has to be kept in step with them.
-"""
+"""Walks the models of `schema`: which key stands where, what it takes, which keys exist. Pure."""
 
 import types
 from collections.abc import Iterator, Sequence
@@ -80,6 +77,7 @@ def at(path: Sequence[str | int]) -> Any:
 
 
 def takes(annotation: Any, kind: Any) -> bool:
+    """Whether a value may be of this type."""
     return kind in alternatives(annotation)
 
 
@@ -90,6 +88,7 @@ def holds_secrets(annotation: Any) -> bool:
 
 
 def takes_text(annotation: Any) -> bool:
+    """Whether a value may be a text, a secret or a path."""
     return any(takes(annotation, kind) for kind in (str, SecretStr, Path))
 
 

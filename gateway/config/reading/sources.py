@@ -1,7 +1,7 @@
-"""Where values come from besides the file: `${NAME}` and `DOORWARD__...` from the environment, `file:PATH` from files.
+"""Values from outside the file: `${NAME}` and `DOORWARD__...` from the environment, `file:PATH` from files.
 
-Order: the file is parsed, overrides take their places, then `${NAME}` and `file:PATH` are resolved, so that no secret is
-ever read as YAML or resolved again. What came from outside is `hidden`: no problem may show it.
+The file is parsed, overrides are applied, then `${NAME}` and `file:PATH` are resolved, so that no secret is ever parsed as YAML or resolved
+again. A value from outside is `hidden`: no problem may show it.
 """
 
 import difflib
@@ -39,7 +39,7 @@ class Resolved:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def problem(self, key: str, what: str, allowed: str = "") -> Problem:
-        """With the line, or the variable, that the value came from."""
+        """A problem with the line, or the variable, of its value."""
         for place in with_parents(key):
             if place in self.origins:
                 return Problem(key=key, what=f"{what} (from {self.origins[place]})", allowed=allowed)
@@ -50,7 +50,7 @@ class Resolved:
 
 
 def resolve(text: str, environ: Mapping[str, str], base_dir: Path) -> Resolved:
-    """Relative paths are taken from `base_dir`. Never raises: problems are collected."""
+    """The data of a file's text. Relative paths are below `base_dir`. Never raises; problems are in the result."""
     document = parse_document(text)
     overrides = _Overrides(document, environ)
     resolver = _Resolver(document, overrides, environ, base_dir)

@@ -1,7 +1,7 @@
-"""The `directory` section: who is registered, and where people are created. One model a kind; `kind` chooses.
+"""The `directory` section: the API that knows who is registered, and where accounts are created. `kind` chooses the model.
 
-What every kind has besides `none`: where its API answers, what is done there (`mode`, `update`, `recheck`), which values an account
-gets (`fields`, `defaults`), and how much may be asked of it (`budget`).
+Every kind but `none` has the address of its API, what is done there (`mode`, `update`, `recheck`), the values of an account (`fields`,
+`defaults`), and the number of calls (`budget`).
 """
 
 from datetime import timedelta
@@ -39,7 +39,7 @@ Attribute = Annotated[str, AfterValidator(parse_scim_attribute)]
 
 
 class Default(Section):
-    """For whom: every kind that is given must match, one entry of a kind suffices. `fields`: where the claims gave nothing."""
+    """`fields` are values for what the claims leave out. The others select people: each list that is given must match with one entry."""
 
     groups: tuple[Name, ...] = ()
     email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
@@ -53,7 +53,7 @@ class NexudusDefault(Default):
 
 
 class Budget(Section):
-    """Calls of the whole fleet; 0: no limit of ours."""
+    """The calls of all gateways together; 0: no limit."""
 
     per_second: Tally = 0
     per_minute: Tally = 0
@@ -75,6 +75,8 @@ class NexudusBudget(Budget):
 
 
 class Remote(Section):
+    """What every kind of directory but `none` has."""
+
     base_url: Annotated[str, AfterValidator(addresses.parse_web_url)]
     ca: File | None = None
     timeout: Patience = timedelta(seconds=10)
@@ -128,7 +130,7 @@ class NoDirectory(Section):
 
 
 def kind_of(section: Any) -> str:
-    """Which model a section is for. What is no section is told so by the model of `none`."""
+    """The kind of a section. For what is no section it is `none`, whose model refuses it."""
     kind = section.get("kind", "none") if isinstance(section, dict) else getattr(section, "kind", "none")
     return kind if isinstance(kind, str) else ""
 

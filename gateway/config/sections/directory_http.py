@@ -1,6 +1,6 @@
-"""`directory.kind: http`: an API that nobody here has seen, described by its requests and by where its answers say what.
+"""`directory.kind: http`: any API, described by its requests and by JSON Pointers (RFC 6901) into its responses.
 
-A request is a method, a path, and what goes with it, with placeholders; an answer is read with JSON Pointers (RFC 6901).
+A request is a method, a path, a query, header fields and a body, with placeholders.
 """
 
 import re
@@ -17,7 +17,7 @@ from gateway.config.reading.directory_names import (
 )
 from gateway.config.sections.fields import Section, as_list
 
-#: What requests may name besides the person.
+#: What requests may name besides `placeholders.IN_DIRECTORY`.
 ABOUT_ACCOUNTS: Final = ("id", "user_id", "page")
 _ACCOUNT: Final = ("id", "user_id")
 #: What each request may name of these.
@@ -84,8 +84,8 @@ FieldName = Annotated[str, AfterValidator(parse_field_name)]
 
 
 class HttpRequest(Section):
-    """`json` and `form` exclude each other; a value that is not known leaves its name out. `at`: where this request's answer has
-    its rows or its record, when not where `answer` says.
+    """One request. `json` and `form` exclude each other; a name whose value is not known is left out. `at` points to the rows or the record of
+    this request's response, in place of `answer.list` or `answer.record`.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
@@ -98,7 +98,7 @@ class HttpRequest(Section):
 
 
 class HttpRequests(Section):
-    """What is asked for; the API can do what has a request. Several of `find` are tried in turn until one knows the person."""
+    """The requests. An operation without one is not available. Those of `find` are tried in turn until one finds the person."""
 
     find: Annotated[tuple[HttpRequest, ...], BeforeValidator(as_list)]
     find_linked: HttpRequest | None = None
@@ -111,7 +111,7 @@ class HttpRequests(Section):
 
 
 class HttpAnswer(Section):
-    """Where an answer says what. `list` is looked for in the answers of `find` and `list`, `record` in the others."""
+    """Pointers into responses: `list` in those of `find` and `list`, `record` in the others, the rest in a record."""
 
     list: Pointer = ""
     record: Pointer = ""

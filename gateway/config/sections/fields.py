@@ -1,6 +1,6 @@
-"""What one value of the configuration must be: the annotated types that the sections are made of.
+"""The annotated types that the sections are made of: what one value must be.
 
-Durations are `timedelta`, sizes are bytes, secrets are `SecretStr`.
+Durations are `timedelta`, sizes are in bytes, secrets are `SecretStr`.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from gateway.config.values import between
 
 
 def checked(parse: Callable[[str], object]) -> AfterValidator:
-    """The value stays as it was written; `parse` only refuses."""
+    """A validator that keeps the text as it is written, and refuses what `parse` refuses."""
 
     def check(text: str) -> str:
         parse(text)
@@ -26,7 +26,7 @@ def checked(parse: Callable[[str], object]) -> AfterValidator:
 
 
 def _secret(value: SecretStr) -> SecretStr:
-    # SECURITY: an empty secret is a door without a lock: an unset variable must stop the start (C-21).
+    # SECURITY: an empty secret protects nothing: an unset variable must stop the start (C-21).
     if not value.get_secret_value().strip():
         raise ValueError("is empty; allowed: the secret, as ${NAME} or file:PATH")
     return value
@@ -38,6 +38,7 @@ def _key(value: SecretStr) -> SecretStr:
 
 
 def as_list(value: object) -> object:
+    """A lone text or mapping as a tuple of one; anything else as it is."""
     return (value,) if isinstance(value, str | dict) else value
 
 
@@ -53,7 +54,9 @@ Size = Annotated[int, BeforeValidator(values.parse_size)]
 HeadSize = Annotated[Size, AfterValidator(between(1024, 1024**2, "1KiB to 1MiB"))]
 BodySize = Annotated[Size, AfterValidator(between(256, 16 * 1024**2, "256B to 16MiB"))]
 Count = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(8, 10_000, "8 to 10000"))]
-Crowd = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))]
+ConnectionCount = Annotated[
+    int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))
+]
 Places = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1000, "1 to 1000"))]
 Tally = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(0, 10**9, "0 to 1000000000"))]
 Rate = Annotated[Size, AfterValidator(between(0, 1024**2, "0 to 1MiB, the bytes of one second"))]
@@ -73,4 +76,6 @@ Surface = Literal["portal", "dashboard", "shared"]
 
 
 class Section(BaseModel):
+    """A section of the file: frozen, without unknown keys, and without values in its errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

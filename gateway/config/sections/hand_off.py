@@ -1,6 +1,6 @@
-"""The `hand_off` of an app: how a person who is signed in here gets the upstream's own session, without a password.
+"""The `hand_off` of an app: how a person with a session here gets the upstream's own session, without a password.
 
-`kind: nexudus` knows its API; `kind: http` is told the requests. What is left out for nexudus is filled in by `gateway.hand_off.plan`.
+`kind: http` lists the requests; `kind: nexudus` has defaults for them, in `gateway.hand_off.plan`.
 """
 
 import re
@@ -57,7 +57,7 @@ def parse_url(text: str) -> str:
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
-    # SECURITY: a claim in the host would send the service's credentials to wherever a person says (A-69).
+    # SECURITY: a claim in the host would send the service's credentials to a host of the person's choice (A-69).
     if not good or "{" in parts.netloc or "@" in parts.netloc or parts.fragment or not text.isascii() or " " in text:
         raise ValueError(f"is not a URL; {allowed}")
     return parse_filled(text)
@@ -93,14 +93,14 @@ class Call(Section):
 
 
 class TokenCall(Call):
-    """Where the one-time token comes from; `pointer` finds it in the JSON that answers."""
+    """The request for the one-time token, which is at `pointer` in the JSON of its response."""
 
     url: Annotated[str, AfterValidator(parse_url)]
     pointer: Pointer = "/token"
 
 
 class Redemption(Call):
-    """The request to the upstream that opens its session: with cookies, or with JSON that holds a bearer token."""
+    """The request that opens the upstream's session. Its response has cookies, or JSON with a bearer token."""
 
     method: Literal["GET", "POST", "PUT"] = "GET"
     path: UpstreamPath
@@ -109,7 +109,7 @@ class Redemption(Call):
 
 
 class WhoAmI(Section):
-    """A path of the upstream whose JSON says whose session it is: the member at `pointer` must be `equals`."""
+    """A path of the upstream whose JSON names the session's owner: the member at `pointer` must be `equals`."""
 
     path: Annotated[str, checked(parse_path)]
     pointer: Pointer

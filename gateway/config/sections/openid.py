@@ -20,7 +20,7 @@ class ClaimNames(Section):
 
 
 class ProviderKeys(Section):
-    """What is said of one provider, and of us as its client."""
+    """The settings of one provider, and of Doorward as its client."""
 
     title: Annotated[str, AfterValidator(values.parse_title)] = ""
     log_out_url: Annotated[str, checked(addresses.parse_log_out_url)] | None = None
@@ -43,7 +43,7 @@ class ProviderKeys(Section):
 
 
 class OpenID(ProviderKeys):
-    """The provider of a house with one, and the toggles, which hold for every provider."""
+    """The only or first provider, and the toggles, which apply to every provider."""
 
     enabled: bool = True
     create_users: bool = False

@@ -19,14 +19,14 @@ def _kind_of_entry(value: Any) -> str:
     return "pack file" if isinstance(value, PackFile) or (isinstance(value, dict) and "rules" in value) else "rule"
 
 
-def _said(text: str) -> str:
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty; allowed: a few words")
     return text
 
 
 class PasswordWhen(Section):
-    """All that are given must hold: field name -> the value that is a password request, `*`: any but an empty one."""
+    """Field name to the value of a password request; `*` is any value but an empty one. All fields must match."""
 
     form: dict[str, str] = Field(default_factory=dict)
     json_: dict[str, str] = Field(default_factory=dict, alias="json")
@@ -35,9 +35,9 @@ class PasswordWhen(Section):
 
 
 class PasswordKnown(Section):
-    """Field name -> the values that are no password request; any other value, and none at all, is refused.
+    """Field name to the values that are no password request; any other value, and a missing field, is refused.
 
-    `query` holds for requests that only read and have no body.
+    `query` applies to GET and HEAD without a body.
     """
 
     form: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -45,6 +45,8 @@ class PasswordKnown(Section):
 
 
 class PasswordRule(Section):
+    """Requests that take, set, reset or go around a password. `reason` is for people and logs, `source` names where the route is documented."""
+
     match: Route
     when: PasswordWhen | None = None
     known: PasswordKnown = PasswordKnown()
@@ -55,14 +57,14 @@ class PasswordRule(Section):
 
 
 class PackRule(PasswordRule):
-    """A rule in a file, which others than its author will read: it says why it is there and how that is known."""
+    """A rule in a file, which must name its reason and its source."""
 
-    reason: Annotated[str, AfterValidator(_said)]
-    source: Annotated[str, AfterValidator(_said)]
+    reason: Annotated[str, AfterValidator(_not_blank)]
+    source: Annotated[str, AfterValidator(_not_blank)]
 
 
 class PackFile(Section):
-    """The rules of a file. `file` is its path as the configuration gives it; nobody writes this into a configuration."""
+    """The rules of a file. `file` is its path in the configuration; `reading.packs` makes this, and a configuration cannot contain it."""
 
     file: str
     rules: tuple[PackRule, ...]

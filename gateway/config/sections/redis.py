@@ -18,7 +18,7 @@ def _redis_url(value: SecretStr) -> SecretStr:
 
 
 def parse_outage(value: object) -> object:
-    """`refuse` (no time at all) or `serve_cached for 5m` to the time that sessions in memory outlast Redis. Raises ValueError."""
+    """How long cached sessions are served while Redis is away: zero for `refuse`, 5 minutes for `serve_cached for 5m`. Raises ValueError."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"refuse|serve_cached for (\S+)", value) if isinstance(value, str) else None
@@ -42,7 +42,7 @@ class RedisTls(Section):
 
 
 class RedisSentinel(Section):
-    """What the sentinels want to hear, where they ask; the servers' user and password stand in the URL."""
+    """The sentinels' own user and password; those of the Redis servers are in the URL."""
 
     username: str | None = None
     password: Secret | None = None

@@ -1,4 +1,4 @@
-"""The `responses` of an app: what is changed in what its upstream answers. Everything is off unless it is named."""
+"""The `responses` of an app: what is removed from its upstream's responses. Nothing is, by default."""
 
 import re
 from typing import Annotated, Final
@@ -49,7 +49,7 @@ CookieName = Annotated[str, AfterValidator(parse_cookie_name)]
 
 
 class Responses(Section):
-    """`hide`: what no person is to see in a page. `drop_cookies`: cookies that neither reach a browser nor come back."""
+    """`hide`: CSS selectors of what pages do not show. `drop_cookies`: cookies that neither a browser nor the upstream gets."""
 
     hide: Annotated[tuple[Annotated[str, AfterValidator(parse_selector)], ...], Field(max_length=32)] = ()
     drop_cookies: tuple[CookieName, ...] = ()

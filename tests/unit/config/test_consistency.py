@@ -64,7 +64,7 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"apps.portal.upstream": ["http://a", "unix:/run/a"]}, "apps.portal.upstream: mixes schemes"),
         ({"apps.portal.upstream": ["http://a", "http://a/"]}, "apps.portal.upstream: names an address twice"),
         ({"apps.portal.upstream": ["http://a", "b"]}, "apps.portal.upstream[1]: 'b' is not a URL"),
-        ({"listen_proxy_protocol": True}, "listen_proxy_protocol: is on, but nobody may speak it"),
+        ({"listen_proxy_protocol": True}, "listen_proxy_protocol: is on, but no peer may send a PROXY header"),
         ({"limits": {"connections": 0}}, "limits.connections: 0 is out of bounds"),
         ({"limits": {"connections_per_address": True}}, "limits.connections_per_address: true is a true/false value"),
         ({"limits": {"head_timeout": "0s"}}, "limits.head_timeout: '0s' is out of bounds"),

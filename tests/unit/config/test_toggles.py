@@ -58,7 +58,7 @@ def table(openid: dict[str, Any], **app: Any) -> tuple[str, str]:
     changes = {f"openid.{name}": value for name, value in openid.items()} | {"directory": NEXUDUS}
     changes |= {f"apps.portal.{name}": value for name, value in app.items()}
     (row,) = toggle_table(config_with(changes))
-    return row.stranger, row.doors
+    return row.unregistered, row.password_routes
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_the_table_has_a_row_an_app_in_the_files_order() -> None:
         "skip",
         False,
     )
-    assert portal.stranger == "let in: with directory.kind none everyone the provider knows counts as registered"
+    assert portal.unregistered == "let in: with directory.kind none everyone the provider knows counts as registered"
     assert (admin.app, admin.surface, admin.registration, admin.password_routes_closed) == (
         "admin",
         "dashboard",
         "skip",
         True,
     )
-    assert admin.stranger == "not asked: on dashboards `require` decides, and nothing is created"
+    assert admin.unregistered == "not asked: on dashboards `require` decides, and nothing is created"
