@@ -1,4 +1,4 @@
-"""`doorward probe`: every spelling of every password rule, fired at a running door from outside."""
+"""`doorward probe`: sends every spelling of every password rule to a running gateway, from outside."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ from gateway.config.addresses import canonical_host
 from gateway.config.loader import ConfigInvalid, load_pack_file
 from gateway.config.reading.packs import is_pack_file
 from gateway.config.schema import App, Config, PasswordRule
-from gateway.operations.probe.firing import FASTEST, NoDoor, Outcome, Probe, Shot, plan
-from gateway.operations.probe.knocks import Knock
+from gateway.operations.probe.firing import FASTEST, NotDoorward, Outcome, Probe, ProbeResult, plan
+from gateway.operations.probe.knocks import ProbeRequest
 from gateway.operations.probe.reading import ProbeVerdict
-from gateway.operations.probe.wire import Place, place_of
+from gateway.operations.probe.wire import GatewayAddress, parse_gateway_address
 from gateway.policy.passwords import load_pack, named_rules
 
 _SHOWN: Final = 20
@@ -26,7 +26,7 @@ Rules = Sequence[tuple[str, PasswordRule]]
 
 def probe(
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="The door as browsers reach it: https://portal.example.com")
+        str, typer.Argument(metavar="URL", help="The gateway as browsers reach it: https://portal.example.com")
     ],
     pack: Annotated[
         list[str] | None,
@@ -45,15 +45,17 @@ def probe(
     connect: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Connect there, and ask for URL's host.")
     ] = None,
-    ca: Annotated[Path | None, typer.Option(help="A private CA of the door's certificate.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="A private CA of the gateway's certificate.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say every single answer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
-    """Fire every spelling of every password rule at a running door. Exit status 0; 1 where one got through; 2 where that cannot be said."""
+    """Send every spelling of every password rule to a running gateway. Exit status 0; 1 if one passed; 2 if that is not known of all."""
     try:
-        aims = _aims(place_of(url, connect, ca), pack or [], loaded(config) if config else None, surface, every)
-        outcome = asyncio.run(Probe(rate).fire(aims))
-    except (NoDoor, ValueError, ConfigInvalid) as error:
+        targets = _targets(
+            parse_gateway_address(url, connect, ca), pack or [], loaded(config) if config else None, surface, every
+        )
+        outcome = asyncio.run(Probe(rate).fire(targets))
+    except (NotDoorward, ValueError, ConfigInvalid) as error:
         err.print(str(error))
         raise typer.Exit(2) from error
     if as_json:
@@ -63,31 +65,31 @@ def probe(
     raise typer.Exit(outcome.status)
 
 
-def _aims(
-    place: Place, packs: Sequence[str], config: Config | None, surface: str | None, every: int
-) -> list[tuple[Place, Sequence[Knock]]]:
-    """What to fire at which host. Raises ValueError or ConfigInvalid."""
+def _targets(
+    gateway: GatewayAddress, packs: Sequence[str], config: Config | None, surface: str | None, every: int
+) -> list[tuple[GatewayAddress, Sequence[ProbeRequest]]]:
+    """The requests for each host. Raises ValueError or ConfigInvalid."""
     given = [named for name in packs for named in _rules_of(name)]
     if config is None:
         if surface is not None:
             raise ValueError("--surface says which of CONFIG's apps; allowed: with --config")
-        return [(place, plan(given or _rules_of("nexudus"), every=every))]
-    found = list(_places(place, config, surface))
+        return [(gateway, plan(given or _rules_of("nexudus"), every=every))]
+    found = list(_hosts(gateway, config, surface))
     if not found:
         kinds = sorted({app.surface for app in config.apps.values()})
         hosts = [host for app in config.apps.values() for host in app.hosts]
         allowed = ", ".join(kinds if surface is not None else hosts)
-        raise ValueError(f"no app of the configuration is {surface or 'at ' + place.host}; allowed: {allowed}")
+        raise ValueError(f"no app of the configuration is {surface or 'at ' + gateway.host}; allowed: {allowed}")
     return [(where, plan(given or named_rules(app), every=every)) for where, app in found]
 
 
-def _places(place: Place, config: Config, surface: str | None) -> Iterator[tuple[Place, App]]:
-    """The hosts to ask for, and the app behind each."""
+def _hosts(gateway: GatewayAddress, config: Config, surface: str | None) -> Iterator[tuple[GatewayAddress, App]]:
+    """The hosts to probe, each with its app."""
     scheme = config.external_url_scheme
     for app in config.apps.values():
         for host in app.hosts:
-            if app.surface == surface if surface is not None else canonical_host(host, scheme) == place.host.lower():
-                yield place.under(host), app
+            if app.surface == surface if surface is not None else canonical_host(host, scheme) == gateway.host.lower():
+                yield gateway.under(host), app
 
 
 def _rules_of(name: str) -> Rules:
@@ -96,7 +98,7 @@ def _rules_of(name: str) -> Rules:
     return [(f"{name}: {rule.match}", rule) for rule in rules]
 
 
-# --- what is shown ----------------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------
 
 
 def _show(outcome: Outcome, *, verbose: bool) -> None:
@@ -110,16 +112,16 @@ def _show(outcome: Outcome, *, verbose: bool) -> None:
             f"{name:{width}}  {counts.total():>6}"
             + "".join(f"  {_cell(counts, verdict):>12}" for verdict in ProbeVerdict)
         )
-    groups = Counter(shot.knock.group for shot in outcome.shots)
+    groups = Counter(result.request.group for result in outcome.results)
     out.print("tricks: " + ", ".join(f"{group} {count}" for group, count in groups.items()))
     if verbose:
-        for shot in outcome.shots:
-            out.print(_line(shot))
-    for heading, some in (("got through", outcome.holes), ("without an answer", outcome.unanswered)):
+        for result in outcome.results:
+            out.print(_line(result))
+    for heading, some in (("got through", outcome.passed), ("without an answer", outcome.unanswered)):
         if some and not verbose:
             out.print(f"{heading}:")
-            for shot in some[:_SHOWN]:
-                out.print(f"  {_line(shot)}")
+            for result in some[:_SHOWN]:
+                out.print(f"  {_line(result)}")
             if len(some) > _SHOWN:
                 out.print(f"  and {len(some) - _SHOWN} more (--verbose shows all)")
     out.print(_sentence(outcome))
@@ -129,18 +131,18 @@ def _cell(counts: Counter[ProbeVerdict], verdict: ProbeVerdict) -> str:
     return str(counts[verdict]) if counts[verdict] else ""
 
 
-def _line(shot: Shot) -> str:
-    knock = shot.knock
-    fields = "".join(f" {name.decode()}: {value.decode('latin-1')}" for name, value in knock.fields)
-    how = f"{knock.group}, {knock.how}" if knock.how else knock.group
-    target = ascii(knock.target.decode("latin-1"))[1:-1]
-    return f"{shot.reading.verdict}: {shot.reading.said}: {knock.method} {target}{fields} ({how}; {knock.rule})"
+def _line(result: ProbeResult) -> str:
+    request = result.request
+    fields = "".join(f" {name.decode()}: {value.decode('latin-1')}" for name, value in request.fields)
+    how = f"{request.group}, {request.how}" if request.how else request.group
+    target = ascii(request.target.decode("latin-1"))[1:-1]
+    return f"{result.finding.verdict}: {result.finding.text}: {request.method} {target}{fields} ({how}; {request.rule})"
 
 
 def _sentence(outcome: Outcome) -> str:
-    sent, holes, silent = len(outcome.shots), len(outcome.holes), len(outcome.unanswered)
-    if holes:
-        return f"{holes} of {sent} requests got through"
+    sent, passed, silent = len(outcome.results), len(outcome.passed), len(outcome.unanswered)
+    if passed:
+        return f"{passed} of {sent} requests got through"
     if silent:
         return f"none of {sent} requests is known to have got through, but {silent} had no answer that says so"
     return f"nothing got through: {sent} requests, all refused"
@@ -156,24 +158,24 @@ def _document(url: str, outcome: Outcome, *, verbose: bool) -> dict[str, Any]:
         }
         for host, rule, counts in outcome.rows()
     ]
-    told = outcome.shots if verbose else (*outcome.holes, *outcome.unanswered)
+    shown = outcome.results if verbose else (*outcome.passed, *outcome.unanswered)
     return {
         "url": url,
-        "sent": len(outcome.shots),
-        "holes": len(outcome.holes),
+        "sent": len(outcome.results),
+        "holes": len(outcome.passed),
         "unanswered": len(outcome.unanswered),
         "rules": rows,
         "requests": [
             {
-                "host": shot.place.host,
-                "rule": shot.knock.rule,
-                "group": shot.knock.group,
-                "how": shot.knock.how,
-                "method": shot.knock.method,
-                "target": shot.knock.target.decode("latin-1"),
-                "verdict": str(shot.reading.verdict),
-                "said": shot.reading.said,
+                "host": result.gateway.host,
+                "rule": result.request.rule,
+                "group": result.request.group,
+                "how": result.request.how,
+                "method": result.request.method,
+                "target": result.request.target.decode("latin-1"),
+                "verdict": str(result.finding.verdict),
+                "said": result.finding.text,
             }
-            for shot in told
+            for result in shown
         ],
     }

@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_toggles, show_warnings
 from gateway.demo import run as demo_run
-from gateway.operations.check import advise, ask_everything
+from gateway.operations.check import advise, check_all
 from gateway.runtime import supervisor as workers
 
 
@@ -32,7 +32,7 @@ def check(
     show_toggles(valid, out)
     failed = False
     if online:
-        for name, problem in asyncio.run(ask_everything(valid)):
+        for name, problem in asyncio.run(check_all(valid)):
             failed = failed or problem is not None
             out.print(f"{name}: {'ok' if problem is None else problem}")
         for line in asyncio.run(advise(valid)):

@@ -1,6 +1,6 @@
-"""The work behind the commands; a command asks and prints.
+"""The work of the commands; a command reads its arguments and prints.
 
-explain   one request through the real gate
-check     each thing that the gateway depends on, asked once
-probe     every spelling of every password rule, fired at a running gateway
+explain   the gate's decision on one request
+check     each dependency of the gateway, checked once
+probe     sends every spelling of every password rule to a running gateway
 """

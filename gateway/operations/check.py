@@ -1,4 +1,4 @@
-"""`doorward check --online`: each thing that the door depends on, asked once."""
+"""`doorward check --online`: checks each dependency of the gateway once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -22,24 +22,24 @@ from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine
 
-Answer = tuple[str, str | None]
+CheckResult = tuple[str, str | None]
 
 
-async def ask_everything(config: Config) -> list[Answer]:
+async def check_all(config: Config) -> list[CheckResult]:
     """`(name, problem or None)` for the provider, its keys, Redis, the directory and every upstream."""
     async with open_session(_directory_ca(config)) as directory_http:
-        questions: list[Coroutine[Any, Any, list[Answer]]] = [_ask("redis", _redis(config))]
+        checks: list[Coroutine[Any, Any, list[CheckResult]]] = [_check("redis", _redis(config))]
         if config.openid.enabled:
-            questions += [_ask_provider(config, name, keys) for name, keys in providers_of(config).items()]
+            checks += [_check_provider(config, name, keys) for name, keys in providers_of(config).items()]
         if config.directory.kind != "none":
-            questions.append(_ask("directory", _directory(config, directory_http)))
-        questions += [_ask(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
-        return [answer for answers in await asyncio.gather(*questions) for answer in answers]
+            checks.append(_check("directory", _directory(config, directory_http)))
+        checks += [_check(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
+        return [result for results in await asyncio.gather(*checks) for result in results]
 
 
-async def _ask_provider(config: Config, name: str, keys: ProviderKeys) -> list[Answer]:
-    """Discovery and keys, a line each; keys are asked for where discovery says."""
-    ((called, problem),) = await _ask(dependency_of(name), _provider(config, keys))
+async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list[CheckResult]:
+    """Discovery and keys, a line each; the keys are fetched from the `jwks_uri` of discovery."""
+    ((called, problem),) = await _check(dependency_of(name), _provider(config, keys))
     if problem is None:
         return [(f"{called} discovery", None), (f"{called} keys", None)]
     if problem.startswith("keys"):
@@ -50,9 +50,9 @@ async def _ask_provider(config: Config, name: str, keys: ProviderKeys) -> list[A
     ]
 
 
-async def _ask(name: str, question: Coroutine[Any, Any, None]) -> list[Answer]:
+async def _check(name: str, check: Coroutine[Any, Any, None]) -> list[CheckResult]:
     try:
-        await question
+        await check
     except Refusal as refusal:
         return [(name, refusal.detail or refusal.code)]
     except (OSError, RuntimeError, ValueError) as error:
@@ -61,29 +61,29 @@ async def _ask(name: str, question: Coroutine[Any, Any, None]) -> list[Answer]:
 
 
 async def _redis(config: Config) -> None:
-    async with _reached(config) as (redis, url):
+    async with _connected(config) as (redis, url):
         await examine(redis, push_sources(redis, config.redis, url), config.redis.key_prefix)
 
 
 async def advise(config: Config) -> list[str]:
-    """What works and will not always: settings of the Redis server, and upstreams that authenticate connections."""
+    """Warnings about settings that fail later: of the Redis server, and of upstreams that authenticate connections."""
     lines = [line for name, app in config.apps.items() async for line in _authenticated(config, name, app)]
     if config.redis.url.get_secret_value() == "embedded":
         return lines
-    async with _reached(config) as (redis, _):
+    async with _connected(config) as (redis, _):
         return lines + [line async for line in advice(redis)]
 
 
 async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[str]:
-    """What `/` answers to nobody tells whether the upstream wants NTLM or Negotiate, which has no place behind a proxy (B-61)."""
+    """A warning when the upstream's `/` asks for NTLM or Negotiate, which authenticate a connection, not a request (B-61)."""
     if not config.trusted_proxies:
         return
     pool = Pool(name, app)
-    visitor = UpstreamClient(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
+    client = UpstreamClient(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
     try:
-        reply = await visitor.ask(FilledRequest(method="GET", target="/"), Credentials())
+        reply = await client.ask(FilledRequest(method="GET", target="/"), Credentials())
     except Refusal:
-        return  # `ask_everything` tells of it, if it answers nobody
+        return  # `check_all` reports it
     finally:
         pool.close()
     if any(announces_connection_scheme(field, value) for field, value in reply.fields):
@@ -94,7 +94,7 @@ async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[s
 
 
 @asynccontextmanager
-async def _reached(config: Config) -> AsyncIterator[tuple[Redis, str | None]]:
+async def _connected(config: Config) -> AsyncIterator[tuple[Redis, str | None]]:
     """A client, and the URL of the embedded server, which is started for it."""
     valkey = None
     if config.redis.url.get_secret_value() == "embedded":

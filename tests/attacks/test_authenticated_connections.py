@@ -307,7 +307,7 @@ async def test_check_online_says_that_it_cannot_work_behind_a_proxy(open_house: 
 
 
 async def test_check_online_says_nothing_of_an_upstream_that_does_not_answer(open_house: OpenHouse) -> None:
-    """B-61: `ask_everything` does."""
+    """B-61: `check_all` does."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.reading.packs import pack_names
-from gateway.operations.probe.knocks import asks
+from gateway.operations.probe.knocks import password_requests
 from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from tests.flows.conftest import OpenHouse
 from tests.unit.policy.made import app, head, target
@@ -127,7 +127,7 @@ def test_options_with_the_bodies_of_every_rule_of_every_pack_is_refused(pack: st
     doors = PasswordRoutes(app(password_routes=[pack]), closed=True)
     preflight = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"POST"))
     for rule in load_pack(pack):
-        for ask in asks(rule):
+        for ask in password_requests(rule):
             path = ask.path + ("?" + ask.query if ask.query else "")
             for method in ("OPTIONS", *(("PROPFIND", "FROBNICATE") if rule.match.startswith("*") else ())):
                 for fields in (ask.fields, (*ask.fields, *preflight)):

@@ -14,9 +14,9 @@ from gateway.cli import main as cli
 from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import PasswordRule
 from gateway.config.values import METHODS
-from gateway.operations.probe.firing import NoDoor, Outcome, Probe, plan
+from gateway.operations.probe.firing import NotDoorward, Outcome, Probe, plan
 from gateway.operations.probe.reading import ProbeVerdict
-from gateway.operations.probe.wire import place_of
+from gateway.operations.probe.wire import parse_gateway_address
 from gateway.policy.passwords import load_pack
 from tests.fakes.authority import Authority
 from tests.fakes.house import House
@@ -32,7 +32,7 @@ FAST = 5000
 
 
 async def fired(house: House, app: str, *, every: int, rules: Sequence[tuple[str, PasswordRule]] = NEXUDUS) -> Outcome:
-    return await Probe(FAST).fire([(place_of(house.origin(app)), plan(rules, every=every))])
+    return await Probe(FAST).fire([(parse_gateway_address(house.origin(app)), plan(rules, every=every))])
 
 
 @pytest.mark.parametrize("unauthenticated", ["pass", "sign_in"])
@@ -41,9 +41,9 @@ async def test_nothing_gets_through_a_shut_door(open_street: OpenStreet, unauthe
     street = await open_street(openid=CLOSED, app_keys={"unauthenticated": unauthenticated})
     for app in ("portal", "dashboard", "api"):
         outcome = await fired(street.house, app, every=90)
-        assert (outcome.holes, outcome.unanswered, outcome.status) == ([], [], 0)
-        assert len(outcome.shots) > 600
-        assert {shot.reading.verdict for shot in outcome.shots} == {ProbeVerdict.CLOSED, ProbeVerdict.MALFORMED}
+        assert (outcome.passed, outcome.unanswered, outcome.status) == ([], [], 0)
+        assert len(outcome.results) > 600
+        assert {result.finding.verdict for result in outcome.results} == {ProbeVerdict.CLOSED, ProbeVerdict.MALFORMED}
     assert (street.logins, street.visits, street.knocks_at_the_api) == (0, 0, {})
 
 
@@ -53,22 +53,24 @@ async def test_a_door_that_lets_a_method_through_is_found(open_house: OpenHouse)
     fire = Probe(FAST).fire
     token = [named for named in NEXUDUS if named[1].match == "* /api/token"]
     plain = [knock for knock in plan(token) if knock.group in ("method", "OPTIONS", "any method")]
-    outcome = await fire([(place_of(house.origin()), plain)])
-    assert {shot.knock.method for shot in outcome.shots} >= METHODS - {"POST"}
-    assert (outcome.holes, outcome.unanswered) == ([], [])
+    outcome = await fire([(parse_gateway_address(house.origin()), plain)])
+    assert {result.request.method for result in outcome.results} >= METHODS - {"POST"}
+    assert (outcome.passed, outcome.unanswered) == ([], [])
     assert house.upstream.requests == []
     # A rule for POST alone: the other methods get through, OPTIONS does not.
     narrow = [{"match": "POST /api/token", "reason": "x"}]
     open_ = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass", "password_routes": narrow}})
-    outcome = await fire([(place_of(open_.origin()), plain)])
+    outcome = await fire([(parse_gateway_address(open_.origin()), plain)])
     assert outcome.status == 1
-    found = {shot.knock.method for shot in outcome.holes}
+    found = {result.request.method for result in outcome.passed}
     assert found >= {"PUT", "QUERY", "PROPFIND"}
     assert "OPTIONS" not in found
     # And none at all.
     bare = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass"}})
-    outcome = await fire([(place_of(bare.origin()), [knock for knock in plain if knock.method == "OPTIONS"])])
-    assert all(shot.hole for shot in outcome.shots)
+    outcome = await fire(
+        [(parse_gateway_address(bare.origin()), [knock for knock in plain if knock.method == "OPTIONS"])]
+    )
+    assert all(result.passed for result in outcome.results)
 
 
 async def test_every_rule_of_every_pack_is_shut_to_every_method(open_house: OpenHouse) -> None:
@@ -77,11 +79,11 @@ async def test_every_rule_of_every_pack_is_shut_to_every_method(open_house: Open
         keys = {"password_routes": pack, "public": ["* /**"]}
         house = await open_house(openid=CLOSED, apps={"portal": keys})
         rules = [(rule.match, rule) for rule in load_pack(pack)]
-        knocks = [knock for knock in plan(rules) if knock.group in ("OPTIONS", "other schemes")]
-        knocks += [knock for knock in plan(rules) if knock.group == "any method"][::7]
-        outcome = await Probe(FAST).fire([(place_of(house.origin()), knocks)])
+        probe_requests = [knock for knock in plan(rules) if knock.group in ("OPTIONS", "other schemes")]
+        probe_requests += [knock for knock in plan(rules) if knock.group == "any method"][::7]
+        outcome = await Probe(FAST).fire([(parse_gateway_address(house.origin()), probe_requests)])
         assert (
-            [(shot.knock.how, shot.knock.target, shot.reading.said) for shot in outcome.holes],
+            [(result.request.how, result.request.target, result.finding.text) for result in outcome.passed],
             outcome.unanswered,
         ) == ([], []), pack
         assert house.upstream.requests == []
@@ -105,15 +107,15 @@ async def test_a_rule_that_was_taken_out_is_found_and_named(
     rules = [named for named in NEXUDUS if named[1].match == missing]
     outcome = await fired(house, "portal", every=20, rules=[*rules, NEXUDUS[0]])
     assert outcome.status == 1
-    assert {shot.reading.verdict for shot in outcome.holes} == {found}
-    assert {shot.knock.rule for shot in outcome.holes} == {f"nexudus: {missing}"}
+    assert {result.finding.verdict for result in outcome.passed} == {found}
+    assert {result.request.rule for result in outcome.passed} == {f"nexudus: {missing}"}
 
 
 async def test_doors_that_are_open_are_said_to_be_open(open_street: OpenStreet) -> None:
     street = await open_street(openid={"prevent_password_login": False})
     outcome = await fired(street.house, "portal", every=500)
     assert outcome.status == 1
-    assert all(shot.hole for shot in outcome.shots if shot.knock.group == "as it is")
+    assert all(result.passed for result in outcome.results if result.request.group == "as it is")
 
 
 async def test_what_is_no_door_is_not_called_shut(open_house: OpenHouse) -> None:
@@ -126,14 +128,14 @@ async def test_what_is_no_door_is_not_called_shut(open_house: OpenHouse) -> None
         (f"http://nobody.localhost:{house.port}", "no app of this Doorward has the host"),
         ("http://127.0.0.1:9", "cannot be reached"),
     ):
-        with pytest.raises(NoDoor, match=said):
-            await Probe(FAST).fire([(place_of(url), plan(NEXUDUS))])
+        with pytest.raises(NotDoorward, match=said):
+            await Probe(FAST).fire([(parse_gateway_address(url), plan(NEXUDUS))])
     await other.close()
 
 
 async def test_a_door_that_stops_answering_is_not_called_shut(open_house: OpenHouse) -> None:
     house = await open_house(openid=CLOSED, apps={"portal": {"password_routes": "nexudus"}})
-    firing = asyncio.create_task(Probe(400).fire([(place_of(house.origin()), plan(NEXUDUS[:2], every=5))]))
+    firing = asyncio.create_task(Probe(400).fire([(parse_gateway_address(house.origin()), plan(NEXUDUS[:2], every=5))]))
     while not house.worker.context.counters.requests:
         await asyncio.sleep(0)
     await house.worker.server.drain(0)

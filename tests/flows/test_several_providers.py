@@ -10,7 +10,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from gateway.identity.claims import Identity
-from gateway.operations.check import ask_everything
+from gateway.operations.check import check_all
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.forge import rsa_key, sign
 from tests.fakes.house import BROWSER, House
@@ -372,7 +372,7 @@ async def test_a_provider_that_is_down_is_named_and_stops_nobody_else(
     assert await is_alive(house, cookie_of(browser))
     page = await choosing(house, house.browser(), "members")
     assert (page.status, page.header("Retry-After")) == (503, "5")
-    answers = dict(await ask_everything(house.worker.config))
+    answers = dict(await check_all(house.worker.config))
     assert answers["provider discovery"] is None
     assert answers["provider keys"] is None
     assert members.issuer in str(answers["provider:members discovery"])

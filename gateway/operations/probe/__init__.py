@@ -1,8 +1,8 @@
-"""The proof from outside: every spelling of every password rule, fired at a running gateway.
+"""Tests a running gateway from outside: sends every spelling of every password rule.
 
-knocks      which requests to send for each rule
+knocks      the requests for each rule
 spellings   every spelling of a path that some upstream reads as that path
-firing      sends them, some at a time
-reading     what an answer says
+firing      sends the requests, 16 at a time
+reading     the verdict on a response
 wire        one connection for each request
 """

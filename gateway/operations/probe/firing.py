@@ -1,4 +1,4 @@
-"""Fires every knock at a door, some at a time and so many a second, and gathers what came back."""
+"""Sends all requests of a probe to a gateway, 16 at a time and at most so many a second, and collects the verdicts."""
 
 import asyncio
 import itertools
@@ -10,128 +10,130 @@ from typing import Final
 
 from gateway.config.schema import PasswordRule
 from gateway.errors.requests import UnknownHost
-from gateway.operations.probe.knocks import Knock, basic_knocks, knocks
-from gateway.operations.probe.reading import HOLES, ProbeVerdict, ResponseReader, problem_of, read
-from gateway.operations.probe.wire import Place, ask
+from gateway.operations.probe.knocks import ProbeRequest, basic_requests, probe_requests
+from gateway.operations.probe.reading import PASSED_VERDICTS, ProbeFinding, ProbeVerdict, problem_of, read
+from gateway.operations.probe.wire import GatewayAddress, send
 
 FASTEST: Final = 5000
-#: Requests as they are, whatever the sampling.
+#: Groups that are sent in full, whatever the sampling.
 ALWAYS: Final = ("as it is", "method", "OPTIONS")
 _AT_ONCE: Final = 16
-_ATTEMPTS: Final = 2  # one that got no answer is asked once more
+_ATTEMPTS: Final = 2  # a request without a response is sent once more
 
 
-class NoDoor(Exception):
-    """There is no Doorward to probe; the text says what there is instead."""
+class NotDoorward(Exception):
+    """The address is not a Doorward's; the text has the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
-    """One knock, and what the door said."""
+class ProbeResult:
+    """One request, and the verdict on its response."""
 
-    place: Place
-    knock: Knock
-    reading: ResponseReader
+    gateway: GatewayAddress
+    request: ProbeRequest
+    finding: ProbeFinding
 
     @property
-    def hole(self) -> bool:
-        return self.reading.verdict in HOLES
+    def passed(self) -> bool:
+        return self.finding.verdict in PASSED_VERDICTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Everything that was fired, in its order."""
+    """The results of a probe, in the order of the requests."""
 
-    shots: tuple[Shot, ...]
-
-    @property
-    def holes(self) -> list[Shot]:
-        return [shot for shot in self.shots if shot.hole]
+    results: tuple[ProbeResult, ...]
 
     @property
-    def unanswered(self) -> list[Shot]:
-        return [shot for shot in self.shots if shot.reading.verdict is ProbeVerdict.UNKNOWN]
+    def passed(self) -> list[ProbeResult]:
+        return [result for result in self.results if result.passed]
+
+    @property
+    def unanswered(self) -> list[ProbeResult]:
+        return [result for result in self.results if result.finding.verdict is ProbeVerdict.UNKNOWN]
 
     @property
     def status(self) -> int:
-        """The exit status: 1 where one got through, 2 where that cannot be said of all, else 0."""
-        return 1 if self.holes else 2 if self.unanswered else 0
+        """The exit status: 1 if a request passed, 2 if that is not known of all, else 0."""
+        return 1 if self.passed else 2 if self.unanswered else 0
 
     def rows(self) -> list[tuple[str, str, Counter[ProbeVerdict]]]:
-        """Host, rule and how many of each verdict, in the order of firing."""
+        """Host, rule and the number of each verdict, in the order of the requests."""
         found: dict[tuple[str, str], Counter[ProbeVerdict]] = {}
-        for shot in self.shots:
-            found.setdefault((shot.place.host, shot.knock.rule), Counter())[shot.reading.verdict] += 1
+        for result in self.results:
+            found.setdefault((result.gateway.host, result.request.rule), Counter())[result.finding.verdict] += 1
         return [(host, rule, counts) for (host, rule), counts in found.items()]
 
 
-def plan(rules: Iterable[tuple[str, PasswordRule]], *, every: int = 1) -> list[Knock]:
-    """The knocks of these rules, and of HTTP Basic and its like. `every`: only one in so many of the tricks; requests as they are always."""
-    found = [knock for name, rule in rules for knock in knocks(name, rule)] + list(basic_knocks())
+def plan(rules: Iterable[tuple[str, PasswordRule]], *, every: int = 1) -> list[ProbeRequest]:
+    """The requests for these rules, and for HTTP Basic and other schemes. `every`: one in so many, except for the groups of ALWAYS."""
+    found = [request for name, rule in rules for request in probe_requests(name, rule)] + list(basic_requests())
     return list(_sampled(found, every))
 
 
-def _sampled(found: Sequence[Knock], every: int) -> Iterator[Knock]:
+def _sampled(found: Sequence[ProbeRequest], every: int) -> Iterator[ProbeRequest]:
     count = itertools.count()
-    for knock in found:
-        if knock.group in ALWAYS or next(count) % every == 0:
-            yield knock
+    for request in found:
+        if request.group in ALWAYS or next(count) % every == 0:
+            yield request
 
 
 class Probe:
-    """`rate` is requests a second."""
+    """Probes gateways. `rate` is in requests a second."""
 
     def __init__(self, rate: int) -> None:
         self._pause = 1 / rate
         self._run = secrets.token_hex(4)
         self._count = itertools.count(1)
 
-    async def fire(self, aims: Sequence[tuple[Place, Sequence[Knock]]]) -> Outcome:
-        """Raises NoDoor before anything else is sent."""
-        for place, _ in aims:
-            await self._recognise(place)
-        todo = iter([(place, knock) for place, some in aims for knock in some])
-        shots: dict[int, Shot] = {}
+    async def fire(self, targets: Sequence[tuple[GatewayAddress, Sequence[ProbeRequest]]]) -> Outcome:
+        """Send all requests. Raises NotDoorward before the first of them."""
+        for gateway, _ in targets:
+            await self._require_doorward(gateway)
+        todo = iter([(gateway, request) for gateway, some in targets for request in some])
+        results: dict[int, ProbeResult] = {}
         numbered = enumerate(todo)
         loop = asyncio.get_running_loop()
         start, turn = loop.time(), itertools.count()
 
         async def work() -> None:
-            for number, (place, knock) in numbered:
+            for number, (gateway, request) in numbered:
                 await asyncio.sleep(max(0.0, start + next(turn) * self._pause - loop.time()))
-                shots[number] = Shot(place=place, knock=knock, reading=await self._shot(place, knock))
+                results[number] = ProbeResult(
+                    gateway=gateway, request=request, finding=await self._probe(gateway, request)
+                )
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):
                 group.create_task(work())
-        return Outcome(shots=tuple(shots[number] for number in sorted(shots)))
+        return Outcome(results=tuple(results[number] for number in sorted(results)))
 
-    async def _recognise(self, place: Place) -> None:
+    async def _require_doorward(self, gateway: GatewayAddress) -> None:
         request_id = self._next_id()
-        plain = Knock(rule="", group="", how="", method="GET", target=b"/oauth2/userinfo")
+        plain = ProbeRequest(rule="", group="", how="", method="GET", target=b"/oauth2/userinfo")
         try:
-            answer = await ask(place, plain.written(place.host, request_id))
+            response = await send(gateway, plain.to_bytes(gateway.host, request_id))
         except OSError as error:
-            raise NoDoor(f"{place.url}: cannot be reached: {error}") from error
-        problem = None if answer is None else problem_of(answer)
+            raise NotDoorward(f"{gateway.url}: cannot be reached: {error}") from error
+        problem = None if response is None else problem_of(response)
         if problem is None:
-            said = "no answer" if answer is None else f"status {answer.status}"
-            raise NoDoor(f"{place.url}: this is not a Doorward: /oauth2/userinfo has {said}")
+            text = "no answer" if response is None else f"status {response.status}"
+            raise NotDoorward(f"{gateway.url}: this is not a Doorward: /oauth2/userinfo has {text}")
         if problem["code"] == UnknownHost.code:
-            raise NoDoor(f"{place.url}: no app of this Doorward has the host {place.host}")
+            raise NotDoorward(f"{gateway.url}: no app of this Doorward has the host {gateway.host}")
 
-    async def _shot(self, place: Place, knock: Knock) -> ResponseReader:
-        head_only = knock.method == "HEAD"
+    async def _probe(self, gateway: GatewayAddress, request: ProbeRequest) -> ProbeFinding:
+        head_only = request.method == "HEAD"
         for _ in range(_ATTEMPTS):
             request_id = self._next_id()
             try:
-                answer = await ask(place, knock.written(place.host, request_id), head_only=head_only)
+                response = await send(gateway, request.to_bytes(gateway.host, request_id), head_only=head_only)
             except OSError:
-                answer = None
-            reading = read(answer, request_id, head_only=head_only)
-            if reading.verdict is not ProbeVerdict.UNKNOWN:
+                response = None
+            finding = read(response, request_id, head_only=head_only)
+            if finding.verdict is not ProbeVerdict.UNKNOWN:
                 break
-        return reading
+        return finding
 
     def _next_id(self) -> str:
         return f"probe-{self._run}-{next(self._count)}"

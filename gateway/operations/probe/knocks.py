@@ -1,7 +1,7 @@
-"""What to knock with: for each rule, the requests that it is about, written in every way that somebody may try.
+"""The requests of a probe: for each rule, its password requests in every form that an attacker may try.
 
-Pure. A knock is a whole request in bytes but for what differs from door to door (host and request id). Each carries a password request that
-some upstream would understand, so a shut door answers every one of them with a refusal of its own.
+Pure. A ProbeRequest is a whole request in bytes, except for host and request ID. Each is a password request that some upstream would
+understand, so a gateway with closed password routes refuses all of them.
 """
 
 import gzip
@@ -28,14 +28,14 @@ _PROOFS: Final = (
     b'Digest username="a", realm="r", nonce="n", uri="/", response="x"', b"NTLM TlRMTVNTUAABAAAA", b"Negotiate YIIJ", b"SCRAM-SHA-256 data=biws",
     b"SCRAM-SHA-1 data=biws", b'Mutual user="a", kc1="x"', b'WSSE profile="UsernameToken"', b"LDAP YTpi",
 )  # fmt: skip
-_LONG: Final = 96 * 1024  # more than a door reads
+_LONG: Final = 96 * 1024  # more than a gateway reads
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """A request that a rule is about, plainly written."""
+class PasswordRequest:
+    """A request that a rule blocks, in its plain form."""
 
     method: str
     path: str
@@ -46,10 +46,10 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knock:
-    """One request. `rule` is whose it is, `group` the kind of trick, `how` the trick.
+class ProbeRequest:
+    """One request. `rule` is the name of its rule, `group` the kind of variation, `how` the variation.
 
-    `{host}` in `host` and `target` stands for the door's own; no `host`: no Host field. `framed`: Content-Length is added.
+    `{host}` in `host` and `target` stands for the gateway's own; no `host`: no Host field. `framed`: Content-Length is added.
     """
 
     rule: str
@@ -63,13 +63,13 @@ class Knock:
     version: bytes = b"1.1"
     framed: bool = True
 
-    def written(self, host: str, request_id: str) -> bytes:
+    def to_bytes(self, host: str, request_id: str) -> bytes:
         """The bytes to send."""
         lines = [b"%b %b HTTP/%b" % (self.method.encode(), self.target.replace(b"{host}", host.encode()), self.version)]
         if self.host is not None:
             name, colon, port = host.partition(":")
-            said = self.host.format(host=host, upper=host.upper(), dotted=f"{name}.{colon}{port}")
-            lines.append(b"Host: " + said.encode("latin-1"))
+            value = self.host.format(host=host, upper=host.upper(), dotted=f"{name}.{colon}{port}")
+            lines.append(b"Host: " + value.encode("latin-1"))
         lines += [name + b": " + value for name, value in self.fields]
         lines += [b"Accept: application/json", b"X-Request-Id: " + request_id.encode()]
         if self.framed and (self.body or self.method not in _BODYLESS):
@@ -77,8 +77,8 @@ class Knock:
         return b"\r\n".join(lines) + b"\r\n\r\n" + self.body
 
 
-def asks(rule: PasswordRule) -> Iterator[Ask]:
-    """The requests that a rule is about: for a path that takes any name, one of them; for `X/**`, `X` and what is below."""
+def password_requests(rule: PasswordRule) -> Iterator[PasswordRequest]:
+    """The requests that a rule blocks: for a path with any name, one example; for `X/**`, `X` and a path below it."""
     methods, glob = rule.match.split()
     method = "POST" if methods == "*" else methods.split(",")[0]
     when = rule.when or PasswordWhen()
@@ -90,33 +90,33 @@ def asks(rule: PasswordRule) -> Iterator[Ask]:
     query = "&".join(f"{name}={_value(value)}" for name, value in when.query.items())
     fields = tuple((name.encode(), _value(value).encode()) for name, value in when.header.items())
     for path in _paths(glob):
-        yield Ask(method=method, path=path, query=query, body=body, kind=kind, fields=fields)
+        yield PasswordRequest(method=method, path=path, query=query, body=body, kind=kind, fields=fields)
 
 
-def knocks(name: str, rule: PasswordRule) -> Iterator[Knock]:
-    """Everything to try against one rule; the first of each path is the request as it is."""
-    for ask in asks(rule):
-        plain = Knock(
-            rule=name, group="as it is", how=f"{ask.method} {ask.path}", method=ask.method, target=_target(ask),
-            fields=_typed(ask), body=ask.body,
+def probe_requests(name: str, rule: PasswordRule) -> Iterator[ProbeRequest]:
+    """All requests for one rule; the first of each path is the plain one."""
+    for wanted in password_requests(rule):
+        plain = ProbeRequest(
+            rule=name, group="as it is", how=f"{wanted.method} {wanted.path}", method=wanted.method, target=_target(wanted),
+            fields=_typed(wanted), body=wanted.body,
         )  # fmt: skip
         yield plain
-        for spelling in spellings(ask.path, ask.query, method=ask.method, languages=_LANGUAGES):
+        for spelling in spellings(wanted.path, wanted.query, method=wanted.method, languages=_LANGUAGES):
             group = "path" if spelling.method is None else "method override"
             yield replace(
-                plain, group=group, how=spelling.how, target=spelling.target, method=spelling.method or ask.method,
+                plain, group=group, how=spelling.how, target=spelling.target, method=spelling.method or wanted.method,
                 fields=(*plain.fields, *spelling.fields),
             )  # fmt: skip
         yield from _methods(plain, rule)
-        yield from _options(plain, ask)
+        yield from _options(plain, wanted)
         yield from _hosts(plain)
         yield from _forms_of_the_line(plain)
-        yield from _bodies(plain, ask)
+        yield from _bodies(plain, wanted)
 
 
-def basic_knocks() -> Iterator[Knock]:
+def basic_requests() -> Iterator[ProbeRequest]:
     """HTTP Basic, which carries a password with any request, and other schemes that carry one or its proof."""
-    plain = Knock(rule="basic", group="Basic", how="", method="GET", target=b"/")
+    plain = ProbeRequest(rule="basic", group="Basic", how="", method="GET", target=b"/")
     for path in (b"/", b"/api/x", b"/assets/x.css", b"/a/b/c?d=e"):
         for scheme in (b"Basic", b"basic", b"BASIC", b"BaSiC", b"\tBasic", b"Basic "):
             yield replace(plain, how=f"{scheme!r}", target=path, fields=((b"Authorization", scheme + b" " + _BASIC),))
@@ -157,15 +157,15 @@ def _paths(glob: str) -> Iterator[str]:
             yield start.replace("*", _NUMBER)
 
 
-def _target(ask: Ask) -> bytes:
-    return (ask.path + ("?" + ask.query if ask.query else "")).encode()
+def _target(wanted: PasswordRequest) -> bytes:
+    return (wanted.path + ("?" + wanted.query if wanted.query else "")).encode()
 
 
-def _typed(ask: Ask) -> Fields:
-    return (((b"Content-Type", ask.kind),) if ask.body else ()) + ask.fields
+def _typed(wanted: PasswordRequest) -> Fields:
+    return (((b"Content-Type", wanted.kind),) if wanted.body else ()) + wanted.fields
 
 
-def _methods(plain: Knock, rule: PasswordRule) -> Iterator[Knock]:
+def _methods(plain: ProbeRequest, rule: PasswordRule) -> Iterator[ProbeRequest]:
     """Every other method that the rule names; where it names none, every method that is registered, and one that is not, with a body."""
     named, _ = rule.match.split()
     methods: Sequence[str] = _USUAL if named == "*" else (*named.split(","),)
@@ -179,11 +179,11 @@ def _methods(plain: Knock, rule: PasswordRule) -> Iterator[Knock]:
             yield replace(_with_a_body(plain), group="any method", how=f"{method} with a body", method=method)
 
 
-def _options(plain: Knock, ask: Ask) -> Iterator[Knock]:
+def _options(plain: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeRequest]:
     """OPTIONS, with everything that a preflight may have, and more than one has. What is only a preflight may pass, so it says nothing."""
-    asked = replace(plain, group="OPTIONS", method="OPTIONS")
-    bare = replace(asked, fields=ask.fields, body=b"")
-    full = _with_a_body(asked)
+    options = replace(plain, group="OPTIONS", method="OPTIONS")
+    bare = replace(options, fields=wanted.fields, body=b"")
+    full = _with_a_body(options)
     preflight = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", plain.method.encode()))
     yield replace(bare, how="bare")
     yield replace(full, how="with a body")
@@ -200,7 +200,7 @@ def _options(plain: Knock, ask: Ask) -> Iterator[Knock]:
     )
     override = (b"X-HTTP-Method-Override", plain.method.encode())
     yield replace(some, how="a preflight taken for another method", fields=(*bare.fields, *preflight, override))
-    mark = b"&" if ask.query else b"?"
+    mark = b"&" if wanted.query else b"?"
     yield replace(
         some,
         how="a preflight with _method",
@@ -209,11 +209,11 @@ def _options(plain: Knock, ask: Ask) -> Iterator[Knock]:
     )
 
 
-def _with_a_body(plain: Knock) -> Knock:
+def _with_a_body(plain: ProbeRequest) -> ProbeRequest:
     return plain if plain.body else replace(plain, body=b"x=1", fields=((b"Content-Type", FORM), *plain.fields))
 
 
-def _hosts(plain: Knock) -> Iterator[Knock]:
+def _hosts(plain: ProbeRequest) -> Iterator[ProbeRequest]:
     """The same host, otherwise written."""
     for how, host in (
         ("upper case", "{upper}"), ("a dot behind", "{dotted}"), ("spaces around", "  {host}  "), ("another host", "other.invalid"),
@@ -228,7 +228,7 @@ def _hosts(plain: Knock) -> Iterator[Knock]:
         )
 
 
-def _forms_of_the_line(plain: Knock) -> Iterator[Knock]:
+def _forms_of_the_line(plain: ProbeRequest) -> Iterator[ProbeRequest]:
     for how, start in (
         ("http", b"http://{host}"), ("HTTP", b"HTTP://{host}"), ("https", b"https://{host}"), ("another host", b"http://other.invalid"),
         ("user information", b"http://x@{host}"), ("another scheme", b"ftp://{host}"),
@@ -243,18 +243,18 @@ def _forms_of_the_line(plain: Knock) -> Iterator[Knock]:
         yield replace(plain, group="header", how=f"{name.decode()}: /", fields=fields)
 
 
-def _bodies(plain: Knock, ask: Ask) -> Iterator[Knock]:
+def _bodies(plain: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeRequest]:
     """The same body, labelled or packed otherwise; only where a rule reads it."""
-    if not ask.body:
+    if not wanted.body:
         return
     made = replace(plain, group="body")
-    yield from _labels(made, ask)
-    yield from (replace(made, how=how, body=body) for how, body in _contents(ask))
-    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(ask.body), ask.body)
+    yield from _labels(made, wanted)
+    yield from (replace(made, how=how, body=body) for how, body in _contents(wanted))
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(wanted.body), wanted.body)
     yield replace(
         made, how="chunked", body=chunked, framed=False, fields=(*made.fields, (b"Transfer-Encoding", b"chunked"))
     )
-    one = b"".join(b"1\r\n%c\r\n" % byte for byte in ask.body) + b"0\r\n\r\n"
+    one = b"".join(b"1\r\n%c\r\n" % byte for byte in wanted.body) + b"0\r\n\r\n"
     yield replace(
         made,
         how="chunked byte by byte",
@@ -262,32 +262,36 @@ def _bodies(plain: Knock, ask: Ask) -> Iterator[Knock]:
         framed=False,
         fields=(*made.fields, (b"Transfer-Encoding", b"chunked")),
     )
-    query = ask.body.decode() if ask.kind == FORM else "&".join(f"{k}={v}" for k, v in json.loads(ask.body).items())
+    query = (
+        wanted.body.decode()
+        if wanted.kind == FORM
+        else "&".join(f"{k}={v}" for k, v in json.loads(wanted.body).items())
+    )
     yield replace(
-        made, how="in the query", target=plain.target + (b"&" if ask.query else b"?") + query.encode(), body=b"x=1"
+        made, how="in the query", target=plain.target + (b"&" if wanted.query else b"?") + query.encode(), body=b"x=1"
     )
 
 
-def _labels(made: Knock, ask: Ask) -> Iterator[Knock]:
+def _labels(made: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeRequest]:
     """Other Content-Types and codings for the same bytes."""
     without = tuple(field for field in made.fields if field[0] != b"Content-Type")
     types = (
-        b"text/plain", b"application/octet-stream", ask.kind.upper(), ask.kind + b"; charset=utf-8", ask.kind + b"; charset=utf-16",
-        ask.kind + b";charset=ibm037", ask.kind + b", text/plain", b"multipart/form-data; boundary=x", b"application/xml", b"",
-        JSON if ask.kind == FORM else FORM,
+        b"text/plain", b"application/octet-stream", wanted.kind.upper(), wanted.kind + b"; charset=utf-8", wanted.kind + b"; charset=utf-16",
+        wanted.kind + b";charset=ibm037", wanted.kind + b", text/plain", b"multipart/form-data; boundary=x", b"application/xml", b"",
+        JSON if wanted.kind == FORM else FORM,
     )  # fmt: skip
     for label in types:
         yield replace(made, how=f"Content-Type: {label.decode()}", fields=(*without, (b"Content-Type", label)))
     yield replace(made, how="no Content-Type", fields=without)
     yield replace(made, how="two Content-Types", fields=(*made.fields, (b"Content-Type", b"text/plain")))
     for coding in (b"gzip", b"identity", b"br", b"gzip, gzip"):
-        body = gzip.compress(ask.body, mtime=0) if coding == b"gzip" else ask.body
+        body = gzip.compress(wanted.body, mtime=0) if coding == b"gzip" else wanted.body
         how = f"Content-Encoding: {coding.decode()}"
         yield replace(made, how=how, body=body, fields=(*made.fields, (b"Content-Encoding", coding)))
 
 
-def _contents(ask: Ask) -> Iterable[tuple[str, bytes]]:
-    return _form_contents(ask.body) if ask.kind == FORM else _json_contents(ask.body)
+def _contents(wanted: PasswordRequest) -> Iterable[tuple[str, bytes]]:
+    return _form_contents(wanted.body) if wanted.kind == FORM else _json_contents(wanted.body)
 
 
 def _form_contents(body: bytes) -> Iterator[tuple[str, bytes]]:

@@ -1,8 +1,9 @@
-"""What an answer says about the door, seen from outside.
+"""The verdict on a response, from outside.
 
-Pure. A refusal counts only when it is one of ours beyond doubt: a problem document whose `type` is ours, whose `status` is the answer's, and
-which tells our own request id where the request could be read that far. An application that answers 403 or 404 was reached, and so does
-everything count that is not understood. Asking for a sign-in is not a shut door either: the door is shut for everyone, signed in or not.
+Pure. A refusal counts only when it is certainly a Doorward's: a problem document with its `type`, the status of the response, and
+our own request ID where the request could be read that far. A 403 or 404 of the application means that the request passed, and so
+does any unknown response. A redirect to sign-in is no refusal either: a closed password route is closed with and without a
+session.
 """
 
 import json
@@ -16,7 +17,7 @@ from gateway.errors.refusal import Refusal
 
 _TYPE: Final = "urn:doorward:problem:"
 _CLOSED: Final = frozenset({access.RouteBlocked.code})
-#: The gateway did not pass these on, whoever had asked.
+#: The gateway never forwards these, with or without a session.
 _NOT_FORWARDED: Final = frozenset(
     kind.code
     for kind in (
@@ -43,7 +44,7 @@ _BEFORE_READING: Final = frozenset({400, 405, 408, 414, 417, 421, 431, 501, 505}
 
 
 class ProbeVerdict(StrEnum):
-    """CLOSED: the door said so. MALFORMED: refused before anything could be meant by it. Of the others, the first two are holes."""
+    """CLOSED: refused as a password route. MALFORMED: refused as no valid request. SIGN_IN and THROUGH: it passed, or would with a session."""
 
     CLOSED = "closed"
     MALFORMED = "malformed"
@@ -52,12 +53,12 @@ class ProbeVerdict(StrEnum):
     UNKNOWN = "no answer"
 
 
-HOLES: Final = (ProbeVerdict.SIGN_IN, ProbeVerdict.THROUGH)
+PASSED_VERDICTS: Final = (ProbeVerdict.SIGN_IN, ProbeVerdict.THROUGH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResponse:
-    """A response as it came; `body` is cut at what a problem document can be long."""
+    """A received response; `body` is cut at the greatest length of a problem document."""
 
     status: int
     fields: Sequence[tuple[str, str]]
@@ -69,41 +70,41 @@ class ProbeResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseReader:
-    """`said` is for people: status and code."""
+class ProbeFinding:
+    """A verdict; `text` is the status and code, for people."""
 
     verdict: ProbeVerdict
-    said: str
+    text: str
 
 
-def read(answer: ProbeResponse | None, request_id: str, *, head_only: bool = False) -> ResponseReader:
-    """The verdict on one answer; None: the connection ended without one."""
-    if answer is None:
-        return ResponseReader(verdict=ProbeVerdict.UNKNOWN, said="nothing")
+def read(response: ProbeResponse | None, request_id: str, *, head_only: bool = False) -> ProbeFinding:
+    """The verdict on one response; None means that the connection ended without one."""
+    if response is None:
+        return ProbeFinding(verdict=ProbeVerdict.UNKNOWN, text="nothing")
     if head_only:
-        return _read_head(answer)
-    problem = problem_of(answer)
+        return _read_head(response)
+    problem = problem_of(response)
     if problem is None:
-        return ResponseReader(verdict=ProbeVerdict.THROUGH, said=str(answer.status))
+        return ProbeFinding(verdict=ProbeVerdict.THROUGH, text=str(response.status))
     code = str(problem["code"])
-    said = f"{answer.status} {code}"
-    # A head that could not be read has no id: the answer to it has one of the door's own.
-    if problem.get("request_id") != request_id and answer.status not in _BEFORE_READING:
-        return ResponseReader(verdict=ProbeVerdict.THROUGH, said=f"{said} of another request")
-    return ResponseReader(verdict=_verdict(code), said=said)
+    text = f"{response.status} {code}"
+    # A head that cannot be parsed has no ID: the gateway responds with an ID of its own.
+    if problem.get("request_id") != request_id and response.status not in _BEFORE_READING:
+        return ProbeFinding(verdict=ProbeVerdict.THROUGH, text=f"{text} of another request")
+    return ProbeFinding(verdict=_verdict(code), text=text)
 
 
-def problem_of(answer: ProbeResponse) -> dict[str, Any] | None:
-    """The problem document of a Doorward; None for everything else."""
-    if answer.value("content-type").partition(";")[0] != "application/problem+json" or not answer.complete:
+def problem_of(response: ProbeResponse) -> dict[str, Any] | None:
+    """The problem document of a Doorward, or None."""
+    if response.value("content-type").partition(";")[0] != "application/problem+json" or not response.complete:
         return None
     try:
-        found = json.loads(answer.body)
+        found = json.loads(response.body)
     except ValueError:
         return None
     if not isinstance(found, dict) or found.get("type") != f"{_TYPE}{found.get('code')}":
         return None
-    return found if found.get("status") == answer.status else None
+    return found if found.get("status") == response.status else None
 
 
 def _verdict(code: str) -> ProbeVerdict:
@@ -113,17 +114,17 @@ def _verdict(code: str) -> ProbeVerdict:
         return ProbeVerdict.MALFORMED
     if code in _SIGN_IN:
         return ProbeVerdict.SIGN_IN
-    return ProbeVerdict.UNKNOWN if code in _UNKNOWN else ProbeVerdict.THROUGH  # upstream_*: it was passed on
+    return ProbeVerdict.UNKNOWN if code in _UNKNOWN else ProbeVerdict.THROUGH  # upstream_*: it was forwarded
 
 
-def _read_head(answer: ProbeResponse) -> ResponseReader:
-    """The answer to HEAD has no body: of our documents only the kind and the status are seen."""
-    ours = answer.value("content-type").startswith("application/problem+json")
-    said = f"{answer.status} (HEAD)"
-    if ours and answer.status == access.RouteBlocked.status:
-        return ResponseReader(verdict=ProbeVerdict.CLOSED, said=said)
-    if ours and answer.status in _BEFORE_READING:
-        return ResponseReader(verdict=ProbeVerdict.MALFORMED, said=said)
-    return ResponseReader(
-        verdict=ProbeVerdict.SIGN_IN if ours and answer.status == 401 else ProbeVerdict.THROUGH, said=said
+def _read_head(response: ProbeResponse) -> ProbeFinding:
+    """The verdict on a response to HEAD, which has no body: by content type and status."""
+    ours = response.value("content-type").startswith("application/problem+json")
+    text = f"{response.status} (HEAD)"
+    if ours and response.status == access.RouteBlocked.status:
+        return ProbeFinding(verdict=ProbeVerdict.CLOSED, text=text)
+    if ours and response.status in _BEFORE_READING:
+        return ProbeFinding(verdict=ProbeVerdict.MALFORMED, text=text)
+    return ProbeFinding(
+        verdict=ProbeVerdict.SIGN_IN if ours and response.status == 401 else ProbeVerdict.THROUGH, text=text
     )

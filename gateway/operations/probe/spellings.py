@@ -1,7 +1,7 @@
 """Every spelling of a path that some upstream has been seen to read as that path (docs/threats.md C-10 to C-12, B-35).
 
-`spellings(path)` gives request-targets as raw bytes, with the header fields and the method that belong to them. Whoever guards `path`
-must refuse each of them, or treat it as `path`; nobody may forward one as something else. No two have the same bytes.
+`spellings(path)` gives request-targets as raw bytes, with the header fields and the method that belong to them. A gateway must
+refuse each of them or treat it as `path`, and must not forward one as another path. No two have the same bytes.
 """
 
 from collections.abc import Iterable, Iterator

@@ -16,8 +16,8 @@ _SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the door is: `host` as Host has it, the address to connect to, TLS or not."""
+class GatewayAddress:
+    """A gateway: `host` for the Host field, the address to connect to, and TLS or None."""
 
     url: str
     host: str
@@ -26,9 +26,9 @@ class Place:
     tls: ssl.SSLContext | None
     name: str  # the host without its port: what the certificate must be for
 
-    def under(self, host: str) -> "Place":
-        """The same door under another of its hosts."""
-        return Place(
+    def under(self, host: str) -> "GatewayAddress":
+        """The same gateway with another of its hosts."""
+        return GatewayAddress(
             url=f"{'https' if self.tls else 'http'}://{host}",
             host=host,
             address=self.address,
@@ -38,23 +38,23 @@ class Place:
         )
 
 
-def place_of(url: str, connect: str | None = None, ca: Path | None = None) -> Place:
-    """From a URL as browsers use it. Raises ValueError with what is allowed."""
+def parse_gateway_address(url: str, connect: str | None = None, ca: Path | None = None) -> GatewayAddress:
+    """Parse a URL as browsers use it. Raises ValueError with what is allowed."""
     allowed = "allowed: http(s)://HOST[:PORT] without a path"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise ValueError(f"{url!r} is not the address of a door; {allowed}")
+        raise ValueError(f"{url!r} is not the address of a gateway; {allowed}")
     if "@" in parts.netloc:
         raise ValueError(f"the address has a user in it; {allowed}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = parts.hostname
-    # RFC 6761 section 6.3: these are this machine, whatever the resolver says of them.
+    # RFC 6761 section 6.3: these names are loopback, whatever the resolver returns.
     if address == "localhost" or address.endswith(".localhost"):
         address = "127.0.0.1"
     if connect is not None:
         address, port = _connect(connect)
     tls = ssl.create_default_context(cafile=str(ca) if ca else None) if parts.scheme == "https" else None
-    return Place(
+    return GatewayAddress(
         url=f"{parts.scheme}://{parts.netloc}",
         host=parts.netloc,
         address=address,
@@ -75,26 +75,30 @@ def _name(host: str) -> str:
     return urlsplit(f"//{host}").hostname or host
 
 
-async def ask(place: Place, data: bytes, *, head_only: bool = False) -> ProbeResponse | None:
-    """Send these bytes on a connection of their own; None when it ends without an answer. Raises OSError when there is no connection."""
+async def send(gateway: GatewayAddress, data: bytes, *, head_only: bool = False) -> ProbeResponse | None:
+    """Send `data` on a new connection; None when it ends without a response. Raises OSError when it cannot connect."""
     async with asyncio.timeout(_SECONDS):  # TimeoutError is an OSError
         reader, writer = await asyncio.open_connection(
-            place.address, place.port, ssl=place.tls, server_hostname=place.name if place.tls else None, limit=_HEAD
+            gateway.address,
+            gateway.port,
+            ssl=gateway.tls,
+            server_hostname=gateway.name if gateway.tls else None,
+            limit=_HEAD,
         )
     try:
         async with asyncio.timeout(_SECONDS):
-            return await _asked(reader, writer, data, head_only)
+            return await _exchange(reader, writer, data, head_only)
     except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
         return None
     finally:
         writer.transport.abort()  # a reset, so that thousands of connections leave nothing behind
 
 
-async def _asked(
+async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, head_only: bool
 ) -> ProbeResponse | None:
     writer.write(data)
-    # The door may answer and close before it has taken all: what it said is still to be read.
+    # The gateway may respond and close before it has read all; its response is still to be read.
     with contextlib.suppress(ConnectionError):
         await writer.drain()
     while True:
@@ -102,17 +106,17 @@ async def _asked(
         first, *lines = head[:-4].decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
         if not version.startswith("HTTP/1."):
-            raise ValueError("not an answer")
+            raise ValueError("not a response")
         status = int(rest[:3])
         if status >= 200 or status == 101:
             break
     fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    answer = ProbeResponse(status=status, fields=fields, body=b"")
+    response = ProbeResponse(status=status, fields=fields, body=b"")
     if head_only or status in (101, 204, 304):
-        return answer
-    length = answer.value("content-length")
+        return response
+    length = response.value("content-length")
     if not length.isdigit() or int(length) > _BODY:
-        return answer  # none of our refusals is of this kind
+        return response  # no refusal of a Doorward is of this kind
     try:
         body = await reader.readexactly(int(length))
     except asyncio.IncompleteReadError as error:

@@ -6,7 +6,7 @@ from gateway.config.reading.packs import pack_names
 from gateway.config.schema import PasswordRule
 from gateway.config.values import METHODS
 from gateway.operations.probe.firing import ALWAYS, plan
-from gateway.operations.probe.knocks import Ask, asks, knocks
+from gateway.operations.probe.knocks import PasswordRequest, password_requests, probe_requests
 from gateway.policy.passwords import load_pack
 
 GROUPS = {"as it is", "path", "method override", "host", "absolute-form", "HTTP/1.0", "header", "OPTIONS", "any method"}
@@ -17,7 +17,7 @@ def rule(**keys: object) -> PasswordRule:
 
 
 def test_a_rule_with_a_body_is_tried_in_every_group() -> None:
-    found = list(knocks("x", rule(match="* /api/token", when={"form": {"grant_type": "password"}})))
+    found = list(probe_requests("x", rule(match="* /api/token", when={"form": {"grant_type": "password"}})))
     assert {knock.group for knock in found} == GROUPS | {"method", "body"}
     assert {b"Content-Encoding", b"Transfer-Encoding", b"Content-Type"} <= {
         name for knock in found for name, _ in knock.fields
@@ -27,32 +27,34 @@ def test_a_rule_with_a_body_is_tried_in_every_group() -> None:
 @pytest.mark.parametrize("name", pack_names())
 def test_no_two_knocks_of_a_rule_are_the_same(name: str) -> None:
     for each in load_pack(name):
-        written = [knock.written("a.example", "r") for knock in knocks("x", each)]
+        written = [knock.to_bytes("a.example", "r") for knock in probe_requests("x", each)]
         assert len(written) - len(set(written)) <= len(written) // 50
-        assert {knock.group for knock in knocks("x", each)} >= GROUPS
+        assert {knock.group for knock in probe_requests("x", each)} >= GROUPS
 
 
 def test_an_example_of_a_glob_is_a_path_that_it_names() -> None:
-    assert [ask.path for ask in asks(rule(match="GET /**/wp-login.php/**"))] == [
+    assert [ask.path for ask in password_requests(rule(match="GET /**/wp-login.php/**"))] == [
         "/wp-login.php", "/wp-login.php/more", "/folder/wp-login.php", "/folder/wp-login.php/more",
     ]  # fmt: skip
-    assert [ask.path for ask in asks(rule(match="* /api/*/x"))] == ["/api/77/x"]
-    assert [ask.path for ask in asks(rule(match="* /**"))] == ["/", "/anything"]
+    assert [ask.path for ask in password_requests(rule(match="* /api/*/x"))] == ["/api/77/x"]
+    assert [ask.path for ask in password_requests(rule(match="* /**"))] == ["/", "/anything"]
 
 
 def test_an_ask_holds_everything_that_the_rule_says() -> None:
-    (ask,) = asks(rule(match="POST /x", when={"json": {"a": "*"}, "query": {"t": "1"}, "header": {"X-A": "b"}}))
-    assert ask == Ask(
+    (ask,) = password_requests(
+        rule(match="POST /x", when={"json": {"a": "*"}, "query": {"t": "1"}, "header": {"X-A": "b"}})
+    )
+    assert ask == PasswordRequest(
         method="POST", path="/x", query="t=1", body=b'{"a": "x"}', kind=b"application/json", fields=((b"X-A", b"b"),)
     )
 
 
 def test_a_knock_names_the_door_where_its_trick_does() -> None:
-    first, *rest = knocks("x", rule(match="GET /login"))
-    assert first.written("a.example:81", "r1") == (
+    first, *rest = probe_requests("x", rule(match="GET /login"))
+    assert first.to_bytes("a.example:81", "r1") == (
         b"GET /login HTTP/1.1\r\nHost: a.example:81\r\nAccept: application/json\r\nX-Request-Id: r1\r\n\r\n"
     )
-    hosts = {knock.how: knock.written("a.example:81", "r").split(b"\r\n") for knock in rest}
+    hosts = {knock.how: knock.to_bytes("a.example:81", "r").split(b"\r\n") for knock in rest}
     assert hosts["upper case"][1] == b"Host: A.EXAMPLE:81"
     assert hosts["a dot behind"][1] == b"Host: a.example.:81"
     assert hosts["http"][0] == b"GET http://a.example:81/login HTTP/1.1"
@@ -71,7 +73,7 @@ def test_a_quick_look_keeps_every_request_as_it_is() -> None:
 def test_options_is_fired_at_every_rule_and_every_method_where_it_names_none(match: str) -> None:
     """C-77: with bodies. Nothing among them is a preflight alone, which may pass."""
     when = {"form": {"grant_type": "password"}} if "token" in match else None
-    found = list(knocks("x", rule(match=match, when=when)))
+    found = list(probe_requests("x", rule(match=match, when=when)))
     options = [knock for knock in found if knock.method == "OPTIONS"]
     assert [knock.how for knock in options if knock.group == "OPTIONS"] == [
         "bare",
@@ -89,5 +91,5 @@ def test_options_is_fired_at_every_rule_and_every_method_where_it_names_none(mat
 @pytest.mark.parametrize("name", pack_names())
 def test_the_number_of_methods_that_are_tried_is_bounded(name: str) -> None:
     for each in load_pack(name):
-        found = [knock for knock in knocks("x", each) if knock.group in ("method", "OPTIONS", "any method")]
-        assert len(found) <= 48 * len(list(asks(each)))
+        found = [knock for knock in probe_requests("x", each) if knock.group in ("method", "OPTIONS", "any method")]
+        assert len(found) <= 48 * len(list(password_requests(each)))

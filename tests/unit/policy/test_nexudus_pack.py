@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import PasswordRule
 from gateway.errors.requests import BadRequest
-from gateway.operations.probe.knocks import asks
+from gateway.operations.probe.knocks import password_requests
 from gateway.operations.probe.spellings import Spelling, spellings
 from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from gateway.policy.paths import Target, parse_target
@@ -110,7 +110,7 @@ def judge_target(
 
 def requests_of(rule: PasswordRule) -> Iterator[tuple[str, str, str, bytes | None]]:
     """(method, path, query, body) of requests that the rule is about."""
-    for ask in asks(rule):
+    for ask in password_requests(rule):
         yield ask.method, ask.path, ask.query, ask.body or None
 
 
