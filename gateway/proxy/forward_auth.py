@@ -7,7 +7,7 @@ be judged here, so it is refused.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from gateway.http.request_head import ParsedRequest
 from gateway.identity.headers import is_identity_name
 from gateway.policy.methods import overrides_in_fields
 from gateway.proxy.context import ProxyContext
-from gateway.proxy.local_reply import LocalReply
+from gateway.proxy.local_reply import LocalReply, Plain
 from gateway.proxy.refusal_events import emit_refusal
 
 _DESCRIBES = frozenset(
@@ -43,15 +43,6 @@ _MOST_METHODS: Final = 8
 #: No method was described: judged as GET where no rule could tell, refused elsewhere.
 NO_METHOD: Final = b"UNSAID"
 _URL = re.compile(rb"https?://([^/?#]+)([^ \t]*)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class AuthAnswer:
-    """The response to another proxy, without a body."""
-
-    status: int
-    headers: Sequence[tuple[str, str]]
-    body: bytes = b""
 
 
 def original_request(request: RequestHead, *, trusted: bool) -> RequestHead:
@@ -152,11 +143,11 @@ def strictest(decisions: Sequence[Decision], described: RequestHead) -> Decision
     return decision
 
 
-def reply(site: Site, decision: Decision, identity: bytes) -> AuthAnswer:
+def reply(site: Site, decision: Decision, identity: bytes) -> Plain:
     """The gate's decision as a forward-auth response. Raises a Refusal: 401, 403 or 400."""
     if isinstance(decision, Forward):
         lines = identity.decode().split("\r\n") if decision.session is not None else []
-        return AuthAnswer(202, [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)])
+        return Plain(202, [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)])
     if isinstance(decision, Refuse):
         raise _as_forward_auth(decision.refusal)
     if isinstance(decision, RedirectToSignIn):

@@ -74,13 +74,13 @@ class Endpoint:
 class Pool:
     """The connections to one app: of each endpoint the newest first. `connect_timeout` is seconds, for each endpoint."""
 
-    __slots__ = ("_clock", "_in", "_only", "_tasks", "_turn", "connect_timeout", "name", "replicas")
+    __slots__ = ("_clock", "_in", "_only", "_tasks", "_turn", "connect_timeout", "endpoints", "name")
 
     def __init__(
         self, name: str, app: App, *, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.name = name
-        self.replicas = [Endpoint(Address(url, app.upstream_tls, resolve, clock)) for url in app.upstream]
+        self.endpoints = [Endpoint(Address(url, app.upstream_tls, resolve, clock)) for url in app.upstream]
         self.connect_timeout = app.timeouts.connect.total_seconds()
         self._turn = 0
         self._clock = clock
@@ -89,11 +89,11 @@ class Pool:
 
     @property
     def idle(self) -> list[UpstreamConnection]:
-        return [connection for replica in self.replicas for connection in replica.idle]
+        return [connection for endpoint in self.endpoints for connection in endpoint.idle]
 
     @property
     def open(self) -> int:
-        return sum(replica.open for replica in self.replicas)
+        return sum(endpoint.open for endpoint in self.endpoints)
 
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
         """An idle connection of the endpoint whose turn it is, or None. A request that must not be sent twice gets a fresh one."""
@@ -125,44 +125,44 @@ class Pool:
     async def connect(self) -> UpstreamConnection:
         """A new connection to the next endpoint that accepts one. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamTlsFault."""
         refusal: Refusal | None = None
-        for replica in self._round():
+        for endpoint in self._round():
             try:
-                connection = await self._open(replica)
+                connection = await self._open(endpoint)
             except Refusal as error:
                 refusal = error
-                self._failed(replica, error.detail)
+                self._failed(endpoint, error.detail)
             else:
-                self._readmit(replica)
+                self._readmit(endpoint)
                 return connection
         assert refusal is not None
         raise refusal
 
     async def probe(self) -> None:
         """Whether every endpoint accepts connections. Raises what `connect` does, for the first that does not."""
-        for replica in self.replicas:
-            (await self._open(replica)).abort()
+        for endpoint in self.endpoints:
+            (await self._open(endpoint)).abort()
 
     def report_timeout(self, connection: UpstreamConnection, since: float) -> None:
         """No response came in time: the endpoint is ejected if no other request got one `since` then either.
 
         Connections that have been idle since before may be dead too, as when a firewall forgot its table: they are closed.
         """
-        for replica in self.replicas:
-            if replica is connection.home:
-                replica.drop(since)
-                if replica.answered < since:
-                    self._failed(replica, "no answer in time")
+        for endpoint in self.endpoints:
+            if endpoint is connection.home:
+                endpoint.drop(since)
+                if endpoint.answered < since:
+                    self._failed(endpoint, "no answer in time")
 
     def sweep(self) -> None:
         """Close what has been idle for long: upstreams do so too, and theirs would race with a request. Probe ejected endpoints."""
         now = self._clock()
-        for replica in self.replicas:
-            replica.drop(now - _IDLE_SECONDS)
-            if replica.open and replica.address.stale:
-                replica.address.refresh()
-            if replica.ejected and now >= replica.ejected_until and not replica.probing:
-                replica.probing = True
-                self._in_background(self._reconnect(replica))
+        for endpoint in self.endpoints:
+            endpoint.drop(now - _IDLE_SECONDS)
+            if endpoint.open and endpoint.address.stale:
+                endpoint.address.refresh()
+            if endpoint.ejected and now >= endpoint.ejected_until and not endpoint.probing:
+                endpoint.probing = True
+                self._in_background(self._reconnect(endpoint))
 
     def close(self) -> None:
         for connection in self.idle:
@@ -174,47 +174,47 @@ class Pool:
 
     def _round(self) -> list[Endpoint]:
         """All endpoints in the order to try them, ejected ones last."""
-        replicas = self._in
-        start = self._turn % len(replicas)
+        endpoints = self._in
+        start = self._turn % len(endpoints)
         self._turn += 1
-        order = [*replicas[start:], *replicas[:start]]
-        return order + [replica for replica in self.replicas if replica not in order]
+        order = [*endpoints[start:], *endpoints[:start]]
+        return order + [endpoint for endpoint in self.endpoints if endpoint not in order]
 
-    def _failed(self, replica: Endpoint, reason: str) -> None:
-        if len(self.replicas) == 1:
+    def _failed(self, endpoint: Endpoint, reason: str) -> None:
+        if len(self.endpoints) == 1:
             return
-        if not replica.ejected:
-            _log.warning("%s: %s is left out: %s", self.name, replica.address.url, reason)
-        elif self._clock() < replica.ejected_until:
+        if not endpoint.ejected:
+            _log.warning("%s: %s is ejected: %s", self.name, endpoint.address.url, reason)
+        elif self._clock() < endpoint.ejected_until:
             return  # it was tried because all are ejected
-        replica.ejected = reason
-        seconds = min(_FIRST_EJECTION * 2**replica.failures, _LONGEST_EJECTION)
-        replica.failures = min(replica.failures + 1, 10)
-        replica.ejected_until = self._clock() + seconds
+        endpoint.ejected = reason
+        seconds = min(_FIRST_EJECTION * 2**endpoint.failures, _LONGEST_EJECTION)
+        endpoint.failures = min(endpoint.failures + 1, 10)
+        endpoint.ejected_until = self._clock() + seconds
         self._choose()
 
-    def _readmit(self, replica: Endpoint) -> None:
-        if replica.ejected:
-            _log.info("%s: %s is back", self.name, replica.address.url)
-            replica.ejected, replica.failures = "", 0
+    def _readmit(self, endpoint: Endpoint) -> None:
+        if endpoint.ejected:
+            _log.info("%s: %s is back", self.name, endpoint.address.url)
+            endpoint.ejected, endpoint.failures = "", 0
             self._choose()
 
     def _choose(self) -> None:
         """Which endpoints take part: those that are not ejected, or all when all are."""
-        self._in = [replica for replica in self.replicas if not replica.ejected] or self.replicas
+        self._in = [endpoint for endpoint in self.endpoints if not endpoint.ejected] or self.endpoints
         self._only = self._in[0].idle if len(self._in) == 1 else None
 
     # --- connecting ---
 
-    async def _open(self, replica: Endpoint) -> UpstreamConnection:
-        where = f"{self.name} at {replica.address.url}"
-        connection = UpstreamConnection(replica)
+    async def _open(self, endpoint: Endpoint) -> UpstreamConnection:
+        where = f"{self.name} at {endpoint.address.url}"
+        connection = UpstreamConnection(endpoint)
         try:
             async with asyncio.timeout(self.connect_timeout):
                 try:
-                    return await replica.address.connect(lambda: connection)
+                    return await endpoint.address.connect(lambda: connection)
                 except BaseException:
-                    replica.lost(connection)  # one that stands already is closed, and `connection_lost` is not called
+                    endpoint.lost(connection)  # one that stands already is closed, and `connection_lost` is not called
                     raise
         except TimeoutError as error:
             raise UpstreamTimeout(f"no connection to {where} in {self.connect_timeout} s") from error
@@ -224,17 +224,17 @@ class Pool:
         except OSError as error:
             raise UpstreamUnreachable(f"cannot connect to {where}: {error}") from error
 
-    async def _reconnect(self, replica: Endpoint) -> None:
+    async def _reconnect(self, endpoint: Endpoint) -> None:
         """Readmit an ejected endpoint if it accepts a connection, which is the first of its new ones."""
         try:
-            connection = await self._open(replica)
+            connection = await self._open(endpoint)
         except Refusal as refusal:
-            self._failed(replica, refusal.detail)
+            self._failed(endpoint, refusal.detail)
         else:
-            self._readmit(replica)
+            self._readmit(endpoint)
             self.give_back(connection)
         finally:
-            replica.probing = False
+            endpoint.probing = False
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

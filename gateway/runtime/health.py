@@ -137,8 +137,8 @@ class Health:
     async def _watch_pools(self) -> None:
         async def check() -> None:
             for app, pool in self._pools.items():
-                out = [replica.ejected for replica in pool.replicas if replica.ejected]
-                state = OK if not out else FAILING if len(out) == len(pool.replicas) else DEGRADED
+                out = [endpoint.ejected for endpoint in pool.endpoints if endpoint.ejected]
+                state = OK if not out else FAILING if len(out) == len(pool.endpoints) else DEGRADED
                 self._record(f"upstream:{app}", state, _EndpointEjected(out[0]) if out else None)
 
         await self._repeat(_SECONDS, check)

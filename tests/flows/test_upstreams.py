@@ -59,7 +59,7 @@ async def test_an_address_that_goes_away_is_left_out_and_comes_back_by_itself(op
             assert (await house.ask(f"/{number}", cookie=cookie)).status == 200
             assert (await house.ask(f"/{number}", method="POST", body=b"x", cookie=cookie)).status in (200, 502)
         async with recording(port=leaves.port) as returned:
-            await eventually(lambda: not house.worker.context.pools["portal"].replicas[0].ejected)
+            await eventually(lambda: not house.worker.context.pools["portal"].endpoints[0].ejected)
             for number in range(4):
                 assert (await house.ask(f"/{number}", cookie=cookie)).status == 200
             assert len(returned.requests) == 2

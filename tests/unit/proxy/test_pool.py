@@ -126,15 +126,15 @@ async def test_an_address_that_refuses_is_skipped_at_once_and_comes_back_by_itse
     async with listening() as alive:
         pool = opened(f"http://127.0.0.1:{dead}", alive.url)
         for _ in range(4):
-            assert (await pool.connect()).home is pool.replicas[1]
-        assert pool.replicas[0].ejected
+            assert (await pool.connect()).home is pool.endpoints[1]
+        assert pool.endpoints[0].ejected
         async with listening(port=dead) as risen:
             pool.sweep()
-            assert not pool.replicas[0].probing
+            assert not pool.endpoints[0].probing
             clock.advance(1.1)
             pool.sweep()
-            await eventually(lambda: not pool.replicas[0].ejected)
-            assert len(pool.replicas[0].idle) == 1
+            await eventually(lambda: not pool.endpoints[0].ejected)
+            assert len(pool.endpoints[0].idle) == 1
             for connection in (await pool.connect(), await pool.connect()):
                 connection.abort()
             assert len(risen.writers) == 2
@@ -148,10 +148,10 @@ async def test_an_address_that_stays_away_is_asked_less_and_less_often(
         await pool.connect()
         rests = []
         for _ in range(8):
-            rests.append(pool.replicas[0].ejected_until - clock.monotonic())
+            rests.append(pool.endpoints[0].ejected_until - clock.monotonic())
             clock.advance(rests[-1])
             pool.sweep()
-            await eventually(lambda: not pool.replicas[0].probing)
+            await eventually(lambda: not pool.endpoints[0].probing)
         assert [round(rest) for rest in rests] == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
@@ -162,7 +162,7 @@ async def test_an_address_that_swallows_connections_costs_one_timeout_and_is_lef
         async with listening() as alive:
             pool = opened(f"http://127.0.0.1:{port}", alive.url, timeouts={"connect": "200ms"})
             began = time.monotonic()
-            assert (await pool.connect()).home is pool.replicas[1]
+            assert (await pool.connect()).home is pool.endpoints[1]
             assert time.monotonic() - began >= 0.2
             began = time.monotonic()
             for _ in range(10):
@@ -175,9 +175,9 @@ async def test_when_all_are_out_all_are_tried_anyway(opened: Callable[..., Pool]
     pool = opened(f"http://127.0.0.1:{first}", f"http://127.0.0.1:{second}")
     with pytest.raises(UpstreamUnreachable):
         await pool.connect()
-    assert all(replica.ejected for replica in pool.replicas)
+    assert all(endpoint.ejected for endpoint in pool.endpoints)
     async with listening(port=second):
-        assert (await pool.connect()).home is pool.replicas[1]
+        assert (await pool.connect()).home is pool.endpoints[1]
 
 
 async def test_a_lone_address_is_never_left_out(opened: Callable[..., Pool]) -> None:
@@ -201,7 +201,7 @@ async def test_an_address_that_answers_nobody_is_left_out_and_one_with_a_single_
         pool.give_back(quick)
         pool.report_timeout(slow, began)
         pool.report_timeout(hung, began)
-        assert [bool(replica.ejected) for replica in pool.replicas] == [False, True]
+        assert [bool(endpoint.ejected) for endpoint in pool.endpoints] == [False, True]
 
 
 async def test_a_request_that_must_not_be_sent_twice_takes_no_connection_that_has_waited(
@@ -326,7 +326,7 @@ async def test_a_unix_socket_is_an_address_like_any_other(opened: Callable[..., 
     server = await asyncio.start_unix_server(accept, tmp_path / "app.sock")
     pool = opened(f"unix:{tmp_path}/gone.sock", f"unix:{tmp_path}/app.sock")
     connection = await pool.connect()
-    assert connection.home is pool.replicas[1]
+    assert connection.home is pool.endpoints[1]
     pool.give_back(connection)
     pool.sweep()
     assert pool.take(repeatable=True) is connection
