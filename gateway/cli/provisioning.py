@@ -118,7 +118,7 @@ async def carried_out(at: At, shown: Shown, person: Person) -> str:
                 directory, leases, CreationMarkers(redis, prefix), person, person.email or "", made.append
             )
             async with asyncio.timeout(at.settings.timeout.total_seconds() * 2):
-                account = await creation.once()
+                account = await creation.find_or_create()
             await _bound(at, directory, links, account, person)
             return f"account {account.id} {'created' if made else 'was there already'}"
         if shown.what == "suspend":

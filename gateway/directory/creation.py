@@ -1,8 +1,8 @@
-"""One person's account is made once, however many sign-ins of that person arrive at the same moment, in however many processes.
+"""The creation of one person's account, once, however many sign-ins of that person arrive at the same moment, in however many processes.
 
-Whoever must create holds a lease in Redis, looks again under it, announces the creation in a note, and only then creates. Each of the
-three guards what the others cannot: the lease (one creator at a time), the second look-up (somebody was quicker), the note (the list
-lags, the answer got lost, the creator died). Where none of them can tell, nothing is created and the person is asked to come back.
+The process that creates holds a lease in Redis, looks again under it, writes a marker that a creation begins, and only then creates. Each of
+the three covers what the others cannot: the lease (one creator at a time), the second look-up (another process was quicker), the marker (the
+list lags, the response was lost, the creator died). Where none of them is conclusive, no account is created and the person tries again later.
 """
 
 import hashlib
@@ -20,52 +20,54 @@ from gateway.redis_client.leases import Lease, LeaseBusy, Leases
 
 log = logging.getLogger("doorward.directory")
 
-_PATIENCE: Final = timedelta(milliseconds=250)  # with the lock, before the note is read again
+_PATIENCE: Final = timedelta(milliseconds=250)  # waiting for the lease, before the marker is read again
 
 
 class Creation:
-    """The attempt of one request to be, or to meet, the maker of one person's account. `made` is told of a new one."""
+    """One request's attempt to create a person's account, or to find it when another one does. `on_created` is called with a new id."""
 
     def __init__(
         self,
         directory: Directory,
         leases: Leases,
-        notes: CreationMarkers,
+        markers: CreationMarkers,
         person: Person,
         email: str,
-        made: Callable[[str], None],
+        on_created: Callable[[str], None],
     ) -> None:
         self._directory = directory
         self._leases = leases
-        self._notes = notes
+        self._markers = markers
         self._person = person
         self._email = email
-        self._tell_made = made
+        self._on_created = on_created
         self._name = hashlib.sha256(fold_email(email).encode()).hexdigest()
         self.created = False
 
-    async def once(self) -> Account:
-        """Wait for the lock or for a note, whichever comes first. Ends when the caller's time is up."""
+    async def find_or_create(self) -> Account:
+        """The account. Waits for the lease or for a marker, whichever comes first; the caller bounds the time. Raises DirectoryUnavailable,
+        AccountAmbiguous, StoreUnavailable, WriteHeld.
+        """
         while True:
-            account = await self._noted()
+            account = await self._marked_account()
             if account is not None:
                 return account
             try:
                 async with self._leases.hold(f"account:{self._name}", wait=_PATIENCE) as lease:
-                    return await self._alone(lease)
+                    return await self._create_under_lease(lease)
             except LeaseBusy:
                 continue
 
-    async def _alone(self, lease: Lease) -> Account:
-        """Under the lock. Raises DirectoryUnavailable where a creation could be the second one."""
-        account = await self._noted()
+    async def _create_under_lease(self, lease: Lease) -> Account:
+        """Raises DirectoryUnavailable where a creation could be the second one."""
+        account = await self._marked_account()
         if account is not None:
             return account
         account = await self._find()
         if account is not None:
             return account
-        # A lease that ran out while we looked has another holder by now: the note stops what the lock did not.
-        if lease.lost.is_set() or not await self._notes.begin(self._name):
+        # A lease that expired meanwhile may have another holder: then the marker prevents a second creation.
+        if lease.lost.is_set() or not await self._markers.begin(self._name):
             raise DirectoryUnavailable("incomplete", "an earlier creation has not shown its result yet")
         return await self._create()
 
@@ -76,49 +78,51 @@ class Creation:
         try:
             account_id = await self._directory.create(self._person)
         except CreationUncertain as error:
-            log.warning("a creation was sent and not answered (%s): looking again", error.detail)
+            log.warning("a creation was sent without a response (%s): looking again", error.detail)
             return await self._look_again(error)
         except AlreadyThere as error:
-            await self._notes.withdraw(self._name)
-            return await self._met(error)
+            await self._markers.withdraw(self._name)
+            return await self._find_existing(error)
         except (DirectoryUnavailable, WriteHeld):
-            await self._notes.withdraw(self._name)
+            await self._markers.withdraw(self._name)
             raise
-        await self._made(account_id)
+        await self._record_created(account_id)
         account = await self._directory.fetch(account_id)
         if account is None:
-            raise DirectoryUnavailable("incomplete", f"account {account_id} was made and cannot be read")
+            raise DirectoryUnavailable("incomplete", f"account {account_id} was created and cannot be read")
         return account
 
     async def _look_again(self, error: CreationUncertain) -> Account:
-        """The note stays when nobody is found: only its end makes another creation safe."""
+        """The marker stays when no account is found: only its expiry makes another creation safe."""
         account = await self._find()
         if account is None:
-            raise DirectoryUnavailable(error.reason, f"unknown whether an account was made: {error.detail}") from error
-        await self._made(account.id)
+            raise DirectoryUnavailable(
+                error.reason, f"unknown whether an account was created: {error.detail}"
+            ) from error
+        await self._record_created(account.id)
         return account
 
-    async def _met(self, error: AlreadyThere) -> Account:
-        """Somebody else made it: once more, then it is hidden from us, and nobody is created instead."""
+    async def _find_existing(self, error: AlreadyThere) -> Account:
+        """The directory has the account already: look once more. Raises DirectoryUnavailable when the look-up does not show it."""
         account = await self._find()
         if account is None and self._directory.can("link"):
             account = await self._directory.find_linked(self._person.link, self._person)
         if account is None:
-            detail = f"an account is said to be there, and the look-up does not show it: {error.detail}"
+            detail = f"the account exists already, and the look-up does not show it: {error.detail}"
             raise DirectoryUnavailable("rejected", detail) from error
         return account
 
-    async def _made(self, account_id: str) -> None:
+    async def _record_created(self, account_id: str) -> None:
         self.created = True
-        self._tell_made(account_id)
-        await self._notes.finish(self._name, account_id)
+        self._on_created(account_id)
+        await self._markers.finish(self._name, account_id)
 
-    async def _noted(self) -> Account | None:
-        """The account that a note names, confirmed by the directory."""
-        note = await self._notes.read(self._name)
-        if note is None or note.account_id is None:
+    async def _marked_account(self) -> Account | None:
+        """The account that a marker names, confirmed by the directory; None: no marker names one."""
+        marker = await self._markers.read(self._name)
+        if marker is None or marker.account_id is None:
             return None
-        account = await self._directory.fetch(note.account_id)
+        account = await self._directory.fetch(marker.account_id)
         if account is None or not account.has(self._email):
-            raise DirectoryUnavailable("incomplete", f"account {note.account_id}, just made, cannot be read")
+            raise DirectoryUnavailable("incomplete", f"account {marker.account_id}, just created, cannot be read")
         return account

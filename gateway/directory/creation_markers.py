@@ -1,8 +1,8 @@
-"""A Note is what the maker of an account leaves in Redis: "I am about to", then "it has this id".
+"""Markers in Redis of an account that is being created: first that the creation begins, then the new id.
 
-Lists of the directory may lag behind a creation; a note bridges that. It holds an id or nothing, never an address, and
-is a hint: the id counts only after the directory confirmed it. What cannot be read counts as "about to", because that
-forbids a creation.
+Lists of the directory may lag behind a creation; a marker bridges that. It has an id or none, never an address, and is a hint:
+the id counts only after the directory confirmed it. A marker that cannot be read counts as one without an id, which forbids a
+creation.
 """
 
 import re
@@ -12,14 +12,14 @@ from typing import Any, Final, Protocol
 
 from gateway.redis_client.client import Operations
 
-ATTEMPT_LIFE: Final = timedelta(minutes=2)  # how long an unanswered creation may take to show in a list
+ATTEMPT_LIFE: Final = timedelta(minutes=2)  # how long a creation without a response may take to appear in a list
 CREATED_LIFE: Final = timedelta(minutes=10)
 
 _CREATED = re.compile(rb"created ([A-Za-z0-9._:-]{1,128})")
 
 
 class MarkerCommands(Protocol):
-    """The three commands that notes need of a `redis.asyncio.Redis`."""
+    """The commands of a `redis.asyncio.Redis` that are used here."""
 
     def get(self, name: str, /) -> Any: ...
 
@@ -30,13 +30,13 @@ class MarkerCommands(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CreationMarker:
-    """`account_id` None: a creation was begun, and nobody has written how it ended."""
+    """`account_id` None: a creation was begun, and its result is not written yet."""
 
     account_id: str | None
 
 
 class CreationMarkers:
-    """Notes by name under `prefix`. Every method raises StoreUnavailable."""
+    """Markers by name under `prefix`. Every method raises StoreUnavailable."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class CreationMarkers:
         self._operations = Operations()
 
     async def read(self, name: str) -> CreationMarker | None:
+        """The marker of a name; None: there is none."""
         value = await self._operations.run(self._redis.get(self._prefix + name))
         if value is None:
             return None
@@ -60,16 +61,17 @@ class CreationMarkers:
         return CreationMarker(match[1].decode() if match else None)
 
     async def begin(self, name: str) -> bool:
-        """Announce a creation. False: somebody else has announced or finished one, so there must not be a second."""
-        return bool(await self._put(name, "begun", self._attempt_life, nx=True))
+        """Write that a creation begins. False: there is a marker already, so there must not be a second creation."""
+        return bool(await self._write(name, "begun", self._attempt_life, nx=True))
 
     async def finish(self, name: str, account_id: str) -> None:
-        await self._put(name, f"created {account_id}", self._created_life, nx=False)
+        """Write the id of the new account."""
+        await self._write(name, f"created {account_id}", self._created_life, nx=False)
 
     async def withdraw(self, name: str) -> None:
-        """The announced creation surely did not happen."""
+        """Delete the marker: the creation certainly did not happen."""
         await self._operations.run(self._redis.delete(self._prefix + name))
 
-    async def _put(self, name: str, text: str, life: timedelta, *, nx: bool) -> Any:
+    async def _write(self, name: str, text: str, life: timedelta, *, nx: bool) -> Any:
         milliseconds = max(int(life / timedelta(milliseconds=1)), 1)
         return await self._operations.run(self._redis.set(self._prefix + name, text, px=milliseconds, nx=nx))

@@ -1,4 +1,4 @@
-"""A directory of the configured kind, and the provisioner in front of it: how the parts of this package are put together."""
+"""The directory of the configured kind and its provisioner, built from their parts."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from gateway.directory.account import Directory
 from gateway.directory.account_links import AccountLinks, realm_of
 from gateway.directory.api.breaker import Breaker
 from gateway.directory.api.budget import CallBudget
-from gateway.directory.api.calls import Means, Planned
+from gateway.directory.api.calls import ApiTransport, Planned
 from gateway.directory.backends.http_api import HttpDirectory
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.backends.scim import ScimDirectory
@@ -23,13 +23,13 @@ from gateway.redis_client.leases import Leases
 from gateway.sessions.keyring import KeyRing
 
 
-def backend(settings: schema.RemoteDirectory, means: Means) -> Directory:
-    """The Directory of this kind."""
+def backend(settings: schema.RemoteDirectory, transport: ApiTransport) -> Directory:
+    """The Directory of the configured kind."""
     if isinstance(settings, schema.Nexudus):
-        return NexudusDirectory(settings, means)
+        return NexudusDirectory(settings, transport)
     if isinstance(settings, schema.Scim):
-        return ScimDirectory(settings, means)
-    return HttpDirectory(settings, means)
+        return ScimDirectory(settings, transport)
+    return HttpDirectory(settings, transport)
 
 
 def open_directory(
@@ -41,7 +41,10 @@ def open_directory(
     hold_writes: bool = False,
     watch: Callable[[Planned], None] | None = None,
 ) -> Directory | None:
-    """None for `kind: none`. Without `redis` nothing is counted against the fleet's budget."""
+    """The directory; None for `kind: none`. Without `redis` no call is counted in the budget that all workers share.
+
+    `hold_writes`: a dry run. `watch` is called with every call before it is sent.
+    """
     if isinstance(settings, schema.NoDirectory):
         return None
     budget = None
@@ -49,10 +52,11 @@ def open_directory(
         budget = CallBudget(redis, prefix, _realm(settings), settings.budget)
     held = hold_writes or settings.mode == "shadow"
     breaker = Breaker(time.monotonic)
-    return backend(settings, Means(http=http, budget=budget, breaker=breaker, hold_writes=held, watch=watch))
+    return backend(settings, ApiTransport(http=http, budget=budget, breaker=breaker, hold_writes=held, watch=watch))
 
 
 def open_links(settings: schema.RemoteDirectory, redis: Redis, prefix: str, ring: KeyRing) -> AccountLinks:
+    """The links of the accounts of this directory."""
     return AccountLinks(redis, prefix, ring, _realm(settings))
 
 
@@ -65,16 +69,18 @@ def open_provisioner(
     audit: Audit,
     now: Callable[[], datetime],
 ) -> Provisioner:
+    """The provisioner; one without a directory for `kind: none`."""
     remote = None if isinstance(settings, schema.NoDirectory) else settings
-    habits = ProvisioningPolicy() if remote is None else habits_of(remote)
+    policy = ProvisioningPolicy() if remote is None else policy_of(remote)
     links = AccountLinks(redis, prefix, ring, "none" if remote is None else _realm(remote))
     leases = Leases(redis, prefix, time.monotonic)
     return Provisioner(
-        directory, leases, audit, notes=CreationMarkers(redis, prefix), links=links, habits=habits, now=now
+        directory, leases, audit, markers=CreationMarkers(redis, prefix), links=links, policy=policy, now=now
     )
 
 
-def habits_of(settings: schema.RemoteDirectory) -> ProvisioningPolicy:
+def policy_of(settings: schema.RemoteDirectory) -> ProvisioningPolicy:
+    """The settings that concern every kind of directory."""
     return ProvisioningPolicy(
         timeout=settings.timeout,
         shared=settings.linked_elsewhere == "allow",

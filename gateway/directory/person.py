@@ -1,7 +1,7 @@
-"""A Person is who signed in, as the directory is told: the identity, the claims, the app; and what the configuration makes of them.
+"""The person who signed in, as the directory needs them: identity, claims and app; and the placeholders of the configuration.
 
 Pure. Texts with placeholders are filled in here, and here only. A claim counts where it is a plain value: a text of one bounded
-line, a number, true or false, or a list of such texts. Whatever else a provider sends is not known.
+line, a number, true or false, or a list of such texts. A claim of any other form counts as missing.
 """
 
 import re
@@ -22,7 +22,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """`claims` are all that the provider said, `app` is where the person signs in."""
+    """`claims` are all claims from the provider, `app` is the app of the sign-in."""
 
     identity: Identity
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -30,15 +30,16 @@ class Person:
 
     @property
     def email(self) -> str | None:
-        """The address that somebody vouches for: no other one finds, makes or fills an account."""
+        """The verified address: no other one finds, creates or fills an account."""
         return self.identity.vouched_email
 
     @property
     def link(self) -> str:
+        """Issuer and subject in one text; empty without a subject."""
         return link_of(self.identity)
 
     def known(self, name: str) -> Any:
-        """The value of a placeholder; None: it is not known."""
+        """The value of a placeholder; None: there is none."""
         identity = self.identity
         if name.startswith("claims."):
             return plain(_claim(self.claims, name.removeprefix("claims.")))
@@ -57,14 +58,14 @@ class Person:
 
 
 def link_of(identity: Identity) -> str:
-    """Issuer and subject in one text, as directories keep it; empty without a subject. An issuer is a URL and holds no `|`."""
+    """Issuer and subject in one text, as directories store it; empty without a subject. An issuer is a URL and has no `|` in it."""
     if not identity.subject:
         return ""
     return f"{identity.issuer}|{identity.subject}"
 
 
 def known_of(link: str, person: Person | None) -> Known:
-    """The values of placeholders about whoever has this link; the claims only where the person is known."""
+    """The values of placeholders about the person with this link; claims only where `person` is given."""
     issuer, _, subject = link.partition("|")
     values = {"link": link, "issuer": issuer, "subject": subject}
 
@@ -75,20 +76,20 @@ def known_of(link: str, person: Person | None) -> Known:
 
 
 def filled_link(template: str, known: Known) -> str | None:
-    """What a directory keeps for a person. None: something in it is not known, or nothing is left of it: that is nobody's."""
+    """The value of a person's link field. None: a part of it is missing, or the text is empty."""
     value = fill(template, known)
     text = "" if value is None else as_text(value)
-    # SECURITY: an empty text stands in every account that is nobody's yet, and would be everybody's (A-80).
+    # SECURITY: an empty text is in every account without a person, and would match all of them (A-80).
     return text if text.strip() and "\0" not in text else None
 
 
 def is_link(text: str | None) -> bool:
-    """Whether a value is a link of this kind, and not another provisioner's number."""
+    """Whether a value is a link of this form, and not an id of another provisioner."""
     return text is not None and text.startswith(("https://", "http://")) and "|" in text
 
 
 def plain(value: Any) -> Any:
-    """The value where it is one that may go on; None otherwise."""
+    """The value where it is a plain one; None otherwise."""
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -110,7 +111,7 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def fill(text: str, known: Known, more: tuple[str, ...] = ()) -> Any:
-    """A text filled in; None when something in it is not known. A text that is one placeholder keeps its value's type."""
+    """A text filled in; None when a value is missing. A text that is one placeholder keeps its value's type."""
     pieces = parse(text, more)
     if len(pieces) == 1 and isinstance(pieces[0], Placeholder) and not pieces[0].quoting:
         return _value(pieces[0], known)
@@ -150,13 +151,13 @@ def applies(entry: schema.Default, person: Person) -> bool:
 
 
 def own_fields(fields: Mapping[str, Any], person: Person) -> dict[str, Any]:
-    """The fields that the claims give a value."""
+    """The fields whose placeholders all have values, filled in."""
     filled = {name: fill(value, person.known) if isinstance(value, str) else value for name, value in fields.items()}
     return {name: value for name, value in filled.items() if value is not None}
 
 
 def all_fields(config: schema.RemoteDirectory, person: Person) -> dict[str, Any]:
-    """What a new account gets: the claims' values, then the defaults, the first that applies before the others."""
+    """The fields of a new account: those of the claims, then the defaults; the first that applies goes before the others."""
     found = own_fields(config.fields, person)
     entries: Iterable[schema.Default] = config.defaults
     for entry in entries:

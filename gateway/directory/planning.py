@@ -1,6 +1,6 @@
-"""What would be done for one person, found out without doing it; and the difference between who is registered and who comes.
+"""A dry run for one person; and the difference between the accounts of the directory and the people who sign in.
 
-Both ask a real directory. A plan's writes are held (`calls.WriteHeld`), so that it tells the very call that would be sent.
+Both read a real directory. A plan's writes are held (`calls.WriteHeld`), so that it has the very call that would be sent.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -20,8 +20,8 @@ _MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPlan:
-    """`call` is the write that `what` comes to; None: nothing is to be written. `elsewhere`: the account is another person's, as the
-    directory keeps it.
+    """`call` is the write of `what`; None: there is nothing to write. `elsewhere`: the account is another person's by its link in the
+    directory.
     """
 
     what: What
@@ -32,7 +32,7 @@ class AccountPlan:
 
 
 async def plan(directory: Directory, person: Person, *, suspend: bool = False, shared: bool = False) -> AccountPlan:
-    """`directory` must hold its writes. Raises DirectoryUnavailable, AccountAmbiguous."""
+    """The plan for one person. `directory` must hold its writes. Raises DirectoryUnavailable, AccountAmbiguous."""
     account = await known_account(directory, person)
     try:
         if account is None:
@@ -43,7 +43,7 @@ async def plan(directory: Directory, person: Person, *, suspend: bool = False, s
             if account.active:
                 await directory.suspend(account)
             return AccountPlan(what="nothing", account=account)
-        # Without a subject nobody is linked: the operator means the account of this address, whosever it is.
+        # Without a subject there is no link: the operator chose the account of this address, whatever its link.
         if person.link and not shared and is_elsewhere(account, directory.link_for(person)):
             return AccountPlan(what="nothing", account=account, elsewhere=True)
         changes = directory.changes(account, person)
@@ -57,7 +57,7 @@ async def plan(directory: Directory, person: Person, *, suspend: bool = False, s
 
 
 async def known_account(directory: Directory, person: Person) -> Account | None:
-    """By the link that the directory keeps, else by address."""
+    """The account by the link that the directory stores, else by address. Raises DirectoryUnavailable, AccountAmbiguous."""
     if person.link and directory.can("link"):
         account = await directory.find_linked(person.link, person)
         if account is not None:
@@ -68,7 +68,7 @@ async def known_account(directory: Directory, person: Person) -> Account | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """An account whose person does not come, or a person whose account is gone (`account` None)."""
+    """An account whose person does not sign in, or a person whose account is gone (`account` None)."""
 
     why: Why
     account_id: str
@@ -77,7 +77,7 @@ class Stray:
 
 
 async def strays(directory: Directory, seen: Mapping[str, datetime], since: datetime) -> AsyncIterator[Stray]:
-    """`seen`: account to the last time that its person was here. Raises DirectoryUnavailable."""
+    """The differences. `seen`: the last sign-in by account. Raises DirectoryUnavailable."""
     there: set[str] = set()
     async for account in directory.accounts():
         there.add(account.id)

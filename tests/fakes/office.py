@@ -132,9 +132,9 @@ class Office:
             EmptyDirectory(),
             Leases(self.redis, self.prefix, time.monotonic),
             self.audit,
-            notes=CreationMarkers(self.redis, self.prefix),
+            markers=CreationMarkers(self.redis, self.prefix),
             links=AccountLinks(self.redis, self.prefix, self.ring, "empty"),
-            habits=ProvisioningPolicy(timeout=timedelta(seconds=5)),
+            policy=ProvisioningPolicy(timeout=timedelta(seconds=5)),
             now=self.clock.now,
         )
         parts = WebParts(

@@ -249,9 +249,9 @@ async def test_reconcile_reports_who_does_not_come_and_whose_account_is_gone(
     operator = await hire(kind)
     fresh, stale, never = (operator.api.add(f"{name}@tenant.example", name) for name in ("fresh", "=stale", "never"))
     links, now = operator.links(redis, prefix), datetime.now(UTC)
-    await links.see(fresh, now - timedelta(days=2))
-    await links.see(stale, now - timedelta(days=100))
-    await links.see("gone-1", now - timedelta(days=3))
+    await links.mark_seen(fresh, now - timedelta(days=2))
+    await links.mark_seen(stale, now - timedelta(days=100))
+    await links.mark_seen("gone-1", now - timedelta(days=3))
     done = await operator("reconcile", "--csv", "--emails")
     assert done.exit_code == 0, done.output
     rows = {row["account"]: row for row in csv.DictReader(io.StringIO(done.stdout))}

@@ -1,6 +1,6 @@
-"""A complete answer of a directory's API: its body bounded, its words for the log, how long it asks to wait.
+"""A complete response of a directory's API: its body bounded, its text for the log, the wait that it states.
 
-Nothing of it is believed here; what an answer means is for the directory that asked.
+The directory that made the call interprets it.
 """
 
 import json
@@ -22,7 +22,7 @@ _WAIT_TEXT = re.compile(r"wait\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResponse:
-    """A complete answer. `headers` are looked up without case."""
+    """A complete response. `headers` are looked up without case."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,7 +36,7 @@ class ApiResponse:
             raise DirectoryUnavailable("not_json", f"HTTP {self.status}: {self.quote()}") from error
 
     def text(self) -> str:
-        """What it says, whether as a bare text, a JSON string or an object's Message; without a final full stop."""
+        """The message of the response: a bare text, a JSON string or an object's Message; without a final full stop."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -49,11 +49,11 @@ class ApiResponse:
         return value.strip().rstrip(".") if isinstance(value, str) else ""
 
     def quote(self) -> str:
-        """The same for the log."""
+        """The message for the log."""
         return quotable(self.text())
 
     def wait(self) -> float:
-        """Seconds after which a throttled call may be made again; 1 when nothing is said."""
+        """Seconds after which a throttled call may be made again; 1 when no wait is stated."""
         stated = self.headers.get("Retry-After", "").strip()
         if re.fullmatch(r"\d{1,9}", stated):
             return max(float(stated), 0.1)
@@ -64,21 +64,21 @@ class ApiResponse:
         return max(float(match[1]), 0.1) if match else 1.0
 
 
-def refused(answer: ApiResponse) -> DirectoryUnavailable:
-    """The error for an answer that is not the success that was asked for."""
-    status, said = answer.status, answer.quote()
+def error_of(response: ApiResponse) -> DirectoryUnavailable:
+    """The error for a response that is no success."""
+    status, text = response.status, response.quote()
     reason: Reason
     if status >= 500:
         reason = "unreachable"
     elif 300 <= status < 400:
-        reason, said = "rejected", "a redirect, which is not followed"
-    elif answer.body.lstrip()[:1] == b"<":
-        reason, said = "not_json", "an HTML page"
+        reason, text = "rejected", "a redirect, which is not followed"
+    elif response.body.lstrip()[:1] == b"<":
+        reason, text = "not_json", "an HTML page"
     elif status in (401, 403):
         reason = "unauthorized"
     else:
         reason = "rejected"
-    return DirectoryUnavailable(reason, f"HTTP {status}: {said}")
+    return DirectoryUnavailable(reason, f"HTTP {status}: {text}")
 
 
 async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -89,7 +89,7 @@ async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
         size += len(chunk)
         if size > _LARGEST_BODY:
             response.close()
-            raise DirectoryUnavailable("incomplete", f"an answer larger than {_LARGEST_BODY} bytes")
+            raise DirectoryUnavailable("incomplete", f"a response larger than {_LARGEST_BODY} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
 

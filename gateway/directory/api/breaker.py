@@ -1,7 +1,7 @@
-"""The circuit breaker of one worker: after several failures in a row the API is left alone for a while.
+"""The circuit breaker of one worker: after several failures in a row it makes no calls to the API for a while.
 
-Nobody at a login waits for timeouts that are sure to come, and an API that is coming up again is not trampled. After the pause one
-call may try; its outcome decides.
+So logins do not wait for timeouts that are certain, and an API that starts again is not overloaded. After the pause one call may
+try; its outcome decides.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ PAUSE: Final = 10.0  # seconds
 
 
 class BreakerOpen(DirectoryUnavailable):
-    """Not asked: it failed too often just now."""
+    """No call was made: too many failed just now."""
 
 
 class Breaker:
@@ -31,15 +31,17 @@ class Breaker:
         """Before a call. Raises BreakerOpen."""
         left = self._open_until - self._clock()
         if self._row >= self._failures and left > 0:
-            detail = f"{self._row} calls in a row failed; asked again in {left:.0f} s"
+            detail = f"{self._row} calls in a row failed; next call in {left:.0f} s"
             raise BreakerOpen("unreachable", detail, retry_after=round(left) + 1)
         if self._row >= self._failures:
             self._open_until = self._clock() + self._pause  # this call tries, the others wait for its outcome
 
     def failed(self) -> None:
+        """A call failed."""
         self._row += 1
         if self._row >= self._failures:
             self._open_until = self._clock() + self._pause
 
     def worked(self) -> None:
+        """A call succeeded."""
         self._row = 0

@@ -1,7 +1,7 @@
 """The calls that all workers together may make of the directory's API: counted in Redis, in the windows of its limits.
 
-One hash for each API, changed by one script, so that two workers never take the same place. A throttled answer to anybody is a
-pause for everybody. The windows are fixed ones: an API counts in its own way, and its answer always has the last word.
+One hash for each API, changed by one script, so that two workers never take the same place. A throttled response to one worker is a
+pause for all. The windows are fixed ones: an API counts in its own way, and its response decides.
 """
 
 from collections.abc import Awaitable
@@ -45,7 +45,7 @@ return 0
 
 
 class CallBudget:
-    """`realm` names the API: several gateways in front of one count together where they share a Redis."""
+    """`realm` names the API: several gateways that use it are counted together where they share a Redis."""
 
     def __init__(self, redis: Redis, prefix: str, realm: str, limits: schema.Budget) -> None:
         self._redis = redis
@@ -65,12 +65,12 @@ class CallBudget:
         self._writing = self._reading + tuple(str(part) for window in writes if window[2] for part in window)
 
     async def take(self, *, write: bool) -> float:
-        """0: the call may be made, and is counted. Else the seconds after which to ask again. Raises StoreUnavailable."""
+        """0: the call may be made, and is counted. Else the seconds after which to try again. Raises StoreUnavailable."""
         wait = await self._run(_TAKE, *(self._writing if write else self._reading))
         return wait / 1000
 
     async def pause(self, seconds: float) -> None:
-        """The API said wait: nobody asks before. Raises StoreUnavailable."""
+        """No worker makes a call for so long. Raises StoreUnavailable."""
         length = min(timedelta(seconds=seconds), _LONGEST_PAUSE)
         await self._run(_PAUSE, str(length // timedelta(milliseconds=1)))
 

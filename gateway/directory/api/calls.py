@@ -1,9 +1,9 @@
-"""One call to a directory's API: bounded in time and size, patient with throttling, and never redirected.
+"""One call to a directory's API: bounded in time and size, repeated when throttled, and never redirected.
 
-Every way in which a call ends without an answer is a `DirectoryUnavailable`; `NotSent` when the request surely never
-left. What an answer means is for the caller. Which statuses mean throttling is the API's habit; how long to wait stands
-in Retry-After, as "Wait N seconds" in the text, or nowhere. Where writes are held (a dry run, shadow mode), a call that
-would write ends as `WriteHeld`, complete as it would have been sent.
+Every way in which a call ends without a response is a `DirectoryUnavailable`; `NotSent` when the request certainly never left. The caller
+interprets the response. An API's profile lists the statuses that mean throttling; the wait is in Retry-After, as "Wait N seconds" in the
+text, or not stated. Where writes are held (a dry run, shadow mode), a call that would write ends as `WriteHeld`, with the request as it
+would have been sent.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _MOST_WAITS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A call as it would be sent, for people: secrets are masked."""
+    """A call as it would be sent, to be shown: secrets are masked."""
 
     method: str
     url: str
@@ -44,7 +44,7 @@ class Planned:
 
 
 class WriteHeld(Exception):
-    """Here is the write that was not sent."""
+    """A write that was not sent."""
 
     def __init__(self, planned: Planned) -> None:
         super().__init__(f"{planned.method} {planned.url}")
@@ -57,7 +57,7 @@ class NotSent(DirectoryUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of one operation, on the caller's clock: every wait and every call of it shares this budget."""
+    """The end of one operation, on the caller's clock: all its waits and calls share it."""
 
     clock: Clock
     at: float
@@ -67,6 +67,7 @@ class Deadline:
         return cls(clock, clock() + seconds)
 
     def left(self) -> float:
+        """Seconds until the end; negative afterwards."""
         return self.at - self.clock()
 
     def share(self, part: float) -> "Deadline":
@@ -76,7 +77,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiProfile:
-    """How one API is talked to. `throttled`: its statuses for that. `secret`: header fields whose values nobody may see."""
+    """How one API is called. `throttled`: its statuses of throttling. `secret`: header fields whose values are masked."""
 
     base_url: str
     throttled: frozenset[int] = frozenset({429})
@@ -84,10 +85,10 @@ class ApiProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What the calls are made with: seams, and the guards that workers share. `http` belongs to whoever opened it.
+class ApiTransport:
+    """The connection, clock and guards of the calls. The caller closes `http`.
 
-    `hold_writes`: nothing that would write is sent. `watch` sees every call before it is sent.
+    `hold_writes`: no call that would write is sent. `watch` is called with every call before it is sent.
     """
 
     http: aiohttp.ClientSession
@@ -101,7 +102,7 @@ class Means:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """One request. `body` is complete; `hidden`: it holds a secret. `path` is percent-encoded."""
+    """One request. `hidden`: the body has a secret. `path` is percent-encoded."""
 
     method: str
     path: str
@@ -114,132 +115,136 @@ class ApiRequest:
 
 
 def json_bytes(value: Any) -> bytes:
+    """A JSON body."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def form_bytes(values: Mapping[str, str]) -> bytes:
+    """An application/x-www-form-urlencoded body."""
     return urlencode(values).encode()
 
 
 class ApiCalls:
     """Calls below one base URL."""
 
-    def __init__(self, habits: ApiProfile, means: Means) -> None:
-        self._habits = habits
-        self._means = means
+    def __init__(self, profile: ApiProfile, transport: ApiTransport) -> None:
+        self._profile = profile
+        self._transport = transport
 
     def deadline(self, seconds: float) -> Deadline:
-        return Deadline.after(self._means.clock, seconds)
+        return Deadline.after(self._transport.clock, seconds)
 
     async def call(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
-        """The first answer that is not a throttle. A `repeatable` one is tried once more after a dropped connection or 5xx.
+        """The first response that is not throttled. A `repeatable` one is tried once more after a dropped connection or 5xx.
 
         Raises DirectoryUnavailable: throttled, timeout, unreachable, incomplete; StoreUnavailable; WriteHeld.
         """
-        self._look(request)
+        self._plan(request)
         second_chance = request.repeatable
         waits = 0
         while True:
             try:
-                answer = await self._guarded(request, deadline)
+                response = await self._guarded(request, deadline)
             except DirectoryUnavailable as error:
                 if error.reason != "unreachable" or not second_chance or isinstance(error, BreakerOpen):
                     raise
             else:
-                if answer.status in self._habits.throttled:
+                if response.status in self._profile.throttled:
                     waits += 1
-                    await self._be_patient(answer, waits, deadline)
+                    await self._wait_for_throttle(response, waits, deadline)
                     continue
-                if answer.status < 500 or not second_chance:
-                    return answer
+                if response.status < 500 or not second_chance:
+                    return response
             second_chance = False
-            await self._means.sleep(min(0.2, max(deadline.left(), 0.0)))
+            await self._transport.sleep(min(0.2, max(deadline.left(), 0.0)))
 
-    def _look(self, request: ApiRequest) -> None:
-        means = self._means
-        if means.watch is None and not (request.write and means.hold_writes):
+    def _plan(self, request: ApiRequest) -> None:
+        transport = self._transport
+        if transport.watch is None and not (request.write and transport.hold_writes):
             return
         planned = self._planned(request)
-        if means.watch is not None:
-            means.watch(planned)
-        if request.write and means.hold_writes:
+        if transport.watch is not None:
+            transport.watch(planned)
+        if request.write and transport.hold_writes:
             raise WriteHeld(planned)
 
     def _planned(self, request: ApiRequest) -> Planned:
         shown = tuple(
-            (name, "***" if name.lower() in self._habits.secret else value) for name, value in request.headers.items()
+            (name, "***" if name.lower() in self._profile.secret else value) for name, value in request.headers.items()
         )
         body = "***" if request.hidden else request.body.decode("utf-8", "replace")
         return Planned(method=request.method, url=str(self._url(request)), headers=shown, body=body)
 
     def _url(self, request: ApiRequest) -> URL:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        return URL(f"{self._habits.base_url.rstrip('/')}{request.path}{query}", encoded=True)
+        return URL(f"{self._profile.base_url.rstrip('/')}{request.path}{query}", encoded=True)
 
-    async def _be_patient(self, answer: ApiResponse, waits: int, deadline: Deadline) -> None:
-        """Wait as long as the throttled answer asks. Raises throttled when nobody at a login would wait so long."""
-        pause = answer.wait()
-        if self._means.budget is not None:
-            await self._means.budget.pause(pause)
+    async def _wait_for_throttle(self, response: ApiResponse, waits: int, deadline: Deadline) -> None:
+        """Wait as long as the throttled response states. Raises DirectoryUnavailable(throttled) when that is later than the deadline."""
+        pause = response.wait()
+        if self._transport.budget is not None:
+            await self._transport.budget.pause(pause)
         if waits >= _MOST_WAITS or pause >= deadline.left():
-            detail = f"HTTP {answer.status} after {waits} calls"
+            detail = f"HTTP {response.status} after {waits} calls"
             raise DirectoryUnavailable("throttled", detail, retry_after=round(pause) + 1)
-        log.info("the directory is throttling (HTTP %d), waiting %.1f s", answer.status, pause)
-        crowd = 1 + random.random() / 4  # noqa: S311 - spreads those who wait, nothing more
-        await self._means.sleep(min(pause * crowd, max(deadline.left(), 0.0)))
+        log.info("the directory is throttling (HTTP %d), waiting %.1f s", response.status, pause)
+        jitter = 1 + random.random() / 4  # noqa: S311 - spreads the calls that wait
+        await self._transport.sleep(min(pause * jitter, max(deadline.left(), 0.0)))
 
     async def _guarded(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
-        """One attempt, when the breaker lets it, after the fleet's budget gave a place."""
-        means = self._means
-        if means.breaker is not None:
-            means.breaker.enter()
-        if means.budget is not None:
-            await self._wait_for_place(means.budget, request, deadline)
+        """One attempt, when the breaker allows it and the budget that all workers share has a place."""
+        transport = self._transport
+        if transport.breaker is not None:
+            transport.breaker.enter()
+        if transport.budget is not None:
+            await self._wait_for_place(transport.budget, request, deadline)
         try:
-            answer = await self._once(request, deadline)
+            response = await self._send(request, deadline)
         except DirectoryUnavailable as error:
-            if means.breaker is not None:
-                means.breaker.failed() if error.reason in ("unreachable", "timeout") else means.breaker.worked()
+            if transport.breaker is not None:
+                transport.breaker.failed() if error.reason in ("unreachable", "timeout") else transport.breaker.worked()
             raise
-        if means.breaker is not None:
-            means.breaker.failed() if answer.status >= 500 else means.breaker.worked()
-        return answer
+        if transport.breaker is not None:
+            transport.breaker.failed() if response.status >= 500 else transport.breaker.worked()
+        return response
 
     async def _wait_for_place(self, budget: CallBudget, request: ApiRequest, deadline: Deadline) -> None:
         while (pause := await budget.take(write=request.write)) > 0:
             if pause >= deadline.left():
                 detail = "the budget that all workers share is used up"
                 raise NotSent("throttled", detail, retry_after=round(pause) + 1)
-            await self._means.sleep(pause)
+            await self._transport.sleep(pause)
 
-    async def _once(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
+    async def _send(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
         left = deadline.left()
-        said = f"{request.method} {request.path}"
+        summary = f"{request.method} {request.path}"
         if left <= 0:
-            raise NotSent("timeout", f"no time left for {said}")
-        # SECURITY: a redirect would carry the service account's token to wherever it points (A-65).
+            raise NotSent("timeout", f"no time left for {summary}")
+        # SECURITY: a redirect would carry the service account's token to any URL (A-65).
         limits: dict[str, Any] = {"allow_redirects": False, "timeout": aiohttp.ClientTimeout(total=left)}
-        limits["middlewares"] = (_Once(),)
+        limits["middlewares"] = (_SendOnce(),)
         headers = {"Accept-Encoding": "identity", **request.headers}
         body = request.body or None
         try:
-            call = self._means.http.request(request.method, self._url(request), headers=headers, data=body, **limits)
+            call = self._transport.http.request(
+                request.method, self._url(request), headers=headers, data=body, **limits
+            )
             async with call as response:
                 return ApiResponse(
                     status=response.status, headers=response.headers.copy(), body=await read_bounded(response)
                 )
         except aiohttp.ClientConnectorError as error:
-            raise NotSent("unreachable", f"{said}: {_name(error)}") from error
+            raise NotSent("unreachable", f"{summary}: {_name(error)}") from error
         except TimeoutError as error:
-            raise DirectoryUnavailable("timeout", f"{said}: no complete answer in {left:.1f} s") from error
+            raise DirectoryUnavailable("timeout", f"{summary}: no complete response in {left:.1f} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DirectoryUnavailable("unreachable", f"{said}: {_name(error)}") from error
+            raise DirectoryUnavailable("unreachable", f"{summary}: {_name(error)}") from error
 
 
-class _Once:
+class _SendOnce:
     """Stops the client library from sending a request again by itself, as it does for GET, PUT and DELETE when a connection breaks.
 
-    What may be repeated is said by whoever asks (`ApiRequest.repeatable`).
+    `ApiRequest.repeatable` decides what is repeated.
     """
 
     def __init__(self) -> None:

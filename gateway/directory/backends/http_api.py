@@ -1,8 +1,8 @@
-"""The Directory over an API that the configuration describes: requests with placeholders, answers read with JSON Pointers.
+"""The Directory over an API that the configuration describes: requests with placeholders, responses read with JSON Pointers.
 
-Nothing is known of the API but what its operator wrote. So the same things hold as for the others: a row counts because its address (or
-its link) is the person's, two that count are an error, a status that nobody named is a failure, and an answer without an id or an
-address where the configuration points is one too.
+The API is known by its configuration only, and the rules of the other directories hold: a row counts because its address (or its link)
+is the person's, two that count are an error, a status that is not configured is a failure, and so is a response without an id or an
+address at the configured place.
 """
 
 import base64
@@ -25,13 +25,13 @@ from gateway.directory.account import (
     same_email,
     unsupported,
 )
-from gateway.directory.api.answer import ApiResponse, refused
+from gateway.directory.api.answer import ApiResponse, error_of
 from gateway.directory.api.calls import (
     ApiCalls,
     ApiProfile,
     ApiRequest,
+    ApiTransport,
     Deadline,
-    Means,
     NotSent,
     form_bytes,
     json_bytes,
@@ -43,7 +43,7 @@ _LEFT_OUT: Final = object()
 
 
 def outgoing(request: schema.HttpRequest, known: Known, headers: Mapping[str, str], *, write: bool) -> ApiRequest:
-    """Raises DirectoryUnavailable(rejected) for a value that its place cannot hold."""
+    """A request with its placeholders filled in. Raises DirectoryUnavailable(rejected) for a value that does not fit its place."""
     fields = {"Accept": "application/json", **_filled(request.headers, known), **headers}
     body = b""
     if request.json_ is not None:
@@ -66,7 +66,7 @@ def outgoing(request: schema.HttpRequest, known: Known, headers: Mapping[str, st
 
 
 def basic(username: str, password: str) -> str:
-    """RFC 7617."""
+    """The value of an Authorization field (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
@@ -77,7 +77,7 @@ def _path(text: str, known: Known) -> str:
             written.append(piece)
             continue
         value = fill(_text_of(piece), known, ABOUT_ACCOUNTS)
-        # SECURITY: `../admin` or `1/roles` as somebody's name would be another resource (A-59).
+        # SECURITY: `../admin` or `1/roles` as a person's name would be another resource (A-59).
         segment = quote(as_text(value), safe="") if value is not None else ""
         if segment in ("", ".", ".."):
             raise DirectoryUnavailable("rejected", f"the path {text} needs a value that is not known")
@@ -100,7 +100,7 @@ def _json(value: Any, known: Known) -> Any:
 
 
 def _json_value(value: Any, known: Known) -> Any:
-    """A text that is one placeholder keeps its value's type; what is not known is left out, and empty objects with it."""
+    """A text that is one placeholder keeps its value's type; missing values are left out, and objects that are empty without them."""
     if isinstance(value, str):
         filled = fill(value, known, ABOUT_ACCOUNTS)
         return _LEFT_OUT if filled is None else filled
@@ -115,7 +115,7 @@ def _json_value(value: Any, known: Known) -> Any:
 
 
 def pointed(value: Any, pointer: str) -> Any:
-    """What stands at a pointer; None: nothing does."""
+    """The value at a JSON Pointer (RFC 6901); None: there is none."""
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, Mapping):
@@ -161,7 +161,7 @@ def account_of(answer: schema.HttpAnswer, record: Any, email: str | None = None)
 
 
 def _active(answer: schema.HttpAnswer, record: Any) -> bool:
-    """A record that does not say whether it is active is not: what is unclear must not let anybody in."""
+    """A record without the configured field is inactive: an unclear value must not admit a person."""
     if answer.active is None:
         return True
     said = pointed(record, answer.active)
@@ -169,14 +169,14 @@ def _active(answer: schema.HttpAnswer, record: Any) -> bool:
 
 
 def _fact(value: Any) -> str:
-    """A plain value as an app's header may hold it; anything else is none."""
+    """A plain value for an app's header; empty for any other."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)[:512] if isinstance(value, str | int | float) else ""
 
 
 def token_in(value: Any, pointer: str) -> str:
-    """A one-time token. Raises DirectoryUnavailable; no error holds the token."""
+    """A one-time token. Raises DirectoryUnavailable, without the token in its text."""
     token = pointed(value, pointer)
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
         raise DirectoryUnavailable("incomplete", f"no token at {pointer!r} of the answer")
@@ -192,7 +192,7 @@ _MOST_PAGES: Final = 5000
 class HttpDirectory:
     """`config.timeout` bounds each method in total, with all its waits."""
 
-    def __init__(self, config: schema.HttpApi, means: Means) -> None:
+    def __init__(self, config: schema.HttpApi, transport: ApiTransport) -> None:
         self._config = config
         self._requests = config.requests
         self._answer = config.answer
@@ -201,8 +201,8 @@ class HttpDirectory:
             headers["Authorization"] = basic(config.username, config.password.get_secret_value())
         self._headers = headers
         secret = frozenset({"authorization", *(name.lower() for name in headers)})
-        habits = ApiProfile(base_url=config.base_url, throttled=frozenset(config.statuses.throttled), secret=secret)
-        self._calls = ApiCalls(habits, means)
+        profile = ApiProfile(base_url=config.base_url, throttled=frozenset(config.statuses.throttled), secret=secret)
+        self._calls = ApiCalls(profile, transport)
 
     def can(self, ability: Ability) -> bool:
         return {
@@ -251,7 +251,7 @@ class HttpDirectory:
         place = _at(self._requests.fetch, self._answer.record)
         account = self._account(pointed(answer.json(), place))
         if account.id != account_id:
-            raise DirectoryUnavailable("incomplete", "the account that was asked for is not the one that came")
+            raise DirectoryUnavailable("incomplete", "the response has another account than the requested one")
         return account
 
     async def create(self, person: Person) -> str:
@@ -261,14 +261,14 @@ class HttpDirectory:
         known = _about(person, _named(all_fields(self._config, person)))
         answer = await self._call(request, known, self._deadline().share(_CREATION_SHARE), write=True)
         if answer is None:
-            raise DirectoryUnavailable("rejected", "the creation was answered with not found")
+            raise DirectoryUnavailable("rejected", "the response to the creation is not found")
         try:
             record = pointed(answer.json(), _at(request, self._answer.record))
             number = pointed(record, self._answer.id)
         except DirectoryUnavailable as error:
             raise CreationUncertain(error.reason, error.detail) from error
         if not isinstance(number, str | int) or isinstance(number, bool) or number == "":
-            raise CreationUncertain("incomplete", "a creation that does not say the new id")
+            raise CreationUncertain("incomplete", "the response to the creation has no id")
         return str(number)
 
     def changes(self, account: Account, person: Person) -> tuple[Change, ...]:
@@ -281,7 +281,7 @@ class HttpDirectory:
         return tuple(found)
 
     async def update(self, account: Account, changes: Sequence[Change]) -> None:
-        """The request gets every field: those that changed, and the others as they are in the record."""
+        """The request has every field: those that changed, and the others as they are in the record."""
         fields = {name: pointed(account.record, pointer) for name, pointer in self._answer.fields.items()}
         fields |= {change.name: change.after for change in changes}
         await self._write("update", account, _named(fields))
@@ -309,16 +309,16 @@ class HttpDirectory:
             for account in new:
                 seen.add(account.id)
                 yield account
-            if not new:  # the end, or an API without pages that shows the same again
+            if not new:  # the end, or an API without pages that sends the same again
                 return
         raise DirectoryUnavailable("incomplete", f"more than {_MOST_PAGES} pages of accounts")
 
     async def ping(self) -> None:
-        """Looks up somebody who is not there."""
+        """Looks up an address without an account."""
         await self.find("nobody@doorward.invalid")
 
     async def close(self) -> None:
-        """Nothing is held: the client session is the caller's."""
+        """No effect: the caller closes the client session."""
 
     def _deadline(self) -> Deadline:
         return self._calls.deadline(self._config.timeout.total_seconds())
@@ -364,11 +364,11 @@ class HttpDirectory:
             raise AlreadyThere("rejected", f"HTTP {answer.status}: {answer.quote()}")
         if write and answer.status >= 500:
             raise CreationUncertain("unreachable", f"HTTP {answer.status}: {answer.quote()}")
-        raise refused(answer)
+        raise error_of(answer)
 
 
 def _about(person: Person | None, values: Mapping[str, Any]) -> Known:
-    """What placeholders may name: these values first, then the person's."""
+    """The values of placeholders: these first, then the person's."""
 
     def known(name: str) -> Any:
         if name in values:

@@ -1,8 +1,7 @@
 """The Directory over the Nexudus API: its customers ("coworkers") are the accounts.
 
-The API has no "already exists": addresses are not unique, a list may lag behind a creation and may show what was
-deleted. So a list only names candidates, and each is read by its id before it counts; that creation happens once is
-the provisioner's care.
+The API has no "already exists": addresses are not unique, a list may lag behind a creation and may show deleted records.
+So a list only names candidates, and each is read by its id before it counts. The provisioner prevents a second creation.
 """
 
 import logging
@@ -11,8 +10,8 @@ from typing import Any, Final
 
 from gateway.config import schema
 from gateway.directory.account import Ability, Account, Change, CreationUncertain, kept_link, same_email, unsupported
-from gateway.directory.api.answer import ApiResponse, refused
-from gateway.directory.api.calls import Deadline, Means
+from gateway.directory.api.answer import ApiResponse, error_of
+from gateway.directory.api.calls import ApiTransport, Deadline
 from gateway.directory.backends.nexudus_api import NexudusApi
 from gateway.directory.backends.nexudus_records import (
     HomeSpace,
@@ -36,18 +35,18 @@ log = logging.getLogger("doorward.directory")
 
 _COWORKERS: Final = "/api/spaces/coworkers"
 _PAGE_SIZE: Final = 25
-_MOST_PAGES: Final = 8  # nobody has 200 records; a list that long is not filtered
+_MOST_PAGES: Final = 8  # no person has 200 records; a list that long is not filtered
 _LARGE_PAGE: Final = 250
 _MOST_LARGE_PAGES: Final = 2000
-_CREATION_SHARE: Final = 0.6  # of the time left: what remains is for looking again when no answer came
+_CREATION_SHARE: Final = 0.6  # of the time left: the rest is for another look-up when no response came
 
 
 class NexudusDirectory:
     """`config.timeout` bounds each method in total, with all its waits."""
 
-    def __init__(self, config: schema.Nexudus, means: Means, *, client_id: str = "doorward") -> None:
+    def __init__(self, config: schema.Nexudus, transport: ApiTransport, *, client_id: str = "doorward") -> None:
         self._config = config
-        self._api = NexudusApi(config, means, client_id)
+        self._api = NexudusApi(config, transport, client_id)
         self._home: HomeSpace | None = None
 
     def can(self, ability: Ability) -> bool:
@@ -59,14 +58,14 @@ class NexudusDirectory:
         deadline, wanted = self._api.deadline(), self._locations(person)
         rows = candidates(await self._rows("Email", email, deadline), email, wanted)
         if not rows and email != email.lower():
-            # Whether the filter tells case apart is not documented: addresses are mostly stored in lower case.
+            # It is not documented whether the filter is case-sensitive: addresses are mostly stored in lower case.
             rows = candidates(await self._rows("Email", email.lower(), deadline), email, wanted)
         inactive = None
         for row in rows:
             number = str(record_id(row))
             account = await self._account(number, deadline)
             if account is None or not same_email(account.email, email):
-                log.info("a list shows coworker %s, which is gone or someone else's", number)
+                log.info("a list shows coworker %s, which is gone or another person's", number)
             elif account.active:
                 _log_choice(rows, account)
                 return account
@@ -100,7 +99,7 @@ class NexudusDirectory:
         config, deadline = self._config, self._api.deadline()
         if not self._locations(person):
             raise DirectoryUnavailable("rejected", "creation needs business_ids")
-        home = await self._where(deadline)
+        home = await self._home_of(deadline)
         fields = all_fields(config, person)
         link = self.link_for(person)
         if config.link_field is not None and link is not None:
@@ -113,7 +112,7 @@ class NexudusDirectory:
             create_login=config.create_login,
             fields=fields,
         )
-        return _made(
+        return _written_id(
             await self._api.call("POST", _COWORKERS, deadline.share(_CREATION_SHARE), json_body=record, write=True)
         )
 
@@ -135,27 +134,27 @@ class NexudusDirectory:
         await self._write(account.id, {"Active": False})
 
     async def sign_in_token(self, account: Account) -> str:
-        """Needs the role User-Edit, which lets its holder sign in as anybody."""
+        """Needs the role User-Edit, which allows its holder to sign in as any user."""
         number = account.user_id
         if number is None or not number.isascii() or not number.isdigit():
             raise DirectoryUnavailable(
                 "no_login", f"account {account.id} has no login in the upstream", retry_after=None
             )
         path, deadline = f"/api/sys/users/{number}/token/refresh", self._api.deadline()
-        answer = await self._api.call("GET", path, deadline)
-        if answer.status == 405:  # the oldest pages of the vendor say POST
-            answer = await self._api.call("POST", path, deadline, json_body={"auth": {"validityInMinutes": 5}})
-        if answer.status != 200:
-            raise refused(answer)
-        return token_of(answer.json())
+        response = await self._api.call("GET", path, deadline)
+        if response.status == 405:  # the oldest pages of the vendor say POST
+            response = await self._api.call("POST", path, deadline, json_body={"auth": {"validityInMinutes": 5}})
+        if response.status != 200:
+            raise error_of(response)
+        return token_of(response.json())
 
     async def accounts(self) -> AsyncIterator[Account]:
         for number in range(1, _MOST_LARGE_PAGES + 1):
             query = {"page": str(number), "size": str(_LARGE_PAGE), "orderBy": "Id", "dir": "1"}
-            answer = await self._api.call("GET", _COWORKERS, self._api.deadline(), query=query)
-            if answer.status != 200:
-                raise refused(answer)
-            page = read_page(answer.json(), number)
+            response = await self._api.call("GET", _COWORKERS, self._api.deadline(), query=query)
+            if response.status != 200:
+                raise error_of(response)
+            page = read_page(response.json(), number)
             for row in page.rows:
                 if not is_archived(row):
                     yield listed_account(row)
@@ -165,41 +164,41 @@ class NexudusDirectory:
 
     async def ping(self) -> None:
         deadline = self._api.deadline()
-        answer = await self._api.call("GET", _COWORKERS, deadline, query={"page": "1", "size": "1"})
-        if answer.status != 200:
-            raise refused(answer)
-        read_page(answer.json(), 1)
+        response = await self._api.call("GET", _COWORKERS, deadline, query={"page": "1", "size": "1"})
+        if response.status != 200:
+            raise error_of(response)
+        read_page(response.json(), 1)
 
     async def close(self) -> None:
-        """Nothing is held: the client session is the caller's."""
+        """No effect: the caller closes the client session."""
 
     def _locations(self, person: Person | None) -> tuple[int, ...]:
-        """Where this person belongs: the first of `directory.defaults` that applies and says so."""
+        """The person's locations: those of the first of `directory.defaults` that applies and has any."""
         entries = self._config.defaults if person is not None else ()
         chosen = (entry.business_ids for entry in entries if person is not None and applies(entry, person))
         return next((ids for ids in chosen if ids), self._config.business_ids)
 
-    async def _where(self, deadline: Deadline) -> HomeSpace:
+    async def _home_of(self, deadline: Deadline) -> HomeSpace:
         """Country and time zone of new records: as configured, else those of the service account's location."""
         country, zone = self._config.country_id, self._config.time_zone_id
         if country is not None and zone is not None:
             return HomeSpace(country=country, time_zone=zone)
         if self._home is None:
-            answer = await self._api.call("GET", "/api/auth/me", deadline)
-            if answer.status != 200:
-                raise refused(answer)
-            self._home = home_of(answer.json(), country, zone)
+            response = await self._api.call("GET", "/api/auth/me", deadline)
+            if response.status != 200:
+                raise error_of(response)
+            self._home = home_of(response.json(), country, zone)
         return self._home
 
     async def _rows(self, field: str, value: str, deadline: Deadline) -> list[Row]:
-        """All that the list shows for a value, over all pages."""
+        """The rows of the list with this value, over all pages."""
         rows: list[Row] = []
         for number in range(1, _MOST_PAGES + 1):
             window = {"page": str(number), "size": str(_PAGE_SIZE), "orderBy": "Id", "dir": "1"}
-            answer = await self._api.call("GET", _COWORKERS, deadline, query={f"Coworker_{field}": value, **window})
-            if answer.status != 200:
-                raise refused(answer)
-            page = read_page(answer.json(), number)
+            response = await self._api.call("GET", _COWORKERS, deadline, query={f"Coworker_{field}": value, **window})
+            if response.status != 200:
+                raise error_of(response)
+            page = read_page(response.json(), number)
             rows.extend(page.rows)
             if not page.has_next:
                 return rows
@@ -212,42 +211,42 @@ class NexudusDirectory:
     async def _record(self, account_id: str, deadline: Deadline) -> Any:
         if not account_id.isascii() or not account_id.isdigit():
             raise DirectoryUnavailable("incomplete", "an id that is not a number")
-        answer = await self._api.call("GET", f"{_COWORKERS}/{account_id}", deadline, final="not found")
-        if answer.status in (401, 404) and answer.text().casefold() == "not found":
+        response = await self._api.call("GET", f"{_COWORKERS}/{account_id}", deadline, final="not found")
+        if response.status in (401, 404) and response.text().casefold() == "not found":
             return None
-        if answer.status != 200:
-            raise refused(answer)
-        return answer.json()
+        if response.status != 200:
+            raise error_of(response)
+        return response.json()
 
     async def _write(self, account_id: str, fields: dict[str, Any]) -> None:
-        """The whole record goes back with some fields changed: what is missing in a PUT is cleared."""
+        """Write the whole record with some fields changed: a field that is missing in a PUT is cleared."""
         deadline = self._api.deadline()
         record = await self._record(account_id, deadline)
         if record is None:
             raise DirectoryUnavailable("rejected", f"account {account_id} is gone")
         body = merged(record, account_id, fields)
-        _made(await self._api.call("PUT", _COWORKERS, deadline, json_body=body, write=True))
+        _written_id(await self._api.call("PUT", _COWORKERS, deadline, json_body=body, write=True))
 
 
-def _made(answer: ApiResponse) -> str:
-    """The written record's id. HTTP 200 alone is no success, and no answer that leaves doubt is a failure."""
-    if answer.status >= 500:
-        raise CreationUncertain("unreachable", f"HTTP {answer.status}: {answer.quote()}")
-    if answer.status == 401 and answer.text().casefold() == "access denied":
+def _written_id(response: ApiResponse) -> str:
+    """The written record's id. HTTP 200 alone is no success. Raises CreationUncertain for an inconclusive response, DirectoryUnavailable."""
+    if response.status >= 500:
+        raise CreationUncertain("unreachable", f"HTTP {response.status}: {response.quote()}")
+    if response.status == 401 and response.text().casefold() == "access denied":
         raise DirectoryUnavailable(
             "rejected", "access denied to a record that the new account names: business_ids, country_id, time_zone_id?"
         )
-    if answer.status != 200:
-        raise refused(answer)
+    if response.status != 200:
+        raise error_of(response)
     try:
-        value = answer.json()
+        value = response.json()
     except DirectoryUnavailable as error:
         raise CreationUncertain(error.reason, error.detail) from error
     number = created_id(value)
     if number is not None:
         return number
     if isinstance(value, dict) and value.get("WasSuccessful") is False:
-        raise DirectoryUnavailable("rejected", f"HTTP 200 that failed: {answer.quote()}")
+        raise DirectoryUnavailable("rejected", f"HTTP 200 that failed: {response.quote()}")
     raise CreationUncertain("incomplete", "a success without an Id")
 
 

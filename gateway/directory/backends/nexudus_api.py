@@ -1,7 +1,7 @@
 """Authorised calls to the Nexudus API: with the service account's token, renewed once when it is refused.
 
-A 401 has four meanings: an expired token (renewed once, then asked again), too few rights (401 again), "Not found" for an id, and
-"Access Denied." for a write that names a record which is not there.
+A 401 has four meanings: an expired token (renewed once, then the call is repeated), too few rights (401 again), "Not found" for an id, and
+"Access Denied." for a write that names a record which does not exist.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway.config import schema
 from gateway.directory.account import CreationUncertain
 from gateway.directory.api.answer import ApiResponse
-from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, Deadline, Means, NotSent, json_bytes
+from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, ApiTransport, Deadline, NotSent, json_bytes
 from gateway.directory.backends.nexudus_token import ServiceToken
 from gateway.errors.signing_in import DirectoryUnavailable
 
@@ -18,14 +18,15 @@ _THROTTLED: Final = frozenset({409, 429})
 
 
 class NexudusApi:
-    """`config.timeout` bounds each operation in total, with all its waits."""
+    """The calls. `config.timeout` bounds each operation in total, with all its waits."""
 
-    def __init__(self, config: schema.Nexudus, means: Means, client_id: str) -> None:
-        self._calls = ApiCalls(ApiProfile(base_url=config.base_url, throttled=_THROTTLED), means)
-        self._token = ServiceToken(self._calls, config.username, config.password, client_id, means.clock)
+    def __init__(self, config: schema.Nexudus, transport: ApiTransport, client_id: str) -> None:
+        self._calls = ApiCalls(ApiProfile(base_url=config.base_url, throttled=_THROTTLED), transport)
+        self._token = ServiceToken(self._calls, config.username, config.password, client_id, transport.clock)
         self._timeout = config.timeout.total_seconds()
 
     def deadline(self) -> Deadline:
+        """The end of an operation that begins now."""
         return self._calls.deadline(self._timeout)
 
     async def call(
@@ -39,13 +40,13 @@ class NexudusApi:
         write: bool = False,
         final: str = "access denied",
     ) -> ApiResponse:
-        """One authorised call; a 401 that does not say `final` gets another token and one more try."""
+        """One authorised call; after a 401 whose text is not `final` it is repeated once with another token. Raises DirectoryUnavailable."""
         token = await self._token.current(deadline)
-        answer = await self._send(method, path, token, deadline, query, json_body, write)
-        if answer.status == 401 and answer.text().casefold() != final:
+        response = await self._send(method, path, token, deadline, query, json_body, write)
+        if response.status == 401 and response.text().casefold() != final:
             token = await self._token.renewed(token, deadline)
-            answer = await self._send(method, path, token, deadline, query, json_body, write)
-        return answer
+            response = await self._send(method, path, token, deadline, query, json_body, write)
+        return response
 
     async def _send(
         self,
@@ -57,7 +58,7 @@ class NexudusApi:
         json_body: Mapping[str, Any] | None,
         write: bool,
     ) -> ApiResponse:
-        """One call. Raises CreationUncertain for a write that left and was not answered."""
+        """One call. Raises CreationUncertain for a write that was sent and got no response."""
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         body = b""
         if json_body is not None:

@@ -1,4 +1,4 @@
-"""What the coworker lists and records of the Nexudus API say, and the record that a new customer is made of.
+"""The coworker lists and records of the Nexudus API, parsed, and the record of a new customer.
 
 Pure. Nothing is believed because a filter returned it, and a shape that is not understood is an error, never "nobody".
 """
@@ -41,7 +41,7 @@ def read_page(value: object, number: int) -> CoworkerPage:
 
 
 def _refuse_failure(value: object) -> None:
-    """The API may dress a failure as HTTP 200."""
+    """Raises DirectoryUnavailable for a failure that the API sent as HTTP 200."""
     if isinstance(value, dict) and value.get("WasSuccessful") is False:
         raise DirectoryUnavailable("rejected", f"HTTP 200 that failed: {quotable(str(value.get('Message')))}")
 
@@ -78,19 +78,19 @@ def account_of(record: object, account_id: str, link_field: str | None = None) -
     """The Account in a record that was read by its id; None when it is archived."""
     _refuse_failure(record)
     if not isinstance(record, dict) or str(record_id(record)) != account_id:
-        raise DirectoryUnavailable("incomplete", "the record that was asked for is not the one that came")
+        raise DirectoryUnavailable("incomplete", "the response has another record than the requested one")
     return None if is_archived(record) else listed_account(record, link_field)
 
 
 def listed_account(record: Row, link_field: str | None = None) -> Account:
-    """What a record says of itself. Raises DirectoryUnavailable(incomplete)."""
+    """The Account in a record. Raises DirectoryUnavailable(incomplete)."""
     email = record.get("Email")
     facts = {
         name: str(record[field])
         for name, field in (("user_id", "UserId"), ("business_id", "InvoicingBusinessId"))
         if isinstance(record.get(field), int)
     }
-    # A record that does not say whether it is active is not: what is unclear must not let anybody in.
+    # A record without `Active` is inactive: an unclear value must not admit a person.
     return Account(
         id=str(record_id(record)),
         email=email.strip(" ") if isinstance(email, str) else "",
@@ -104,14 +104,14 @@ def listed_account(record: Row, link_field: str | None = None) -> Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeSpace:
-    """Numbers of the country and the time zone."""
+    """The numbers of the country and the time zone of new records."""
 
     country: int
     time_zone: int
 
 
 def home_of(value: object, country: int | None, time_zone: int | None) -> HomeSpace:
-    """What the configuration leaves open, as `/api/auth/me` tells of the service account. Raises DirectoryUnavailable."""
+    """Country and time zone: the configured ones, else those of the service account in `/api/auth/me`. Raises DirectoryUnavailable."""
     told = value if isinstance(value, dict) else {}
     found: dict[str, int] = {}
     for key, given, name in (
@@ -135,7 +135,7 @@ def merged(record: object, account_id: str, fields: Mapping[str, Any]) -> dict[s
     """The body of a PUT: the record as it is, with some fields changed. Raises DirectoryUnavailable."""
     _refuse_failure(record)
     if not isinstance(record, dict) or str(record_id(record)) != account_id:
-        raise DirectoryUnavailable("incomplete", "the record that was asked for is not the one that came")
+        raise DirectoryUnavailable("incomplete", "the response has another record than the requested one")
     return {name: value for name, value in record.items() if name not in _NOT_SENT_BACK} | dict(fields)
 
 
@@ -181,7 +181,7 @@ def _one_line(name: str | None) -> str:
 
 
 def created_id(value: object) -> str | None:
-    """The new record's id in the envelope of a write that worked; None when the envelope does not say that it did."""
+    """The new record's id in the envelope of a write that worked; None for any other envelope."""
     made = value.get("Value") if isinstance(value, dict) and value.get("WasSuccessful") is True else None
     if not isinstance(made, dict):
         return None
@@ -192,7 +192,7 @@ def created_id(value: object) -> str | None:
 
 
 def token_of(value: object) -> str:
-    """The one-time token in the envelope of `token/refresh`. Raises DirectoryUnavailable; no error holds the token."""
+    """The one-time token in the envelope of `token/refresh`. Raises DirectoryUnavailable, without the token in its text."""
     _refuse_failure(value)
     token = value.get("Value") if isinstance(value, dict) and value.get("WasSuccessful") is True else None
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():

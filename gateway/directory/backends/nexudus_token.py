@@ -1,4 +1,4 @@
-"""The service account's bearer token: got with its password, renewed before it expires, one request at a time.
+"""The service account's bearer token: fetched with its password, renewed before it expires, one request at a time.
 
 `POST /api/token` as the vendor describes it: form-encoded, with a `client_id` header that stays the same, because a
 new token for the same client_id invalidates the refresh token before it. Several workers share the name, so a refresh
@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.directory.account import quotable
-from gateway.directory.api.answer import ApiResponse, refused
+from gateway.directory.api.answer import ApiResponse, error_of
 from gateway.directory.api.calls import ApiCalls, ApiRequest, Clock, Deadline, form_bytes
 from gateway.errors.signing_in import DirectoryUnavailable
 
@@ -49,14 +49,14 @@ class ServiceToken:
         self._turn = asyncio.Lock()
 
     async def current(self, deadline: Deadline) -> str:
-        """A token with life left in it."""
+        """A token that has not expired."""
         pair = self._pair
         if pair is not None and self._clock() < pair.renew_at:
             return pair.access
         return await self.renewed(pair.access if pair else None, deadline)
 
     async def renewed(self, stale: str | None, deadline: Deadline) -> str:
-        """Another token than `stale`, which the API no longer takes. Callers that arrive together share one request."""
+        """Another token than `stale`, which the API refused. Concurrent callers share one request."""
         try:
             async with asyncio.timeout(max(deadline.left(), 0.0)):
                 await self._turn.acquire()
@@ -72,18 +72,18 @@ class ServiceToken:
     async def _fetch(self, deadline: Deadline) -> _Pair:
         refresh = self._pair.refresh if self._pair else None
         if refresh is not None:
-            answer = await self._post({"grant_type": "refresh_token", "refresh_token": refresh}, deadline)
-            if answer.status == 200:
-                return self._read(answer)
-            log.info("the directory refused the refresh token (HTTP %d), logging in again", answer.status)
+            response = await self._post({"grant_type": "refresh_token", "refresh_token": refresh}, deadline)
+            if response.status == 200:
+                return self._read(response)
+            log.info("the directory refused the refresh token (HTTP %d), logging in again", response.status)
         if self._clock() < self._refused_until:
             raise DirectoryUnavailable("unauthorized", "the service account was refused a moment ago")
         password = self._password.get_secret_value()
         form = {"grant_type": "password", "username": self._username, "password": password}
-        answer = await self._post(form, deadline)
-        if answer.status == 200:
-            return self._read(answer)
-        raise self._refusal(answer)
+        response = await self._post(form, deadline)
+        if response.status == 200:
+            return self._read(response)
+        raise self._refusal(response)
 
     async def _post(self, form: Mapping[str, str], deadline: Deadline) -> ApiResponse:
         headers = {
@@ -96,11 +96,11 @@ class ServiceToken:
         )
         return await self._calls.call(request, deadline)
 
-    def _read(self, answer: ApiResponse) -> _Pair:
-        value = answer.json()
+    def _read(self, response: ApiResponse) -> _Pair:
+        value = response.json()
         access = value.get("access_token") if isinstance(value, dict) else None
         if not isinstance(access, str) or not access or not access.isascii() or not access.isprintable():
-            raise DirectoryUnavailable("incomplete", "a token answer without a usable access_token")
+            raise DirectoryUnavailable("incomplete", "a token response without a usable access_token")
         seconds, refresh = value.get("expires_in"), value.get("refresh_token")
         lifetime = float(seconds) if isinstance(seconds, int) and seconds > 0 else 60.0
         early = min(_EARLY, lifetime / 10)
@@ -111,11 +111,11 @@ class ServiceToken:
             renew_at=self._clock() + lifetime - early,
         )
 
-    def _refusal(self, answer: ApiResponse) -> DirectoryUnavailable:
-        """400 with an OAuth error word is a refusal of the account; everything else is judged like any answer."""
-        if answer.status not in (400, 401):
-            return refused(answer)
-        value = answer.json()
+    def _refusal(self, response: ApiResponse) -> DirectoryUnavailable:
+        """The error for a response other than 200: 400 and 401 are a refusal of the account, which is remembered for a while."""
+        if response.status not in (400, 401):
+            return error_of(response)
+        value = response.json()
         word = value.get("error") if isinstance(value, dict) else None
         self._refused_until = self._clock() + _MEMORY_OF_REFUSAL
         return DirectoryUnavailable("unauthorized", f"the service account was refused: {quotable(str(word), 40)}")

@@ -1,8 +1,8 @@
 """The Directory over SCIM 2.0 (RFC 7643, RFC 7644): its Users are the accounts.
 
-A person is found by `externalId` (where `link_field` says so, in the form of `link_value`) and by one attribute that holds the address. Two
-Users for one address are an error, not a choice. 409, and 400 with `uniqueness`, mean that somebody else created: looked up again once.
-What the server can (filter, PATCH) is read once from its ServiceProviderConfig; a server without one is taken to filter and to PUT.
+A person is found by `externalId` (where `link_field` is set, in the form of `link_value`) and by one attribute with the address. Two Users
+for one address are an error. 409, and 400 with `uniqueness`, mean that the User exists already: it is looked up once more. The server's
+abilities (filter, PATCH) are read once from its ServiceProviderConfig; a server without one is used with filters and PUT.
 """
 
 import logging
@@ -13,18 +13,18 @@ from urllib.parse import quote
 
 from gateway.config import schema
 from gateway.directory.account import Ability, Account, AlreadyThere, Change, CreationUncertain, same_email, unsupported
-from gateway.directory.api.answer import ApiResponse, refused
-from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, Deadline, Means, NotSent, json_bytes
+from gateway.directory.api.answer import ApiResponse, error_of
+from gateway.directory.api.calls import ApiCalls, ApiProfile, ApiRequest, ApiTransport, Deadline, NotSent, json_bytes
 from gateway.directory.backends.scim_records import (
     PATCH_OP,
-    ServerCan,
+    ServerAbilities,
     account_of,
     is_uniqueness,
     new_user,
     patch_operation,
     quoted,
     read_list,
-    server_can,
+    server_abilities,
     value_at,
     with_value,
 )
@@ -46,10 +46,10 @@ class FilterRefused(DirectoryUnavailable):
 class ScimDirectory:
     """`config.timeout` bounds each method in total, with all its waits."""
 
-    def __init__(self, config: schema.Scim, means: Means) -> None:
+    def __init__(self, config: schema.Scim, transport: ApiTransport) -> None:
         self._config = config
-        self._calls = ApiCalls(ApiProfile(base_url=config.base_url), means)
-        self._server: ServerCan | None = None
+        self._calls = ApiCalls(ApiProfile(base_url=config.base_url), transport)
+        self._server: ServerAbilities | None = None
 
     def can(self, ability: Ability) -> bool:
         if ability in ("link", "brief"):
@@ -87,26 +87,26 @@ class ScimDirectory:
         return own[0] if own else None
 
     async def fetch(self, account_id: str) -> Account | None:
-        answer = await self._call("GET", _user_path(account_id), self._deadline())
-        if answer.status == 404:
+        response = await self._call("GET", _user_path(account_id), self._deadline())
+        if response.status == 404:
             return None
-        if answer.status != 200:
-            raise refused(answer)
-        return self._the_one(answer.json(), account_id)
+        if response.status != 200:
+            raise error_of(response)
+        return self._the_one(response.json(), account_id)
 
     async def create(self, person: Person) -> str:
         keeps = self._config.link_field is not None
         user = new_user(person, all_fields(self._config, person), link=self.link_for(person) if keeps else None)
         deadline = self._deadline().share(_CREATION_SHARE)
-        answer = await self._call("POST", "/Users", deadline, body=user, write=True)
-        if is_uniqueness(answer.status, answer.body):
-            raise AlreadyThere("rejected", f"HTTP {answer.status}: {answer.quote()}")
-        if answer.status >= 500:
-            raise CreationUncertain("unreachable", f"HTTP {answer.status}: {answer.quote()}")
-        if answer.status not in (200, 201):
-            raise refused(answer)
+        response = await self._call("POST", "/Users", deadline, body=user, write=True)
+        if is_uniqueness(response.status, response.body):
+            raise AlreadyThere("rejected", f"HTTP {response.status}: {response.quote()}")
+        if response.status >= 500:
+            raise CreationUncertain("unreachable", f"HTTP {response.status}: {response.quote()}")
+        if response.status not in (200, 201):
+            raise error_of(response)
         try:
-            return account_of(answer.json()).id
+            return account_of(response.json()).id
         except DirectoryUnavailable as error:
             raise CreationUncertain(error.reason, error.detail) from error
 
@@ -141,17 +141,17 @@ class ScimDirectory:
 
     async def ping(self) -> None:
         deadline = self._deadline()
-        await self._look_at_server(deadline)
+        await self._read_abilities(deadline)
         await self._list({"startIndex": "1", "count": "1"}, deadline)
 
     async def close(self) -> None:
-        """Nothing is held: the client session is the caller's."""
+        """No effect: the caller closes the client session."""
 
     def _deadline(self) -> Deadline:
         return self._calls.deadline(self._config.timeout.total_seconds())
 
     def _account(self, user: object, email: str | None = None) -> Account:
-        """Without `link_field`, a link of our own form counts all the same: it was ours before the configuration was changed."""
+        """Without `link_field`, a link of our own form counts all the same: an earlier configuration wrote it."""
         account = account_of(user, email)
         if self._config.link_field is None and not is_link(account.link):
             return replace(account, link=None)
@@ -160,57 +160,59 @@ class ScimDirectory:
     def _the_one(self, value: object, account_id: str) -> Account:
         account = self._account(value)
         if account.id != account_id:
-            raise DirectoryUnavailable("incomplete", "the user that was asked for is not the one that came")
+            raise DirectoryUnavailable("incomplete", "the response has another user than the requested one")
         return account
 
     async def _filtered(self, text: str, deadline: Deadline) -> list[Mapping[str, Any]]:
-        await self._look_at_server(deadline)
-        # Two would do, but a server that ignores the filter shows itself by its total.
+        await self._read_abilities(deadline)
+        # Two would be enough, but the total shows whether the server ignores the filter.
         total, users = await self._list({"filter": text, "startIndex": "1", "count": "10"}, deadline)
         if total > len(users):
             raise DirectoryUnavailable("incomplete", f"a filter for one person that {total} users match")
         return users
 
     async def _list(self, query: Mapping[str, str], deadline: Deadline) -> tuple[int, list[Mapping[str, Any]]]:
-        answer = await self._call("GET", "/Users", deadline, query=query)
-        if answer.status == 400 and "filter" in query and b"invalidFilter" in answer.body:
-            raise FilterRefused("unsupported", answer.quote(), retry_after=None)
-        if answer.status != 200:
-            raise refused(answer)
-        return read_list(answer.json())
+        response = await self._call("GET", "/Users", deadline, query=query)
+        if response.status == 400 and "filter" in query and b"invalidFilter" in response.body:
+            raise FilterRefused("unsupported", response.quote(), retry_after=None)
+        if response.status != 200:
+            raise error_of(response)
+        return read_list(response.json())
 
-    async def _look_at_server(self, deadline: Deadline) -> ServerCan:
-        """Once. Raises DirectoryUnavailable when the server says that it cannot filter: nobody could be looked up."""
+    async def _read_abilities(self, deadline: Deadline) -> ServerAbilities:
+        """The server's abilities, read once. Raises DirectoryUnavailable when it cannot filter: no person could be looked up."""
         if self._server is None:
-            answer = await self._call("GET", "/ServiceProviderConfig", deadline)
-            if answer.status not in (200, 404, 501):
-                raise refused(answer)
-            told = server_can(answer.json()) if answer.status == 200 else ServerCan(filter=True, patch=False)
-            if not told.filter:
-                raise DirectoryUnavailable(
-                    "unsupported", "the SCIM server says that it cannot filter", retry_after=None
-                )
-            self._server = told
+            response = await self._call("GET", "/ServiceProviderConfig", deadline)
+            if response.status not in (200, 404, 501):
+                raise error_of(response)
+            abilities = (
+                server_abilities(response.json())
+                if response.status == 200
+                else ServerAbilities(filter=True, patch=False)
+            )
+            if not abilities.filter:
+                raise DirectoryUnavailable("unsupported", "the SCIM server cannot filter", retry_after=None)
+            self._server = abilities
         return self._server
 
     async def _write(self, account: Account, fields: Mapping[str, Any]) -> None:
-        """By PATCH where the server can; else the whole User goes back with some attributes changed."""
+        """Write by PATCH where the server supports it; else PUT the whole User with some attributes changed."""
         deadline = self._deadline()
         path = _user_path(account.id)
-        if (await self._look_at_server(deadline)).patch:
+        if (await self._read_abilities(deadline)).patch:
             operations = [patch_operation(name, value) for name, value in fields.items()]
             body: dict[str, Any] = {"schemas": [PATCH_OP], "Operations": operations}
-            answer = await self._call("PATCH", path, deadline, body=body, write=True)
+            response = await self._call("PATCH", path, deadline, body=body, write=True)
         else:
             current = await self._call("GET", path, deadline)
             if current.status != 200:
-                raise refused(current)
+                raise error_of(current)
             user = dict(self._the_one(current.json(), account.id).record)
             for name, value in fields.items():
                 user = with_value(user, name, value)
-            answer = await self._call("PUT", path, deadline, body=user, write=True)
-        if answer.status not in (200, 204):
-            raise refused(answer)
+            response = await self._call("PUT", path, deadline, body=user, write=True)
+        if response.status not in (200, 204):
+            raise error_of(response)
 
     async def _call(
         self,
@@ -222,7 +224,7 @@ class ScimDirectory:
         body: Mapping[str, Any] | None = None,
         write: bool = False,
     ) -> ApiResponse:
-        """One call. Raises CreationUncertain for a write that left and was not answered."""
+        """One call. Raises CreationUncertain for a write that was sent and got no response."""
         headers = {
             "Authorization": f"Bearer {self._config.token.get_secret_value()}",
             "Accept": f"{_MEDIA}, application/json",
@@ -244,13 +246,13 @@ class ScimDirectory:
 
 
 def _user_path(account_id: str) -> str:
-    # SECURITY: an id is one segment, whatever the server or Redis said: never `..`, never another resource (A-59).
+    # SECURITY: an id is one segment, whatever the server or Redis has: never `..`, never another resource (A-59).
     if not account_id or account_id in (".", ".."):
         raise DirectoryUnavailable("incomplete", "an id that is no path segment")
     return f"/Users/{quote(account_id, safe='')}"
 
 
 def _has_address(user: Mapping[str, Any], email: str, match: str) -> bool:
-    """Whether the attribute that was asked for is this address, or one of them."""
+    """Whether the attribute `match` is this address, or a list with it."""
     values = value_at(user, match)
     return any(same_email(value, email) for value in (values if isinstance(values, list) else [values]))

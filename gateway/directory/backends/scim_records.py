@@ -1,6 +1,6 @@
-"""What SCIM lists, Users and errors say, and the User that a new account is made of (RFC 7643 section 4.1, RFC 7644 section 3).
+"""The lists, Users and errors of SCIM, parsed, and the User of a new account (RFC 7643 section 4.1, RFC 7644 section 3).
 
-Pure. Attribute names are compared without case (RFC 7643 section 2.1). A shape that is not understood is an error, never "nobody".
+Pure. Attribute names are compared without case (RFC 7643 section 2.1). An unknown shape is an error, never "no account".
 """
 
 import json
@@ -23,7 +23,9 @@ _MULTIPLE: Final = frozenset({"emails", "phonenumbers", "ims", "photos", "addres
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerCan:
+class ServerAbilities:
+    """The optional features that are used."""
+
     filter: bool
     patch: bool
 
@@ -39,7 +41,7 @@ class _Path:
 
 
 def quoted(text: str) -> str:
-    """A text as a filter holds it: a JSON string (RFC 7644 section 3.4.2.2)."""
+    """A text in a filter: a JSON string (RFC 7644 section 3.4.2.2)."""
     # SECURITY: a quote in an address would end the text and add a filter of its own (A-59).
     return json.dumps(text, ensure_ascii=False)
 
@@ -57,15 +59,16 @@ def read_list(value: object) -> tuple[int, list[User]]:
     return total, users
 
 
-def server_can(value: object) -> ServerCan:
-    """RFC 7643 section 5. Raises DirectoryUnavailable."""
+def server_abilities(value: object) -> ServerAbilities:
+    """The abilities in a ServiceProviderConfig (RFC 7643 section 5). Raises DirectoryUnavailable."""
     if not isinstance(value, dict):
         raise DirectoryUnavailable("incomplete", "a ServiceProviderConfig that is no object")
-    told = {name: (value.get(name) or {}) for name in ("filter", "patch")}
-    if not all(isinstance(entry, dict) for entry in told.values()):
+    abilities = {name: (value.get(name) or {}) for name in ("filter", "patch")}
+    if not all(isinstance(entry, dict) for entry in abilities.values()):
         raise DirectoryUnavailable("incomplete", "a ServiceProviderConfig without filter or patch")
-    return ServerCan(
-        filter=told["filter"].get("supported", True) is True, patch=told["patch"].get("supported", False) is True
+    return ServerAbilities(
+        filter=abilities["filter"].get("supported", True) is True,
+        patch=abilities["patch"].get("supported", False) is True,
     )
 
 
@@ -80,7 +83,7 @@ def account_of(user: object, email: str | None = None) -> Account:
     return Account(
         id=number,
         email=email or _address(user),
-        # `active` is optional; where it is given, only true is active: what is unclear must not let anybody in.
+        # `active` is optional; where it is given, only true is active: an unclear value must not admit a person.
         active=active is None or active is True,
         addresses=tuple(_addresses(user)),
         link=kept_link(_get(user, "externalId")),
@@ -90,12 +93,12 @@ def account_of(user: object, email: str | None = None) -> Account:
 
 
 def _address(user: User) -> str:
-    """The primary one."""
+    """The primary address."""
     return next(iter(_addresses(user)), "")
 
 
 def _addresses(user: User) -> list[str]:
-    """Those of `emails`, the primary one first, and a userName that may be one."""
+    """The addresses in `emails`, the primary one first, and the userName, which may be one."""
     entries = _get(user, "emails")
     entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     first = sorted(entries, key=lambda entry: entry.get("primary") is not True)
@@ -105,7 +108,7 @@ def _addresses(user: User) -> list[str]:
 
 
 def is_uniqueness(status: int, body: bytes) -> bool:
-    """409, or 400 with scimType uniqueness (RFC 7644 section 3.12)."""
+    """Whether a response is 409, or 400 with scimType uniqueness (RFC 7644 section 3.12)."""
     if status == 409:
         return True
     if status != 400:
@@ -118,7 +121,7 @@ def is_uniqueness(status: int, body: bytes) -> bool:
 
 
 def new_user(person: Person, fields: Mapping[str, Any], *, link: str | None) -> dict[str, Any]:
-    """Raises DirectoryUnavailable(rejected) without an address."""
+    """The User of a new account. Raises DirectoryUnavailable(rejected) without an address."""
     email = person.email
     if not email:
         raise DirectoryUnavailable("rejected", "no address")
@@ -145,7 +148,7 @@ def _text(value: object) -> str:
 
 
 def value_at(user: User, path: str) -> Any:
-    """What stands at an attribute path; of a multi-valued attribute without a type, the list of all."""
+    """The value at an attribute path; of a multi-valued attribute without a type, the list of all values."""
     at = _parsed(path)
     home = user if at.urn is None else _get(user, at.urn)
     found = _get(home, at.name)
@@ -182,7 +185,7 @@ def with_value(user: User, path: str, value: Any) -> dict[str, Any]:
 
 
 def patch_operation(path: str, value: Any) -> dict[str, Any]:
-    """RFC 7644 section 3.5.2.3: replace adds where nothing stands."""
+    """A PATCH operation; replace adds a missing attribute (RFC 7644 section 3.5.2.3)."""
     return {"op": "replace", "path": path, "value": value}
 
 

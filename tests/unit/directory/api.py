@@ -15,7 +15,7 @@ from gateway.config import schema
 from gateway.demo.nexudus_stub import SERVICE, NexudusStub
 from gateway.directory.account import Directory
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.api.calls import Means
+from gateway.directory.api.calls import ApiTransport
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.person import Person
@@ -68,9 +68,9 @@ def provisioner(
         directory,
         Leases(redis, prefix, time.monotonic),
         audit,
-        notes=notes or CreationMarkers(redis, prefix),
+        markers=notes or CreationMarkers(redis, prefix),
         links=AccountLinks(redis, prefix, KeyRing([bytes(32)]), "tests"),
-        habits=ProvisioningPolicy(timeout=timedelta(seconds=timeout), **(habits or {})),
+        policy=ProvisioningPolicy(timeout=timedelta(seconds=timeout), **(habits or {})),
         now=now,
     )
 
@@ -96,5 +96,5 @@ async def bench(*, timeout: float = 5.0, settings: dict[str, Any] | None = None,
 
     async with NexudusStub(clock=clock.monotonic, **stub) as running, aiohttp.ClientSession() as http:
         config = section(running.url, timeout, **(settings or {}))
-        directory = NexudusDirectory(config, Means(http=http, clock=clock.monotonic, sleep=sleep))
+        directory = NexudusDirectory(config, ApiTransport(http=http, clock=clock.monotonic, sleep=sleep))
         yield Bench(running, directory, clock, waited)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from gateway.config import schema
 from gateway.directory.account import Directory
-from gateway.directory.api.calls import Means
+from gateway.directory.api.calls import ApiTransport
 from gateway.directory.factory import backend
 from tests.fakes.directories import KINDS
 
@@ -33,4 +33,4 @@ class At:
 @asynccontextmanager
 async def at(kind: str, means: dict[str, Any] | None = None, **changes: Any) -> AsyncIterator[At]:
     async with KINDS[kind]() as api, aiohttp.ClientSession() as http:
-        yield At(api, backend(settings_of(api.section(**changes)), Means(http=http, **(means or {}))))
+        yield At(api, backend(settings_of(api.section(**changes)), ApiTransport(http=http, **(means or {}))))

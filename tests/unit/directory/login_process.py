@@ -14,7 +14,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from gateway.config import schema
-from gateway.directory.api.calls import Means
+from gateway.directory.api.calls import ApiTransport
 from gateway.directory.factory import backend
 from gateway.errors.refusal import Refusal
 from gateway.observability.events import Audit
@@ -29,7 +29,7 @@ async def run(section: dict[str, Any], redis_url: str, prefix: str, logins: int)
     results: Counter[str] = Counter()
     audit = Audit(lambda line: None)
     async with aiohttp.ClientSession() as http:
-        directory = backend(settings, Means(http=http))
+        directory = backend(settings, ApiTransport(http=http))
         desk = provisioner(directory, redis, prefix, audit, settings.timeout.total_seconds())
 
         async def log_in() -> None:

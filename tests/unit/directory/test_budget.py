@@ -11,7 +11,7 @@ from gateway.config import schema
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.api.breaker import Breaker, BreakerOpen
 from gateway.directory.api.budget import CallBudget
-from gateway.directory.api.calls import Means
+from gateway.directory.api.calls import ApiTransport
 from gateway.directory.factory import backend
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.signing_in import DirectoryUnavailable
@@ -87,7 +87,7 @@ async def test_a_throttled_worker_keeps_the_others_from_asking(redis: Redis, pre
     async with NexudusApi() as api, aiohttp.ClientSession() as http:
         settings = settings_of(api.section(timeout="1s", budget={"per_day": 1000}))
         workers = [
-            backend(settings, Means(http=http, budget=budget(redis, prefix, per_day=1000), breaker=None))
+            backend(settings, ApiTransport(http=http, budget=budget(redis, prefix, per_day=1000), breaker=None))
             for _ in range(2)
         ]
         api.faults.add(Fault(kind="throttle", match=NexudusApi.FIND, retry_after="30"))
@@ -104,7 +104,7 @@ async def test_a_throttled_worker_keeps_the_others_from_asking(redis: Redis, pre
 async def test_a_call_waits_for_its_place_when_that_comes_soon_enough(redis: Redis, prefix: str) -> None:
     async with ScimServer() as api, aiohttp.ClientSession() as http:
         settings = settings_of(api.section(timeout="20s"))
-        here = backend(settings, Means(http=http, budget=budget(redis, prefix, per_second=2)))
+        here = backend(settings, ApiTransport(http=http, budget=budget(redis, prefix, per_second=2)))
         assert await asyncio.gather(*(here.find(EMAIL) for _ in range(4))) == [None] * 4
 
 
@@ -141,7 +141,7 @@ async def test_an_api_that_is_down_is_left_alone(kind: Any) -> None:
         async def sleep(seconds: float) -> None:
             clock.advance(seconds)
 
-        means = Means(http=http, clock=clock.monotonic, sleep=sleep, breaker=Breaker(clock.monotonic))
+        means = ApiTransport(http=http, clock=clock.monotonic, sleep=sleep, breaker=Breaker(clock.monotonic))
         directory = backend(settings_of(api.section()), means)
         api.faults.add(Fault(kind=kind, times=None))
         for _ in range(20):
@@ -155,7 +155,9 @@ async def test_an_api_that_is_down_is_left_alone(kind: Any) -> None:
 
 async def test_what_an_api_refuses_is_no_sign_that_it_is_down() -> None:
     async with ScimServer() as api, aiohttp.ClientSession() as http:
-        directory = backend(settings_of(api.section()), Means(http=http, breaker=Breaker(SettableClock().monotonic)))
+        directory = backend(
+            settings_of(api.section()), ApiTransport(http=http, breaker=Breaker(SettableClock().monotonic))
+        )
         api.faults.add(Fault(kind="answer", status=403, body="{}", times=None))
         for _ in range(20):
             with pytest.raises(DirectoryUnavailable):

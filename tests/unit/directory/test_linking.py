@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from gateway.demo.nexudus_stub import Fault
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.api.calls import Means
-from gateway.directory.factory import backend, habits_of
+from gateway.directory.api.calls import ApiTransport
+from gateway.directory.factory import backend, policy_of
 from gateway.directory.provisioner import Provisioner
 from gateway.errors.signing_in import AccountLinkedElsewhere, AccountSuspended, DirectoryUnavailable, NotRegistered
 from gateway.identity.claims import Identity
@@ -54,8 +54,8 @@ async def desk(kind: str, redis: Redis, prefix: str, **changes: Any) -> AsyncIte
         settings = settings_of(api.section(**changes))
         lines: list[dict[str, Any]] = []
         audit = Audit(lambda line: lines.append(json.loads(line)))
-        habits = habits_of(settings)
-        means = Means(http=http, hold_writes=settings.mode == "shadow")
+        habits = policy_of(settings)
+        means = ApiTransport(http=http, hold_writes=settings.mode == "shadow")
         desk_ = provisioner(
             backend(settings, means),
             redis,
@@ -219,8 +219,8 @@ async def test_a_link_is_sealed_and_one_that_somebody_wrote_into_redis_is_none(r
 
 async def test_what_is_kept_of_who_came_is_bounded_in_time(redis: Redis, prefix: str) -> None:
     links = AccountLinks(redis, prefix, KeyRing([bytes(32)]), "here")
-    await links.see("long-ago", datetime(2020, 1, 1, tzinfo=UTC))
-    await links.see("now", datetime.now(UTC))
+    await links.mark_seen("long-ago", datetime(2020, 1, 1, tzinfo=UTC))
+    await links.mark_seen("now", datetime.now(UTC))
     assert [entry.account_id async for entry in links.seen()] == ["now"]
     await links.claim("https://i|1", "7", shared=False)
     for key in [key async for key in redis.scan_iter(match=f"{prefix}link:here:*")]:

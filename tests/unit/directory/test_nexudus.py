@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.demo.nexudus_stub import Fault, Switches
 from gateway.directory.account import CreationUncertain
-from gateway.directory.api.calls import Means, NotSent
+from gateway.directory.api.calls import ApiTransport, NotSent
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.person import Person
 from gateway.errors.signing_in import DirectoryUnavailable
@@ -312,7 +312,7 @@ async def test_too_few_rights_are_told_from_an_expired_token() -> None:
 
 async def test_nobody_listens_is_unreachable_and_surely_nothing_was_sent() -> None:
     async with aiohttp.ClientSession() as http:
-        directory = NexudusDirectory(section("http://127.0.0.1:9"), Means(http=http))
+        directory = NexudusDirectory(section("http://127.0.0.1:9"), ApiTransport(http=http))
         with pytest.raises(NotSent) as caught:
             await directory.create(PERSON)
         assert caught.value.reason == "unreachable"

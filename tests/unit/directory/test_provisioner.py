@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.demo.nexudus_stub import Fault, NexudusStub
-from gateway.directory.api.calls import Means
+from gateway.directory.api.calls import ApiTransport
 from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.errors.dependencies import StoreUnavailable
@@ -44,7 +44,7 @@ class Desk:
         self.lines: list[dict[str, Any]] = []
         self.audit = Audit(lambda line: self.lines.append(json.loads(line)), pii_full=True)
         self.notes = CreationMarkers(redis, prefix, **notes)
-        directory = NexudusDirectory(section(stub.url, timeout), Means(http=http))
+        directory = NexudusDirectory(section(stub.url, timeout), ApiTransport(http=http))
         self.provisioner = provisioner(directory, redis, prefix, self.audit, timeout, notes=self.notes)
 
     async def ensure(self, registration: Any = "create", identity: Identity = ANA) -> Identity:
