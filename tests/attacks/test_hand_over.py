@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.proxy.internal_routes import AiohttpConnection
 from tests.fakes.house import House
+from tests.fakes.recorder import Recorded
 from tests.fakes.redis_commands import command
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
@@ -53,7 +54,7 @@ async def test_a_client_that_never_takes_a_page_of_ours_counts_and_is_cut_off(op
     )
     door, loop = house.worker.context, asyncio.get_running_loop()
 
-    async def big(request, reader, writer) -> None:  # type: ignore[no-untyped-def]
+    async def big(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 150000\r\n\r\n" + b"x" * 150_000)
 
     house.upstream.answer = big

@@ -1,10 +1,12 @@
 """Who says who somebody is: only the gateway, in any spelling a server could read."""
 
+import asyncio
 import json
 
 import pytest
 
 from tests.fakes.house import BROWSER, House
+from tests.fakes.recorder import Recorded
 from tests.flows.conftest import OpenHouse
 
 OURS = ("USER", "EMAIL", "GROUPS", "PREFERRED_USERNAME", "NAME")
@@ -166,7 +168,7 @@ async def test_our_cookie_is_taken_out_and_the_others_stay_as_they_are(house: Ho
 async def test_an_upstream_cannot_set_a_cookie_of_ours(house: House) -> None:
     """C-36."""
 
-    async def planting(request, reader, writer) -> None:  # type: ignore[no-untyped-def]
+    async def planting(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\nSet-Cookie: doorward_session=evil; Path=/\r\nSet-Cookie: __Host-doorward_session=evil\r\n"
             b"Set-Cookie: mine=1; Domain=.example.com\r\nSet-Cookie: DOORWARD_SESSION=evil\r\nContent-Length: 0\r\n\r\n"

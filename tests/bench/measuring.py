@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -73,7 +74,7 @@ def interleaved(
             break
         for target in targets if number % 2 == 0 else targets[::-1]:
             before(target)
-            taken[target.name].append(sample(target.pids, lambda target=target: load(target)))  # type: ignore[misc]
+            taken[target.name].append(sample(target.pids, partial(load, target)))
     return taken
 
 

@@ -14,7 +14,7 @@ from tests.chaos.judging import Figures, Meaning, Tally, percentile
 from tests.chaos.load import Load
 from tests.chaos.people import Person
 from tests.chaos.stage import WORKERS, ChaosFailed, Stage
-from tests.chaos.standing import Standing
+from tests.chaos.standing import Standing, always
 from tests.chaos.trial import PUSH_BOUND
 from tests.chaos.wire import Client
 
@@ -109,7 +109,7 @@ async def _sockets(
     made = []
     for replica in stage.replicas:
         for kind in ("socket", "stream"):
-            one = Standing(kind, person, lambda port=replica.port: port, tally, counts)  # type: ignore[misc]
+            one = Standing(kind, person, always(replica.port), tally, counts)
             made.append((one, asyncio.create_task(one.keep(again=False))))
 
     async def all_open() -> bool:

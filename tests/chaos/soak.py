@@ -21,7 +21,7 @@ from tests.chaos.judging import Figures, Meaning, slope
 from tests.chaos.load import Load
 from tests.chaos.people import Person
 from tests.chaos.stage import Stage
-from tests.chaos.standing import Standing
+from tests.chaos.standing import Standing, always
 from tests.chaos.trial import PUSH_BOUND
 from tests.chaos.wire import Client
 
@@ -79,7 +79,7 @@ async def _capacity(stage: Stage, people: Sequence[Person], ports: Sequence[int]
 async def _sockets_come_and_go(stage: Stage, load: Load, people: Sequence[Person], counts: Counter[str]) -> None:
     while True:
         kind, port = random.choice(("socket", "stream")), random.choice(load.ports)
-        one = Standing(kind, random.choice(people), lambda port=port: port, load.tally, counts)  # type: ignore[misc]
+        one = Standing(kind, random.choice(people), always(port), load.tally, counts)
         with suppress(TimeoutError):
             await asyncio.wait_for(one.keep(again=False), random.uniform(0.3, 2.0))
 

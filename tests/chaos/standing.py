@@ -19,6 +19,10 @@ _MESSAGE: Final = b"still the same?"
 now = time.monotonic
 
 
+def always(port: int) -> Callable[[], int]:
+    return lambda: port
+
+
 class Standing:
     """One long connection of a person. `choose()`: the port to open it at, now. `counts`: shared among many."""
 

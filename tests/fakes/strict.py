@@ -246,18 +246,13 @@ class Answer:
         return values(self.fields, name.lower().encode())
 
 
-class StrictClient:
-    """One connection; reads answers one by one. Raises Unclear, and EOFError when the connection ends before an answer."""
+class StrictReader:
+    """Reads answers one by one. Raises Unclear, and EOFError when the stream ends before an answer."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader) -> None:
         self.reader = reader
-        self.writer = writer
         self.buffer = bytearray()
         self.reset = False
-
-    @classmethod
-    async def open(cls, port: int) -> "StrictClient":
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024))
 
     async def answer(self, method: str = "GET", timeout: float = 10.0) -> Answer:
         interims: list[tuple[int, Fields]] = []
@@ -276,9 +271,6 @@ class StrictClient:
         """Whether the server ends the connection with nothing more said."""
         async with asyncio.timeout(timeout):
             return not self.buffer and not await self._more()
-
-    def close(self) -> None:
-        self.writer.transport.abort()
 
     async def _more(self) -> bool:
         try:
@@ -326,3 +318,18 @@ class StrictClient:
             answer.complete = not self.reset
             answer.body = bytes(self.buffer)
             self.buffer.clear()
+
+
+class StrictClient(StrictReader):
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader)
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, port: int) -> "StrictClient":
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024))
+
+    def close(self) -> None:
+        self.writer.transport.abort()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import cast
 
 
 @dataclass
@@ -33,6 +34,16 @@ class Wire:
     async def open(cls, port: int) -> "Wire":
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024)
         return cls(reader, writer)
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the server: what it sends stays in the sockets' buffers."""
+        self._transport().pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport().resume_reading()
+
+    def _transport(self) -> asyncio.Transport:
+        return cast(asyncio.Transport, self.writer.transport)  # uvloop's is none by inheritance
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)

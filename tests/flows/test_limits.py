@@ -217,7 +217,7 @@ async def test_a_client_that_reads_nothing_is_cut_and_its_upstream_connection_en
     house = await open_house(limits=QUICK)
     house.upstream.answer = flood
     wire = await wires(house)
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    wire.pause_reading()
     await wire.send(head(house, await house.session()))
     await eventually(lambda: house.worker.context.pools["portal"].open == 1)
     await eventually(
@@ -315,7 +315,7 @@ async def test_two_hundred_slow_clients_harm_nobody_and_all_end(
         elif number % 4 == 2:
             await wire.send(head(house, slow_cookie, "POST /up", "Content-Length: 100000\r\n") + b"x")
         elif number % 4 == 3:
-            wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            wire.pause_reading()
             await wire.send(head(house, slow_cookie, "GET /large"))
     done = asyncio.Event()
 

@@ -181,7 +181,7 @@ async def test_a_client_that_asks_and_asks_and_never_reads_is_not_served_ahead(
     house.upstream.answer = answer
     one = f"GET /large HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {await house.session()}\r\n\r\n".encode()
     wire = await dial(house)
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    wire.pause_reading()
     async with highest() as memory:
         while asked - answered < 100 and asked < 2 * most:
             wire.writer.write(one)
@@ -189,7 +189,7 @@ async def test_a_client_that_asks_and_asks_and_never_reads_is_not_served_ahead(
             await asyncio.sleep(0.002)
         assert answered < most
     assert memory.value < ALLOWED
-    wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    wire.resume_reading()
     for _ in range(asked):
         assert len((await wire.response()).body) == size
     await wire.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.fakes.house import House
-from tests.fakes.strict import Answer, StrictClient, Unclear
+from tests.fakes.strict import Answer, StrictClient, StrictReader, Unclear
 from tests.fakes.waiting import eventually
 
 _PIECES: Final = (
@@ -179,7 +179,7 @@ class AnswerTrial:
         reader.feed_data(_BARE.sub(rb"\1 \r\n", said))
         reader.feed_eof()
         try:
-            alone = await StrictClient(reader, None).answer(method)  # type: ignore[arg-type]
+            alone = await StrictReader(reader).answer(method)
         except (Unclear, EOFError) as error:
             self._problem(number, f"passed on, and {type(error).__name__} {error}")
             return

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -176,8 +176,10 @@ async def test_an_error_is_never_an_unknown_person(redis: Redis, prefix: str) ->
 
 
 @pytest.mark.parametrize("kind", ["cut", "error", "html", "unsuccessful-200"])
-async def test_a_creation_whose_answer_was_lost_is_looked_for_and_found(redis: Redis, prefix: str, kind: str) -> None:
-    fault = Fault(kind="answer", status=200, body="{}") if kind == "unsuccessful-200" else Fault(kind=kind)  # type: ignore[arg-type]
+async def test_a_creation_whose_answer_was_lost_is_looked_for_and_found(
+    redis: Redis, prefix: str, kind: Literal["cut", "error", "html", "unsuccessful-200"]
+) -> None:
+    fault = Fault(kind="answer", status=200, body="{}") if kind == "unsuccessful-200" else Fault(kind=kind)
     fault.match, fault.after = CREATE, True
     fault.status = 200 if kind == "html" else fault.status
     async with desk(redis, prefix) as at:

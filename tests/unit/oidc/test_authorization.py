@@ -174,7 +174,12 @@ def test_ten_thousand_attempts_never_repeat_a_value() -> None:
     assert len(set(values)) == len(values)
     assert {len(value) for value in values} == {43}
     asked: list[int] = []
-    attempt_secrets(lambda size: asked.append(size) or bytes(size))  # type: ignore[func-returns-value]
+
+    def random_bytes(size: int) -> bytes:
+        asked.append(size)
+        return bytes(size)
+
+    attempt_secrets(random_bytes)
     assert asked == [32, 32, 32]
 
 

@@ -14,7 +14,7 @@ from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient
 from tests.fakes.forge import ec_key, public, rsa_key, sign
-from tests.fakes.provider import MISSING, MisbehavingProvider, broken_off, dripping, endless, says
+from tests.fakes.provider import MISSING, Fault, MisbehavingProvider, broken_off, dripping, endless, says
 from tests.unit.oidc.conftest import REDIRECT_URI, Trip
 
 
@@ -213,9 +213,9 @@ GZIPPED: dict[str, Any] = {"Content-Encoding": "gzip"}
     ],
 )
 @pytest.mark.parametrize("endpoint", ["openid-configuration", "jwks"])
-async def test_an_answer_without_end_time_or_sense_is_given_up(trip: Trip, endpoint: str, fault: object) -> None:
+async def test_an_answer_without_end_time_or_sense_is_given_up(trip: Trip, endpoint: str, fault: Fault) -> None:
     """A-65, A-69."""
-    trip.fake.faults[endpoint] = fault  # type: ignore[assignment]
+    trip.fake.faults[endpoint] = fault
     before = time.monotonic()
     with pytest.raises((ProviderUnavailable, ProviderFault)):
         await trip.provider.ping()

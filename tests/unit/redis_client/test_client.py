@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
@@ -62,7 +63,7 @@ async def test_a_certificate_of_the_named_authority_is_believed(valkey: str, tmp
 @pytest.mark.parametrize("wrong", ["unknown authority", "other name"])
 @pytest.mark.parametrize("kind", [connect, lambda settings: ConnectionFactory(settings).push_connection()])
 async def test_any_other_certificate_is_not(
-    valkey: str, tmp_path: Path, wrong: str, kind: Callable[[schema.Redis], object]
+    valkey: str, tmp_path: Path, wrong: str, kind: Callable[[schema.Redis], Redis | AbstractConnection]
 ) -> None:
     """C-43: whoever stands in between learns neither password nor sessions."""
     certificate = a_certificate(tmp_path, "127.0.0.1" if wrong == "unknown authority" else "192.0.2.1")
@@ -70,7 +71,7 @@ async def test_any_other_certificate_is_not(
     async with FlakyLink(valkey, speaking_tls(certificate)) as link:
         client = kind(schema.Redis(url=SecretStr(link.url), tls=schema.RedisTls(ca=believed)))
         with pytest.raises(Exception, match="certificate"):
-            await (client.ping() if isinstance(client, Redis) else client.connect())  # type: ignore[attr-defined]
+            await (client.ping() if isinstance(client, Redis) else client.connect())  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from gateway.redis_client.routed_client import RoutedClient
 from gateway.redis_client.topology import slot_of
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.store import SessionStore
+from tests.fakes.redis_commands import stored
 from tests.fakes.redis_servers import RedisServer, SentinelSet, ValkeyCluster, replicas_of, running_cluster, until
 from tests.fakes.waiting import eventually
 from tests.unit.break_glass.test_watcher import Watched, opening
@@ -77,7 +79,7 @@ async def test_a_sign_out_reaches_every_worker_wherever_the_record_is(fleet: Rou
         for key in keys[1::2]:
             await fleet.delete(f"{prefix}s:{key}")
         for worker in (one, other):
-            await eventually(lambda worker=worker: all(worker.peek(key, HOST) is None for key in keys))  # type: ignore[misc]
+            await eventually(partial(_none_held, worker, keys))
             assert worker.trusted
             assert [await worker.load(key, HOST, APP) for key in keys] == [None] * len(keys)
 
@@ -98,7 +100,7 @@ async def test_no_ended_session_is_served_while_slots_move(cluster: ValkeyCluste
             if number % 2:
                 await moving
             await store.revoke(key)
-            await eventually(lambda key=key: other.peek(key, HOST) is None)  # type: ignore[misc]
+            await eventually(partial(_none_held, other, [key]))
             await moving
             assert await store.fetch(key, HOST, APP) is None
         await eventually(lambda: one.trusted and other.trusted, within=10)
@@ -168,12 +170,16 @@ async def test_after_a_failover_the_new_primary_is_listened_to(sentinels: Sentin
         await asyncio.to_thread(until, lambda: replicas_of(sentinels.primary) >= 1, "another follows")
 
 
-async def _repeated(what: object, key: str) -> None:
+def _none_held(cache: SessionCache, keys: Sequence[str]) -> bool:
+    return all(cache.peek(key, HOST) is None for key in keys)
+
+
+async def _repeated(what: Callable[[str], Awaitable[object]], key: str) -> None:
     """Until it is done: a failover may take longer than somebody waits."""
 
     async def done() -> bool:
         try:
-            await what(key)  # type: ignore[operator]
+            await what(key)
         except StoreUnavailable:
             return False
         return True
@@ -195,7 +201,7 @@ async def test_a_server_that_comes_back_from_an_older_state_brings_no_ended_sess
     await eventually(lambda: cache.trusted)
     kept, ended, replaced = await sign_in(store, 3)
     names = [f"{prefix}s:{key}" for key in (kept, ended, replaced)]
-    records = {name: await by_hand.get(name) for name in names}
+    records = {name: await stored(by_hand, name) for name in names}
     await store.revoke(ended)
     await store.issue(a_session("p2"), replaces=replaced)
     own_valkey.stop()
@@ -212,8 +218,8 @@ async def test_a_server_that_comes_back_from_an_older_state_brings_no_ended_sess
     await by_hand.aclose()
 
 
-async def _set(redis: Redis, name: str, record: object) -> None:
-    await redis.set(name, record, px=timedelta(hours=1))  # type: ignore[arg-type]
+async def _set(redis: Redis, name: str, record: bytes) -> None:
+    await redis.set(name, record, px=timedelta(hours=1))
 
 
 # --- touches ----------------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Sessions in a cluster and under sentinels: spread, followed where they go, written where they outlast a failover."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import redis
 
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import connect
@@ -20,12 +22,14 @@ from tests.fakes.redis_servers import RedisServer, SentinelSet, ValkeyCluster, r
 from tests.fakes.waiting import eventually
 from tests.unit.sessions.made import APP, HOST, ISSUER, a_fleet, a_session, a_store, settings
 
+Person = TypeVar("Person", bound=Hashable)
 
-async def people_found(store: object, tokens: dict[str, str]) -> dict[str, str | None]:
+
+async def people_found(store: SessionStore, tokens: Mapping[Person, str]) -> dict[Person, str | None]:
     """Who each token is said to be."""
-    found = {}
+    found: dict[Person, str | None] = {}
     for person, token in tokens.items():
-        stored = await store.fetch(store.key_of(token), HOST, APP)  # type: ignore[attr-defined]
+        stored = await store.fetch(store.key_of(token), HOST, APP)
         found[person] = None if stored is None else stored.session.identity.subject
     return found
 
@@ -40,7 +44,7 @@ async def test_sessions_are_issued_found_and_ended_wherever_their_keys_are(fleet
     assert await people_found(store, tokens) == {person: person for person in tokens}
     mine = [await store.issue(a_session("ana", provider_sid=f"s{number}")) for number in range(10)]
     assert len(await store.revoke_person(ISSUER, "ana")) == 10
-    assert await people_found(store, dict(enumerate(mine))) == dict.fromkeys(range(10))  # type: ignore[arg-type, comparison-overlap]
+    assert await people_found(store, dict(enumerate(mine))) == dict.fromkeys(range(10))
     assert len(await store.revoke_provider_session(ISSUER, "provider-sid-1")) == 30
     assert await people_found(store, tokens) == dict.fromkeys(tokens)
     assert [key async for key in fleet.scan_iter(match=f"{prefix}s:*")] == []
@@ -225,13 +229,13 @@ async def test_a_cluster_that_misses_slots_is_a_refusal(
     await eventually(lambda: _found(store, key), within=20)
 
 
-def _cluster_info(client: object) -> str:
-    return str(client.execute_command("CLUSTER", "INFO"))  # type: ignore[attr-defined]
+def _cluster_info(client: redis.Redis) -> str:
+    return str(client.execute_command("CLUSTER", "INFO"))  # type: ignore[no-untyped-call]
 
 
-async def _found(store: object, key: str) -> bool:
+async def _found(store: SessionStore, key: str) -> bool:
     try:
-        return await store.fetch(key, HOST, APP) is not None  # type: ignore[attr-defined]
+        return await store.fetch(key, HOST, APP) is not None
     except StoreUnavailable:
         return False
 

@@ -29,7 +29,8 @@ QUICK = {"tick": 0.02, "ping_every": 1.0}
 async def caching(
     store: SessionStore, url: str, clock: Callable[[], float] = time.monotonic, **options: float
 ) -> AsyncIterator[SessionCache]:
-    cache = SessionCache(store, push_connections(url), clock, **{**QUICK, **options})  # type: ignore[arg-type]
+    settings: dict[str, Any] = {**QUICK, **options}
+    cache = SessionCache(store, push_connections(url), clock, **settings)
     cache.start()
     try:
         await eventually(lambda: cache.trusted)
@@ -504,8 +505,10 @@ async def test_a_failure_that_nobody_waits_for_any_more_leaves_no_traceback(own_
         async with caching(store, own_valkey.url) as cache:
             await store.ping()
             link.stall()
-            asked = [asyncio.create_task(cache.load(store.key_of(store.new_token()), HOST, APP)) for _ in range(3)]
-            asked.append(asyncio.create_task(store.revoke("0" * 64)))  # type: ignore[arg-type]
+            asked: list[asyncio.Task[object]] = [
+                asyncio.create_task(cache.load(store.key_of(store.new_token()), HOST, APP)) for _ in range(3)
+            ]
+            asked.append(asyncio.create_task(store.revoke("0" * 64)))
             await asyncio.sleep(0.02)
             for task in asked:
                 task.cancel()
