@@ -263,7 +263,7 @@ class _SignInEvents:
         self.emit(events.ACCOUNT_CREATED, account=account_id)
 
     def emit_failed(self, error: DirectoryUnavailable, **facts: str) -> None:
-        log.warning("the directory emit_failed: %s (%s)", error.reason, error.detail)
+        log.warning("the directory failed: %s (%s)", error.reason, error.detail)
         self.emit(events.DIRECTORY_FAILED, reason=error.reason, **facts)
 
     def emit_planned(self, what: str, held: WriteHeld, **facts: str) -> None:

@@ -91,7 +91,7 @@ def _parse_array(data: bytes, at: int, length: int, depth: int) -> tuple[list[An
 
 
 def encode_command(*words: bytes) -> bytes:
-    """One encode_command on the wire."""
+    """One command in RESP2."""
     return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
 
 

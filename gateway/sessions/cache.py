@@ -26,7 +26,7 @@ from gateway.sessions.touch_queue import TouchQueue
 
 __all__ = ["SESSION_ENDED", "SESSION_EXPIRED", "LiveSession", "SessionCache"]
 SESSION_ENDED: Final = "session ended"
-SESSION_EXPIRED: Final = "session on_expired"
+SESSION_EXPIRED: Final = "session expired"
 
 _log = logging.getLogger("doorward.sessions")
 _SECOND_CHANCES: Final = 8
