@@ -2,11 +2,11 @@
 
     main               every command of `doorward`, put together
     run                `run`, `check`, `demo`
-    explain            `explain`: one request through the real gate
-    probe              `probe`: every spelling of every password rule, fired at a running gateway
+    explain            `explain`: the gate's decision on one request
+    probe              `probe`: sends every spelling of every password rule to a running gateway
     sessions           `sessions list | show | revoke`
     session_tables     sessions as a table, JSON lines, CSV
-    token_revocation   tokens of revoked sessions, given back to their providers
+    token_revocation   revokes the tokens of ended sessions at their providers
     provisioning       `provision`, `unlink`, `reconcile`
     break_glass        `break-glass open | status | close`
     keys               `keys new | status`

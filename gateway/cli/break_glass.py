@@ -55,7 +55,7 @@ def open_(
     lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 1m to 8h. It closes by itself.")],
     ranges: Annotated[
         list[str],
-        typer.Option("--from", metavar="CIDR", help="Where the people are, as the door sees them; may be repeated."),
+        typer.Option("--from", metavar="CIDR", help="Where the people are, as the gateway sees them; may be repeated."),
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why: it stands in the log and in /ready.")],
     despite: Annotated[
@@ -65,22 +65,22 @@ def open_(
         ),
     ] = None,
 ) -> None:
-    """Open an app's password doors for address ranges, and let them in without a session and without identity headers."""
+    """Open an app's password routes to address ranges, and admit them without a session and without identity headers."""
     valid = loaded(config)
     try:
         opening = _opening(valid, app_, lasting, ranges, reason)
         vouched = frozenset(str(parse_range(text).network_address) for text in despite or ())
     except ValueError as error:
-        _refused([str(error)])
+        _exit_refused([str(error)])
     problems = _run(_open(valid, opening, vouched))
     if problems:
-        _refused(problems)
+        _exit_refused(problems)
     show_steps([("open", opening.app), *opening.facts().items()])
     for rule in still_closed(valid.apps[app_]):
         out.print(f"still asks for a person: {rule}")
     if not password_routes_closed(valid.openid, valid.apps[app_].surface):
-        out.print("the password doors of this app are open anyway; the range now needs no session either")
-    out.print("every gateway of this Redis hears of it within a second; /ready of each shows it")
+        out.print("the password routes of this app are open anyway; the range now needs no session either")
+    out.print("every gateway of this Redis applies it within a second; /ready of each shows it")
 
 
 @app.command()
@@ -103,17 +103,17 @@ def status(
 
 @app.command()
 def close(config: ConfigPath, app_: AppName) -> None:
-    """Close it before its time. Who is inside by it is sent away. Exit status 1 when nothing was open."""
+    """Close an opening before its time, and end its requests. Exit status 1 when nothing was open."""
     valid = loaded(config)
     if app_ not in valid.apps:
-        _refused([_unknown(valid, app_)])
+        _exit_refused([_unknown(valid, app_)])
     closed = _run(_close(valid, app_))
     out.print(f"{app_}: {'closed' if closed else 'nothing was open'}")
     if not closed:
         raise typer.Exit(NOTHING)
 
 
-# --- what they do -----------------------------------------------------------------------------------------------------
+# --- the work -----------------------------------------------------------------------------------------------------
 
 
 def _opening(config: Config, app_: str, lasting: str, ranges: Sequence[str], reason: str) -> Opening:
@@ -136,7 +136,7 @@ def _unknown(config: Config, app_: str) -> str:
 
 
 async def _open(config: Config, opening: Opening, despite: frozenset[str]) -> list[str]:
-    """The reasons why not; none: it is open."""
+    """The reasons to refuse the opening; empty when it is open."""
     now = datetime.now(UTC)
     async with _openings(config) as openings:
         problems = list(refusals(config, opening.networks, await openings.forwarders(now), despite))
@@ -171,7 +171,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         raise typer.Exit(NO_STORE) from error
 
 
-def _refused(problems: Sequence[str]) -> NoReturn:
+def _exit_refused(problems: Sequence[str]) -> NoReturn:
     for problem in problems:
         err.print(problem)
     raise typer.Exit(WRONG_CALL)

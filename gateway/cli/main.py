@@ -1,15 +1,14 @@
-"""The command line: every command of `doorward`, put together from `commands`."""
+"""The command line: all commands of `doorward`."""
 
 from typing import Annotated
 
 import typer
 
 from gateway import __version__
-from gateway.cli import break_glass, keys, sessions
-from gateway.cli import explain as explaining
-from gateway.cli import probe as probing
-from gateway.cli import provisioning as people
-from gateway.cli import run as serving
+from gateway.cli import break_glass, keys, provisioning, sessions
+from gateway.cli import explain as explain_command
+from gateway.cli import probe as probe_command
+from gateway.cli import run as run_commands
 from gateway.cli.printing import out
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,14 +22,14 @@ def options(version: Annotated[bool, typer.Option("--version", help="Say which v
         raise typer.Exit
 
 
-app.command()(serving.run)
-app.command()(serving.check)
-app.command()(explaining.explain)
-app.command()(probing.probe)
-app.command()(serving.demo)
-app.command()(people.provision)
-app.command()(people.unlink)
-app.command()(people.reconcile)
+app.command()(run_commands.run)
+app.command()(run_commands.check)
+app.command()(explain_command.explain)
+app.command()(probe_command.probe)
+app.command()(run_commands.demo)
+app.command()(provisioning.provision)
+app.command()(provisioning.unlink)
+app.command()(provisioning.reconcile)
 app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")

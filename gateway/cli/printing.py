@@ -1,4 +1,4 @@
-"""What every command needs: the CONFIG argument, the two consoles, a configuration or all of its problems."""
+"""What all commands share: the CONFIG argument, the two consoles, the configuration or all of its problems."""
 
 import os
 from pathlib import Path
@@ -36,13 +36,13 @@ def loaded(path: Path) -> Config:
 
 
 def show_warnings(config: Config) -> None:
-    """On standard error, one line each."""
+    """Print the warnings on standard error, one line each."""
     for warning in warnings(config):
         err.print(f"warning: {warning}")
 
 
 def show_toggles(config: Config, console: Console) -> None:
-    """What the settings come to, app by app."""
+    """The effective settings of each app."""
     table = Table(
         "app",
         "surface",
@@ -58,7 +58,7 @@ def show_toggles(config: Config, console: Console) -> None:
 
 
 def show_table(table: Table, console: Console) -> None:
-    """Folded to the terminal; as wide as it is where nobody says how many columns there are: in a file, in a pipe."""
+    """Print a table, folded to the terminal; unfolded into a file or a pipe."""
     wide = (
         console if console.is_terminal else Console(file=console.file, width=_UNFOLDED, highlight=False, markup=False)
     )

@@ -1,4 +1,4 @@
-"""`doorward provision | unlink | reconcile`: one person's account before anybody signs in, and all accounts against who comes.
+"""`doorward provision | unlink | reconcile`: one person's account before their first sign-in, and accounts that nobody uses.
 
 Exit status: 0 done; 1 the configuration has problems; 2 a wrong call; 3 the directory or Redis does not answer; 4 not confirmed.
 """
@@ -19,7 +19,6 @@ import typer
 from msgspec.structs import replace
 from rich.table import Table
 
-from gateway.cli import provisioning as people_work
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
 from gateway.config import schema, values
 from gateway.config.schema import Config, RemoteDirectory
@@ -41,36 +40,39 @@ from gateway.sessions.keyring import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class RemoteTarget:
+    """The configuration, and its remote directory."""
+
     config: Config
     settings: RemoteDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A plan, and the calls that finding it out took."""
+class PlanReport:
+    """A plan, and the calls that were made to find it."""
 
     what: str
     plan: AccountPlan
     calls: tuple[Planned, ...]
 
 
-async def planned(settings: RemoteDirectory, person: Person, *, suspend: bool) -> Shown:
-    """Asks the directory and writes nothing."""
+async def make_plan(settings: RemoteDirectory, person: Person, *, suspend: bool) -> PlanReport:
+    """Plan what a sign-in would do; reads the directory and writes nothing. Raises Refusal."""
     calls: list[Planned] = []
     async with open_session(settings.ca) as http:
         directory = open_directory(settings, http, hold_writes=True, watch=calls.append)
         assert directory is not None
         found = await plan(directory, person, suspend=suspend, shared=settings.linked_elsewhere == "allow")
-    asked = tuple(call for call in calls if call is not found.call)
-    return Shown(what=found.what, plan=found, calls=asked)
+    made = tuple(call for call in calls if call is not found.call)
+    return PlanReport(what=found.what, plan=found, calls=made)
 
 
-def show(shown: Shown, settings: RemoteDirectory, person: Person, *, emails: bool) -> None:
+def show_plan(shown: PlanReport, settings: RemoteDirectory, person: Person) -> None:
+    """Print the plan."""
     found, account = shown.plan, shown.plan.account
     steps = [("directory", f"{settings.kind} {settings.base_url}, mode {settings.mode}")]
     steps += [("asked", f"{call.method} {call.url}") for call in shown.calls]
-    steps.append(("account", "none" if account is None else _said_of(account)))
+    steps.append(("account", "none" if account is None else _described(account)))
     if account is not None and account.link is not None:
         steps.append(("linked to", quotable(account.link)))
     if not person.link:
@@ -98,7 +100,7 @@ def show(shown: Shown, settings: RemoteDirectory, person: Person, *, emails: boo
     out.print(f"  {found.call.body}")
 
 
-def _said_of(account: Account) -> str:
+def _described(account: Account) -> str:
     return f"{account.id}, {'active' if account.active else 'not active'}"
 
 
@@ -106,9 +108,9 @@ def _value(value: Any) -> str:
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-async def carried_out(at: At, shown: Shown, person: Person) -> str:
-    """Does it, with the same guards as a sign-in: the lock, the second look, the note."""
-    async with _live(at) as (directory, links, redis):
+async def carry_out(at: RemoteTarget, shown: PlanReport, person: Person) -> str:
+    """Carry out a plan with the guards of a sign-in: the lease, the second search, the creation marker. Returns what was done."""
+    async with _connect(at) as (directory, links, redis):
         account = shown.plan.account
         if account is None:
             prefix = at.config.redis.key_prefix
@@ -119,7 +121,7 @@ async def carried_out(at: At, shown: Shown, person: Person) -> str:
             )
             async with asyncio.timeout(at.settings.timeout.total_seconds() * 2):
                 account = await creation.find_or_create()
-            await _bound(at, directory, links, account, person)
+            await _link(at, directory, links, account, person)
             return f"account {account.id} {'created' if made else 'was there already'}"
         if shown.what == "suspend":
             await directory.suspend(account)
@@ -130,12 +132,12 @@ async def carried_out(at: At, shown: Shown, person: Person) -> str:
         return f"account {account.id} updated"
 
 
-def _shared(at: At) -> bool:
+def _shared(at: RemoteTarget) -> bool:
     return at.settings.linked_elsewhere == "allow"
 
 
-async def _bound(at: At, directory: Directory, links: AccountLinks, account: Account, person: Person) -> None:
-    """Link person and account, where it is known who the person is. Raises AccountLinkedElsewhere."""
+async def _link(at: RemoteTarget, directory: Directory, links: AccountLinks, account: Account, person: Person) -> None:
+    """Link person and account, if the claims have a `sub`. Raises AccountLinkedElsewhere."""
     if not person.link:
         return
     account = await with_link(directory, account)
@@ -144,8 +146,9 @@ async def _bound(at: At, directory: Directory, links: AccountLinks, account: Acc
         raise AccountLinkedElsewhere(f"account {account.id} belongs to another person")
 
 
-async def unlinked(at: At, person: Person) -> str:
-    async with _live(at) as (directory, links, _):
+async def remove_link(at: RemoteTarget, person: Person) -> str:
+    """Remove the link of the account with this person's address; what was done. Raises DirectoryUnavailable."""
+    async with _connect(at) as (directory, links, _):
         account = await known_account(directory, person)
         if account is None:
             raise DirectoryUnavailable("rejected", "no account has this address")
@@ -156,7 +159,8 @@ async def unlinked(at: At, person: Person) -> str:
         return f"account {account.id} {'is nobody' if had else 'was nobody'}'s now{kept}"
 
 
-async def reconciled(at: At, days: int, *, as_csv: bool, emails: bool) -> None:
+async def print_strays(at: RemoteTarget, days: int, *, as_csv: bool, emails: bool) -> None:
+    """Print accounts whose person was not seen for `days`, and persons without an account."""
     since = datetime.now(UTC) - timedelta(days=days)
     writer = csv.writer(sys.stdout)
     names = ["why", "account", "active", "last seen", *(["email"] if emails else [])]
@@ -164,7 +168,7 @@ async def reconciled(at: At, days: int, *, as_csv: bool, emails: bool) -> None:
     if as_csv:
         writer.writerow(names)
     number = 0
-    async with _live(at) as (directory, links, _):
+    async with _connect(at) as (directory, links, _):
         seen = {entry.account_id: entry.at async for entry in links.seen()}
         async for stray in strays(directory, seen, since):
             number += 1
@@ -179,14 +183,14 @@ def _row(stray: Stray, *, emails: bool) -> list[str]:
     account = stray.account
     active = "-" if account is None else "yes" if account.active else "no"
     at = "never" if stray.seen_at is None else stray.seen_at.isoformat(timespec="seconds")
-    # A cell that begins like a formula would be one in a spreadsheet.
+    # A cell that begins like a formula would be executed as one by a spreadsheet.
     email = "" if account is None else account.email
     shown = [f"'{email}" if email[:1] in ("=", "+", "-", "@") else email] if emails else []
     return [stray.why, stray.account_id, active, at, *shown]
 
 
 @asynccontextmanager
-async def _live(at: At) -> AsyncIterator[tuple[Directory, AccountLinks, Any]]:
+async def _connect(at: RemoteTarget) -> AsyncIterator[tuple[Directory, AccountLinks, Any]]:
     settings, prefix = at.settings, at.config.redis.key_prefix
     async with connected(at.config.redis) as redis, open_session(settings.ca) as http:
         directory = open_directory(settings, http, redis, prefix)
@@ -217,8 +221,8 @@ def provision(
     """Find or create one person's account, bring its fields up to date, or suspend it."""
     valid, settings = _remote(config)
     person = _person(valid, email, claims, app)
-    plan = _run(people_work.planned(settings, person, suspend=suspend))
-    people_work.show(plan, settings, person, emails=True)
+    plan = _run(make_plan(settings, person, suspend=suspend))
+    show_plan(plan, settings, person)
     if dry_run or plan.what == "nothing":
         return
     if settings.mode == "shadow":
@@ -226,14 +230,14 @@ def provision(
         raise typer.Exit(NOT_CONFIRMED)
     if not yes and not typer.confirm(f"{plan.what} now?", err=True):
         raise typer.Exit(NOT_CONFIRMED)
-    out.print(_run(people_work.carried_out(At(valid, settings), plan, person)))
+    out.print(_run(carry_out(RemoteTarget(valid, settings), plan, person)))
 
 
 def unlink(config: ConfigPath, email: Email) -> None:
     """Forget whose the account with this address is: the next person who signs in with the address gets it."""
     valid, settings = _remote(config)
     person = _person(valid, email, None, "")
-    out.print(_run(people_work.unlinked(At(valid, settings), person)))
+    out.print(_run(remove_link(RemoteTarget(valid, settings), person)))
 
 
 def reconcile(
@@ -245,7 +249,7 @@ def reconcile(
     """Accounts whose person was not seen, and persons whose account is gone. Changes nothing."""
     valid, settings = _remote(config)
     shown = emails or valid.log.pii == "full"
-    _run(people_work.reconciled(At(valid, settings), days, as_csv=as_csv, emails=shown))
+    _run(print_strays(RemoteTarget(valid, settings), days, as_csv=as_csv, emails=shown))
 
 
 def _remote(path: Path) -> tuple[Config, schema.RemoteDirectory]:
@@ -257,7 +261,7 @@ def _remote(path: Path) -> tuple[Config, schema.RemoteDirectory]:
 
 
 def _person(config: Config, email: str, file: Path | None, app: str) -> Person:
-    """Without a `sub` among the claims nobody is linked: who that would be is not known yet."""
+    """The person of the claims, without a link when they have no `sub`. Exits for claims that cannot be used."""
     if app and app not in config.apps:
         err.print(f"--app {app}: no such app; allowed: {', '.join(config.apps)}")
         raise typer.Exit(WRONG_CALL)
@@ -267,10 +271,10 @@ def _person(config: Config, email: str, file: Path | None, app: str) -> Person:
         if not isinstance(given, dict):
             raise ValueError('is not a JSON object; allowed: claims, as {"sub": "..."}')
         subject = given.get("sub")
-        told = {**given, config.openid.claims.email: email, config.openid.claims.subject: subject or "-"}
+        person_claims = {**given, config.openid.claims.email: email, config.openid.claims.subject: subject or "-"}
         issuer = str(given.get("iss") or config.openid.authority_url)
-        claims = Claims(issuer=issuer, subject=subject if isinstance(subject, str) else "", values=told)
-        # The operator names the address, and so vouches for it.
+        claims = Claims(issuer=issuer, subject=subject if isinstance(subject, str) else "", values=person_claims)
+        # The operator gives the address, and so it counts as verified.
         identity = replace(identity_from_claims(claims, config.openid.claims, "never"), email_verified=True)
     except (OSError, ValueError) as error:
         err.print(f"{file if isinstance(error, OSError) or file else email}: {error}")

@@ -1,4 +1,4 @@
-"""`doorward run | check | demo`: the door itself, its configuration judged, and the whole product on one machine."""
+"""`doorward run | check | demo`: the gateway, the check of its configuration, and a demo on one machine."""
 
 import asyncio
 import os
@@ -9,15 +9,15 @@ import typer
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_toggles, show_warnings
 from gateway.demo import run as demo_run
 from gateway.operations.check import advise, check_all
-from gateway.runtime import supervisor as workers
+from gateway.runtime import supervisor
 
 
 def run(config: ConfigPath) -> None:
-    """Open the door and keep it open. SIGTERM drains, SIGHUP reads CONFIG again."""
+    """Run the gateway. SIGTERM drains, SIGHUP reads CONFIG again."""
     valid = loaded(config)
     show_warnings(valid)
     show_toggles(valid, err)
-    raise typer.Exit(workers.run(config, os.environ, lambda line: err.print(line)))
+    raise typer.Exit(supervisor.run(config, os.environ, lambda line: err.print(line)))
 
 
 def check(
@@ -42,7 +42,7 @@ def check(
 
 
 def demo(
-    port: Annotated[int, typer.Option(help="The door's port; the demo's other servers follow it.")] = 4180,
+    port: Annotated[int, typer.Option(help="The gateway's port; the demo's other servers follow it.")] = 4180,
 ) -> None:
-    """Run the whole product on this machine: a provider, a portal, a dashboard, a directory, and the door in front."""
+    """Run the whole product on this machine: a provider, a portal, a dashboard, a directory, and the gateway in front."""
     raise typer.Exit(demo_run.main(port))

@@ -23,7 +23,7 @@ _COLUMNS: Final = ("sid", "app", "person", "address", "signed in", "idle ends in
 
 
 def facts_of(session: Session, idle_left: timedelta, now: datetime, *, emails: bool) -> Facts:
-    """What may be told of a session, field by field: what is added to it later is not shown by accident."""
+    """What may be shown of a session, field by field, so that a field added later is not disclosed by accident."""
     who = session.identity
     return {
         "sid": session.sid,
@@ -44,7 +44,7 @@ def facts_of(session: Session, idle_left: timedelta, now: datetime, *, emails: b
 
 
 class Listing:
-    """Takes sessions one by one. JSON and CSV are written at once; a table holds the newest `limit` of them."""
+    """Collects sessions. JSON and CSV are written at once; a table holds the newest `limit`."""
 
     def __init__(self, form: Form, to: IO[str], now: datetime, *, emails: bool, limit: int) -> None:
         self.apps: Counter[str] = Counter()
@@ -60,6 +60,7 @@ class Listing:
         return self.apps.total()
 
     def add(self, entry: Entry, session: Session) -> None:
+        """Add one session."""
         self.apps[session.app] += 1
         if self._write is not None:
             self._write(facts_of(session, entry.idle_left, self._now, emails=self._emails))
@@ -107,7 +108,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from outside, for a terminal: what is said about a person must not move its cursor."""
+    """Text from outside, for a terminal: control characters must not move its cursor."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

@@ -50,7 +50,7 @@ class HandOffFlow:
     def check_due(self, session: LiveSession) -> bool:
         """Whether the owner of the upstream's session is to be checked again."""
         last = self._checked.get(session.key)
-        every = (asked.every.total_seconds() for asked in self._plan.who_am_i[:1])
+        every = (each.every.total_seconds() for each in self._plan.who_am_i[:1])
         return any(last is None or self._context.clock() - last > seconds for seconds in every)
 
     # --- each of these responds to the request, or decides it again ---

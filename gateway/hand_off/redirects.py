@@ -21,10 +21,10 @@ _LONGEST: Final = 4096
 _LANGUAGE = re.compile(r"\A/[a-z]{2}(?:[_-][a-z0-9]{2,8}){0,2}(?=/)")
 
 
-def local_target(location: bytes, asked: bytes, hosts: Sequence[str]) -> Target | None:
+def local_target(location: bytes, base: bytes, hosts: Sequence[str]) -> Target | None:
     """The target of a Location on the upstream itself; None when it leads elsewhere or is ambiguous.
 
-    `asked`: the request target, `hosts`: the names of the upstream, in lower case.
+    `base`: the request target, `hosts`: the names of the upstream, in lower case.
     """
     if len(location) > _LONGEST or not location.isascii():
         return None
@@ -33,7 +33,7 @@ def local_target(location: bytes, asked: bytes, hosts: Sequence[str]) -> Target 
     if "\\" in text or any(character <= " " for character in text):
         return None
     try:
-        parts = urlsplit(urljoin("http://upstream.invalid" + asked.decode("latin-1"), text))
+        parts = urlsplit(urljoin("http://upstream.invalid" + base.decode("latin-1"), text))
         if parts.netloc.lower() not in ("upstream.invalid", *hosts) or parts.scheme not in ("http", "https"):
             return None
         return parse_target((parts.path or "/").encode() + (b"?" + parts.query.encode() if parts.query else b""))
@@ -53,16 +53,16 @@ class LoginPages:
         """Whether a target is one of them."""
         return any(route.folded.fullmatch(path) for route in self._routes for path in with_language(target.readings))
 
-    def are_at(self, location: bytes, asked: bytes, host: str) -> bool:
+    def are_at(self, location: bytes, base: bytes, host: str) -> bool:
         """Whether a Location leads to one of them."""
         if location.partition(b"?")[0].decode("latin-1").rstrip("/").lower() in self._urls:
             return True
-        target = local_target(location, asked, (host, *self._hosts))
+        target = local_target(location, base, (host, *self._hosts))
         return target is not None and self.hold(target)
 
-    def on_its_own(self, location: bytes, asked: bytes, host: str) -> Target | None:
+    def on_its_own(self, location: bytes, base: bytes, host: str) -> Target | None:
         """The target of a Location on the upstream itself, or None."""
-        return local_target(location, asked, (host, *self._hosts))
+        return local_target(location, base, (host, *self._hosts))
 
     def after(self, target: Target, host: str) -> bytes:
         """The path that a login page returns to, by its query; `/` when that is elsewhere, or a login page again."""

@@ -3,4 +3,6 @@
 explain   the gate's decision on one request
 check     each dependency of the gateway, checked once
 probe     sends every spelling of every password rule to a running gateway
+
+Nothing here prints or exits; a command does that.
 """

@@ -5,4 +5,6 @@ style         the style for the selectors of `responses.hide`, and the policies 
 prolog        inserts a style at the start of a page that arrives in pieces
 coding        decodes a content coding piece by piece
 cookie_names  recognises cookies of the upstream by name (pure)
+
+An app has the filter when `responses` hides elements or drops cookies.
 """

@@ -9,4 +9,6 @@ tls           the listener's TLS
 health        the state of a worker's dependencies
 readiness     whether the whole gateway is ready (pure)
 admin         `/ping`, `/ready`, `/metrics`
+
+A worker and the parent exchange JSON lines over a private socket.
 """
