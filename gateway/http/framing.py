@@ -123,10 +123,10 @@ class ChunkedBody:
         if match is None:
             raise FramingError("malformed chunk-size line")
         self._left = int(match[1], 16)
-        self._state = self._data if self._left else self._trailer
+        self._state = self._chunk_data if self._left else self._trailer
         return True
 
-    def _data(self, out: list[memoryview]) -> bool:
+    def _chunk_data(self, out: list[memoryview]) -> bool:
         data = memoryview(self._buffer)[self._at : self._at + self._left]
         if data:
             out.append(data)

@@ -37,14 +37,14 @@ class Cors:
 
     def preflight(self, head: RequestHead) -> HeaderFields:
         """The fields of the response to a preflight: Vary alone for an origin that is not allowed."""
-        opened = self._opened(head)
+        opened = self._origin_fields(head)
         return (*opened, *self._preflight, _VARY) if opened else (_VARY,)
 
     def readable(self, head: RequestHead) -> HeaderFields:
         """The fields that let a page of an allowed origin read a refusal of ours. Not for pages below our own paths."""
-        return (*self._opened(head), _VARY)
+        return (*self._origin_fields(head), _VARY)
 
-    def _opened(self, head: RequestHead) -> HeaderFields:
+    def _origin_fields(self, head: RequestHead) -> HeaderFields:
         origins = head.values(b"origin")
         # SECURITY: compared whole and as it came; a prefix, a suffix, another case or `null` is another origin (C-79).
         if len(origins) != 1 or (origins[0] not in self._origins and not self._any_origin):

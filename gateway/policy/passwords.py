@@ -173,7 +173,7 @@ class PasswordRoutes:
         """The rules for some reading, by place."""
         found: dict[int, PasswordRoute] = {}
         for path, reading in readings.paths.items():
-            for route in self._at(path):
+            for route in self._rules_at(path):
                 # A passwordless link may be a path alone, whatever extension it has.
                 if not reading.static or route.rule.kind == "passwordless":
                     found[route.place] = route
@@ -224,7 +224,7 @@ class PasswordRoutes:
         found = password_in(((name, value) for name, value in named if name in AUTHORIZATION_FIELDS), self._schemes)
         return None if found is None else Blocked(rule=found[0], kind="password", answer="refuse", reason=found[1])
 
-    def _at(self, path: str) -> list[PasswordRoute]:
+    def _rules_at(self, path: str) -> list[PasswordRoute]:
         return [*self._literals.get(path, ()), *(route for route in self._globs if route.match.lenient.fullmatch(path))]
 
     def _routed_by_body(

@@ -156,17 +156,17 @@ class Model:
         fields = read_query(query)
         if query.startswith((b"/", b"%2f", b"%2F")):
             fields = [*fields, ("", unquote_to_bytes(query.partition(b"&")[0]).decode("utf-8", "replace"))]
-        return self._named(fields, target, in_body=False)
+        return self._named_paths(fields, target, in_body=False)
 
     def named_by_form(self, fields: Fields, target: Target) -> NamedPaths:
         """What a form names. Raises BadRequest for too many paths."""
-        return self._named(fields, target, in_body=True)
+        return self._named_paths(fields, target, in_body=True)
 
     def rows_of(self, traits: int) -> list[str]:
         """The rows that give a reading."""
         return [row.name for row, mask in zip(self.rows, self._masks, strict=True) if mask & traits == traits]
 
-    def _named(self, fields: Fields, target: Target, *, in_body: bool) -> NamedPaths:
+    def _named_paths(self, fields: Fields, target: Target, *, in_body: bool) -> NamedPaths:
         front = target.folded == "/" or _ENDS_IN_SCRIPT.search(target.folded) or _DOCUMENT.search(target.folded)
         found: dict[str, frozenset[str]] = {}
         for name, value in fields:
@@ -191,10 +191,10 @@ class Model:
         waiting: Iterable[_Step] = starts
         for trait, stage in _STAGES:
             if languages if stage is _languages else self.traits & trait:
-                waiting = self._after(waiting, stage)
+                waiting = self._with_stage(waiting, stage)
         return iter(waiting)
 
-    def _after(self, steps: Iterable[_Step], stage: Callable[[_Step], Iterator[_Step]]) -> Iterator[_Step]:
+    def _with_stage(self, steps: Iterable[_Step], stage: Callable[[_Step], Iterator[_Step]]) -> Iterator[_Step]:
         """Each step, and what the stage makes of it where some row does so."""
         for step in steps:
             yield step

@@ -343,7 +343,7 @@ async def test_the_command_opens_shows_and_closes(house: House, tmp_path: Path) 
         ({"--from": "198.51.100.0/24"}, "198.51.100.9 forwards other people's requests"),
         ({"--for": "3d"}, "allowed: 1m to 8h"),
         ({"--app": "dashbord"}, "is no app of this configuration; allowed: dashboard, portal"),
-        ({"--reason": " "}, "the reason says nothing"),
+        ({"--reason": " "}, "the reason is empty"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -25,7 +25,7 @@ def alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def chosen(annotation: Any, kind: object) -> Any:
-    """Of sections that are told apart by their `kind`, the one of this kind; anything else as it is."""
+    """Of sections that are chosen by `kind`, the one of this kind; anything else as it is."""
     for section in alternatives(annotation):
         field = getattr(section, "model_fields", {}).get("kind")
         if field is not None and kind in get_args(field.annotation):

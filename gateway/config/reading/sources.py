@@ -74,13 +74,13 @@ class _Overrides:
         self.verbatim: set[str] = set()
         for variable in sorted(environ):
             if variable.upper().startswith(PREFIX):
-                self._take(variable, environ[variable])
+                self._apply(variable, environ[variable])
 
     def _complain(self, variable: str, what: str, allowed: str = "") -> None:
         self.document.problems.append(Problem(key=variable, what=what, allowed=allowed))
 
-    def _take(self, variable: str, text: str) -> None:
-        path = self._path(variable)
+    def _apply(self, variable: str, text: str) -> None:
+        path = self._path_of(variable)
         if not path:
             return
         key, kind = shown(path), tree.at(path)
@@ -108,7 +108,7 @@ class _Overrides:
             self._complain(variable, problem.what, problem.allowed)
         return inner.data
 
-    def _path(self, variable: str) -> tuple[str, ...]:
+    def _path_of(self, variable: str) -> tuple[str, ...]:
         """The path that a variable names; empty, with a problem, when it names none."""
         kind, data = tree.ROOT, self.document.data
         path: list[str] = []
@@ -170,7 +170,7 @@ class _Resolver:
             return [self.value(inner, (*path, index), tree.below(kind, index)) for index, inner in enumerate(value)]
         if not isinstance(value, str) or shown(path) in self.overrides.verbatim:
             return value
-        text = self._text(value, shown(path))
+        text = self._resolved_text(value, shown(path))
         if tree.takes(kind, Path) and text and not text.startswith("~"):
             return str(self.base_dir / text)
         return text
@@ -180,7 +180,7 @@ class _Resolver:
         place = Resolved(data=None, lines=self.document.lines, origins=self.overrides.origins)
         self.document.problems.append(place.problem(key, what, allowed))
 
-    def _text(self, raw: str, key: str) -> str:
+    def _resolved_text(self, raw: str, key: str) -> str:
         def replaced(match: re.Match[str]) -> str:
             if match[0] == "$${":
                 return "${"

@@ -38,13 +38,13 @@ def parse_document(text: str) -> Document:
         reader.read()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.complain(
+        reader.collect_problem(
             "", _without_quotes(error.problem or "cannot be read"), line=None if mark is None else mark.line + 1
         )
     except yaml.reader.ReaderError:
-        reader.complain("", "holds a character that YAML does not allow")
+        reader.collect_problem("", "holds a character that YAML does not allow")
     except RecursionError:
-        reader.complain("", "is nested too deeply")
+        reader.collect_problem("", "is nested too deeply")
     return reader.document
 
 
@@ -60,7 +60,7 @@ class _YamlReader:
         self.loader: yaml.SafeLoader
         self.count = 0
 
-    def complain(self, key: str, what: str, allowed: str = "", line: int | None = None) -> None:
+    def collect_problem(self, key: str, what: str, allowed: str = "", line: int | None = None) -> None:
         self.document.problems.append(Problem(key=key or "the file", what=what, allowed=allowed, line=line))
 
     def read(self) -> None:
@@ -86,7 +86,9 @@ class _YamlReader:
                 return self.loader.construct_object(node)
             except (ValueError, yaml.YAMLError):
                 pass
-        self.complain(shown(path), "has a tag or a number that is not understood", "allowed: plain YAML", line_of(node))
+        self.collect_problem(
+            shown(path), "has a tag or a number that is not understood", "allowed: plain YAML", line_of(node)
+        )
         return None
 
     def entry(self, node: yaml.Node, path: Place) -> Any:
@@ -97,7 +99,7 @@ class _YamlReader:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.complain(
+                self.collect_problem(
                     shown(path), "has a key that is not a plain text", "allowed: key: value", line_of(key_node)
                 )
                 continue
@@ -105,7 +107,9 @@ class _YamlReader:
             here = shown((*path, key))
             if key in result:
                 first = self.document.lines.get(here, line)
-                self.complain(here, f"is given twice, in lines {first} and {line}", "allowed: each key once", line)
+                self.collect_problem(
+                    here, f"is given twice, in lines {first} and {line}", "allowed: each key once", line
+                )
                 continue
             self.document.lines.setdefault(here, line)
             result[key] = self.value(value_node, (*path, key))
