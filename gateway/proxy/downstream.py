@@ -264,7 +264,7 @@ class Downstream(asyncio.Protocol):
         self.stream.connected(self.peer, self.trusted, self.transport)
         if status:
             self.transport.write(bare(status))
-            self._leave()
+            self._close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.context.leave(self)
@@ -321,7 +321,7 @@ class Downstream(asyncio.Protocol):
         elif self.transport.is_closing():
             self.transport.abort()  # it was closed long ago, and the client takes nothing
         elif self._lingering or (self.stream.request is None and self._buffer in _NOT_BEGUN):
-            self._leave()
+            self._close()
         else:
             if self.stream.request is None:
                 self.handler.arrived(now)
@@ -420,7 +420,7 @@ class Downstream(asyncio.Protocol):
     def _on_tunnel_end(self, size: int) -> None:
         self._tunnel = None
         self.stream.finish(101, size)
-        self._leave()
+        self._close()
 
     def go_on(self) -> None:
         """The next request may come, or is there; not before the client took its responses, and no more than a bounded part of it (B-16)."""
@@ -445,7 +445,7 @@ class Downstream(asyncio.Protocol):
         """Close, but let the client read the response first: bytes that it still sends would otherwise reset the connection."""
         pending, self._pending = self._pending, b""
         if self._incoming.body is None and not pending and not self._buffer and self.handler.clean:
-            self._leave()
+            self._close()
             return
         self._lingering = True
         self._deadline = self.context.clock() + _LINGER_SECONDS
@@ -453,7 +453,7 @@ class Downstream(asyncio.Protocol):
             self.transport.write_eof()
         self.go_on_reading()
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         """Close when the client has taken everything; it must do so in time."""
         self._lingering = True
         self._deadline = self.context.clock() + self.context.idle_timeout

@@ -87,9 +87,9 @@ class Exchange:
         connection = None if tie is None else tie.take(repeatable=repeatable)
         connection = connection or self.pool.take(repeatable=repeatable)
         if connection is not None:
-            self._send(connection)
+            self._write_request(connection)
         else:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting = asyncio.get_running_loop().create_task(self._open_connection())
 
     def authenticate(self) -> None:
         """The request has credentials for the connection that it goes over (`ResponseListener.authenticates`)."""
@@ -167,7 +167,7 @@ class Exchange:
             return False
         return self._rate.too_slow(now, moved, limits.minimum_rate, limits.rate_window.total_seconds())
 
-    async def _connect(self) -> None:
+    async def _open_connection(self) -> None:
         try:
             connection = await self.pool.connect()
         except Refusal as refusal:
@@ -179,10 +179,10 @@ class Exchange:
             connection.abort()
             return
         self.touched = self._clock()
-        self._send(connection)
+        self._write_request(connection)
         self.client.go_on_reading()
 
-    def _send(self, connection: UpstreamConnection) -> None:
+    def _write_request(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         connection.begin(self)
         connection.transport.write(self._head)
@@ -283,7 +283,7 @@ class Exchange:
             and not self.request.has_body
         ):
             self._retried = True
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting = asyncio.get_running_loop().create_task(self._open_connection())
             return
         self._fail(error if isinstance(error, Refusal) else UpstreamFault(f"{type(error).__name__}: {error}"))
 

@@ -76,7 +76,7 @@ class Forwarder:
             exchange = self._exchange(request, context.heads.upstream(request, decision, memo.fields))
         if head.authorization and authenticates_connection(head):
             exchange.authenticate()
-        self._send(request, decision.session, exchange)
+        self._start_exchange(request, decision.session, exchange)
 
     def repeat(self, request: Request[ParsedRequest], session: LiveSession, route: Route) -> None:
         """Send a request that takes the shortcut."""
@@ -85,7 +85,7 @@ class Forwarder:
         if not memo.fields:
             memo.fields, memo.route_of_line = heads.fields(request), site.route_of_line
         head = heads.again(memo.fields, site, session, route, request.request_id)
-        self._send(request, session, self._exchange(request, head))
+        self._start_exchange(request, session, self._exchange(request, head))
 
     def _filtered(
         self, request: Request[ParsedRequest], decision: Forward, filters: Sequence[AppFilter]
@@ -112,7 +112,7 @@ class Forwarder:
         pool = context.pools[site.route.name]
         return Exchange(self._stream, request.head, head, pool, site.app.timeouts, context.clock)
 
-    def _send(self, request: Request[ParsedRequest], session: LiveSession | None, exchange: Exchange) -> None:
+    def _start_exchange(self, request: Request[ParsedRequest], session: LiveSession | None, exchange: Exchange) -> None:
         context, head, ties = self._context, request.head, self._ties
         self._request = request
         request.session = session

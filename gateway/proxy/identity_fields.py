@@ -50,7 +50,7 @@ class IdentityLines:
         form = self._forms.get(site)
         if form is None:
             form = self._forms[site] = self._form(site)
-        if session.shared and self._shared is not None and self._take(session, form.label, self._shared):
+        if session.shared and self._shared is not None and self._read_shared(session, form.label, self._shared):
             return
         record, now = session.session, self._now()
         assertion = self._sign(record.identity, site, record.sid, now)
@@ -64,7 +64,7 @@ class IdentityLines:
             until = int((now + good_for).timestamp()).to_bytes(_MOMENT_BYTES, "big")
             self._shared.write(session, form.label, until + session.assertion, good_for)
 
-    def _take(self, session: LiveSession, label: bytes, shared: SharedHeaders) -> bool:
+    def _read_shared(self, session: LiveSession, label: bytes, shared: SharedHeaders) -> bool:
         lines = shared.take(session, label)
         if lines is None:
             return False

@@ -127,7 +127,7 @@ class Pool:
         refusal: Refusal | None = None
         for endpoint in self._round():
             try:
-                connection = await self._open(endpoint)
+                connection = await self._open_connection(endpoint)
             except Refusal as error:
                 refusal = error
                 self._failed(endpoint, error.detail)
@@ -140,7 +140,7 @@ class Pool:
     async def probe(self) -> None:
         """Whether every endpoint accepts connections. Raises what `connect` does, for the first that does not."""
         for endpoint in self.endpoints:
-            (await self._open(endpoint)).abort()
+            (await self._open_connection(endpoint)).abort()
 
     def report_timeout(self, connection: UpstreamConnection, since: float) -> None:
         """No response came in time: the endpoint is ejected if no other request got one `since` then either.
@@ -206,7 +206,7 @@ class Pool:
 
     # --- connecting ---
 
-    async def _open(self, endpoint: Endpoint) -> UpstreamConnection:
+    async def _open_connection(self, endpoint: Endpoint) -> UpstreamConnection:
         where = f"{self.name} at {endpoint.address.url}"
         connection = UpstreamConnection(endpoint)
         try:
@@ -227,7 +227,7 @@ class Pool:
     async def _reconnect(self, endpoint: Endpoint) -> None:
         """Readmit an ejected endpoint if it accepts a connection, which is the first of its new ones."""
         try:
-            connection = await self._open(endpoint)
+            connection = await self._open_connection(endpoint)
         except Refusal as refusal:
             self._failed(endpoint, refusal.detail)
         else:

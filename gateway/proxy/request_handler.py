@@ -212,7 +212,7 @@ class RequestHandler:
         elif type(decision) is NeedSession:
             self._load_session(request, decision.key, None)
         elif type(decision) is Refuse:
-            self._refuse(request, decision)
+            self._answer_refusal(request, decision)
         elif type(decision) is RedirectToSignIn:
             request.rule, request.path = decision.rule, path_as_logged(request.head.target)
             self.stream.respond(self.context.begin_sign_in(request, decision))
@@ -226,7 +226,7 @@ class RequestHandler:
             control = PageControl(self.run_later, self._with_body, self._hand_over)
             internal_routes.serve(self.context, self.stream, request, decision, control)
 
-    def _refuse(self, request: Request[ParsedRequest], refused: Refuse) -> None:
+    def _answer_refusal(self, request: Request[ParsedRequest], refused: Refuse) -> None:
         request.rule, request.path = refused.rule, path_as_logged(request.head.target)
         for each in self.context.filters.get(request.site.route.name, _NO_FILTERS):
             if each.on_refusal(self._filter_control(), request, refused):

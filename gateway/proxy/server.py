@@ -33,7 +33,7 @@ class Server:
         else:
             self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG))
         if self._sweeper is None:
-            self._sweep()
+            self._tick()
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, let requests end, close the rest when `seconds` are over."""
@@ -58,6 +58,6 @@ class Server:
     def _accept(self) -> Downstream:
         return Downstream(self._context)
 
-    def _sweep(self) -> None:
+    def _tick(self) -> None:
         self._context.sweep()
-        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._tick)

@@ -199,17 +199,17 @@ class UpstreamConnection(asyncio.Protocol):
                 if len(rest) == response.length and listener.plain:
                     listener.on_whole(response, rest)
                     return
-                if response.chunked and self._whole(listener, response, rest):
+                if response.chunked and self._deliver_whole(listener, response, rest):
                     return
-            self._feed(data)
+            self._receive(data)
         except (UpstreamFault, FramingError) as error:
             self._broken(error)
 
-    def _feed(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         body, listener = self._body, self.listener
         if body is None:
             self.answered = True
-            self._head(self._buffer + data if self._buffer else data)
+            self._read_head(self._buffer + data if self._buffer else data)
             return
         assert listener is not None
         out = body.feed(data)
@@ -217,9 +217,9 @@ class UpstreamConnection(asyncio.Protocol):
             listener.on_body(out, last=body.done)
         if body.done and self.listener is listener:
             self._body = None
-            self._finish(listener, body.rest)
+            self._complete(listener, body.rest)
 
-    def _head(self, data: bytes) -> None:
+    def _read_head(self, data: bytes) -> None:
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > _HEAD_LIMIT:
@@ -237,7 +237,7 @@ class UpstreamConnection(asyncio.Protocol):
         if response.authenticates or listener.authenticates:
             self.narrow(Reuse.SESSION)
         if response.status < 200:
-            self._interim(listener, response, rest)
+            self._read_interim(listener, response, rest)
             return
         framed = response.chunked or response.length is not None
         # A connection that serves only some requests does not come back by the pool: nothing of it is kept.
@@ -252,11 +252,11 @@ class UpstreamConnection(asyncio.Protocol):
         ):
             if len(head) <= _REMEMBERED:
                 self._head_seen, self._response_seen = head, response
-            if self._whole(listener, response, rest):
+            if self._deliver_whole(listener, response, rest):
                 return
-        self._response(listener, response, rest)
+        self._begin_response(listener, response, rest)
 
-    def _whole(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> bool:
+    def _deliver_whole(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> bool:
         """Hand over a response whose body is complete; False where it is not. Raises FramingError."""
         if not listener.plain:
             return False
@@ -266,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
         listener.on_whole(response, body)
         return True
 
-    def _interim(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
+    def _read_interim(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         if response.status == 101:
             listener.on_tunnel(response, rest)
             return
@@ -275,9 +275,9 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamFault("too many interim responses")
         listener.on_interim(response)
         if rest and self.listener is listener:
-            self._head(rest)
+            self._read_head(rest)
 
-    def _response(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
+    def _begin_response(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         if not response.keep_alive:
             self.narrow(Reuse.NEVER)
         if listener.request.method == "HEAD" or response.status in (204, 304):
@@ -300,7 +300,7 @@ class UpstreamConnection(asyncio.Protocol):
         listener.on_response(response, first)
         if body.done and self.listener is listener:
             self._body = None
-            self._finish(listener, body.rest)
+            self._complete(listener, body.rest)
 
     def _bodiless(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         """A response that ends with its head, or should."""
@@ -310,9 +310,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.narrow(Reuse.NEVER if certainly_more else Reuse.SESSION_BRIEFLY)
         listener.on_response(response, None)
         if self.listener is listener:
-            self._finish(listener, rest)
+            self._complete(listener, rest)
 
-    def _finish(self, listener: ResponseListener, rest: bytes) -> None:
+    def _complete(self, listener: ResponseListener, rest: bytes) -> None:
         if rest:
             self.narrow(Reuse.NEVER)  # bytes that are no part of the response
         listener.on_end(self.reuse)
