@@ -1,14 +1,14 @@
 """Processes: the parent, its workers, and what they are made of.
 
-composition   the composition root of a worker
-worker        the worker process
-child         one worker process, as the parent sees it
-supervisor    the parent process: sockets, workers, signals
-sockets       the sockets that the parent opens and the workers serve
-tls           the listener's TLS
-health        the state of a worker's dependencies
-readiness     whether the whole gateway is ready (pure)
-admin         `/ping`, `/ready`, `/metrics`
+    composition   the composition root of a worker
+    worker        the worker process
+    child         one worker process, as the parent sees it
+    supervisor    the parent process: sockets, workers, signals
+    sockets       the sockets that the parent opens and the workers serve
+    tls           the listener's TLS
+    health        the state of a worker's dependencies
+    readiness     whether the whole gateway is ready (pure)
+    admin         `/ping`, `/ready`, `/metrics`
 
 A worker and the parent exchange JSON lines over a private socket.
 """
