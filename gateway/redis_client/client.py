@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -78,6 +78,9 @@ async def _client(settings: schema.Redis, url: str | None) -> AsyncIterator[Redi
 
 _log = logging.getLogger("doorward.sessions")
 _Result = TypeVar("_Result")
+
+#: For packages that take a client and do not make one.
+RedisClient: TypeAlias = Redis
 
 POOL_SIZE: Final = 32
 

@@ -11,9 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
+from redis.asyncio.connection import AbstractConnection
+
 from gateway.config.redis_url import Endpoint
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.tracking import PushConnection, Tracking
+from gateway.redis_client.tracking import Tracking
 
 _log = logging.getLogger("doorward.sessions")
 _NEVER = float("-inf")
@@ -30,7 +32,7 @@ class Sources(Protocol):
     def owner(self, name: str) -> Source:
         """The server that holds a key, as far as is known."""
 
-    def connect(self, source: Source) -> PushConnection:
+    def connect(self, source: Source) -> AbstractConnection:
         """A connection that is not open yet."""
 
     async def disconnect(self) -> None:

@@ -43,7 +43,7 @@ async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
     for source in await sources.servers():
         connection = sources.connect(source)
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
             await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
             await connection.read_response(disable_decoding=True, push_request=True)
         except (OSError, RedisError) as error:

@@ -10,23 +10,14 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from redis.asyncio.connection import AbstractConnection
 
 from gateway.redis_client.connection_factory import Invalidated, NotPrimary, is_unreachable, refuse_replica
 
 _log = logging.getLogger("doorward.sessions")
 _SLOWEST_RETRY: Final = 2.0
-
-
-class PushConnection(Protocol):
-    """A connection that `ConnectionFactory.push_connection` makes."""
-
-    async def connect(self) -> None: ...
-    async def disconnect(self, nowait: bool = False) -> None: ...
-    async def send_command(self, *args: Any) -> None: ...
-    async def read_response(
-        self, disable_decoding: bool = False, timeout: float | None = None, *, push_request: bool | None = False
-    ) -> Any: ...
 
 
 class TrackingListener(Protocol):
@@ -47,7 +38,7 @@ class Tracking:
 
     def __init__(
         self,
-        connect: Callable[[], PushConnection],
+        connect: Callable[[], AbstractConnection],
         prefix: str,
         listener: TrackingListener,
         *,
@@ -90,10 +81,10 @@ class Tracking:
                 await _close(connection)
             await asyncio.sleep(min(_SLOWEST_RETRY, 0.05 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311
 
-    async def _begin(self, connection: PushConnection) -> None:
+    async def _begin(self, connection: AbstractConnection) -> None:
         """Raises OSError, RedisError, ValueError."""
         sent_at = self._clock()
-        await connection.connect()
+        await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
         reply = await connection.read_response(disable_decoding=True, push_request=True)
         if reply != b"OK":
@@ -102,7 +93,7 @@ class Tracking:
         self.unreachable = False
         self._listener.on_tracking()
 
-    async def _listen(self, connection: PushConnection) -> None:
+    async def _listen(self, connection: AbstractConnection) -> None:
         """Read pushes, ping in between. Raises TimeoutError when three pings got no reply, NotPrimary, and whatever broke the connection."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         unanswered: deque[tuple[float, float]] = deque()  # when each ping was sent: by the loop's clock, by ours
@@ -134,7 +125,7 @@ class Tracking:
             self._listener.on_invalidate(name[len(self._prefix) :].decode("ascii", "replace"))
 
 
-async def _close(connection: PushConnection) -> None:
+async def _close(connection: AbstractConnection) -> None:
     try:
         await connection.disconnect(nowait=True)
     except Exception as error:

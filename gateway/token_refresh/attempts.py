@@ -7,26 +7,14 @@ of Redis: while the key's TTL is longer than `MEMORY`, no attempt may be made; a
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Final
 
-from gateway.redis_client.client import Operations
+from gateway.redis_client.client import Operations, RedisClient
 
 MEMORY: Final = timedelta(minutes=30)
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _WRITTEN = re.compile(rb"(begun|failed) ([0-9]{1,4})")
-
-
-class AttemptCommands(Protocol):
-    """The commands of a `redis.asyncio.Redis` that are used here."""
-
-    def get(self, name: str, /) -> Any: ...
-
-    def pttl(self, name: str, /) -> Any: ...
-
-    def set(self, name: str, value: str, /, *, px: timedelta) -> Any: ...
-
-    def delete(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +29,7 @@ class Past:
 class Attempts:
     """By session key under `prefix`. Every method raises StoreUnavailable."""
 
-    def __init__(self, redis: AttemptCommands, prefix: str) -> None:
+    def __init__(self, redis: RedisClient, prefix: str) -> None:
         self._redis = redis
         self._prefix = f"{prefix}refresh:"
         self._operations = Operations()

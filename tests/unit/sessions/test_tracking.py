@@ -47,7 +47,7 @@ class Nobody:
 
 
 async def test_a_cancellation_that_comes_together_with_a_reply_ends_it() -> None:
-    connection = Answering()
+    connection: Any = Answering()
     task = asyncio.create_task(Tracking(lambda: connection, "p:", Nobody(), clock=time.monotonic).run())
     await connection.reading.wait()
     task.cancel()
