@@ -212,7 +212,7 @@ class Http1Stream:
 
     def _answered(self, status: int, size: int, *, keep_alive: bool) -> None:
         self.finish(status, size)
-        if keep_alive and not self._context.draining:
+        if keep_alive:  # what the head promised, a drain that began meanwhile does not take back
             self._connection.go_on()
         else:
             self._connection.linger()
@@ -456,7 +456,9 @@ class Downstream(asyncio.Protocol):
     def _close(self) -> None:
         """Close when the client has taken everything; it must do so in time."""
         self._lingering = True
-        self._deadline = self.context.clock() + self.context.idle_timeout
+        waits = self.transport.get_write_buffer_size() > 0
+        # TLS waits for the client's own end of the connection, which some never send.
+        self._deadline = self.context.clock() + (self.context.idle_timeout if waits else _LINGER_SECONDS)
         self.transport.close()
 
     def stop_reading(self) -> None:

@@ -36,14 +36,14 @@ class Server:
             self._tick()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more, let requests end, close the rest when `seconds` are over."""
+        """Accept no more; the response to its next request ends each connection, and says so; the rest are cut when `seconds` are over.
+
+        An idle connection is not closed at once: its client may have sent a request already, which would be lost.
+        """
         context = self._context
         context.draining = True
         for server in self._servers:
             server.close()
-        for connection in list(context.connections):
-            if connection.request is None:
-                connection.transport.close()
         end = context.clock() + seconds
         while context.connections and context.clock() < end:  # noqa: ASYNC110 - connections end in many places
             await asyncio.sleep(0.05)

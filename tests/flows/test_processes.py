@@ -101,6 +101,7 @@ async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(
     assert door.process.returncode is None
     release.set()
     assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
+    await wire.close()
     assert await asyncio.wait_for(door.process.wait(), 30) == 0
     assert "Traceback" not in door.errors
 

@@ -205,3 +205,18 @@ async def test_a_worker_that_drains_closes_its_threshold(house: House, authority
     assert await still.ended()
     with pytest.raises(OSError):
         await Wire.open(house.port)
+
+
+async def test_a_client_that_never_says_goodbye_does_not_hold_a_stop(house: House, authority: Authority) -> None:
+    """D-07: it got its last answer, over TLS, and leaves the connection open."""
+    cookie = await signed_in(house)
+    wire = await dial(house, authority.client())
+    asked = f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode()
+    await wire.send(asked)
+    assert (await wire.response()).status == 200
+    draining = asyncio.create_task(house.worker.server.drain(60))
+    await eventually(lambda: house.worker.context.draining)
+    await wire.send(asked)
+    wire.pause_reading()  # not even the end of the connection is read
+    await asyncio.wait_for(draining, 20)
+    wire.writer.transport.abort()

@@ -14,7 +14,7 @@ import uvloop
 
 from tests.bench import idle_connections
 from tests.bench.children import BenchFailed
-from tests.soak import bodies, crowds, streams
+from tests.soak import bodies, crowds, reloads, streams
 from tests.soak.place import Place, SoakFailed, placed
 from tests.soak.told import Told
 
@@ -57,6 +57,13 @@ async def _steady(place: Place, size: float) -> Sequence[Told]:
     return [await crowds.steady(place, 60 * size)]
 
 
+async def _reload(place: Place, size: float) -> Sequence[Told]:
+    return await reloads.reloads(place, max(3, int(20 * size)))
+
+
+#: What a case changes in the configuration.
+SECTIONS: Final[Mapping[str, Mapping[str, object]]] = {"reload": {"shutdown": {"drain": reloads.DRAIN}}}
+
 MENU: Final[Mapping[str, tuple[str, Case]]] = {
     "bodies": ("5 GiB both ways, with a length and in chunks; each side stands still first (B-51)", _bodies),
     "bombs": ("bodies that unpack to 10 GiB (B-03)", _bombs),
@@ -68,6 +75,7 @@ MENU: Final[Mapping[str, tuple[str, Case]]] = {
     ),
     "events": ("an event stream, and a silent one (B-52)", _events),
     "slow": ("five hundred each of slow heads, bodies, readers, and long Range fields, for a minute (D-20)", _slow),
+    "reload": ("twenty reloads under load, with and without nginx in front: no request is lost (D-07)", _reload),
     "steady": ("a minute of requests: memory and descriptors stay (D-08); --size 60 for an hour", _steady),
 }
 _IDLE: Final = "idle"
@@ -96,7 +104,7 @@ async def run(cases: Sequence[str], size: float) -> int:
         print(f"\n{name}: {title}", flush=True)
         began = time.monotonic()
         try:
-            async with placed() as place:
+            async with placed(**SECTIONS.get(name, {})) as place:
                 told = await case(place, size)
         except (BenchFailed, SoakFailed, OSError, EOFError) as error:
             print(f"MISSED  {type(error).__name__}: {error}")
