@@ -269,3 +269,151 @@ def test_every_case_of_a_security_comment_is_explained() -> None:
     rows = set(re.findall(r"^\| ([A-D]-\d\d) \|", (DOCS / "threats.md").read_text(), re.M))
     named = {case for _, text in SECURITY_COMMENTS for case in re.findall(r"\b[A-D]-\d\d\b", text)}
     assert named <= rows
+
+
+# --- names and sizes ----------------------------------------------------------------------------------------------------
+
+#: Modules under 40 lines, each with the reason for its room.
+SMALL_MODULES = {
+    "gateway.errors.refusal": "what every refusal carries, imported by all of its siblings",
+    "gateway.gate.emergency": "a step of the decision is a module of its own name",
+    "gateway.gate.shortcut": "the one way past the gate is stated in one place",
+    "gateway.oidc.strict_json": "read by three modules of the package",
+    "gateway.proxy.refusal_events": "written by the request handler, forward-auth and the hand-off",
+    "gateway.redis_client.limits": "bounds that the client and the record format share",
+    "gateway.redis_client.once": "one noun of Redis, beside its leases",
+    "gateway.sessions.tombstones": "one noun of the store",
+}
+FEWEST_LINES = 40
+LONGEST_CLASS = 250
+
+
+def classes(module: str) -> Iterator[ast.ClassDef]:
+    yield from (node for node in ast.walk(TREES[module]) if isinstance(node, ast.ClassDef))
+
+
+def test_a_small_module_has_a_reason() -> None:
+    small = {
+        module
+        for module, path in SOURCES.items()
+        if path.name not in ("__init__.py", "__main__.py") and not inside(module, "gateway.demo")
+        if path.read_text().count("\n") < FEWEST_LINES
+    }
+    assert small == set(SMALL_MODULES)
+
+
+@every_module
+def test_a_class_stays_readable(module: str) -> None:
+    assert not [
+        f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for node in classes(module)
+        if node.end_lineno is not None and node.end_lineno - node.lineno + 1 > LONGEST_CLASS
+    ]
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for module in SOURCES:
+        if not inside(module, "gateway.demo"):
+            for node in classes(module):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_a_package_docstring_names_every_module_and_nothing_else() -> None:
+    for module, path in SOURCES.items():
+        if path.name != "__init__.py" or module == "gateway" or inside(module, "gateway.demo"):
+            continue
+        docstring = ast.get_docstring(TREES[module]) or ""
+        named = set(re.findall(r"^ {4}(\w+) {2,}\S", docstring, re.M))
+        there = {each.stem for each in path.parent.glob("*.py")} - {"__init__"}
+        there |= {each.parent.name for each in path.parent.glob("*/__init__.py")}
+        assert named == there, module
+
+
+def test_the_walks_name_functions_that_exist() -> None:
+    for module, name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)*): ([\w.]+)`", (DOCS / "architecture.md").read_text()):
+        if module == "module":
+            continue  # the notation itself
+        tree = TREES[f"gateway.{module}"]
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        names = {node.name for node in tree.body if isinstance(node, functions)}
+        for node in classes(f"gateway.{module}"):
+            names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, functions)}
+        assert name in names, f"{module}: {name}"
+
+
+def words_to_avoid() -> set[str]:
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]*) \|$", (DOCS / "glossary.md").read_text(), re.M)
+    return {word.strip() for cell in rows for word in cell.split(",") if word.strip()} - {"not this", "---"}
+
+
+@every_module
+def test_no_name_has_a_word_that_the_glossary_replaces(module: str) -> None:
+    if inside(module, "gateway.demo"):
+        return
+    names = {module.rpartition(".")[2]}
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    plain = {name: re.sub(r"break_?glass", "", name, flags=re.I) for name in names}
+    parts = {name: {part.lower() for part in re.findall(r"[A-Z]?[a-z]+", word)} for name, word in plain.items()}
+    avoided = words_to_avoid()
+    assert not {name for name, words in parts.items() if words & avoided}
+
+
+MOST_PARAMETERS = 7
+
+
+@every_module
+def test_a_function_takes_no_more_than_seven_values(module: str) -> None:
+    """But for constructors, which are called once, and commands, whose parameters are options."""
+    if inside(module, "gateway.cli") or inside(module, "gateway.demo"):
+        return
+    wrong = []
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__":
+            every = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            count = len([name for name in every if name not in ("self", "cls")])
+            if count > MOST_PARAMETERS:
+                wrong.append(f"{node.name} takes {count}")
+    assert wrong == []
+
+
+def methods(node: ast.ClassDef) -> set[str]:
+    return {each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def is_protocol(node: ast.ClassDef) -> bool:
+    bases = (base.value if isinstance(base, ast.Subscript) else base for base in node.bases)
+    return any(isinstance(base, ast.Name) and base.id == "Protocol" for base in bases)
+
+
+def test_a_protocol_has_two_implementations() -> None:
+    """One of them may be a test's. A class counts that has all of the methods, its own or of a base that stands in the repository."""
+    trees = [*TREES.values(), *(ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py")))]
+    every = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    by_name = {node.name: node for node in every}
+
+    def has(node: ast.ClassDef) -> set[str]:
+        found = methods(node) | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+        found |= {
+            each.target.id
+            for each in node.body
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        }
+        for base in node.bases:
+            if isinstance(base, ast.Name) and base.id in by_name and base.id != node.name:
+                found |= has(by_name[base.id])
+        return found
+
+    lonely = {}
+    for protocol in (node for module in SOURCES for node in classes(module) if is_protocol(node)):
+        wanted = methods(protocol)
+        if wanted:
+            found = [node.name for node in every if not is_protocol(node) and wanted <= has(node)]
+            if len(found) < 2:
+                lonely[protocol.name] = found
+    assert lonely == {}

@@ -118,7 +118,7 @@ async def _breaks(request: Any, reader: Any, writer: Any) -> None:
     writer.close()
 
 
-def secrets_of(
+def secrets_of(  # noqa: C901 - one list of what is looked for
     house: House, provider: MisbehavingProvider, stub: NexudusStub, browsers: list[Browser]
 ) -> dict[str, str]:
     """Every secret that was under way, by what it is."""
