@@ -63,6 +63,10 @@ async def test_a_websocket_without_a_session_is_401_and_with_anothers_origin_403
     assert (await house.raw(handshake(house, None))).status == 401
     cookie = await house.session()
     assert (await house.raw(handshake(house, cookie, origin="https://evil.example"))).status == 403
+    own = f"http://{house.host()}"
+    for second in (own, "https://evil.example"):  # which of two Origins the application would believe, nobody knows
+        answer = await house.raw(handshake(house, cookie, origin=own, extra=f"Origin: {second}\r\n"))
+        assert answer.status == 403
     assert house.upstream.requests == []
 
 

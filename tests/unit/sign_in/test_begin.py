@@ -1,6 +1,7 @@
 """The way to the provider: what is asked of it, where it leads back to, and when it is not gone at all."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.policy.step_up import StepUp
 from gateway.sign_in.begin import SignInRequest, likely_cause, start_url, understood_prompt
 from tests.fakes.browser import Answer, Document
 from tests.fakes.office import COOKIE, Office
+from tests.fakes.provider import MIA
 from tests.fakes.redirects import EVIL, spellings
 from tests.fakes.waiting import eventually
 from tests.unit.web.made import DASHBOARD_ORIGIN, PORTAL, PORTAL_ORIGIN
@@ -374,3 +376,29 @@ async def test_the_circle_page_is_a_page_also_when_the_data_plane_asks(office: O
 )
 def test_a_link_to_the_start_carries_its_destination_whole(return_to: str, url: str) -> None:
     assert start_url(return_to) == url
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+async def test_a_landing_is_judged_once_more_where_the_browser_is_redirected(office: Office, elsewhere: str) -> None:
+    """A-50, A-52: an attempt that names another site, whatever let it be sealed."""
+    browser, route = office.browser(), office.sites[PORTAL].route
+    page = begin(office)
+    state = asked(header(page, "Location"))["state"]
+    cookie = header(page, "Set-Cookie").partition(";")[0].encode()
+    attempt = office.sign_in.attempts.find(state, [cookie], route, office.clock.now())
+    assert attempt is not None
+    kept = office.sign_in.attempts.keep(replace(attempt, return_to=elsewhere), [], route)
+    for value in kept:
+        browser.jar.store(PORTAL_ORIGIN + "/", value)
+    await browser.open(header(page, "Location"), follow=False)
+    while "/oauth2/callback" not in browser.page.location:
+        await (browser.follow() if browser.page.location else browser.submit(0, follow=False, person=str(MIA["sub"])))
+    callback = browser.page.location
+    landed = await browser.follow()
+    assert (landed.status, landed.location) == (303, PORTAL_ORIGIN + "/")
+    assert office.token(browser) is not None
+    browser.jar.store(PORTAL_ORIGIN + "/", kept[0])
+    again = await browser.open(callback, follow=False)  # a double click: the attempt is used, and the session is there
+    assert (again.status, again.location) == (303, PORTAL_ORIGIN + "/")
