@@ -1,5 +1,6 @@
 """The distribution's Redis 7: TLS with client certificates and an ACL user, and the promises about clusters and sentinels once more."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -62,7 +63,10 @@ def sentinels() -> Iterator[SentinelSet]:
 
 @pytest.fixture(params=["cluster", "sentinels"])
 async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[RoutedClient]:
-    client = a_fleet(request.getfixturevalue(request.param).url)
+    servers = request.getfixturevalue(request.param)
+    if isinstance(servers, ValkeyCluster):
+        await asyncio.to_thread(servers.wait_replicas)  # the test before may have moved slots, or killed a primary
+    client = a_fleet(servers.url)
     yield client
     await client.aclose()
 

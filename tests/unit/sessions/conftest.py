@@ -1,5 +1,6 @@
 """Servers in numbers, started once for a module that asks for them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -26,6 +27,9 @@ def sentinels() -> Iterator[SentinelSet]:
 @pytest.fixture(params=["cluster", "sentinels"])
 async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[RoutedClient]:
     """A client of either."""
-    client = a_fleet(request.getfixturevalue(request.param).url)
+    servers = request.getfixturevalue(request.param)
+    if isinstance(servers, ValkeyCluster):
+        await asyncio.to_thread(servers.wait_replicas)  # the test before may have moved slots, or killed a primary
+    client = a_fleet(servers.url)
     yield client
     await client.aclose()
