@@ -1,6 +1,7 @@
 """Two providers: people choose, and nothing of one of them is ever taken for the other's."""
 
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from gateway.identity.claims import Identity
+from gateway.oidc.authorization import LoginAttempt, attempt_secrets
 from gateway.operations.check import check_all
+from gateway.sessions.keyring import KeyRing
+from gateway.sign_in.attempt_cookies import AttemptCookies
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.forge import rsa_key, sign
 from tests.fakes.house import BROWSER, House
@@ -210,6 +214,25 @@ async def test_a_code_that_is_carried_to_another_providers_address_is_not_redeem
         assert (provider.count("token"), members.count("token")) == (0, 0)
         assert len(events(house, "login.refused")) == number
         assert browser.jar.named(COOKIE, "portal.localhost") is None
+
+
+async def test_a_sign_in_at_a_provider_that_the_app_does_not_offer_any_more_ends_there(
+    house: House, members: MisbehavingProvider
+) -> None:
+    """A-57: it was begun while the app offered it, and its answer comes after a reload."""
+    route = house.worker.sites.of(house.host("dashboard")).route
+    attempt = LoginAttempt(
+        **attempt_secrets(secrets.token_bytes), app="dashboard", host=route.host, return_to="/", started_at=house.worker.context.now(),
+        provider="members",
+    )  # fmt: skip
+    kept = AttemptCookies(KeyRing(house.worker.config.keys)).keep(attempt, [], route)
+    browser = house.browser()
+    browser.jar.store(house.origin("dashboard") + "/", kept[0])
+    answer = urlencode({"code": "c", "state": attempt.state, "iss": members.issuer})
+    refused = await browser.open(house.origin("dashboard") + f"/oauth2/callback/members?{answer}")
+    assert refused.status == 400
+    assert members.count("token") == 0
+    assert [event["reason"] for event in events(house, "login.refused")] == ["provider_mismatch"]
 
 
 async def test_a_provider_cannot_issue_for_the_other(
