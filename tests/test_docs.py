@@ -263,3 +263,17 @@ def test_every_threat_names_tests_that_name_it() -> None:
         files = re.findall(r"tests/[\w/]+\.py", tests)
         assert files, case
         assert [file for file in files if case not in (ROOT / file).read_text()] == [], case
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("observability/events.py", r'"([a-z_]+\.[a-z_]+)"'),
+        ("runtime/admin.py", r'"(doorward_[a-z_]+)"'),
+    ],
+)
+def test_every_event_and_metric_is_promised(source: str, names: str) -> None:
+    promised = (ROOT / "docs" / "interface.md").read_text()
+    found = set(re.findall(names, (ROOT / "gateway" / source).read_text()))
+    assert len(found) > 5
+    assert [name for name in sorted(found) if f"`{name}" not in promised] == []
