@@ -24,7 +24,7 @@ class Request(Generic[Head]):
     """`session_key` is the key of the session cookie, None without a cookie; `session` the session that was found for it.
 
     `now` is aware. `request_id` names the request in logs. `peer` is the address at the other end of the connection, `trusted` whether
-    its forwarding fields are believed. `cookies` are the values that may go to the upstream. `started` is on the worker's monotonic clock.
+    its forwarding fields are believed. `cookies` are the values that may go to the upstream.
     `body` is the whole body where it was read. `session_looked_up`: the store was read, so without `session` there is none.
     `body_hidden`: there may be a body that is never read here (forward-auth). `hand_off_link`: the request is for the one hand-off link
     that was made for this person. `opening`: the client is in a range that break-glass has opened.
@@ -42,7 +42,6 @@ class Request(Generic[Head]):
     peer: str = ""
     trusted: bool = False
     cookies: Sequence[bytes] = ()
-    started: float = 0.0
     body: bytes | None = None
     session_looked_up: bool = False
     body_hidden: bool = False

@@ -122,16 +122,7 @@ class RequestHandler:
         site, key = memo.site, memo.key
         assert site is not None
         request = self.request = Request(
-            site,
-            head,
-            key,
-            None,
-            NO_TIME,
-            log.request_id,
-            stream.peer,
-            stream.trusted,
-            memo.other_cookies,
-            log.started,
+            site, head, key, None, NO_TIME, log.request_id, stream.peer, stream.trusted, memo.other_cookies
         )
         if head.target[:1] != b"/" and not context.origin_form(head, site):
             request.path = "*"
