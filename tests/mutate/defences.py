@@ -131,10 +131,9 @@ def files_naming(root: Path, defence: Defence) -> list[Named]:
 
 def files_near(root: Path, defence: Defence) -> list[str]:
     """The unit tests of its package, those first that are about its module: they may hold it without naming the case."""
-    package, _, module = defence.path.removeprefix("gateway/").removesuffix(".py").rpartition("/")
-    files = [
-        file for file in _test_files(root) if file.startswith("tests/unit/" + (f"{package}/" if package else "test_"))
-    ]
+    *folders, module = defence.path.removeprefix("gateway/").removesuffix(".py").split("/")
+    near = f"tests/unit/{folders[0]}/" if folders else "tests/unit/test_"  # of a package within another, too
+    files = [file for file in _test_files(root) if file.startswith(near)]
     return sorted(files, key=lambda file: (module not in file, (root / file).stat().st_size))
 
 
