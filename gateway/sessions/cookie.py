@@ -1,7 +1,8 @@
 """The session cookie: its name, its attributes, and how it is told apart from everybody else's cookies.
 
 Pure. The value is an opaque 256-bit token. A `Cookie` field is client input from any subdomain, any script and any proxy on the way:
-what could be read in two ways (two cookies of our name, a case variant, a nameless one) is no session at all.
+what could be read in two ways (two cookies of our name) is no session at all. On https only the name with the `__Host-` prefix is ours, because
+any subdomain of the site can set the others; on plain http, which cannot have the prefix, a case variant or a nameless cookie counts too.
 RFC 6265bis (prefixes, nameless cookies), docs/threats.md C-35 to C-37.
 """
 
@@ -82,7 +83,7 @@ class SessionCookie:
             for pair in value.split(b";"):
                 if _FAMILY not in pair.lower() or not self._is_ours(pair):
                     kept.append(pair)
-                elif self._bare in pair.lower():
+                elif self._is_candidate(pair):
                     found.append(self._token(pair))
             rest = b";".join(kept).strip(b" \t")
             if rest:
@@ -90,6 +91,11 @@ class SessionCookie:
         # SECURITY: cookie tossing: two candidates, in whatever order, prove nothing (C-37).
         token = found[0] if len(found) == 1 else None
         return CookieSplit(token.decode() if token else None, others, bool(found) and token is None)
+
+    def _is_candidate(self, pair: bytes) -> bool:
+        """Whether this cookie of ours could be the session's."""
+        # SECURITY: any subdomain can set `doorward_session` for the whole site: on https it must neither sign in nor lock out (C-37).
+        return pair.strip(b" \t").startswith(self._lead) if self.secure else self._bare in pair.lower()
 
     def _token(self, pair: bytes) -> bytes | None:
         name, _, value = pair.strip(b" \t").partition(b"=")

@@ -210,9 +210,9 @@ def _token_of(request: WebRequest) -> str | None:
         return None
     name = _name(tag, request.route).encode()
     pairs = (pair.strip(b" \t").partition(b"=") for value in request.cookies for pair in value.split(b";"))
-    found = [value for key, _, value in pairs if key == name]
-    token = found[0].decode("latin-1") if len(found) == 1 else ""
-    return token if token and _tag(token) == tag else None
+    # SECURITY: a second cookie of this name, which another page of the site has set, hides nothing: the token is the one of this tag (C-37).
+    tokens = (value.decode("latin-1") for key, _, value in pairs if key == name)
+    return next((token for token in tokens if _tag(token) == tag), None)
 
 
 def _cookie(token: str, route: AppRoute, tag: str | None = None) -> str:

@@ -193,6 +193,27 @@ async def test_two_candidates_for_the_session_cookie_are_no_session(house: House
     assert users <= {b"bob"}
 
 
+async def test_a_sibling_subdomain_locks_nobody_out_and_signs_nobody_in(open_house: OpenHouse) -> None:
+    """C-37: on https it can set each name but the one with the prefix, for the whole site."""
+    house = await open_house(external_url_scheme="https")
+    good, eves = [f"__Host-{await house.session(subject=name)}" for name in ("bob", "eve")]
+    planted = eves.removeprefix("__Host-")
+    for tossed in (
+        planted,
+        f"__Secure-{planted}",
+        f"__host-{planted}",
+        f"={eves}",
+        "doorward_session=x",
+        "doorward_session",
+    ):
+        assert (await house.ask("/", cookie=tossed)).status == 401
+        for cookie in (f"{good}; {tossed}", f"{tossed}; a=1; {good}"):
+            assert (await house.ask("/", cookie=cookie)).status == 200, cookie
+    sent = house.upstream.requests
+    assert {user for request in sent for user in request.values("x-forwarded-user")} == {b"bob"}
+    assert {value for request in sent for value in request.values("cookie")} == {b"a=1"}
+
+
 @pytest.mark.parametrize(
     "target", ["/x%0d%0aSet-Cookie:a=b", "/x%E5%98%8A%E5%98%8DSet-Cookie:a=b", "/x?y=%0d%0aSet-Cookie:a=b"]
 )

@@ -11,7 +11,7 @@ import pytest
 from gateway.demo.nexudus_stub import Fault
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.directories import NexudusApi, asked_to_create, created
-from tests.fakes.house import House
+from tests.fakes.house import BROWSER, House
 from tests.fakes.provider import MIA, MisbehavingProvider
 from tests.fakes.redis_commands import stored
 from tests.fakes.waiting import eventually
@@ -136,6 +136,21 @@ async def test_of_two_looks_at_one_sign_in_one_gets_the_session(
     (winner,) = [look for look in looks if signed_in(look)]
     again = await winner.open(address)
     assert again.url == house.origin() + "/"
+
+
+@pytest.mark.parametrize("cookies", ["{name}={ours}; {name}=x", "{name}={planted}; {name}={ours}"])
+async def test_a_second_cookie_of_the_same_name_hides_no_sign_in_that_waits(
+    open_house: OpenHouse, provider: MisbehavingProvider, api: NexudusApi, cookies: str
+) -> None:
+    """C-37: on plain http another page of the site can set it; before and behind ours."""
+    house = await a_house(open_house, provider, api)
+    api.faults.add(slow_creation())
+    browser = house.browser()
+    address = goes_on_to(await house.sign_in(browser, at="/bookings"))
+    (name,) = [name for name in browser.jar.names("portal.localhost") if "wait" in name]
+    (kept,) = [cookie for cookie in browser.jar.cookies if cookie.name == name]
+    sent = cookies.format(name=name, ours=kept.value, planted="A" * 43)
+    assert (await house.ask(address, cookie=sent, fields=BROWSER)).status in (202, 303)
 
 
 async def test_a_sign_in_that_waits_is_worth_nothing_in_another_browser_and_is_no_session(

@@ -61,12 +61,25 @@ def test_what_could_be_read_in_two_ways_is_no_session_and_never_travels(values: 
     assert split.others == []
 
 
-def test_over_https_only_the_prefixed_name_counts() -> None:
-    """C-37: a plain-http page of the same host can set the other one."""
-    assert SECURE.split([b"__Host-doorward_session=%b" % TOKEN]).token == TOKEN.decode()
-    for name in (b"doorward_session", b"__Secure-doorward_session", b"__HOST-doorward_session"):
-        split = SECURE.split([name + b"=" + TOKEN])
-        assert split == (None, [], True)
+TOSSED = (
+    b"doorward_session",
+    b"__Secure-doorward_session",
+    b"__HOST-doorward_session",
+    b"=__Host-doorward_session",
+    b"Doorward_Session",
+)
+
+
+@pytest.mark.parametrize("tossed", TOSSED)
+def test_over_https_only_the_prefixed_name_counts(tossed: bytes) -> None:
+    """C-37: a plain-http page of the same host, and each subdomain of the site, can set the others: they neither sign in nor lock out."""
+    planted, ours = tossed + b"=" + OTHER, b"__Host-doorward_session=" + TOKEN
+    assert SECURE.split([planted]) == (None, [], False)
+    for values in ([planted + b"; " + ours], [ours + b"; " + planted], [planted, ours], [ours + b"; " + planted * 3]):
+        split = SECURE.split(values)
+        assert (split.token, split.spoiled) == (TOKEN.decode(), False)
+        assert b"doorward" not in b"".join(split.others).lower()
+    assert SECURE.split([ours + b"; __Host-doorward_session=" + OTHER]) == (None, [], True)
 
 
 def test_login_attempts_never_travel_and_spoil_nothing() -> None:

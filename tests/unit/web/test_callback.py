@@ -127,6 +127,21 @@ async def test_two_tabs_that_began_before_anybody_signed_in_both_land_on_their_d
     assert await office.session(office.token(browser) or "") is not None
 
 
+async def test_cookies_that_a_sibling_subdomain_sets_lock_nobody_out(office: Office) -> None:
+    """C-37: under each of our names without the prefix, before the sign-in begins and after it."""
+    browser = office.browser()
+    for name in (
+        "doorward_session",
+        "doorward_login",
+        "doorward_login_00000000_00000000",
+        "doorward_wait_0123456789abcdef",
+    ):
+        browser.jar.store("https://evil.example.com/", f"{name}={'x' * 43}; Domain=example.com; Path=/")
+    assert (await office.sign_in_as(browser, rd="/bookings")).location == f"{PORTAL_ORIGIN}/bookings"
+    assert (await browser.open(f"{PORTAL_ORIGIN}/oauth2/userinfo")).status == 200
+    assert len(browser.jar.header(f"{PORTAL_ORIGIN}/", same_site=True, navigation=True, safe=True).split(";")) >= 5
+
+
 # --- whose answer -----------------------------------------------------------------------------------------------------
 
 
