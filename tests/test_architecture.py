@@ -226,6 +226,30 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
         yield first, " ".join(block)
 
 
+#: Code that is written about as if it were people. What people read on pages may use these words.
+PERSONIFIED = re.compile(
+    r"\b(whoever|somebody|anybody|everybody|nobody|hears|speaks|(is|are) told(?! apart)|(comes|came) of it)\b", re.I
+)
+PAGES_FOR_PEOPLE = ("gateway.errors", "gateway.pages", "gateway.demo")
+
+
+def docstrings(module: str) -> set[ast.expr]:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in ast.walk(TREES[module]) if isinstance(node, documented)]
+    return {body[0].value for body in bodies if body and isinstance(body[0], ast.Expr)}
+
+
+@every_module
+def test_comments_docstrings_and_log_lines_do_not_make_people_of_code(module: str) -> None:
+    texts = list(comments(SOURCES[module]))
+    pages = any(inside(module, package) for package in PAGES_FOR_PEOPLE)
+    written = docstrings(module) if pages else ast.walk(TREES[module])
+    texts += [
+        (node.lineno, node.value) for node in written if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [f"{module}:{line}: {found[0]}" for line, text in texts if (found := PERSONIFIED.search(text))]
+
+
 SECURITY_COMMENTS = [
     (f"{module}:{line}", text)
     for module, path in SOURCES.items()

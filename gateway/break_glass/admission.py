@@ -132,7 +132,7 @@ class BreakGlass:
             client = client_address(request.peer, chain, self._trusted)
             # SECURITY: a proxy that names no client is not itself a client in the range (C-34).
             return None if is_trusted(client, self._trusted) else client
-        # SECURITY: an untrusted peer forwards requests of any client, whatever its headers claim (C-34).
+        # SECURITY: an untrusted peer forwards requests of any client, and its headers prove nothing (C-34).
         if any(entry.kind in _FORWARDS for entry in head.special) or head.values(b"via"):
             self.on_forwarding(request.peer)
             return None

@@ -210,7 +210,7 @@ class OpeningWatcher:
             # SECURITY: an opening admits no request before its event is emitted (C-73).
             await self._emit_opened(opening)
             active = self._last_read[app] = ActiveOpening(opening=opening, deadline=deadline)
-        # SECURITY: an opening read again never lasts longer than it did before, whatever the wall clock does (C-46).
+        # SECURITY: an opening read again never lasts longer than it did before, however the wall clock is set (C-46).
         active.deadline = min(active.deadline, self._clock() + left.total_seconds())
         if not self._dirty.is_set() and self.is_open(active):
             self._published.add(app)

@@ -28,7 +28,7 @@ def keys() -> None:
 
 @app.command()
 def new() -> None:
-    """Make a key: 32 random bytes, base64url. Put it last in `keys` first: the guide on sessions says how keys are changed."""
+    """Make a key: 32 random bytes, base64url. Put it last in `keys` first: the guide on sessions shows how keys are changed."""
     out.print(new_key())
 
 
@@ -54,7 +54,7 @@ def status(
         table.add_row(str(place + 1), kid, str(counts[place]), _meaning(place, counts[place]))
     show_table(table, out)
     if counts[None]:
-        out.print(f"{counts[None]} records of other keys: nobody is signed in by them")
+        out.print(f"{counts[None]} records of other keys: no person is signed in by them")
 
 
 def _meaning(place: int, sessions: int) -> str:

@@ -72,7 +72,7 @@ def _targets(
     given = [named for name in packs for named in _rules_of(name)]
     if config is None:
         if surface is not None:
-            raise ValueError("--surface says which of CONFIG's apps; allowed: with --config")
+            raise ValueError("--surface chooses an app of CONFIG; allowed: with --config")
         return [(gateway, plan(given or _rules_of("nexudus"), every=every))]
     found = list(_hosts(gateway, config, surface))
     if not found:

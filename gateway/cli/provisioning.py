@@ -1,4 +1,4 @@
-"""`doorward provision | unlink | reconcile`: one person's account before their first sign-in, and accounts that nobody uses.
+"""`doorward provision | unlink | reconcile`: one person's account before their first sign-in, and accounts that are not used.
 
 Exit status: 0 done; 1 the configuration has problems; 2 a wrong call; 3 the directory or Redis does not answer; 4 not confirmed.
 """
@@ -156,7 +156,7 @@ async def remove_link(at: RemoteTarget, person: Person) -> str:
         kept = (
             "" if account.link is None else f"; the directory itself keeps {quotable(account.link)!r}: clear that there"
         )
-        return f"account {account.id} {'is nobody' if had else 'was nobody'}'s now{kept}"
+        return f"account {account.id} {'has no link now' if had else 'had no link'}{kept}"
 
 
 async def print_strays(at: RemoteTarget, days: int, *, as_csv: bool, emails: bool) -> None:

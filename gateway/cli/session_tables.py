@@ -99,7 +99,7 @@ def show_counts(console: Console, apps: Counter[str], unreadable: int, what: str
     console.print(f"{_counted(apps.total(), 'session')}{what}{': ' + by_app if by_app else ''}")
     if unreadable:
         console.print(
-            f"{_counted(unreadable, 'record')} that no key in `keys` opens: nobody is signed in by them{what and ', they go too'}"
+            f"{_counted(unreadable, 'record')} that no key in `keys` opens: no person is signed in by them{what and ', they go too'}"
         )
 
 

@@ -39,7 +39,9 @@ app = typer.Typer(no_args_is_help=True)
 Emails = Annotated[
     list[str] | None, typer.Option("--email", metavar="ADDRESS", help="Of this person; may be repeated.")
 ]
-Issuer = Annotated[str | None, typer.Option(help="Of this provider. With --subject nobody else's sessions are read.")]
+Issuer = Annotated[
+    str | None, typer.Option(help="Of this provider. With --subject no other person's sessions are read.")
+]
 Subject = Annotated[str | None, typer.Option(help="Of the person whom the provider calls so.")]
 Apps = Annotated[list[str] | None, typer.Option("--app", metavar="NAME", help="Of this app; may be repeated.")]
 Addresses = Annotated[
@@ -120,7 +122,7 @@ def revoke(
     provider_sid: ProviderSid = None,
     older_than: Older = None,
     newer_than: Newer = None,
-    everybody: Annotated[bool, typer.Option("--all", help="Every session there is.")] = False,
+    all_sessions: Annotated[bool, typer.Option("--all", help="Every session there is.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would end.")] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="Give their tokens back to the provider too.")] = False,
@@ -131,17 +133,17 @@ def revoke(
         sid=sid, email=email, issuer=issuer, subject=subject, app=app_, address=address, provider_sid=provider_sid,
         older_than=older_than, newer_than=newer_than,
     ).to_filter()  # fmt: skip
-    if chosen.everything != everybody:
+    if chosen.everything != all_sessions:
         _exit_wrong_call(
             "say whose sessions: by handle, --email, --subject, --app, --address, --older-than..., or --all alone"
         )
     if dry_run or not yes:
         counted = Listing("table", sys.stdout, _now(), emails=False, limit=0)
         unreadable = _run(_list(valid, chosen, counted))
-        show_counts(err, counted.apps, unreadable if everybody else 0, " would end")
+        show_counts(err, counted.apps, unreadable if all_sessions else 0, " would end")
         if dry_run:
             return
-        if counted.total + (unreadable if everybody else 0) == 0:
+        if counted.total + (unreadable if all_sessions else 0) == 0:
             return
         if not _confirmed(f"End {counted.total} session{'' if counted.total == 1 else 's'}?"):
             err.print("nothing was ended")

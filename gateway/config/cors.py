@@ -24,7 +24,7 @@ def _origin(text: str) -> str:
     if text == "*":
         return text
     if text.lower() == "null":
-        # SECURITY: every sandboxed frame, data: URL and local file has the origin `null`, whatever site made it (C-79).
+        # SECURITY: every sandboxed frame, data: URL and local file of any site has the origin `null` (C-79).
         raise ValueError(f"is the origin of every sandboxed frame and file, of any site; {allowed}")
     return parse_origin(text)
 

@@ -26,7 +26,7 @@ _TITLES = (
 
 
 class BookingRefused(Exception):
-    """Says to the person why the room could not be booked."""
+    """The reason why a room could not be booked, for the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

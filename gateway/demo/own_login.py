@@ -1,6 +1,6 @@
 """The samples' own sign-in: the password doors that a Nexudus-like application has, and each of them works.
 
-The doors are here so that something real is lost when the gateway lets one through: whoever comes in gets a session
+The doors are here so that something real is lost when the gateway lets one through: a person who comes in gets a session
 cookie, and `logins` counts it. The application reads paths, methods and bodies as leniently as the most lenient server
 known: case, language prefix, double slashes, path parameters, trailing dots and page extensions are nothing to it, a
 mislabelled body is read anyway. What the gateway does not refuse, this accepts.
@@ -43,7 +43,7 @@ def fold(path: str) -> str:
 class OwnLogin:
     """The password doors of one application. `page(request, problem, status)` draws its sign-in form.
 
-    `redeem` says whose a sign-in link's token is that the directory has made, by address and number, if any: once.
+    `redeem` gives the person of a sign-in link's token that the directory made, by address and number, if any: once.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class OwnLogin:
     async def middleware(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Answers the doors, whatever their spelling; everything else goes on."""
+        """Answers the doors in every spelling; other requests pass."""
         fields = await self._fields(request) if self._is_door(request) else {}
         method = request.headers.get("X-HTTP-Method-Override", fields.get("_method", request.method)).upper()
         path = _door(request)
@@ -110,7 +110,7 @@ class OwnLogin:
         return token
 
     def end_sessions(self) -> None:
-        """Everybody's session of this application is over."""
+        """End every session of this application."""
         self._sessions.clear()
 
     def _is_door(self, request: web.Request) -> bool:
@@ -118,7 +118,7 @@ class OwnLogin:
         return any(door == path for _, door in self._doors)
 
     async def _fields(self, request: web.Request) -> Mapping[str, str]:
-        """Query, form and JSON fields with lower-case names, whatever the Content-Type says."""
+        """Query, form and JSON fields with lower-case names, for any Content-Type."""
         body = _text(await request.read(), request.charset)
         pairs = [*request.query.items(), *parse_qsl(body)]
         try:

@@ -18,7 +18,7 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-_NOBODY = Told(identity={}, groups=(), claims={}, request={}, extra={}, cookies=())
+_NOTHING_SENT = Told(identity={}, groups=(), claims={}, request={}, extra={}, cookies=())
 
 _environment = Environment(
     loader=PackageLoader("gateway.demo"),
@@ -33,7 +33,9 @@ _environment.globals["explained"] = explained
 def render(request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:
     """One page; every template may use `told`, `path` and what the caller gives."""
     values.setdefault("visitor", None)
-    html = _environment.get_template(template).render(told=request.get(TOLD, _NOBODY), path=request.path, **values)
+    html = _environment.get_template(template).render(
+        told=request.get(TOLD, _NOTHING_SENT), path=request.path, **values
+    )
     return web.Response(text=html, content_type="text/html", status=status, headers=_HEADERS)
 
 

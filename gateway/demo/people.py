@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """One person. `registered`: the directory has a member record already. `role` is what the printed table says."""
+    """One person. `registered`: the directory has a member record already. `role` is a column of the printed table."""
 
     subject: str
     email: str

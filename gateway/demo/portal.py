@@ -22,8 +22,8 @@ from gateway.demo.visitor import Guests, Reception
 class SamplePortal:
     """The portal with its state; the dashboard shares `bookings` and `guests`.
 
-    `keeps_sessions`: it believes no header and knows people by a session cookie of its own, as Nexudus does; `redeem` says whose a token of
-    the directory's is.
+    `keeps_sessions`: it reads no identity header, and has a session cookie of its own, as Nexudus does; `redeem` gives the
+    person of the directory's token.
     """
 
     def __init__(

@@ -110,7 +110,7 @@ class PortalApi:
         return socket
 
     async def clock(self, request: web.Request) -> web.StreamResponse:
-        """The time, once a second, until somebody hangs up."""
+        """The time, once a second, until the client closes the connection."""
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)

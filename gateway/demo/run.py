@@ -50,7 +50,7 @@ class PortRefused(Exception):
 
 
 def main(port: int = DEFAULT_PORT) -> int:
-    """Runs the demo until it is told to end; the exit status."""
+    """Runs the demo until a signal ends it; the exit status."""
     return asyncio.run(run_demo(port))
 
 

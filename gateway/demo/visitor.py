@@ -1,6 +1,6 @@
 """Who is looking at a sample application, and who has been.
 
-A visitor is known by the gateway's identity headers, or by the application's own session where the gateway says
+A visitor is known by the gateway's identity headers, or by the application's own session where the gateway names
 nothing.
 """
 
@@ -72,7 +72,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def read_visitor(told: Told, own: Person | None) -> Visitor | None:
-    """Raises nothing: whoever is not known is None."""
+    """Raises nothing: None for a visitor who is not known."""
     user = told.email or told.user
     if user:
         name = (
@@ -91,7 +91,7 @@ def read_own(own: Person | None) -> Visitor | None:
 
 
 class Reception:
-    """Lets nobody past who is not known. `keeps_sessions`: it knows people by its own session alone."""
+    """Refuses visitors who are not known. `keeps_sessions`: they are known by the application's own session alone."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ async def plan(directory: Directory, person: Person, *, suspend: bool = False, s
             if account.active:
                 await directory.suspend(account)
             return AccountPlan(what="nothing", account=account)
-        # Without a subject there is no link: the operator chose the account of this address, whatever its link.
+        # Without a subject there is no link: the operator chose the account of this address, with any link.
         if person.link and not shared and is_elsewhere(account, directory.link_for(person)):
             return AccountPlan(what="nothing", account=account, elsewhere=True)
         changes = directory.changes(account, person)

@@ -3,7 +3,7 @@
 An account is looked up in this order: by the link (issuer and subject) that we store, by the link that the directory stores, by the verified
 e-mail address. Once a person is linked, the address does not count: it may change, and another person may get it. An account without a
 person is one where neither we nor the directory store a link of another person; that is checked at each sign-in, however it was found. An
-account that is gone is ignored; a suspended one is refused, whatever else would be found. `creation` creates accounts.
+account that is gone is ignored; a suspended one is refused, and no other account is searched. `creation` creates accounts.
 
 In shadow mode accounts are looked up and checked as always, and nothing is written: a person without an account signs in without one.
 """

@@ -137,7 +137,7 @@ def _requirement(requirement: Requirement, session: LiveSession | None) -> str:
         f"{name} {_joined(sorted(some)) or '(none can do)'}" for name, some in kinds.items() if some is not None
     )
     if session is None:
-        return f"{requirement.rule}: {wanted}: nobody is signed in"
+        return f"{requirement.rule}: {wanted}: no session"
     return f"{requirement.rule}: {wanted}: {'not met' if requirement.unmet(session.session.identity) else 'met'}"
 
 
@@ -150,7 +150,7 @@ def _step_up(site: Site, ruling: Ruling, session: LiveSession | None, now: datet
     if not wishes:
         return "no rule asks for a fresher or stronger sign-in"
     if session is None:
-        return f"{_joined(wishes)}: nobody is signed in"
+        return f"{_joined(wishes)}: no session"
     fresh = is_fresh(ruling, session.session.auth_time, session.session.acr, now, site.clock_skew)
     return f"{_joined(wishes)}: {'met' if fresh else 'not met'}"
 

@@ -31,7 +31,7 @@ def decide(request: Request[RequestHead], decide_alone: Callable[[Request[Reques
     except BadRequest as unclear:
         return Refuse(unclear, "target")
     for each in resources:
-        # A query or a form may ask for one of the two methods that read Destination, whatever the request's own is.
+        # A query or a form may ask for one of the two methods that read Destination, with any method of its own.
         methods = {head.method, *(COPY_AND_MOVE if each.is_destination else ())}
         for method in (head.method,) if head.method in COPY_AND_MOVE else sorted(methods):
             # SECURITY: a MOVE or COPY from a path that is allowed writes to one that is not (C-64).

@@ -1,4 +1,4 @@
-"""Hand-off: a person who is signed in here gets the upstream's own session, and never sees its login form.
+"""Hand-off: a person who is signed in here gets the upstream's own session, without its login form.
 
     plan           one app's settings, with the defaults for nexudus (pure)
     templates      subrequests with a person's facts in them; JSON pointers (pure)

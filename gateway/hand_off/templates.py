@@ -1,6 +1,6 @@
 """Subrequests with a person's facts in them, and values in the JSON of the replies.
 
-Pure. The invariant: a fact, whatever it contains, adds no parameter, path segment, header field or JSON member: it is encoded for the place
+Pure. The invariant: a fact adds no parameter, path segment, header field or JSON member: it is encoded for the place
 where it stands. A missing fact is a refusal, not an empty text. RFC 6901 (JSON pointers), RFC 3986 section 2.
 """
 

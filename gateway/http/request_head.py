@@ -278,7 +278,7 @@ def came_by_proxy(request: ParsedRequest) -> bool:
 
 def judge_partial(data: bytes, end: int, limit: int) -> None:
     """Refuse a head that is wrong already before all of it has arrived. `end` is where it ends, or negative. Raises a Refusal."""
-    # TLS on a plain port, a method longer than any, and whatever else is no HTTP are refused at once.
+    # TLS on a plain port, a method longer than any, and all else that is no HTTP are refused at once.
     if _OPENING.match(data) is None:
         raise MalformedRequest("no HTTP")
     # The beginning of the empty line that ends a head does not count: the limit is the same when bytes arrive one by one (B-50).

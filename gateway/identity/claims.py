@@ -69,7 +69,7 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     @property
     def vouched_email(self) -> str | None:
         """The address, or None where it is not verified."""
-        # SECURITY: an address that a person typed in at the provider identifies nobody, for accounts, rules or applications (A-81).
+        # SECURITY: an address that a person typed in at the provider identifies no person, for accounts, rules or applications (A-81).
         return self.email if self.email_verified else None
 
     def with_directory(self, facts: Mapping[str, str]) -> Self:

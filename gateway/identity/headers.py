@@ -1,6 +1,6 @@
 """The identity header lines of a person, and which fields are ours alone.
 
-The invariant: no claim, whatever it holds, adds a header, splits one or forges a group. Every value is UTF-8; bytes other than printable ASCII,
+The invariant: no claim adds a header, splits one or forges a group. Every value is UTF-8; bytes other than printable ASCII,
 `%`, blanks at the ends, and in groups the comma are percent-encoded. Pure.
 """
 

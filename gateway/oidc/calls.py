@@ -37,7 +37,7 @@ class ProviderResponse:
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ProviderFault."""
-        # SECURITY: a page of HTML, an array or a member given twice is no response, whatever its status (A-70).
+        # SECURITY: a page of HTML, an array or a member given twice is no response, with any status (A-70).
         if self.content_type != "application/json" and not self.content_type.endswith("+json"):
             raise ProviderFault(f"{self.what}: the content type is not JSON")
         try:

@@ -51,7 +51,7 @@ def validate_id_token(
         context = optional_text(claims, "acr", "acr")
     except JwtInvalid as error:
         raise IdTokenInvalid(error.reason, error.detail) from error
-    # SECURITY: the parameters alone are not enough: an old or weak sign-in opens nothing, whatever the provider returns.
+    # SECURITY: the parameters alone are not enough: the provider may return an old or weak sign-in all the same.
     now, skew = verification.now.timestamp(), verification.skew.total_seconds()
     if max_age is not None and (authenticated is None or authenticated + max_age + skew < now):
         raise StepUpUnmet("auth_time", "missing" if authenticated is None else "longer ago than max_age")

@@ -89,7 +89,7 @@ async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[s
     if any(announces_connection_scheme(field, value) for field, value in reply.fields):
         yield (
             f"apps.{name}.upstream authenticates connections (NTLM, Negotiate), and trusted_proxies are set: over a proxy's connection, "
-            "which carries many people, nobody can sign in at it; let browsers come to Doorward directly, or have it ask in another way"
+            "which carries many people, no person can sign in at it; let browsers come to Doorward directly, or have it ask in another way"
         )
 
 

@@ -46,7 +46,7 @@ def value_of(text: str) -> str:
 
 
 def names_field(name: str, wanted: str) -> bool:
-    """Whether `name` is the field `wanted`, at whatever depth (`coworker_password` is a `password`)."""
+    """Whether `name` is the field `wanted`, at any depth (`coworker_password` is a `password`)."""
     return name == wanted or name.endswith("_" + wanted)
 
 

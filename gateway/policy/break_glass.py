@@ -167,12 +167,13 @@ def refusals(
         # SECURITY: a balancer whose X-Forwarded-For is not believed is the address of every client (C-34).
         yield (
             "trusted_proxies is empty although something in front ends TLS: every client has its address, so a range with it "
-            "would let everybody in; allowed: with that proxy in trusted_proxies"
+            "would admit every client; allowed: with that proxy in trusted_proxies"
         )
     if parse_listen(config.listen).path is not None:
         networks_of_all = [network for network in networks if ipaddress.ip_address("127.0.0.1") in network]
         yield from (
-            f"{network} holds 127.0.0.1, which everybody has on a unix socket (listen)" for network in networks_of_all
+            f"{network} holds 127.0.0.1, the address of every client on a unix socket (listen)"
+            for network in networks_of_all
         )
     for network in networks:
         for proxy in config.trusted_proxies:
@@ -188,7 +189,7 @@ def refusals(
         ):
             yield (
                 f"{address} forwards other people's requests (X-Forwarded-For, Forwarded or Via) and is not in trusted_proxies: "
-                "everybody behind it would be let in; allowed: a range without it, or with it in trusted_proxies"
+                "every client behind it would be admitted; allowed: a range without it, or with it in trusted_proxies"
             )
 
 

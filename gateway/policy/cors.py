@@ -1,4 +1,4 @@
-"""CORS: what a preflight is, and the fields with which Doorward answers one or lets a page read a refusal.
+"""CORS: what a preflight is, and the fields of its answer and of refusals that a page may read.
 
 Pure. The invariants: a request counts as a preflight only when no upstream can take it for anything else (OPTIONS, one Origin, one
 Access-Control-Request-Method, no body, no other method or protocol); no Access-Control-Allow-* field is sent to an origin that is not

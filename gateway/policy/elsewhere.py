@@ -1,7 +1,7 @@
 """The resources that a request names beside its target: `Destination` of COPY and MOVE, and the tags of lists in `If`.
 
 Pure. The invariant: what such a field names is judged as a target is, and what goes on is the spelling that was judged. What two servers
-could read in two ways, another host or a relative reference raises BadRequest, whatever the method is: an upstream may take it for another.
+could read in two ways, another host or a relative reference raises BadRequest, with any method: an upstream may take it for another.
 RFC 4918 sections 8.3, 10.3 and 10.4. What servers read: nginx takes an absolute path, or a URI with its own scheme and Host; Apache's mod_dav
 an absolute path, or a URI with its own scheme, host and port, without a query; both then judge nothing but the path.
 """

@@ -114,7 +114,7 @@ def _in_multipart(body: bytes) -> frozenset[str]:
 
 def _parts(body: bytes) -> list[bytes]:
     """What stands in the head of each part, without case, blanks and quotes. Raises Unreadable where a name may be hidden."""
-    # SECURITY: boundaries, folds and quotes are read in many ways; whatever stands behind a Content-Disposition is looked at (B-35).
+    # SECURITY: boundaries, folds and quotes are read in many ways; all text after a Content-Disposition is searched (B-35).
     parts = []
     for found in _DISPOSITION.finditer(body):
         part = re.split(rb"\r?\n\r?\n", body[found.end() : found.end() + _PART_HEAD], maxsplit=1)

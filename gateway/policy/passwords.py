@@ -174,7 +174,7 @@ class PasswordRoutes:
         found: dict[int, PasswordRoute] = {}
         for path, reading in readings.paths.items():
             for route in self._rules_at(path):
-                # A passwordless link may be a path alone, whatever extension it has.
+                # A passwordless link may be a path alone, with any extension.
                 if not reading.static or route.rule.kind == "passwordless":
                     found[route.place] = route
                 else:
@@ -280,7 +280,7 @@ def _judge(
             return route.closed(head.method)
     if has_body(head, body):
         return _judge_body(routes, named, head, query, body)
-    # SECURITY: where the body says what a request is, a request without one may be a password request (C-12).
+    # SECURITY: where the body decides what a request is, a request without one may be a password request (C-12).
     doubtful = [route for route in named if route.known or head.method not in SAFE]
     return doubtful[0].closed(doubt="the request has no body") if doubtful else None
 
@@ -288,7 +288,7 @@ def _judge(
 def _judge_options(
     candidates: Sequence[PasswordRoute], head: RequestHead, query: Fields, *, body_hidden: bool
 ) -> Blocked | None:
-    """On a password route no OPTIONS passes but a preflight, whatever methods its rules name. `body_hidden`: there may be a body."""
+    """On a password route no OPTIONS passes but a preflight, for any methods of its rules. `body_hidden`: there may be a body."""
     routes = [route for route in candidates if route.agrees(head, query)]
     # SECURITY: upstreams that do not look at the method run the page for OPTIONS, body and all (C-77).
     if routes and (body_hidden or not is_only_a_preflight(head, query) or carries_credentials(head)):

@@ -263,7 +263,7 @@ def _scripts(step: _Step) -> Iterator[_Step]:
     if ".php" not in path:
         return
     for match in islice(_GLUED.finditer(path), _MOST_SCRIPTS):
-        # SECURITY: `/index.phpadmin` is `/admin` to Symfony, which cuts the script's name off whatever follows (C-65).
+        # SECURITY: `/index.phpadmin` is `/admin` to Symfony, which cuts off the script's name before any text (C-65).
         certain = match.start() == 0 and _FRONT_SCRIPT.fullmatch(path, 1, match.end()) is not None
         yield "/" + path[match.end() :], traits | (_FRONT if certain else _FRONT | _BARE), static
     if _FRONT_SCRIPT.fullmatch(path, path.rfind("/") + 1) is not None:

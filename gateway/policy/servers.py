@@ -15,7 +15,7 @@ from gateway.config.field_names import METHOD_OVERRIDES
 class Trait(IntFlag):
     """One thing that a server does with a path after it was decoded and folded."""
 
-    #: `/login.1`, `/login.json`, `/login.php` are `/login`: whatever follows a dot of the last segment is a format.
+    #: `/login.1`, `/login.json`, `/login.php` are `/login`: the text after a dot of the last segment is a format.
     SUFFIX = auto()
     #: `/login.php/x` runs `/login.php`; the rest is its PATH_INFO.
     SCRIPT = auto()

@@ -26,7 +26,7 @@
     forward_auth       `/oauth2/auth`
     refusal_events     the events of a refusal
 
-The invariant: whatever reaches an upstream was re-serialised from the parsed form that the gate admitted; one message on each side,
+The invariant: each message that reaches an upstream was re-serialised from the parsed form that the gate admitted; one message on each side,
 one framing. Bytes a client sent never travel on as they came, except inside a body whose length both sides agree on.
 
 Heads are read by line and not by a parser with callbacks: a callback for each field costs more than everything else that is done with a

@@ -1,4 +1,4 @@
-"""One request and its response on the client's side: what the data plane sees of the protocol that a client speaks.
+"""One request and its response on the client's side: the interface between the data plane and the client's protocol.
 
 `downstream.Http1Stream` is HTTP/1.1; `tests/fakes/client_stream.py` is another one. A request comes in as a head and body data, a response goes
 out as a head, data and an end. Nothing else of the proxy writes a client's protocol: framing, connection options and the order of responses

@@ -1,4 +1,4 @@
-"""HTTP filters: what an app wants beyond forwarding. The proxy knows filters and no features.
+"""HTTP filters: what an app asks for beyond forwarding. The proxy knows filters and no features.
 
 A filter sees a request before it goes on, the head of its response before anything of it is written, the body while it streams, and a
 refusal before it is answered. An app's filters are called in their order.
@@ -72,7 +72,7 @@ class AppFilter(Protocol):
     def on_request(
         self, control: FilterControl, request: Request[ParsedRequest], decision: Forward, outgoing: UpstreamRequest
     ) -> ResponseFilter | Taken | None:
-        """Before an admitted request goes on. None: its response is not looked at. Raises a Refusal."""
+        """Before an admitted request goes on. None: its response is not filtered. Raises a Refusal."""
 
     def on_refusal(self, control: FilterControl, request: Request[ParsedRequest], refused: Refuse) -> bool:
         """Whether a refused request is answered in another way than by its refusal."""

@@ -37,7 +37,7 @@ class Plain:
     body: bytes = b""
 
 
-#: The response to `OPTIONS *` (RFC 9110 section 9.3.7): what this server can do, whatever an application behind it does.
+#: The response to `OPTIONS *` (RFC 9110 section 9.3.7): what this server can do, for every application behind it.
 ABOUT_THE_SERVER: Final = Plain(204, (("Allow", ", ".join(SERVER_METHODS)),))
 
 

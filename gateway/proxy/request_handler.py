@@ -240,7 +240,7 @@ class RequestHandler:
     # --- what must wait ---
 
     def run_later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Go on in a Task. Refusals that it raises become responses; whatever the outcome, reading goes on."""
+        """Go on in a Task. Refusals that it raises become responses; after every outcome reading goes on."""
         self._task.start(work)
 
     def _answer_failure(self, failure: Exception) -> None:

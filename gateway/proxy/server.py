@@ -36,7 +36,7 @@ class Server:
             self._tick()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more; the response to its next request ends each connection, and says so; the rest are cut when `seconds` are over.
+        """Accept no more; `Connection: close` of the next response ends each connection; the rest are cut when `seconds` are over.
 
         An idle connection is not closed at once: its client may have sent a request already, which would be lost.
         """

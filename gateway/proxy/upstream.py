@@ -284,7 +284,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._bodiless(listener, response, rest)
             return
         if response.status == 205:
-            # SECURITY: for many servers it ends with its head, whatever its length is, and others send a body without one (RFC 9110 section
+            # SECURITY: for many servers it ends with its head, with any Content-Length, and others send a body without one (RFC 9110 section
             # 15.3.6; B-60).
             self.narrow(Reuse.NEVER)
         body: Body
@@ -304,7 +304,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _bodiless(self, listener: ResponseListener, response: ParsedResponse, rest: bytes) -> None:
         """A response that ends with its head, or should."""
-        # SECURITY: servers send a body after HEAD, and after a 204 or 304 that speaks of one, or even of none. It may still be under way
+        # SECURITY: servers send a body after HEAD, and after a 204 or 304 that announces one, or even none. It may still be under way
         # when the head is here, so neither looking nor waiting shows it (B-44, B-60).
         certainly_more = listener.request.method == "HEAD" or response.chunked or response.length
         self.narrow(Reuse.NEVER if certainly_more else Reuse.SESSION_BRIEFLY)

@@ -120,7 +120,7 @@ class ConnectionFactory:
         return self._pooled(size, **self._server_options(endpoint), **greeting)
 
     def discovery_client(self, endpoint: Endpoint) -> Redis:
-        """A client of a sentinel, or of a node of a cluster whatever its role."""
+        """A client of a sentinel, or of a node of a cluster in any role."""
         if self.url.kind == "sentinel":
             secret = self._settings.sentinel.password
             password = None if secret is None else secret.get_secret_value()

@@ -94,7 +94,7 @@ class Tracking:
         self._listener.on_tracking()
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        """Read pushes, ping in between. Raises TimeoutError when three pings got no reply, NotPrimary, and whatever broke the connection."""
+        """Read pushes, ping in between. Raises TimeoutError after three pings without a reply, NotPrimary, and the connection's error."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         unanswered: deque[tuple[float, float]] = deque()  # when each ping was sent: by the loop's clock, by ours
         next_ping = loop.time()

@@ -68,7 +68,7 @@ class WorkerChild:
         return None
 
     def give_notice(self) -> None:
-        """Have it close each connection after the next response; it goes on serving."""
+        """Order the worker to close each connection after its next response; it goes on serving."""
         self.draining = True
         self._send({"do": "give_notice"})
 

@@ -1,4 +1,4 @@
-"""The session cookie: its name, its attributes, and how it is told apart from everybody else's cookies.
+"""The session cookie: its name, its attributes, and how it is told apart from other cookies.
 
 Pure. The value is an opaque 256-bit token. A `Cookie` field is client input from any subdomain, any script and any proxy on the way:
 what could be read in two ways (two cookies of our name) is no session at all. On https only the name with the `__Host-` prefix is ours, because
@@ -63,7 +63,7 @@ class SessionCookie:
     def _split_plain(self, value: bytes) -> CookieSplit | None:
         """The usual shape: one field that names ours once, at a cookie's start. None when it is anything else."""
         if _FAMILY not in value:
-            # SECURITY: a case variant (`__host-Doorward_session`) must be looked at with care (C-37).
+            # SECURITY: a case variant (`__host-Doorward_session`) must be compared too (C-37).
             return None if _FAMILY in value.lower() else CookieSplit(None, [value], False)
         start = value.find(self._lead)
         if start < 0 or value.lower().count(_FAMILY) != 1 or (start and value[start - 2 : start] != b"; "):
@@ -88,7 +88,7 @@ class SessionCookie:
             rest = b";".join(kept).strip(b" \t")
             if rest:
                 others.append(rest)
-        # SECURITY: cookie tossing: two candidates, in whatever order, prove nothing (C-37).
+        # SECURITY: cookie tossing: two candidates, in any order, prove nothing (C-37).
         token = found[0] if len(found) == 1 else None
         return CookieSplit(token.decode() if token else None, others, bool(found) and token is None)
 

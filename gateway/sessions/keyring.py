@@ -49,7 +49,7 @@ class KeyRing:
         return key_id + nonce + cipher.encrypt(nonce, plain, context)
 
     def open(self, sealed: bytes, context: tuple[str, ...]) -> bytes:
-        """Raises ValueError for whatever no key of this ring sealed in this context."""
+        """Raises ValueError for a text that no key of this ring sealed in this context."""
         return self.open_in(sealed, joined(context))
 
     def open_in(self, sealed: bytes, context: bytes) -> bytes:

@@ -77,7 +77,7 @@ class Records:
             return None
 
     def seal_again(self, key: str, record: bytes) -> bytes:
-        """A record with the same content, byte for byte, whatever release wrote it, sealed with the ring's first key.
+        """A record with the same content, byte for byte, of any release, sealed with the ring's first key.
 
         Raises ValueError when no key opens it.
         """

@@ -28,7 +28,7 @@ _FULL: Final = b"full"
 
 # KEYS: the set. ARGV: the new key, its score or "", the limit, "refuse" or not, how long the set is kept (ms), the key that ends in any
 # case or "", the number of sessions to enter first, their (score, key) pairs, the keys that are over. Returns the new key's score and the
-# keys that must end, or _FULL. Scores are microseconds, later ones greater whatever the server's clock does.
+# keys that must end, or _FULL. Scores are microseconds, later ones greater even when the server's clock is set back.
 _TAKE: Final = """
 local last_pair = 7 + 2 * tonumber(ARGV[7])
 for i = 8, last_pair, 2 do redis.call('ZADD', KEYS[1], 'NX', ARGV[i], ARGV[i + 1]) end

@@ -185,7 +185,7 @@ async def test_an_account_can_be_given_to_the_next_person_who_comes(hire: Hire, 
     assert await links.claim("https://login.example.com/|old", number, shared=False)
     assert not await links.claim("https://login.example.com/|new", number, shared=False)
     done = await operator("unlink", EMAIL)
-    assert f"account {number} is nobody's now" in done.output
+    assert f"account {number} has no link now" in done.output
     assert await links.read("https://login.example.com/|old") is None
     assert await links.claim("https://login.example.com/|new", number, shared=False)
 

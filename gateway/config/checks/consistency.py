@@ -34,7 +34,7 @@ def hand_off_findings(config: Config) -> Iterator[Finding]:
         if app.hand_off is None:
             continue
         if not config.openid.enabled:
-            what = "is given, but openid.enabled is off and nobody can be handed off"
+            what = "is given, but openid.enabled is off and no person signs in"
             yield Finding(key=place, what=what, allowed="allowed: with openid.enabled", reads=("openid.enabled",))
         yield from _session(place, app, app.hand_off)
         yield from _requests(place, app.hand_off)
@@ -52,7 +52,7 @@ def _session(place: str, app: App, given: HandOff) -> Iterator[Finding]:
         reads = (f"apps.{place.split('.')[1]}.responses.drop_cookies",)
         yield Finding(key=f"{place}.session_cookies", what=what, allowed="allowed: in one of them", reads=reads)
     if given.kind == "http" and given.via != "bearer" and not given.login_pages and not given.on_401:
-        what = "is empty, and on_401 is off: nothing says that the upstream's session has ended"
+        what = "is empty, and on_401 is off: no response shows that the upstream's session has ended"
         allowed = "allowed: the paths of its login page, as [/login]"
         yield Finding(key=f"{place}.login_pages", what=what, allowed=allowed, reads=(f"{place}.on_401",))
 
@@ -86,7 +86,7 @@ def _token(place: str, config: Config, given: HandOff) -> Iterator[Finding]:
             allowed = "allowed: the request that gets a one-time token"
             yield Finding(key=f"{place}.token", what=what, allowed=allowed, reads=("directory.kind",))
     elif is_insecure(given.token.url) and not config.allow_insecure_http:
-        what = "is http to another machine: whoever reads it can sign in as anybody"
+        what = "is http to another machine: a token that is read on the way signs in as its person"
         allowed = "allowed: https, a loopback name, or allow_insecure_http: true"
         yield Finding(key=f"{place}.token.url", what=what, allowed=allowed, reads=("allow_insecure_http",))
 
@@ -302,5 +302,5 @@ def _requirements_without_sign_in(key: str, app: App) -> Iterator[Finding]:
         if requires(rule.require) or rule.max_age is not None or rule.acr:
             places.append(f"{key}.rules[{index}]")
     for place in places:
-        what = "asks for a person, but openid.enabled is off and nobody can sign in"
+        what = "asks for a person, but openid.enabled is off and no person can sign in"
         yield Finding(key=place, what=what, allowed="allowed: with openid.enabled", reads=("openid.enabled",))

@@ -63,7 +63,7 @@ def refusals(config: Config) -> Iterator[Finding]:
         urls |= {f"{key_of(name)}.{key}": getattr(provider, key) for key in ("authority_url", "log_out_url")}
     for key, url in urls.items():
         if url and is_insecure(url):
-            what = "is http to another machine: what it says could be replaced on the way"
+            what = "is http to another machine: responses can be replaced on the way"
             yield Finding(key=key, what=what, allowed=_BY_NAME, reads=("allow_insecure_http",))
 
 
@@ -75,7 +75,7 @@ def warnings(config: Config) -> tuple[str, ...]:
 def _transport(config: Config) -> Iterator[str]:
     listen, admin = parse_listen(config.listen), parse_listen(config.admin_listen)
     if not admin.on_loopback:
-        yield "admin_listen: is not on loopback; health and metrics are open to whoever reaches it"
+        yield "admin_listen: is not on loopback; health and metrics are open to every machine that reaches it"
     if config.allow_insecure_http:
         yield "allow_insecure_http: is on; http is accepted where sessions, tokens and passwords can be read on the way"
     if config.external_url_scheme == "http":
@@ -119,16 +119,16 @@ def _stores(config: Config) -> Iterator[str]:
 def _people(config: Config) -> Iterator[str]:
     openid = config.openid
     if not openid.enabled:
-        yield "openid.enabled: is off; nobody signs in, every request passes without identity"
+        yield "openid.enabled: is off; no person signs in, every request passes without identity"
         return
     yield from _providers(config)
     if openid.create_users and config.directory.kind == "none":
-        yield "openid.create_users: is on, but directory.kind is none; nobody is created, everyone counts as registered"
+        yield "openid.create_users: is on, but directory.kind is none; no account is created, every person counts as registered"
     directory = config.directory
     if directory.kind != "none" and directory.mode == "shadow":
-        yield "directory.mode: is shadow; nobody is created or changed, and whoever would be created comes in without an account"
+        yield "directory.mode: is shadow; no account is created or changed, and a new person comes in without one"
     if directory.kind != "none" and directory.linked_elsewhere == "allow":
-        yield "directory.linked_elsewhere: is allow; whoever has a person's e-mail address at a provider gets that person's account"
+        yield "directory.linked_elsewhere: is allow; a person with another person's e-mail address at a provider gets that person's account"
     yield from _links(directory)
     if refused_by_omission(config):
         yield (
@@ -146,11 +146,11 @@ def _links(directory: schema.Directory) -> Iterator[str]:
     create, look_up = directory.requests.create, directory.requests.find_linked
     if create is not None and not any(form in text for text in texts_of(create) for form in kept):
         yield (
-            f"directory.requests.create: does not send answer.link_value ({wanted}); a new account does not say whose it is, or says "
-            "it in another form and is refused to its own person"
+            f"directory.requests.create: does not send answer.link_value ({wanted}); a new account does not name its person, or "
+            "in another form, and is refused to them"
         )
     if look_up is not None and not any(wanted in re.sub(r":[ds]quote\}", "}", text) for text in texts_of(look_up)):
-        yield f"directory.requests.find_linked: does not ask for answer.link_value ({wanted}); nobody is found by it"
+        yield f"directory.requests.find_linked: does not ask for answer.link_value ({wanted}); no account is found by it"
 
 
 def _providers(config: Config) -> Iterator[str]:
@@ -160,12 +160,12 @@ def _providers(config: Config) -> Iterator[str]:
     for name, provider in known.items():
         key = key_of(name)
         if provider.client_authentication == "none":
-            yield f"{key}.client_authentication: is none; the provider cannot tell this gateway from anybody else"
+            yield f"{key}.client_authentication: is none; the provider cannot tell this gateway from another client"
         if provider.require_verified_email == "never":
-            yield f"{key}.require_verified_email: is never; whoever types an address at the provider is taken for its owner"
+            yield f"{key}.require_verified_email: is never; a person who types an address at the provider is taken for its owner"
         if provider.claims.email != "email" and not provider.verified_email_domains:
             yield (
-                f"{key}.claims.email: is {provider.claims.email}, and nobody vouches for what stands there; such an address finds no account, "
+                f"{key}.claims.email: is {provider.claims.email}, which no provider verifies; such an address finds no account, "
                 "meets no require and is in no header, unless verified_email_domains names its domain"
             )
         for domain in sorted({name.lower() for name in provider.verified_email_domains}):
@@ -176,7 +176,7 @@ def _providers(config: Config) -> Iterator[str]:
                 "who sign in at another one"
             )
         if name not in used:
-            yield f"{key}: is offered by no app; nobody signs in there"
+            yield f"{key}: is offered by no app; no person signs in there"
     for domain, keys in vouching.items():
         if len(keys) > 1:
             yield (
@@ -191,7 +191,7 @@ def _apps(config: Config) -> Iterator[str]:
             yield f"{key}.password_routes: is empty although passwords are prevented; only HTTP Basic and its like are refused"
         yield from _client_headers(key, app)
         if _opens_everything(app):
-            yield f"{key}.public: opens every path to everybody"
+            yield f"{key}.public: opens every path to every client"
         yield from _cors(f"{key}.cors_preflight", app)
         if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):
             yield f"{key}.require: is empty; everyone whom the provider knows reaches this dashboard"
@@ -243,4 +243,4 @@ def _cors(key: str, app: schema.App) -> Iterator[str]:
     for origin in cors.allow_origins:
         parts = urlsplit(origin)
         if cors.allow_credentials and parts.scheme == "http" and not is_loopback_name(parts.hostname or ""):
-            yield f"{key}.allow_origins: names {origin} together with allow_credentials; on http anybody on the way is that origin"
+            yield f"{key}.allow_origins: names {origin} together with allow_credentials; on http any machine on the way is that origin"

@@ -24,7 +24,7 @@ _ATTRIBUTE = re.compile(
     r"(?:urn:[A-Za-z0-9._:-]{1,200}:)?[A-Za-z$][A-Za-z0-9_$-]{0,63}"
     r'(?:\[type eq "[A-Za-z0-9 _-]{1,32}"\])?(?:\.[A-Za-z$][A-Za-z0-9_$-]{0,63})?'
 )
-_NAMES_NOBODY: Final = frozenset(
+_NO_KEY_CLAIMS: Final = frozenset(
     f"claims.{name}"
     for name in (
         "acr", "amr", "at_hash", "aud", "auth_time", "azp", "email", "email_verified", "exp", "family_name", "given_name", "groups", "iat",
@@ -80,14 +80,14 @@ def parse_link_value(text: str) -> str:
     names = [piece.names for piece in placeholders.parse(text) if isinstance(piece, placeholders.Placeholder)]
     # SECURITY: a link that two people share, or that a person can change, opens another person's account (A-80).
     if any(len(alternatives) > 1 for alternatives in names):
-        raise ValueError(f"takes one thing for one person and another for the next; {allowed}")
+        raise ValueError(f"takes one value for one person and another value for the next; {allowed}")
     chosen = {alternatives[0] for alternatives in names}
     wrong = sorted(name for name in chosen if name not in ("link", "subject", "issuer") and not _is_key_claim(name))
     if wrong:
-        raise ValueError(f"holds {{{wrong[0]}}}, which may change or be somebody else's; {allowed}")
+        raise ValueError(f"holds {{{wrong[0]}}}, which may change or be another person's; {allowed}")
     varying = [alternatives[0] for alternatives in names if alternatives[0] not in _SHARED]
     if not varying:
-        raise ValueError(f"is the same for everybody; {allowed}")
+        raise ValueError(f"is the same for every person; {allowed}")
     # Of `{subject}{claims.badge}` the end of one may be the beginning of the other: two people, one text.
     if len(varying) > 1:
         raise ValueError(f"has more than one part that differs from person to person; {allowed}")
@@ -96,7 +96,7 @@ def parse_link_value(text: str) -> str:
 
 def _is_key_claim(name: str) -> bool:
     """Whether a placeholder is a claim that may name a person for good: not an address or a name (OpenID Connect Core 1.0 section 5.7)."""
-    return name.startswith("claims.") and name not in _NAMES_NOBODY
+    return name.startswith("claims.") and name not in _NO_KEY_CLAIMS
 
 
 def parse_scim_attribute(path: str) -> str:

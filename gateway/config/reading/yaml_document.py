@@ -1,7 +1,7 @@
 """One YAML document as plain data, with the line of every key, and every key that is given twice.
 
 Pure. YAML's safe subset and less: text, numbers, true and false, null, lists, mappings. No tags, no merge keys, no dates;
-a key is always its text (`on:` is not true). Whatever YAML's reader complains about is said without repeating a piece of
+a key is always its text (`on:` is not true). An error of YAML's reader is reported without repeating a piece of
 the file, which may be a secret.
 """
 

@@ -124,7 +124,7 @@ class HttpApi(Remote):
 
 
 class NoDirectory(Section):
-    """Everyone the provider knows counts as registered."""
+    """Every person of the provider counts as registered."""
 
     kind: Literal["none"] = "none"
 

@@ -62,7 +62,7 @@ class Auth:
         }
 
     def user_of(self, request: web.Request) -> Record | None:
-        """Whoever the Authorization header proves, or None."""
+        """The person whom the Authorization header proves, or None."""
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             grant = self._world.access.get(credentials.strip())

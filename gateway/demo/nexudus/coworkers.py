@@ -1,6 +1,6 @@
 """`/api/spaces/coworkers`: the customers' records.
 
-Two records may have the same e-mail address and nothing says "already exists": whoever wants one account a person
+Two records may have the same e-mail address and no response is "already exists": a client that wants one account a person
 must see to it.
 """
 

@@ -1,6 +1,6 @@
 """The password doors of the API host and the classic portal: each of them works, and counts who came in.
 
-`counters["door.<name>"]` counts who knocked, `door.<name>.opened` who got in, `signed_in` everybody who did;
+`counters["door.<name>"]` counts its requests, `door.<name>.opened` those that got in, `signed_in` all sign-ins;
 `passwords_set` and `accounts_made` count what the other doors did. Resets and one-time links answer alike whether or
 not an address is known.
 """
@@ -72,7 +72,7 @@ class ApiDoors:
         )
 
     async def start_reset(self, request: web.Request, _: dict[str, str]) -> web.Response:
-        """Mails a link that carries a token. The answer never says whether the address is known."""
+        """Mails a link that carries a token. The answer never shows whether the address is known."""
         self._world.counters["door.start_reset"] += 1
         self._mail_link((await form_or_json(request)).get("email"), "reset")
         return done("If the address is known, a message is on its way.", None, "")
@@ -108,7 +108,7 @@ class ApiDoors:
         return done("OK", self._world.one_time_token(user), user["Email"])
 
     async def token_for(self, request: web.Request, segments: dict[str, str]) -> web.Response:
-        """A one-time token for anybody, for holders of `User-Edit`."""
+        """A one-time token for any person, for holders of `User-Edit`."""
         caller = self._auth.need(request, "User-Edit")
         user = self._world.users.get(int(segments["id"])) if segments["id"].isdigit() else None
         return (

@@ -106,7 +106,7 @@ def _spoiled(fault: Fault) -> web.Response:
         case "redirect":
             return web.Response(status=302, headers={"Location": fault.body or "/api/elsewhere"})
         case "big":
-            nobody = {"Records": [], "CurrentPage": 1, "TotalItems": 0, "HasNextPage": False}
-            return web.json_response(nobody | {"Padding": "x" * (4 * 1024 * 1024)})
+            none_found = {"Records": [], "CurrentPage": 1, "TotalItems": 0, "HasNextPage": False}
+            return web.json_response(none_found | {"Padding": "x" * (4 * 1024 * 1024)})
         case _:  # "answer"
             return web.Response(text=fault.body, status=fault.status, headers=headers, content_type="application/json")

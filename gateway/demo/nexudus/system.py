@@ -60,7 +60,7 @@ class System:
         return json_answer(shown(user) | extra)
 
     async def exists(self, request: web.Request, _: dict[str, str]) -> web.Response:
-        """Tells anybody whether an address has a login."""
+        """Shows to strangers whether an address has a login."""
         self._world.counters["door.exists"] += 1
         return json_answer(self._world.user_by_email(request.query.get("email", "")) is not None)
 

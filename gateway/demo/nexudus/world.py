@@ -146,7 +146,7 @@ class World:
         return {self.roles[number]["Name"] for group in groups for number in group["Roles"] if number in self.roles}
 
     def accept(self, door: str, user: Record) -> None:
-        """Count that somebody got in at `door`. The service account is us, not a person, and is not counted as
+        """Count a person who got in at `door`. The service account is us, not a person, and is not counted as
         `signed_in`.
         """
         self.counters[f"door.{door}.opened"] += 1

@@ -2,10 +2,10 @@
 
 Honest in what it does: Authorization Code Flow with PKCE (S256, required), single use of codes, rotation of refresh
 tokens, RFC 9207 `iss`, single sign-on with a cookie of its own, RP-initiated and back-channel logout. Everything is kept
-in memory and nobody proves who they are: never use it for anything but demonstrations.
+in memory and no person proves who they are: never use it for anything but demonstrations.
 
     server          starts it, and knows the paths
-    realm           its state, and what it says: the seams of the tests' misbehaving provider
+    realm           its state and its answers: the seams of the tests' misbehaving provider
     front_channel   browsers: the authorization request, the login page
     back_channel    clients: tokens, userinfo, revocation
     sign_out        RP-initiated and back-channel logout

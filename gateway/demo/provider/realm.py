@@ -1,4 +1,4 @@
-"""The state of one provider, and everything that it says.
+"""The state of one provider, and all that its endpoints answer with.
 
 Methods without an underscore are seams: the tests' misbehaving provider overrides them, one lie at a time.
 """
@@ -29,7 +29,7 @@ _SCOPES: Mapping[str, Sequence[str]] = {
 
 
 class Realm:
-    """`people` are claims (`sub` and `email` at least); a `note` among them is shown on the page and told to nobody.
+    """`people` are claims (`sub` and `email` at least); a `note` among them is shown on the page and sent to no client.
 
     `issuer` is where browsers and clients find it; without one, it is the address that it listens on.
     """
@@ -69,7 +69,7 @@ class Realm:
         response.set_cookie(_COOKIE, name, httponly=True, samesite="Lax", secure=secure, path="/")
 
     def forget(self, request: web.Request, response: web.Response) -> BrowserSession | None:
-        """The session that ended, with all that came of it."""
+        """The session that ended, with all its tokens."""
         session = self.sessions.pop(request.cookies.get(_COOKIE))
         response.del_cookie(_COOKIE, path="/")
         if session is not None:

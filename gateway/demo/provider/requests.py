@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from gateway.demo.provider.clients import Clients, DemoClient
 
-#: What can be asked for, from weak to strong. Nothing is really proved here; the page says so.
+#: What can be asked for, from weak to strong. Nothing is really proved here, as the page shows.
 ACR_VALUES = ("password", "mfa")
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -15,7 +15,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(slots=True)
 class BrowserSession:
-    """Somebody who signed in here, in one browser. `clients` are the ids of those who were told."""
+    """A person who signed in here, in one browser. `clients` are the ids of the clients that got a token."""
 
     subject: str
     sid: str

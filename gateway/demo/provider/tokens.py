@@ -1,7 +1,7 @@
 """What codes, refresh tokens and access tokens stand for, and the rules of their use.
 
 A code is good once, for a minute. A refresh token is replaced at each use. Either one used a second time ends everything
-that came of the same sign-in: somebody else has it (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
+of the same sign-in: another client has it (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ ACCESS_LIFETIME = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grant:
-    """One person's sign-in to one client: what every token that comes of it says."""
+    """One person's sign-in to one client: the claims of every token that is issued for it."""
 
     client_id: str
     redirect_uri: str

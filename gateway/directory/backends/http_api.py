@@ -219,7 +219,7 @@ class HttpDirectory:
         deadline = self._deadline()
         known = _about(person, {"email": email, "email_local": email.rpartition("@")[0]})
         for request in self._requests.find:
-            # SECURITY: a filter that the API does not know returns everybody; each row is compared with the address (A-59).
+            # SECURITY: a filter that the API does not know returns every account; each row is compared with the address (A-59).
             own = [row for row in await self._rows(request, known, deadline) if _has_address(self._answer, row, email)]
             if len(own) > 1:
                 raise AccountAmbiguous(f"{len(own)} accounts have one address")
@@ -315,7 +315,7 @@ class HttpDirectory:
 
     async def ping(self) -> None:
         """Looks up an address without an account."""
-        await self.find("nobody@doorward.invalid")
+        await self.find("absent@doorward.invalid")
 
     async def close(self) -> None:
         """No effect: the caller closes the client session."""
@@ -324,7 +324,7 @@ class HttpDirectory:
         return self._calls.deadline(self._config.timeout.total_seconds())
 
     def _account(self, record: Any, email: str | None = None) -> Account:
-        """Where one-time tokens are given and nothing says which login is the account's, the account is the login."""
+        """Where one-time tokens are given and no field names the account's login, the account is the login."""
         account = account_of(self._answer, record, email)
         if self._requests.sign_in_token is None or self._answer.user_id is not None:
             return account

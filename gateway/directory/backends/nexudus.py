@@ -84,7 +84,7 @@ class NexudusDirectory:
         if kept is None:
             return None
         deadline = self._api.deadline()
-        # SECURITY: a filter that the API does not know returns everybody; each row is compared with the link.
+        # SECURITY: a filter that the API does not know returns every account; each row is compared with the link.
         own = [row for row in await self._rows(field, kept, deadline) if kept_link(row.get(field)) == kept]
         for row in sorted((row for row in own if not is_archived(row)), key=record_id):
             account = await self._account(str(record_id(row)), deadline)

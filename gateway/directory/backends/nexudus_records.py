@@ -1,6 +1,6 @@
 """The coworker lists and records of the Nexudus API, parsed, and the record of a new customer.
 
-Pure. Nothing is believed because a filter returned it, and a shape that is not understood is an error, never "nobody".
+Pure. A filter's result is verified here, and a shape that is not understood is an error, never "no account".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ def _refuse_failure(value: object) -> None:
 
 def candidates(rows: Iterable[Row], email: str, businesses: Sequence[int]) -> list[Row]:
     """The rows that are this person's, best first: active, the default profile, a wanted business, the lowest Id."""
-    # SECURITY: a filter that the API does not know returns everybody; each row is compared with the address (A-59).
+    # SECURITY: a filter that the API does not know returns every account; each row is compared with the address (A-59).
     own = [row for row in rows if same_email(row.get("Email"), email) and not is_archived(row)]
     return sorted(own, key=lambda row: _preference(row, businesses))
 
@@ -151,8 +151,8 @@ def new_record(
     """The fields that creation needs in every version of the API. Raises DirectoryUnavailable(rejected) without an
     address.
 
-    `Businesses` and `InvoicingBusinessId` go together: without them the record lands in whatever location the login
-    has first. Terms are not accepted for anybody and no plan is assigned, so the person becomes a contact.
+    `Businesses` and `InvoicingBusinessId` go together: without them the record lands in the first location of the
+    login. Terms are accepted for no person and no plan is assigned, so the person becomes a contact.
     """
     email = identity.vouched_email or ""
     if not email or len(email) > _LONGEST_EMAIL:

@@ -59,7 +59,7 @@ class ScimDirectory:
     async def find(self, email: str, person: Person | None = None) -> Account | None:
         deadline = self._deadline()
         found = await self._filtered(f"{self._config.match} eq {quoted(email)}", deadline)
-        # SECURITY: a filter that the server does not know may return everybody; each is compared with the address.
+        # SECURITY: a filter that the server does not know may return every account; each is compared with the address.
         own = [user for user in found if _has_address(user, email, self._config.match)]
         if len(own) > 1:
             raise AccountAmbiguous(f"{len(own)} users have one address")
@@ -246,7 +246,7 @@ class ScimDirectory:
 
 
 def _user_path(account_id: str) -> str:
-    # SECURITY: an id is one segment, whatever the server or Redis has: never `..`, never another resource.
+    # SECURITY: an id from the server or from Redis is one segment: never `..`, never another resource.
     if not account_id or account_id in (".", ".."):
         raise DirectoryUnavailable("incomplete", "an id that is no path segment")
     return f"/Users/{quote(account_id, safe='')}"

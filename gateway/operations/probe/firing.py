@@ -15,7 +15,7 @@ from gateway.operations.probe.reading import PASSED_VERDICTS, ProbeFinding, Prob
 from gateway.operations.probe.wire import GatewayAddress, send
 
 FASTEST: Final = 5000
-#: Groups that are sent in full, whatever the sampling.
+#: Groups that are sent in full, with any sampling.
 ALWAYS: Final = ("as it is", "method", "OPTIONS")
 _AT_ONCE: Final = 16
 _ATTEMPTS: Final = 2  # a request without a response is sent once more

@@ -180,7 +180,7 @@ def _methods(plain: ProbeRequest, rule: PasswordRule) -> Iterator[ProbeRequest]:
 
 
 def _options(plain: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeRequest]:
-    """OPTIONS, with everything that a preflight may have, and more than one has. What is only a preflight may pass, so it says nothing."""
+    """OPTIONS in every form of a preflight, and with more than a preflight has. A request that is only a preflight may pass."""
     options = replace(plain, group="OPTIONS", method="OPTIONS")
     bare = replace(options, fields=wanted.fields, body=b"")
     full = _with_a_body(options)

@@ -48,7 +48,7 @@ def parse_gateway_address(url: str, connect: str | None = None, ca: Path | None 
         raise ValueError(f"the address has a user in it; {allowed}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = parts.hostname
-    # RFC 6761 section 6.3: these names are loopback, whatever the resolver returns.
+    # RFC 6761 section 6.3: these names are loopback, not what the resolver returns.
     if address == "localhost" or address.endswith(".localhost"):
         address = "127.0.0.1"
     if connect is not None:

@@ -132,7 +132,7 @@ def test_an_empty_allow_list_is_refused(where: str, name: str, entries: list[str
 )
 def test_nobody_can_be_required_while_nobody_can_sign_in(changes: dict[str, Any], key: str) -> None:
     """C-20: enabled: off must not open what `require` closes."""
-    assert said(changes | OFF) == [f"{key}: asks for a person, but openid.enabled is off and nobody can sign in"]
+    assert said(changes | OFF) == [f"{key}: asks for a person, but openid.enabled is off and no person can sign in"]
 
 
 def test_a_plain_proxy_needs_neither_keys_nor_provider() -> None:

@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_said(changes: dict[str, Any], said: str) -> None:
 
 
 def test_a_hand_off_needs_somebody_who_signed_in() -> None:
-    assert any("nobody can be handed off" in said for said in problems(HTTP, openid__enabled=False))
+    assert any("no person signs in" in said for said in problems(HTTP, openid__enabled=False))
 
 
 def test_a_cookie_is_a_session_or_a_rival() -> None:

@@ -107,7 +107,7 @@ def test_who_vouches_is_named_by_whole_domains(key: str, domain: str) -> None:
 
 
 def test_a_provider_that_no_app_offers_is_warned_of() -> None:
-    assert "providers.members: is offered by no app; nobody signs in there" in warnings(
+    assert "providers.members: is offered by no app; no person signs in there" in warnings(
         config_with({"providers.members": MEMBERS})
     )
 

@@ -178,7 +178,7 @@ def test_every_step_says_what_it_asked_and_what_it_found() -> None:
     assert (logo["5 public"], logo["6 require"]) == ("public[0]", "not asked: it is public")
     page = steps("GET", "/members")
     assert page["3 break-glass"].startswith("while it is open, its range is admitted without a session")
-    assert page["6 require"] == "require: email_domains example.com: nobody is signed in"
+    assert page["6 require"] == "require: email_domains example.com: no session"
     login = steps("POST", "/en/login", body="Email=a&Password=b")
     assert login["2 password routes"] == (
         "closed by prevent_password_login; path of nexudus: * /login, nexudus: * /login/index, nexudus: GET /login, nexudus: GET /login/index: refused by nexudus: * /login (password, answer refuse): "

@@ -88,7 +88,7 @@ def test_a_range_that_overlaps_trusted_proxies_is_refused() -> None:
 def test_nothing_is_opened_while_everybody_has_the_balancers_address() -> None:
     """C-34: TLS ends at something that is not trusted."""
     assert "trusted_proxies is empty although something in front ends TLS" in said("203.0.113.0/24", trusted_proxies=[])
-    assert "everybody has on a unix socket" in said("127.0.0.1/32", listen="unix:/run/doorward.sock")
+    assert "every client on a unix socket" in said("127.0.0.1/32", listen="unix:/run/doorward.sock")
 
 
 def test_rules_that_ask_by_themselves_are_named() -> None:
