@@ -28,6 +28,7 @@ from gateway.oidc.signatures import JwtInvalid, verified_claims
 
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
+_LIFETIME_WITHOUT_EXP: Final = 300.0
 _LONGEST_HINT: Final = 5000  # beyond that, servers answer 414 to the whole URL
 
 
@@ -35,7 +36,8 @@ _LONGEST_HINT: Final = 5000  # beyond that, servers answer 414 to the whole URL
 class LogoutClaims:
     """The sessions to end: those of one session at the provider (`sid`), or all sessions of `sub`.
 
-    `jti` may be used once; after `exp` (clock skew included) the token is refused anyway.
+    `jti` may be used once; after `exp` (clock skew included) the token is refused anyway. A token without `exp`, which drafts of the
+    specification allowed, ends five minutes after `iat`.
     """
 
     issuer: str
@@ -88,7 +90,7 @@ def validate_logout_token(token: str, verification: Verification) -> LogoutClaim
     """The claims. Raises LogoutTokenInvalid, whose `reason` names the check that failed."""
     metadata, now = verification.metadata, verification.now
     try:
-        header, claims = verified_claims(token, verification.keys, metadata.id_token_algs)
+        header, claims = verified_claims(token, verification.keys, (metadata.id_token_alg,))
         # SECURITY: an ID Token, or any other token that the provider signs, must not pass for a logout token (A-31).
         if header.typ is not None and header.typ.lower().removeprefix("application/") not in ("logout+jwt", "jwt"):
             raise JwtInvalid("type")
@@ -99,6 +101,9 @@ def validate_logout_token(token: str, verification: Verification) -> LogoutClaim
             raise JwtInvalid("events")
         require_issuer(claims, metadata.issuer)
         require_audience(claims, verification.client_id, authorized_party=False)
+        if "exp" not in claims:
+            # SECURITY: without an end it could be used again once its jti is forgotten (A-31).
+            claims["exp"] = seconds(claims, "iat", "issued_at") + _LIFETIME_WITHOUT_EXP
         expires = require_times(claims, now, verification.skew)
         sid, sub = optional_text(claims, "sid", "session"), optional_text(claims, "sub", "subject")
         if sid is None and sub is None:

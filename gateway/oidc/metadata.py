@@ -5,10 +5,10 @@ is a plain https URL. OpenID Connect Discovery 1.0 sections 3 and 4, RFC 8414, R
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gateway.oidc.signatures import ALGORITHMS
 from gateway.oidc.strict_json import parse_object
@@ -18,7 +18,10 @@ _LONGEST_URL: Final = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderMetadata:
-    """`id_token_algs`: the algorithms of the provider that we allow. `client_assertion_algs`: None where the document has none."""
+    """`id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo. `client_assertion_algs`: None where the document has none.
+
+    `unused`: what of the document is left out, in words for the log.
+    """
 
     issuer: str
     authorization_endpoint: str
@@ -27,9 +30,11 @@ class ProviderMetadata:
     userinfo_endpoint: str | None = None
     end_session_endpoint: str | None = None
     revocation_endpoint: str | None = None
-    id_token_algs: tuple[str, ...] = ("RS256",)
+    id_token_alg: str = "RS256"  # noqa: S105 - a name
+    userinfo_algs: tuple[str, ...] = ("RS256",)
     client_assertion_algs: tuple[str, ...] | None = None
     iss_parameter_supported: bool = False
+    unused: tuple[str, ...] = ()
 
 
 def discovery_url(authority_url: str) -> str:
@@ -37,11 +42,13 @@ def discovery_url(authority_url: str) -> str:
     return authority_url.rstrip("/") + "/.well-known/openid-configuration"
 
 
-def parse_metadata(raw: bytes, authority_url: str, *, allow_insecure_http: bool = False) -> ProviderMetadata:
+def parse_metadata(
+    raw: bytes, authority_url: str, *, id_token_alg: str | None = None, allow_insecure_http: bool = False
+) -> ProviderMetadata:
     """The metadata in a discovery document. Raises ValueError, whose text names the fault.
 
     A slash at the end of `authority_url` makes no difference (both forms have the same discovery URL); the issuer is
-    used as the provider spells it.
+    used as the provider spells it. `id_token_alg`: the client's id_token_signed_response_alg, where it is configured.
     """
     document = parse_object(raw)
     issuer = document.get("issuer")
@@ -52,6 +59,9 @@ def parse_metadata(raw: bytes, authority_url: str, *, allow_insecure_http: bool 
     if isinstance(methods, list) and "S256" not in methods:
         raise ValueError("it lists PKCE methods, and S256 is not among them")
     trust = _Trust(authority_url, allow_insecure_http)
+    alg = _id_token_algorithm(_names(document, "id_token_signing_alg_values_supported"), id_token_alg)
+    for_userinfo = _names(document, "userinfo_signing_alg_values_supported") or (alg,)
+    revocation_endpoint, unused = trust.used_endpoint(document, "revocation_endpoint")
     return ProviderMetadata(
         issuer=issuer,
         authorization_endpoint=trust.endpoint(document, "authorization_endpoint"),
@@ -59,24 +69,38 @@ def parse_metadata(raw: bytes, authority_url: str, *, allow_insecure_http: bool 
         jwks_uri=trust.endpoint(document, "jwks_uri"),
         userinfo_endpoint=trust.optional_endpoint(document, "userinfo_endpoint"),
         end_session_endpoint=trust.optional_endpoint(document, "end_session_endpoint"),
-        revocation_endpoint=trust.optional_endpoint(document, "revocation_endpoint"),
-        id_token_algs=_algorithms(document),
+        revocation_endpoint=revocation_endpoint,
+        id_token_alg=alg,
+        userinfo_algs=tuple(alg for alg in ALGORITHMS if alg in for_userinfo),
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
+        unused=(unused,) if unused else (),
     )
 
 
-def _algorithms(document: Mapping[str, Any]) -> tuple[str, ...]:
-    announced = _names(document, "id_token_signing_alg_values_supported")
-    allowed = ("RS256",) if announced is None else tuple(alg for alg in ALGORITHMS if alg in announced)
-    if not allowed:
+def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None) -> str:
+    """The one algorithm of ID Tokens: the configured one, RS256 (the default of OpenID Connect Registration 1.0 section 2), or the only one."""
+    able = ("RS256",) if announced is None else tuple(alg for alg in ALGORITHMS if alg in announced)
+    if configured is not None:
+        if announced is not None and configured not in able:
+            raise ValueError(
+                f"it does not sign ID Tokens with {configured} (id_token_signed_response_alg); it lists {', '.join(announced)}"
+            )
+        return configured
+    if "RS256" in able:
+        return "RS256"
+    if not able:
         raise ValueError(f"it signs ID Tokens with none of {', '.join(ALGORITHMS)}")
-    return allowed
+    if len(able) > 1:
+        raise ValueError(
+            f"it signs ID Tokens with one of {', '.join(able)}: id_token_signed_response_alg must name the one of this client"
+        )
+    return able[0]
 
 
 def _names(document: Mapping[str, Any], member: str) -> tuple[str, ...] | None:
     names = document.get(member)
-    if names is None:
+    if names is None or names == "":
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"its {member} is not a list of names")
@@ -91,22 +115,39 @@ class _Trust:
         self._loopback_http = urlsplit(authority_url).scheme == "http"
 
     def optional_endpoint(self, document: Mapping[str, Any], member: str) -> str | None:
-        return None if document.get(member) is None else self.endpoint(document, member)
+        """None where it is missing, null or empty, as some providers write what they do not have."""
+        return None if document.get(member) in (None, "") else self.endpoint(document, member)
+
+    def used_endpoint(self, document: Mapping[str, Any], member: str) -> tuple[str | None, str]:
+        """An optional endpoint that is left out where it is not https; then the second value says so."""
+        if document.get(member) in (None, ""):
+            return None, ""
+        url = _plain_url(document, member)
+        return (url, "") if self._is_trusted(urlsplit(url)) else (None, f"its {member} is not https, and is not used")
 
     def endpoint(self, document: Mapping[str, Any], member: str) -> str:
-        url = document.get(member)
-        if not isinstance(url, str) or len(url) > _LONGEST_URL or not (url.isascii() and url.isprintable()):
-            raise ValueError(f"its {member} is not a URL")
-        # SECURITY: file:, gopher:, userinfo that hides the real host, blanks: refused before any call (A-69).
-        parts = urlsplit(url)
-        if not parts.hostname or "@" in parts.netloc or "\\" in url or " " in url or parts.fragment:
-            raise ValueError(f"its {member} is not a plain URL")
-        if parts.port == 0:
-            raise ValueError(f"its {member} has no valid port")
-        loopback_http = self._loopback_http and is_loopback(parts.hostname)
-        if parts.scheme != "https" and not (parts.scheme == "http" and (self._any_http or loopback_http)):
+        url = _plain_url(document, member)
+        # SECURITY: file:, gopher: and http over a network are refused before any call (A-69).
+        if not self._is_trusted(urlsplit(url)):
             raise ValueError(f"its {member} is not https")
         return url
+
+    def _is_trusted(self, url: SplitResult) -> bool:
+        loopback = self._loopback_http and is_loopback(url.hostname or "")
+        return url.scheme == "https" or (url.scheme == "http" and (self._any_http or loopback))
+
+
+def _plain_url(document: Mapping[str, Any], member: str) -> str:
+    url = document.get(member)
+    if not isinstance(url, str) or len(url) > _LONGEST_URL or not (url.isascii() and url.isprintable()):
+        raise ValueError(f"its {member} is not a URL")
+    # SECURITY: userinfo that hides the real host, and blanks, are refused before any call (A-69).
+    parts = urlsplit(url)
+    if not parts.hostname or "@" in parts.netloc or "\\" in url or " " in url or parts.fragment:
+        raise ValueError(f"its {member} is not a plain URL")
+    if parts.port == 0:
+        raise ValueError(f"its {member} has no valid port")
+    return url
 
 
 def is_loopback(host: str) -> bool:

@@ -118,10 +118,17 @@ class Provider:
             raise
         if metadata != self._metadata:
             logger.info("discovery succeeded: %s", metadata.issuer)
+            for fault in metadata.unused:
+                logger.warning("discovery: %s", fault)
         self._metadata, self.problem = metadata, None
 
     def _parse_metadata(self, document: bytes) -> ProviderMetadata:
-        return parse_metadata(document, self._authority, allow_insecure_http=self._allow_insecure_http)
+        return parse_metadata(
+            document,
+            self._authority,
+            id_token_alg=self._settings.id_token_signed_response_alg,
+            allow_insecure_http=self._allow_insecure_http,
+        )
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

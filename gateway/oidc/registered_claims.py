@@ -55,16 +55,16 @@ def require_times(claims: Mapping[str, Any], now: datetime, skew: timedelta) -> 
         raise JwtInvalid("expired")
     if seconds(claims, "iat", "issued_at") - leeway > present:
         raise JwtInvalid("issued_at", "in the future")
-    if "nbf" in claims and seconds(claims, "nbf", "not_before") - leeway > present:
+    if "nbf" in claims and seconds(claims, "nbf", "not_before", least=0) - leeway > present:
         raise JwtInvalid("not_before")
     return expires
 
 
-def seconds(claims: Mapping[str, Any], name: str, reason: str) -> float:
+def seconds(claims: Mapping[str, Any], name: str, reason: str, *, least: float = 1) -> float:
     """The NumericDate `name`, in seconds since 1970."""
     value = claims.get(name)
     # SECURITY: true is an int, "9999999999" compares with nothing, and 1e300 would never expire (A-68).
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _END_OF_TIME:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _END_OF_TIME:
         raise JwtInvalid(reason, f"{name} is not a date")
     return float(value)
 

@@ -29,6 +29,7 @@ _MOST_KEYS: Final = 100
 _RSA_BITS: Final = range(2048, 8192 + 1)
 _CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
 _PUBLIC_MEMBERS: Final = frozenset(("kty", "n", "e", "crv", "x", "y", "use", "key_ops", "alg", "kid"))
+_NUMBERS: Final = frozenset(("n", "e", "x", "y"))
 _LONGEST_MEMBER: Final = 2048  # of a key: more than the modulus of 8192 bits
 
 
@@ -111,6 +112,9 @@ def parse_keys(raw: bytes) -> tuple[Key, ...]:
 
 def _public_key(entry: dict[str, Any]) -> Key | None:
     members = {name: value for name, value in entry.items() if name in _PUBLIC_MEMBERS}
+    for name in _NUMBERS & members.keys():  # some providers write base64 with its padding
+        if isinstance(members[name], str):
+            members[name] = members[name].rstrip("=")
     if members.get("kty") not in ("RSA", "EC", "OKP") or any(
         len(str(value)) > _LONGEST_MEMBER for value in members.values()
     ):

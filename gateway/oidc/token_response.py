@@ -54,7 +54,7 @@ def parse_token_response(response: ProviderResponse, refusal_of: Callable[[str],
     return TokenResponse(
         id_token=id_token if isinstance(id_token, str) else None,
         access_token=_opaque(body.get("access_token"), "access_token"),
-        refresh_token=None if refresh_token is None else _opaque(refresh_token, "refresh_token"),
+        refresh_token=None if refresh_token in (None, "") else _opaque(refresh_token, "refresh_token"),
         expires_in=_lifetime(body.get("expires_in")),
     )
 
@@ -65,10 +65,10 @@ def _token_error(error: object, refusal_of: Callable[[str], SignInFailed | None]
 
 
 def _opaque(value: object, name: str) -> str:
-    """A token that can travel in a header: visible ASCII, bounded."""
+    """A token of the characters that RFC 6749 appendix A allows, which are visible ASCII and the blank; bounded."""
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TOKEN:
         raise ProviderFault(f"token: no {name}")
-    if not (value.isascii() and value.isprintable()) or " " in value:
+    if not (value.isascii() and value.isprintable()):
         raise ProviderFault(f"token: the {name} is not a token")
     return value
 

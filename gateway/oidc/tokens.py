@@ -18,7 +18,7 @@ from gateway.identity.claims import Claims
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.client_authentication import ClientAuthentication
-from gateway.oidc.id_token import validate_id_token
+from gateway.oidc.id_token import authentication_time, validate_id_token
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import parse_token_response
 from gateway.oidc.userinfo import (
@@ -85,7 +85,7 @@ class TokenClient:
                 email_disputed=is_disputed(id_claims, userinfo, names.email),
                 userinfo_told=words_in_both(id_claims, userinfo, names),
                 provider_sid=id_claims.get("sid"),
-                auth_time=int(id_claims["auth_time"]) if "auth_time" in id_claims else None,
+                auth_time=None if (signed_in := authentication_time(id_claims)) is None else int(signed_in),
                 acr=id_claims.get("acr"),
             ),
             id_token=tokens.id_token,

@@ -27,9 +27,11 @@ def validate_userinfo(userinfo: Mapping[str, Any], subject: str) -> Mapping[str,
 def validate_userinfo_jwt(token: str, verification: Verification) -> dict[str, Any]:
     """The claims of a signed response (section 5.3.2). Raises IdTokenInvalid."""
     try:
-        _, userinfo = verified_claims(token, verification.keys, verification.metadata.id_token_algs)
-        require_issuer(userinfo, verification.metadata.issuer)
-        require_audience(userinfo, verification.client_id, authorized_party=False)
+        _, userinfo = verified_claims(token, verification.keys, verification.metadata.userinfo_algs)
+        if "iss" in userinfo:  # both are recommended only
+            require_issuer(userinfo, verification.metadata.issuer)
+        if "aud" in userinfo:
+            require_audience(userinfo, verification.client_id, authorized_party=False)
         if "exp" in userinfo:
             require_times({"iat": 1, **userinfo}, verification.now, verification.skew)
     except JwtInvalid as error:

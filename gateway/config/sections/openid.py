@@ -31,6 +31,10 @@ class ProviderKeys(Section):
         "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"
     ] = "client_secret_basic"
     client_private_key: Secret | None = None
+    id_token_signed_response_alg: (
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
+        | None
+    ) = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
     claims: ClaimNames = ClaimNames()
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"

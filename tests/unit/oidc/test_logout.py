@@ -181,7 +181,15 @@ def test_a_logout_token_without_its_times_or_its_id_is_refused() -> None:
     assert refused_claims(jti=MISSING) == "token_id"
     assert refused_claims(jti=7) == "token_id"
     assert refused_claims(exp=T - 31) == "expired"
-    assert refused_claims(exp=MISSING) == "expired"
+    assert refused_claims(exp=None) == "expired"
+
+
+def test_a_logout_token_without_an_end_ends_five_minutes_after_its_issue() -> None:
+    """A-31: drafts of the specification had no exp."""
+    token = sign(honest(exp=MISSING, iat=T - 329), rsa_key())
+    assert validate(token).exp == datetime.fromtimestamp(T + 1, UTC)
+    assert refused_claims(exp=MISSING, iat=T - 330) == "expired"
+    assert refused_claims(exp=MISSING, iat=MISSING) == "issued_at"
 
 
 def test_a_replayed_logout_token_has_the_same_id_until_it_expires() -> None:

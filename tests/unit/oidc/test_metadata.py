@@ -11,7 +11,9 @@ AUTHORITY = "https://login.example.com"
 MISSING = object()
 
 
-def parse(authority: str = AUTHORITY, *, allow_insecure_http: bool = False, **changes: Any) -> ProviderMetadata:
+def parse(
+    authority: str = AUTHORITY, *, id_token_alg: str | None = None, allow_insecure_http: bool = False, **changes: Any
+) -> ProviderMetadata:
     document = {
         "issuer": authority,
         "authorization_endpoint": authority + "/authorize",
@@ -22,7 +24,7 @@ def parse(authority: str = AUTHORITY, *, allow_insecure_http: bool = False, **ch
         **changes,
     }
     raw = json.dumps({name: value for name, value in document.items() if value is not MISSING}).encode()
-    return parse_metadata(raw, authority, allow_insecure_http=allow_insecure_http)
+    return parse_metadata(raw, authority, id_token_alg=id_token_alg, allow_insecure_http=allow_insecure_http)
 
 
 def refused(authority: str = AUTHORITY, **changes: Any) -> str:
@@ -46,7 +48,8 @@ def test_a_whole_document_is_understood() -> None:
         userinfo_endpoint="https://api.example.net/me",
         end_session_endpoint=AUTHORITY + "/out",
         revocation_endpoint=AUTHORITY + "/revoke",
-        id_token_algs=("RS256", "ES256"),
+        id_token_alg="RS256",
+        userinfo_algs=("RS256",),
         client_assertion_algs=("ES256",),
         iss_parameter_supported=True,
     )
@@ -138,13 +141,58 @@ def test_a_provider_that_lists_pkce_methods_without_s256_is_refused() -> None:
     assert parse(code_challenge_methods_supported=MISSING)
 
 
-def test_only_asymmetric_algorithms_are_taken_over() -> None:
+@pytest.mark.parametrize(
+    ("listed", "configured", "alg"),
+    [
+        (MISSING, None, "RS256"),
+        ("", None, "RS256"),
+        (["ES256", "RS256", "PS256"], None, "RS256"),
+        (["EdDSA", "none", "HS256"], None, "EdDSA"),
+        (["ES256", "RS256"], "ES256", "ES256"),
+        (MISSING, "PS256", "PS256"),
+    ],
+)
+def test_id_tokens_have_the_configured_algorithm_or_the_default_or_the_only_one(
+    listed: object, configured: str | None, alg: str
+) -> None:
+    """A-09."""
+    assert parse(id_token_alg=configured, id_token_signing_alg_values_supported=listed).id_token_alg == alg
+
+
+@pytest.mark.parametrize(
+    ("listed", "configured", "fault"),
+    [
+        (["HS256", "none"], None, "with none of RS256,"),
+        ([], None, "with none of RS256,"),
+        ("RS256", None, "not a list of names"),
+        (["ES256", "PS256"], None, "with one of PS256, ES256: id_token_signed_response_alg must name"),
+        (
+            ["RS256", "none"],
+            "ES256",
+            "does not sign ID Tokens with ES256 (id_token_signed_response_alg); it lists RS256, none",
+        ),
+    ],
+)
+def test_an_algorithm_that_is_not_certain_is_not_guessed(listed: object, configured: str | None, fault: str) -> None:
     """A-09, A-61."""
-    assert parse(id_token_signing_alg_values_supported=["EdDSA", "PS256", "none"]).id_token_algs == ("PS256", "EdDSA")
-    assert parse(id_token_signing_alg_values_supported=MISSING).id_token_algs == ("RS256",)
-    refused(id_token_signing_alg_values_supported=["HS256", "none"])
-    refused(id_token_signing_alg_values_supported=[])
-    refused(id_token_signing_alg_values_supported="RS256")
+    assert fault in refused(id_token_alg=configured, id_token_signing_alg_values_supported=listed)
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["userinfo_endpoint", "end_session_endpoint", "revocation_endpoint", "userinfo_signing_alg_values_supported"],
+)
+def test_an_optional_member_that_is_empty_counts_as_missing(member: str) -> None:
+    empty: dict[str, Any] = {member: ""}
+    assert parse(**empty) == parse()
+
+
+def test_a_revocation_endpoint_without_https_is_left_out_and_named() -> None:
+    metadata = parse(revocation_endpoint="http://login.example.com/revoke")
+    assert metadata.revocation_endpoint is None
+    assert metadata.unused == ("its revocation_endpoint is not https, and is not used",)
+    assert parse(revocation_endpoint="http://login.example.com/revoke", allow_insecure_http=True).unused == ()
+    refused(userinfo_endpoint="http://login.example.com/me")
 
 
 @pytest.mark.parametrize(

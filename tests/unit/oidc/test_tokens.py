@@ -169,7 +169,7 @@ async def test_a_signed_userinfo_is_verified_with_its_audience(trip: Trip) -> No
     assert (await trip.sign_in()).claims.values["email"] == "signed@example.com"
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"aud": "another"}, "audience"),
-        ({"aud": MISSING}, "audience"),
+        ({"aud": None}, "audience"),
         ({"iss": "https://evil.example"}, "issuer"),
         ({"key": rsa_key("stranger")}, "key"),
         ({"exp": 1}, "expired"),
@@ -179,6 +179,10 @@ async def test_a_signed_userinfo_is_verified_with_its_audience(trip: Trip) -> No
         with pytest.raises(IdTokenInvalid) as refused:
             await trip.sign_in()
         assert refused.value.reason == reason
+    trip.fake.faults["userinfo"] = signed_userinfo(trip, iss=MISSING, aud=MISSING)
+    assert (await trip.sign_in()).claims.values["email"] == "signed@example.com", (
+        "both are recommended only (section 5.3.2)"
+    )
     trip.fake.faults["userinfo"] = signed_userinfo(trip, sub="somebody-else")
     with pytest.raises(SignInFailed, match="userinfo_subject"):
         await trip.sign_in()
@@ -227,7 +231,7 @@ async def test_a_token_response_that_is_none_ends_the_sign_in_cleanly(trip: Trip
         {"access_token": MISSING},
         {"access_token": ""},
         {"access_token": 7},
-        {"access_token": "a b"},
+        {"access_token": "a\tb"},
         {"access_token": "a\r\nX: 1"},
         {"access_token": "x" * 100_000},
         {"refresh_token": 7},
@@ -242,6 +246,20 @@ async def test_a_token_response_with_a_wrong_member_ends_the_sign_in(trip: Trip,
     trip.fake.told.token = told
     with pytest.raises((ProviderFault, IdTokenInvalid)):
         await trip.sign_in()
+
+
+async def test_a_token_with_a_blank_is_used_as_it_is(trip: Trip) -> None:
+    """RFC 6749 appendix A."""
+    trip.fake.told.token = {"access_token": "a b", "refresh_token": "c d"}
+    trip.fake.told.id_token = {"at_hash": MISSING}
+    trip.fake.faults["userinfo"] = signed_userinfo(trip)
+    result = await trip.sign_in()
+    assert (result.access_token, result.refresh_token) == ("a b", "c d")
+
+
+async def test_an_empty_refresh_token_is_none(trip: Trip) -> None:
+    trip.fake.told.token = {"refresh_token": ""}
+    assert (await trip.sign_in()).refresh_token is None
 
 
 async def test_a_token_response_that_names_a_member_twice_is_refused(trip: Trip) -> None:
