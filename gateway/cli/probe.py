@@ -14,9 +14,9 @@ from gateway.config.addresses import canonical_host
 from gateway.config.loader import ConfigInvalid, load_pack_file
 from gateway.config.reading.packs import is_pack_file
 from gateway.config.schema import App, Config, PasswordRule
-from gateway.operations.probe.firing import FASTEST, NotDoorward, Outcome, Probe, ProbeResult, plan
-from gateway.operations.probe.knocks import ProbeRequest
-from gateway.operations.probe.reading import ProbeVerdict
+from gateway.operations.probe.requests import ProbeRequest
+from gateway.operations.probe.runner import FASTEST, NotDoorward, Outcome, Probe, ProbeResult, plan
+from gateway.operations.probe.verdicts import ProbeVerdict
 from gateway.operations.probe.wire import GatewayAddress, parse_gateway_address
 from gateway.policy.passwords import load_pack, named_rules
 
@@ -54,7 +54,7 @@ def probe(
         targets = _targets(
             parse_gateway_address(url, connect, ca), pack or [], loaded(config) if config else None, surface, every
         )
-        outcome = asyncio.run(Probe(rate).fire(targets))
+        outcome = asyncio.run(Probe(rate).run(targets))
     except (NotDoorward, ValueError, ConfigInvalid) as error:
         err.print(str(error))
         raise typer.Exit(2) from error

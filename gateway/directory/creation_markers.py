@@ -8,7 +8,9 @@ creation.
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
+
+from redis.asyncio import Redis
 
 from gateway.redis_client.client import Operations
 
@@ -16,16 +18,6 @@ ATTEMPT_LIFE: Final = timedelta(minutes=2)  # how long a creation without a resp
 CREATED_LIFE: Final = timedelta(minutes=10)
 
 _CREATED = re.compile(rb"created ([A-Za-z0-9._:-]{1,128})")
-
-
-class MarkerCommands(Protocol):
-    """The commands of a `redis.asyncio.Redis` that are used here."""
-
-    def get(self, name: str, /) -> Any: ...
-
-    def set(self, name: str, value: str, /, *, px: int, nx: bool) -> Any: ...
-
-    def delete(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +32,7 @@ class CreationMarkers:
 
     def __init__(
         self,
-        redis: MarkerCommands,
+        redis: Redis,
         prefix: str,
         *,
         attempt_life: timedelta = ATTEMPT_LIFE,
@@ -57,7 +49,7 @@ class CreationMarkers:
         value = await self._operations.run(self._redis.get(self._prefix + name))
         if value is None:
             return None
-        match = _CREATED.fullmatch(value)
+        match = _CREATED.fullmatch(value) if isinstance(value, bytes) else None
         return CreationMarker(match[1].decode() if match else None)
 
     async def begin(self, name: str) -> bool:

@@ -19,7 +19,7 @@ from gateway.policy.rules import Ruling
 
 def decide(request: Request[RequestHead]) -> Decision:
     """Admit one request, refuse it, or name what is missing. Sets the request's `route`, `wire` and `query`."""
-    return referenced.decide(request, _decide) if request.head.elsewhere else _decide(request)
+    return referenced.decide(request, _decide) if request.head.references else _decide(request)
 
 
 def _decide(request: Request[RequestHead]) -> Decision:

@@ -13,7 +13,7 @@ from gateway.gate.decision import Decision, Forward, Own, RedirectToSignIn, Refu
 from gateway.gate.request import Request
 from gateway.gate.site import Site
 from gateway.http.message import RequestHead
-from gateway.policy.elsewhere import COPY_AND_MOVE, named_elsewhere
+from gateway.policy.references import COPY_AND_MOVE, referenced_resources
 
 
 def decide(request: Request[RequestHead], decide_alone: Callable[[Request[RequestHead]], Decision]) -> Decision:
@@ -27,7 +27,7 @@ def decide(request: Request[RequestHead], decide_alone: Callable[[Request[Reques
     if not isinstance(decision, Forward):
         return decision
     try:
-        resources = named_elsewhere(head.elsewhere, site.route.host)
+        resources = referenced_resources(head.references, site.route.host)
     except BadRequest as unclear:
         return Refuse(unclear, "target")
     for each in resources:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
+from redis.asyncio import Redis
 
 from gateway.config.schema import Config
 from gateway.config.sections.hand_off import HandOff
@@ -34,7 +35,7 @@ from gateway.hand_off.credentials import (
     verify_owner,
 )
 from gateway.hand_off.plan import HandOffPlan, resolve, upstream_hosts
-from gateway.hand_off.records import Bearer, HandOffCommands, HandOffRecord, HandOffRecords
+from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
 from gateway.hand_off.templates import facts_of, outgoing
 from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
@@ -317,7 +318,7 @@ class HandOffParts:
     """
 
     ring: KeyRing
-    redis: HandOffCommands
+    redis: Redis
     leases: Leases
     directory: Directory | None
     find_account: Callable[[Identity], Awaitable[Account | None]]

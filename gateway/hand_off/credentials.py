@@ -27,7 +27,7 @@ class Upstream(Protocol):
 
     host: str
 
-    async def ask(self, request: FilledRequest, credentials: Credentials) -> Reply:
+    async def send(self, request: FilledRequest, credentials: Credentials) -> Reply:
         """Raises UpstreamUnreachable, UpstreamFault, UpstreamTimeout, UpstreamTlsFault."""
 
 
@@ -37,7 +37,7 @@ async def open_with_cookies(plan: HandOffPlan, upstream: Upstream, facts: Mappin
     jar: dict[tuple[bytes, bytes], SetCookie] = {}
     request = outgoing(plan.redeem, plan.redeem.path, facts)
     for _ in range(_MOST_STEPS):
-        reply = await upstream.ask(request, Credentials(cookies=_pairs(jar.values())))
+        reply = await upstream.send(request, Credentials(cookies=_pairs(jar.values())))
         for value in reply.values(b"set-cookie"):
             cookie = parse_set_cookie(value)
             if cookie is not None:
@@ -67,7 +67,7 @@ def _next_step(plan: HandOffPlan, upstream: Upstream, request: FilledRequest, re
 
 async def open_with_bearer(plan: HandOffPlan, upstream: Upstream, facts: Mapping[str, str], now: datetime) -> Bearer:
     """Redeem the token for a bearer token. Raises HandOffFailed."""
-    reply = await upstream.ask(outgoing(plan.redeem, plan.redeem.path, facts), Credentials())
+    reply = await upstream.send(outgoing(plan.redeem, plan.redeem.path, facts), Credentials())
     if not 200 <= reply.status < 300:
         raise HandOffFailed("redeem_refused", f"the upstream answered {reply.status}")
     document = reply.json()
@@ -89,7 +89,7 @@ async def verify_owner(
     question = next((one for one in plan.who_am_i if all_known(one.equals, facts)), plan.who_am_i[-1])
     path = fill(question.path, facts)
     headers = (("Accept", "application/json"),)
-    reply = await upstream.ask(FilledRequest(method="GET", target=path, headers=headers), credentials)
+    reply = await upstream.send(FilledRequest(method="GET", target=path, headers=headers), credentials)
     if reply.status in (401, 403) or plan.login_pages.are_at(reply.location, path.encode(), upstream.host):
         return False
     found = at_pointer(reply.json(), question.pointer) if 200 <= reply.status < 300 else None
@@ -104,7 +104,7 @@ async def verify_owner(
 async def log_out(plan: HandOffPlan, upstream: Upstream, credentials: Credentials) -> None:
     """End the upstream's session there, where it has a path for that. Raises a Refusal when it does not answer."""
     if plan.log_out is not None and (credentials.cookies or credentials.bearer):
-        await upstream.ask(FilledRequest(method="GET", target=plan.log_out), credentials)
+        await upstream.send(FilledRequest(method="GET", target=plan.log_out), credentials)
 
 
 def _pairs(cookies: Sequence[SetCookie] | Any) -> tuple[bytes, ...]:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final
 from urllib.parse import parse_qsl
+
+from redis.asyncio import Redis
 
 from gateway.hand_off.redirects import with_language, without_language
 from gateway.policy.bodies import name_of, read_query
@@ -52,16 +54,6 @@ _LONGEST: Final = 64 * 1024
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MOST_LINKS: Final = 8
 _ENOUGH: Final = timedelta(days=1)
-
-
-class HandOffCommands(Protocol):
-    """What records need of a `redis.asyncio.Redis`."""
-
-    def get(self, name: str, /) -> Any: ...
-
-    def set(self, name: str, value: bytes, /, *, px: int) -> Any: ...
-
-    def delete(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +100,7 @@ class HandOffRecord:
 class HandOffRecords:
     """All methods raise StoreUnavailable. A record that is missing, or cannot be unsealed, reads as an empty one."""
 
-    def __init__(self, redis: HandOffCommands, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, redis: Redis, ring: KeyRing, prefix: str, now: Callable[[], datetime]) -> None:
         self._redis = redis
         self._now = now
         self._ring = ring.purpose("hand-off")

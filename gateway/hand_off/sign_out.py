@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from gateway.config.field_names import FORWARDING_FIELDS
 from gateway.errors.refusal import Refusal
 from gateway.gate.request import Request
 from gateway.hand_off.broker import Broker
@@ -20,13 +21,7 @@ from gateway.sessions.cache import LiveSession
 
 log = logging.getLogger("doorward.web")
 _SECONDS: Final = 2.0
-_FORWARDING_FIELDS: Final = (
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-real-ip",
-)
+_FORWARDED: Final = frozenset(name.encode() for name in FORWARDING_FIELDS)
 
 
 class UpstreamSignOut:
@@ -59,6 +54,6 @@ class UpstreamSignOut:
         return Credentials(cookies=tuple(broker.seals.keep(session.session.sid, others).session))
 
     def _upstream(self, request: Request[RequestHead]) -> UpstreamClient:
-        lines = [name + b": " + value for name, value in request.head.fields if name.lower() in _FORWARDING_FIELDS]
+        lines = [name + b": " + value for name, value in request.head.fields if name.lower() in _FORWARDED]
         lines.append(b"X-Request-Id: " + request.request_id.encode("latin-1", "replace"))
         return UpstreamClient(self._pool(request.site.route.name), request.site.route.host, lines, _SECONDS)

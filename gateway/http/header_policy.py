@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.config.field_names import FORWARDING_FIELDS, HOP_BY_HOP, METHOD_OVERRIDES, FieldMeaning, meaning_of
 from gateway.config.schema import Network
-from gateway.http.message import AUTHORIZATION_FIELDS, ELSEWHERE_FIELDS
+from gateway.http.message import AUTHORIZATION_FIELDS, REFERENCE_FIELDS
 from gateway.identity.headers import is_identity_name
 
 _TABLE_LIMIT: Final = 4096
@@ -39,7 +39,7 @@ class Kind(IntEnum):
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: forwarded from a trusted proxy only, since upstreams believe them (C-34)
     CLIENTS = 16  # dropped, except for an app whose `client_headers` names it
     BY_CONNECTION = 17  # of a response: the upstream authenticates the connection, or reports that it did
-    ELSEWHERE = 18  # Destination, If: another resource, judged like the target
+    REFERENCE = 18  # Destination, If: another resource, judged like the target
 
 
 _WEBSOCKET: Final = (
@@ -56,7 +56,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"x-request-id": Kind.REQUEST_ID,
     b"content-encoding": Kind.CONTENT_ENCODING,
     **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
-    **dict.fromkeys(ELSEWHERE_FIELDS, Kind.ELSEWHERE),
+    **dict.fromkeys(REFERENCE_FIELDS, Kind.REFERENCE),
     **dict.fromkeys((name.encode() for name in FORWARDING_FIELDS), Kind.FORWARDED),
     **dict.fromkeys((name.encode() for name in HOP_BY_HOP), Kind.DROP),
     **dict.fromkeys((name.encode() for name in METHOD_OVERRIDES), Kind.OVERRIDE),

@@ -10,7 +10,7 @@ from typing import Final
 AUTHORIZATION_FIELDS: Final = frozenset((b"authorization", b"x-authorization", b"x-wsse"))
 
 #: In lower case. Where a request names resources beside its target (RFC 4918 sections 10.3 and 10.4).
-ELSEWHERE_FIELDS: Final = frozenset((b"destination", b"if"))
+REFERENCE_FIELDS: Final = frozenset((b"destination", b"if"))
 
 
 class RequestHead:
@@ -18,10 +18,10 @@ class RequestHead:
 
     `target` is the request-target as sent (origin-form after the proxy's own checks), `host` the value of the one Host field.
     `fields` holds `(name as sent, value)` in order of arrival. `authorization`: one of AUTHORIZATION_FIELDS is among them.
-    `elsewhere` are the ELSEWHERE_FIELDS, names in lower case. `upgrade` is the protocol of an Upgrade that Connection names, in lower case.
+    `references` are the REFERENCE_FIELDS, names in lower case. `upgrade` is the protocol of an Upgrade that Connection names, in lower case.
     """
 
-    __slots__ = ("_fields", "authorization", "elsewhere", "host", "method", "target", "upgrade", "version")
+    __slots__ = ("_fields", "authorization", "host", "method", "references", "target", "upgrade", "version")
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class RequestHead:
         self.upgrade = upgrade
         names = [name.lower() for name, _ in fields]
         self.authorization = not AUTHORIZATION_FIELDS.isdisjoint(names)
-        self.elsewhere = [
-            (name, value) for name, (_, value) in zip(names, fields, strict=True) if name in ELSEWHERE_FIELDS
+        self.references = [
+            (name, value) for name, (_, value) in zip(names, fields, strict=True) if name in REFERENCE_FIELDS
         ]
 
     def at(self, target: bytes, method: str = "") -> "RequestHead":
         """This request for another target, and with another method where one is given; it names no other resource."""
         head = RequestHead(method or self.method, target, self.host, self.fields, self.version, self.upgrade)
-        head.elsewhere = []
+        head.references = []
         return head
 
     @property

@@ -61,7 +61,7 @@ class ParsedRequest(RequestHead):
         self.version = version
         self.host = b""
         self.authorization = False
-        self.elsewhere = []
+        self.references = []
         self.entries: list[Field] = []
         self.lines: list[bytes] = []
         self.special: list[Field] = []
@@ -109,7 +109,7 @@ class RequestReader:
                 forward.append(entry.line)
         _judge(request, special)
         if (
-            not (request.chunked or request.sized or request.expects_continue or request.elsewhere)
+            not (request.chunked or request.sized or request.expects_continue or request.references)
             and request.upgrade is None
         ):
             request.repeatable = request.keep_alive and request.version == "1.1"
@@ -214,8 +214,8 @@ def _judge_rare(request: ParsedRequest, entry: Field) -> bool:
     """Apply a field of a rare kind; whether its name may be another one to some upstream. Raises ExpectationFailed."""
     if entry.kind is Kind.AUTHORIZATION:
         request.authorization = True
-    elif entry.kind is Kind.ELSEWHERE:
-        request.elsewhere.append((entry.name.lower(), entry.value))
+    elif entry.kind is Kind.REFERENCE:
+        request.references.append((entry.name.lower(), entry.value))
     elif entry.kind is Kind.EXPECT:
         if entry.value.lower() != b"100-continue":
             raise ExpectationFailed("Expect")

@@ -81,7 +81,7 @@ async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[s
     pool = Pool(name, app)
     client = UpstreamClient(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
     try:
-        reply = await client.ask(FilledRequest(method="GET", target="/"), Credentials())
+        reply = await client.send(FilledRequest(method="GET", target="/"), Credentials())
     except Refusal:
         return  # `check_all` reports it
     finally:

@@ -12,7 +12,7 @@
     readings      the readings that these models give of one request
     credentials   which Authorization carries a password or its proof
 
-    elsewhere     paths that a request names besides its target: Destination, If
+    references    paths that a request names besides its target: Destination, If
     cors          which OPTIONS request is a preflight, and the CORS fields of our own responses
     break_glass   which openings are allowed, and for which addresses they hold
 

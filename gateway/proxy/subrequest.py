@@ -146,7 +146,7 @@ class UpstreamClient:
         self._lines = lines
         self._seconds = seconds
 
-    async def ask(self, request: FilledRequest, credentials: Credentials) -> Reply:
+    async def send(self, request: FilledRequest, credentials: Credentials) -> Reply:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamTlsFault, UpstreamFault."""
         try:
             async with asyncio.timeout(self._seconds):

@@ -102,7 +102,7 @@ class HeadWriter:
                 or (kind is Kind.OVERRIDE and request.site.overrides_pass)
                 or (kind is Kind.WEBSOCKET and request.head.upgrade is not None)
                 or (kind is Kind.VOUCHED and request.trusted)
-                or (kind is Kind.ELSEWHERE and entry.name.lower() != b"destination")
+                or (kind is Kind.REFERENCE and entry.name.lower() != b"destination")
                 or (kind is Kind.CLIENTS and entry.name.lower() in request.site.client_headers)
             ):
                 parts.append(entry.line)

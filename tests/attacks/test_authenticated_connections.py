@@ -287,7 +287,7 @@ async def test_a_request_of_our_own_leaves_no_authenticated_connection(house: Ho
     house.upstream.answer = answer
     pool = house.worker.context.pools["portal"]
     asked = FilledRequest(method="GET", target="/sso", headers=(("Authorization", sent),))
-    reply = await UpstreamClient(pool, house.host(), (), 5.0).ask(asked, Credentials())
+    reply = await UpstreamClient(pool, house.host(), (), 5.0).send(asked, Credentials())
     assert reply.body == b"ok"
     plain = sent.startswith("Bearer") and not said
     assert len(pool.idle) == int(plain)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.reading.packs import pack_names
-from gateway.operations.probe.knocks import password_requests
+from gateway.operations.probe.requests import password_requests
 from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from tests.flows.conftest import OpenHouse
 from tests.unit.policy.made import app, head, target

@@ -42,7 +42,7 @@ RULES = [
 APPS = {"portal": {"rules": RULES, "headers": {"X-Mail": "{email}"}}}
 #: The sign-in name is Mia's to choose; her address is verified, and another one.
 MAPPED = {"claims": {"email": "preferred_username"}}
-ELSEWHERE = {**MAPPED, "verified_email_domains": ["other.example"]}
+REFERENCE = {**MAPPED, "verified_email_domains": ["other.example"]}
 VOUCHED = {**MAPPED, "verified_email_domains": ["other.example", "EXAMPLE.com"]}
 
 
@@ -63,7 +63,7 @@ async def looked_at(house: House, cookie: str) -> list[int]:
     return [answer.status for answer in answers]
 
 
-@pytest.mark.parametrize("openid", [MAPPED, ELSEWHERE, {**MAPPED, "require_verified_email": "never"}], ids=str)
+@pytest.mark.parametrize("openid", [MAPPED, REFERENCE, {**MAPPED, "require_verified_email": "never"}], ids=str)
 async def test_a_sign_in_name_that_looks_like_an_address_is_nobodys_address(
     open_house: OpenHouse, provider: MisbehavingProvider, openid: dict[str, Any]
 ) -> None:
@@ -336,7 +336,7 @@ async def test_a_session_of_an_earlier_release_with_a_mapped_address_signs_in_an
 ) -> None:
     """A-81: its record says nothing of verification. Whoever is at a vouched domain, has no address or uses the claim `email` goes on."""
     for openid, email, status in (
-        (MAPPED, BOSS, 401), (ELSEWHERE, BOSS, 401), (VOUCHED, BOSS, 200), (MAPPED, None, 200), ({}, BOSS, 200),
+        (MAPPED, BOSS, 401), (REFERENCE, BOSS, 401), (VOUCHED, BOSS, 200), (MAPPED, None, 200), ({}, BOSS, 200),
     ):  # fmt: skip
         house = await open_house(apps=APPS, provider=provider, openid=openid)
         assert (await house.ask("/", cookie=await house.session(email=email))).status == status
@@ -374,7 +374,7 @@ async def test_userinfo_that_changes_the_address_without_a_word_about_it_is_not_
 
 async def test_who_vouches_is_asked_at_a_refresh_too(open_house: OpenHouse, provider: MisbehavingProvider) -> None:
     """A-81."""
-    for openid, seen in ((VOUCHED, [200, 200, 200]), (ELSEWHERE, [200, 403, 403])):
+    for openid, seen in ((VOUCHED, [200, 200, 200]), (REFERENCE, [200, 403, 403])):
         house = await open_house(apps=APPS, provider=provider, openid={**OFFLINE, **openid})
         provider.told.userinfo = {"preferred_username": BOSS}
         earlier = earlier_sign_in(provider)

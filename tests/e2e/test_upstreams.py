@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.config.schema import App
-from gateway.operations.probe.firing import Probe, plan
+from gateway.operations.probe.runner import Probe, plan
 from gateway.operations.probe.spellings import Spelling, spellings
 from gateway.operations.probe.wire import parse_gateway_address
 from gateway.policy.passwords import PasswordRoutes, load_pack
@@ -135,7 +135,7 @@ def test_the_probe_gets_nothing_through(kind: str, port: int) -> None:
     """C-10 to C-13, B-31, B-35: a part of everything that `doorward probe` has; each server reads it in its own way."""
     rules = [(f"nexudus: {rule.match}", rule) for rule in load_pack("nexudus")]
     place = parse_gateway_address(f"http://{kind}.localhost:{port}")
-    outcome = asyncio.run(Probe(5000).fire([(place, plan(rules, every=40))]))
+    outcome = asyncio.run(Probe(5000).run([(place, plan(rules, every=40))]))
     assert (outcome.passed, outcome.unanswered) == ([], [])
 
 

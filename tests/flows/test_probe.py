@@ -14,8 +14,8 @@ from gateway.cli import main as cli
 from gateway.config.reading.packs import PACKS, pack_names
 from gateway.config.schema import PasswordRule
 from gateway.config.values import METHODS
-from gateway.operations.probe.firing import NotDoorward, Outcome, Probe, plan
-from gateway.operations.probe.reading import ProbeVerdict
+from gateway.operations.probe.runner import NotDoorward, Outcome, Probe, plan
+from gateway.operations.probe.verdicts import ProbeVerdict
 from gateway.operations.probe.wire import parse_gateway_address
 from gateway.policy.passwords import load_pack
 from tests.fakes.authority import Authority
@@ -32,7 +32,7 @@ FAST = 5000
 
 
 async def fired(house: House, app: str, *, every: int, rules: Sequence[tuple[str, PasswordRule]] = NEXUDUS) -> Outcome:
-    return await Probe(FAST).fire([(parse_gateway_address(house.origin(app)), plan(rules, every=every))])
+    return await Probe(FAST).run([(parse_gateway_address(house.origin(app)), plan(rules, every=every))])
 
 
 @pytest.mark.parametrize("unauthenticated", ["pass", "sign_in"])
@@ -50,9 +50,9 @@ async def test_nothing_gets_through_a_shut_door(open_street: OpenStreet, unauthe
 async def test_a_door_that_lets_a_method_through_is_found(open_house: OpenHouse) -> None:
     """C-77: by OPTIONS and by every registered method, where a rule is for one method only, or where there is none."""
     house = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass", "password_routes": "nexudus"}})
-    fire = Probe(FAST).fire
+    fire = Probe(FAST).run
     token = [named for named in NEXUDUS if named[1].match == "* /api/token"]
-    plain = [knock for knock in plan(token) if knock.group in ("method", "OPTIONS", "any method")]
+    plain = [request for request in plan(token) if request.group in ("method", "OPTIONS", "any method")]
     outcome = await fire([(parse_gateway_address(house.origin()), plain)])
     assert {result.request.method for result in outcome.results} >= METHODS - {"POST"}
     assert (outcome.passed, outcome.unanswered) == ([], [])
@@ -68,7 +68,7 @@ async def test_a_door_that_lets_a_method_through_is_found(open_house: OpenHouse)
     # And none at all.
     bare = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass"}})
     outcome = await fire(
-        [(parse_gateway_address(bare.origin()), [knock for knock in plain if knock.method == "OPTIONS"])]
+        [(parse_gateway_address(bare.origin()), [request for request in plain if request.method == "OPTIONS"])]
     )
     assert all(result.passed for result in outcome.results)
 
@@ -79,9 +79,9 @@ async def test_every_rule_of_every_pack_is_shut_to_every_method(open_house: Open
         keys = {"password_routes": pack, "public": ["* /**"]}
         house = await open_house(openid=CLOSED, apps={"portal": keys})
         rules = [(rule.match, rule) for rule in load_pack(pack)]
-        probe_requests = [knock for knock in plan(rules) if knock.group in ("OPTIONS", "other schemes")]
-        probe_requests += [knock for knock in plan(rules) if knock.group == "any method"][::7]
-        outcome = await Probe(FAST).fire([(parse_gateway_address(house.origin()), probe_requests)])
+        probe_requests = [request for request in plan(rules) if request.group in ("OPTIONS", "other schemes")]
+        probe_requests += [request for request in plan(rules) if request.group == "any method"][::7]
+        outcome = await Probe(FAST).run([(parse_gateway_address(house.origin()), probe_requests)])
         assert (
             [(result.request.how, result.request.target, result.finding.text) for result in outcome.passed],
             outcome.unanswered,
@@ -129,13 +129,13 @@ async def test_what_is_no_door_is_not_called_shut(open_house: OpenHouse) -> None
         ("http://127.0.0.1:9", "cannot be reached"),
     ):
         with pytest.raises(NotDoorward, match=said):
-            await Probe(FAST).fire([(parse_gateway_address(url), plan(NEXUDUS))])
+            await Probe(FAST).run([(parse_gateway_address(url), plan(NEXUDUS))])
     await other.close()
 
 
 async def test_a_door_that_stops_answering_is_not_called_shut(open_house: OpenHouse) -> None:
     house = await open_house(openid=CLOSED, apps={"portal": {"password_routes": "nexudus"}})
-    firing = asyncio.create_task(Probe(400).fire([(parse_gateway_address(house.origin()), plan(NEXUDUS[:2], every=5))]))
+    firing = asyncio.create_task(Probe(400).run([(parse_gateway_address(house.origin()), plan(NEXUDUS[:2], every=5))]))
     while not house.worker.context.counters.requests:
         await asyncio.sleep(0)
     await house.worker.server.drain(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.operations.probe.reading import ProbeResponse
+from gateway.operations.probe.verdicts import ProbeResponse
 
 _HEAD: Final = 64 * 1024
 _BODY: Final = 64 * 1024

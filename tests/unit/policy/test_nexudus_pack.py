@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import PasswordRule
 from gateway.errors.requests import BadRequest
-from gateway.operations.probe.knocks import password_requests
+from gateway.operations.probe.requests import password_requests
 from gateway.operations.probe.spellings import Spelling, spellings
 from gateway.policy.passwords import Blocked, NeedsBody, PasswordRoutes, load_pack
 from gateway.policy.paths import Target, parse_target

@@ -33,7 +33,7 @@ class ReferencedResource:
     is_destination: bool
 
 
-def named_elsewhere(fields: Sequence[tuple[bytes, bytes]], host: str) -> list[ReferencedResource]:
+def referenced_resources(fields: Sequence[tuple[bytes, bytes]], host: str) -> list[ReferencedResource]:
     """The resources that these fields (lower-cased name, value) name. `host` is the site's. Raises BadRequest."""
     destinations = [value for name, value in fields if name == b"destination"]
     if len(destinations) > 1:

@@ -8,7 +8,7 @@ import pytest
 from gateway.config.schema import PageSettings
 from gateway.errors import access, dependencies, requests
 from gateway.errors.refusal import Refusal
-from gateway.operations.probe.reading import ProbeResponse, ProbeVerdict, read
+from gateway.operations.probe.verdicts import ProbeResponse, ProbeVerdict, read
 from gateway.pages.renderer import Pages
 
 PAGES = Pages(PageSettings())

@@ -10,8 +10,8 @@ from typing import Final
 
 from gateway.config.schema import PasswordRule
 from gateway.errors.requests import UnknownHost
-from gateway.operations.probe.knocks import ProbeRequest, basic_requests, probe_requests
-from gateway.operations.probe.reading import PASSED_VERDICTS, ProbeFinding, ProbeVerdict, problem_of, read
+from gateway.operations.probe.requests import ProbeRequest, basic_requests, probe_requests
+from gateway.operations.probe.verdicts import PASSED_VERDICTS, ProbeFinding, ProbeVerdict, problem_of, read
 from gateway.operations.probe.wire import GatewayAddress, send
 
 FASTEST: Final = 5000
@@ -83,10 +83,10 @@ class Probe:
 
     def __init__(self, rate: int) -> None:
         self._pause = 1 / rate
-        self._run = secrets.token_hex(4)
+        self._run_id = secrets.token_hex(4)
         self._count = itertools.count(1)
 
-    async def fire(self, targets: Sequence[tuple[GatewayAddress, Sequence[ProbeRequest]]]) -> Outcome:
+    async def run(self, targets: Sequence[tuple[GatewayAddress, Sequence[ProbeRequest]]]) -> Outcome:
         """Send all requests. Raises NotDoorward before the first of them."""
         for gateway, _ in targets:
             await self._require_doorward(gateway)
@@ -136,4 +136,4 @@ class Probe:
         return finding
 
     def _next_id(self) -> str:
-        return f"probe-{self._run}-{next(self._count)}"
+        return f"probe-{self._run_id}-{next(self._count)}"

@@ -1,12 +1,12 @@
-"""The knocks: every rule of every pack has its requests, written out whole."""
+"""The requests of a probe: every rule of every pack has its requests, written out whole."""
 
 import pytest
 
 from gateway.config.reading.packs import pack_names
 from gateway.config.schema import PasswordRule
 from gateway.config.values import METHODS
-from gateway.operations.probe.firing import ALWAYS, plan
-from gateway.operations.probe.knocks import PasswordRequest, password_requests, probe_requests
+from gateway.operations.probe.requests import PasswordRequest, password_requests, probe_requests
+from gateway.operations.probe.runner import ALWAYS, plan
 from gateway.policy.passwords import load_pack
 
 GROUPS = {"as it is", "path", "method override", "host", "absolute-form", "HTTP/1.0", "header", "OPTIONS", "any method"}
@@ -18,18 +18,18 @@ def rule(**keys: object) -> PasswordRule:
 
 def test_a_rule_with_a_body_is_tried_in_every_group() -> None:
     found = list(probe_requests("x", rule(match="* /api/token", when={"form": {"grant_type": "password"}})))
-    assert {knock.group for knock in found} == GROUPS | {"method", "body"}
+    assert {request.group for request in found} == GROUPS | {"method", "body"}
     assert {b"Content-Encoding", b"Transfer-Encoding", b"Content-Type"} <= {
-        name for knock in found for name, _ in knock.fields
+        name for request in found for name, _ in request.fields
     }
 
 
 @pytest.mark.parametrize("name", pack_names())
 def test_no_two_knocks_of_a_rule_are_the_same(name: str) -> None:
     for each in load_pack(name):
-        written = [knock.to_bytes("a.example", "r") for knock in probe_requests("x", each)]
+        written = [request.to_bytes("a.example", "r") for request in probe_requests("x", each)]
         assert len(written) - len(set(written)) <= len(written) // 50
-        assert {knock.group for knock in probe_requests("x", each)} >= GROUPS
+        assert {request.group for request in probe_requests("x", each)} >= GROUPS
 
 
 def test_an_example_of_a_glob_is_a_path_that_it_names() -> None:
@@ -54,7 +54,7 @@ def test_a_knock_names_the_door_where_its_trick_does() -> None:
     assert first.to_bytes("a.example:81", "r1") == (
         b"GET /login HTTP/1.1\r\nHost: a.example:81\r\nAccept: application/json\r\nX-Request-Id: r1\r\n\r\n"
     )
-    hosts = {knock.how: knock.to_bytes("a.example:81", "r").split(b"\r\n") for knock in rest}
+    hosts = {request.how: request.to_bytes("a.example:81", "r").split(b"\r\n") for request in rest}
     assert hosts["upper case"][1] == b"Host: A.EXAMPLE:81"
     assert hosts["a dot behind"][1] == b"Host: a.example.:81"
     assert hosts["http"][0] == b"GET http://a.example:81/login HTTP/1.1"
@@ -64,8 +64,8 @@ def test_a_knock_names_the_door_where_its_trick_does() -> None:
 def test_a_quick_look_keeps_every_request_as_it_is() -> None:
     rules = [(f"r{n}", each) for n, each in enumerate(load_pack("nexudus"))]
     whole, quick = plan(rules), plan(rules, every=50)
-    plain = [knock for knock in whole if knock.group in ALWAYS]
-    assert [knock for knock in quick if knock.group in ALWAYS] == plain
+    plain = [request for request in whole if request.group in ALWAYS]
+    assert [request for request in quick if request.group in ALWAYS] == plain
     assert len(quick) < len(whole) / 20
 
 
@@ -74,22 +74,26 @@ def test_options_is_fired_at_every_rule_and_every_method_where_it_names_none(mat
     """C-77: with bodies. Nothing among them is a preflight alone, which may pass."""
     when = {"form": {"grant_type": "password"}} if "token" in match else None
     found = list(probe_requests("x", rule(match=match, when=when)))
-    options = [knock for knock in found if knock.method == "OPTIONS"]
-    assert [knock.how for knock in options if knock.group == "OPTIONS"] == [
+    options = [request for request in found if request.method == "OPTIONS"]
+    assert [request.how for request in options if request.group == "OPTIONS"] == [
         "bare",
         "with a body",
         "a preflight with a body",
     ]
-    for knock in options:
-        names = {name for name, _ in knock.fields}
-        more = knock.body or b"_method" in knock.target or b"X-HTTP-Method-Override" in names
-        assert more or not names >= {b"Origin", b"Access-Control-Request-Method"}, knock.how
-    bodied = {knock.method for knock in found if knock.body and knock.group in ("any method", "as it is", "OPTIONS")}
+    for request in options:
+        names = {name for name, _ in request.fields}
+        more = request.body or b"_method" in request.target or b"X-HTTP-Method-Override" in names
+        assert more or not names >= {b"Origin", b"Access-Control-Request-Method"}, request.how
+    bodied = {
+        request.method for request in found if request.body and request.group in ("any method", "as it is", "OPTIONS")
+    }
     assert bodied >= (METHODS | {"FROBNICATE"} if match.startswith("*") else {"OPTIONS"}) - {"POST"}
 
 
 @pytest.mark.parametrize("name", pack_names())
 def test_the_number_of_methods_that_are_tried_is_bounded(name: str) -> None:
     for each in load_pack(name):
-        found = [knock for knock in probe_requests("x", each) if knock.group in ("method", "OPTIONS", "any method")]
+        found = [
+            request for request in probe_requests("x", each) if request.group in ("method", "OPTIONS", "any method")
+        ]
         assert len(found) <= 48 * len(list(password_requests(each)))
