@@ -60,7 +60,7 @@ class RefreshClient:
         """
         before = read_unverified(session.id_token)  # from our own sealed record
         fresh = await self._validated(session, tokens, before)
-        userinfo = await self._tokens.fetch_userinfo(tokens.access_token, session.identity.subject)
+        userinfo = await self._tokens.userinfo_beside(tokens.access_token, fresh or {}, session.identity.subject)
         names = self.settings.claims
         issuer, subject = session.identity.issuer, session.identity.subject
         if fresh is not None:
@@ -72,6 +72,8 @@ class RefreshClient:
                 email_disputed=is_disputed(fresh, userinfo, names.email),
                 userinfo_told=renewed_words(session.userinfo_told, words_in_both(fresh, userinfo, names), keep=False),
             )
+        if self.settings.userinfo == "never":
+            return Claims(issuer=issuer, subject=subject, values=dict(before), provider_sid=session.provider_sid)
         # Without a new ID Token, which section 12.2 allows, userinfo is newer than the old one and overrules it.
         words = renewed_words(session.userinfo_told, words_in_both(before, userinfo, names), keep=True)
         kept = without_removed_claims(before, userinfo, names, f"{words} {_untracked_groups(session, before, names)}")

@@ -24,6 +24,7 @@ from gateway.oidc.token_response import parse_token_response
 from gateway.oidc.userinfo import (
     is_disputed,
     merge_claims,
+    missing_claims,
     validate_userinfo,
     validate_userinfo_jwt,
     words_in_both,
@@ -75,7 +76,7 @@ class TokenClient:
         if tokens.id_token is None:
             raise IdTokenInvalid("missing", "the token response has no ID Token")
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
-        userinfo = await self.fetch_userinfo(tokens.access_token, id_claims["sub"])
+        userinfo = await self._userinfo_at_sign_in(tokens.access_token, id_claims)
         names = self._settings.claims
         return TokenResult(
             claims=Claims(
@@ -133,11 +134,29 @@ class TokenClient:
             ),
         )
 
-    async def fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
-        """The userinfo claims of `subject`; none when the provider has no userinfo endpoint.
+    async def _userinfo_at_sign_in(self, access_token: str, id_claims: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return await self.userinfo_beside(access_token, id_claims, id_claims["sub"])
+        except (ProviderUnavailable, ProviderFault) as refusal:
+            # SECURITY: without userinfo nothing that decides may be missing: a group or an unverified address (A-41).
+            if missing_claims(id_claims, self._settings):
+                raise
+            logger.warning("a sign-in goes on without userinfo, since the ID Token has all claims: %s", refusal.detail)
+            return {}
+
+    async def userinfo_beside(self, access_token: str, id_claims: Mapping[str, Any], subject: str) -> Mapping[str, Any]:
+        """The userinfo claims beside those of an ID Token, {} where there is none; the setting `userinfo` says when they are fetched.
 
         Raises SignInFailed, ProviderUnavailable, ProviderFault.
         """
+        when = self._settings.userinfo
+        if when == "never" or (
+            when == "when_needed" and not missing_claims(id_claims, self._settings, all_mapped=True)
+        ):
+            return {}
+        return await self._fetch_userinfo(access_token, subject)
+
+    async def _fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
         endpoint = self._provider.metadata.userinfo_endpoint
         if endpoint is None:
             return {}

@@ -8,7 +8,7 @@ OpenID Connect Core 1.0 section 5.3.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.config.schema import ClaimNames
+from gateway.config.schema import ClaimNames, ProviderKeys
 from gateway.directory.account import fold_email
 from gateway.errors.signing_in import IdTokenInvalid, SignInFailed
 from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM, verified_in
@@ -79,6 +79,17 @@ def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: str) 
     values = (one.get(email), other.get(email))
     texts = [fold_email(value) for value in values if isinstance(value, str) and value]
     return len(texts) == len(values) and texts[0] == texts[1]
+
+
+def missing_claims(id_claims: Mapping[str, Any], settings: ProviderKeys, *, all_mapped: bool = False) -> list[str]:
+    """The claims that an ID Token lacks and that decide: address, whether it is verified, groups. `all_mapped`: names too."""
+    names = settings.claims
+    wanted = [names.subject, names.email, names.groups]
+    if names.email == EMAIL_CLAIM and settings.require_verified_email != "never":
+        wanted.append(VERIFIED_CLAIM)
+    if all_mapped:
+        wanted += [names.name, names.preferred_username]
+    return [claim for claim in wanted if not _has(id_claims, claim)]
 
 
 _WORDS: Final = ("groups", "email", "name", "preferred_username")

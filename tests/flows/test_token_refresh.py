@@ -173,6 +173,20 @@ async def test_a_provider_that_keeps_its_refresh_token_and_says_no_id_token_is_u
     assert after.access_token != before.access_token
 
 
+async def test_a_refresh_keeps_the_claims_of_the_id_token_where_userinfo_is_never_fetched(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    openid = {**OFFLINE, "userinfo": "never"}
+    house = await open_house(provider=provider, openid=openid, apps={"portal": {"rules": [STAFF]}})
+    provider.told.token, provider.told.id_token = {"id_token": MISSING}, {"groups": ["members"]}
+    cookie = await arrived(house, provider)
+    provider.people[str(MIA["sub"])]["groups"] = ["staff"]
+    assert (await house.ask("/", cookie=cookie)).status == 200
+    assert groups(house) == [b"members"]
+    assert refreshes(provider) == 1
+    assert provider.count("userinfo") == 0
+
+
 async def test_nothing_is_asked_without_a_refresh_token_or_where_the_configuration_says_never(
     open_house: OpenHouse, provider: MisbehavingProvider
 ) -> None:

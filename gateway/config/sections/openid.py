@@ -37,6 +37,7 @@ class ProviderKeys(Section):
     ) = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
     claims: ClaimNames = ClaimNames()
+    userinfo: Literal["always", "when_needed", "never"] = "always"
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"
     verified_email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
     clock_skew: Skew = timedelta(seconds=30)

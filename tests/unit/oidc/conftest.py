@@ -21,7 +21,7 @@ from gateway.oidc.authorization import (
 from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient, TokenResult
-from tests.fakes.provider import MisbehavingProvider, parameters_of, sign_in_at
+from tests.fakes.provider import Fault, MisbehavingProvider, dripping, parameters_of, sign_in_at
 
 REDIRECT_URI = "http://portal.localhost:4180/oauth2/callback"
 SECRET = "s3cret"
@@ -43,9 +43,15 @@ class Trip:
         return OpenID(authority_url=self.fake.issuer, **self.settings)
 
     def new_provider(self, **settings: Any) -> Provider:
-        calls = Calls(self.http, timeout=timedelta(seconds=0.6))
+        calls = Calls(self.http)
         fast = {"first_retry": timedelta(milliseconds=10), "longest_retry": timedelta(milliseconds=40)}
         return Provider(self.openid, self.http, lambda: self.clock, calls=calls, **{**fast, **settings})
+
+    def fault(self, endpoint: str, fault: Fault) -> None:
+        """The endpoint answers so from now on; a call that would never end has a short timeout."""
+        self.fake.faults[endpoint] = fault
+        if fault is dripping:
+            self.provider.calls = Calls(self.http, timeout=timedelta(seconds=0.3))
 
     def register(self, **settings: Any) -> None:
         known = {"client_id": "doorward", "client_secret": SECRET, "redirect_uris": (REDIRECT_URI,)}

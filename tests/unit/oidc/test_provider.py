@@ -1,7 +1,6 @@
 """The provider over the wire: discovery, keys that rotate, outages, and strangers who would have us hammer it."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -147,12 +146,12 @@ async def test_a_thousand_unknown_kids_cost_the_provider_one_request(trip: Trip)
 async def test_an_unknown_kid_within_the_window_is_refused_without_waiting(trip: Trip) -> None:
     """A-63: also while the keys cannot be fetched at all."""
     await trip.provider.ping()
-    trip.fake.faults["jwks"] = dripping
+    trip.fault("jwks", dripping)
     with pytest.raises(ProviderUnavailable):
         await trip.provider.keys_for("stranger", "RS256")
-    before = time.monotonic()
+    asked = trip.fake.count("jwks")
     assert await trip.provider.keys_for("stranger", "RS256") == ()
-    assert time.monotonic() - before < 0.3
+    assert trip.fake.count("jwks") == asked
     assert await trip.provider.keys_for("one", "RS256")
 
 
@@ -215,11 +214,9 @@ GZIPPED: dict[str, Any] = {"Content-Encoding": "gzip"}
 @pytest.mark.parametrize("endpoint", ["openid-configuration", "jwks"])
 async def test_an_answer_without_end_time_or_sense_is_given_up(trip: Trip, endpoint: str, fault: Fault) -> None:
     """A-65, A-69."""
-    trip.fake.faults[endpoint] = fault
-    before = time.monotonic()
+    trip.fault(endpoint, fault)
     with pytest.raises((ProviderUnavailable, ProviderFault)):
         await trip.provider.ping()
-    assert time.monotonic() - before < 3
     assert not trip.provider.ready
 
 
