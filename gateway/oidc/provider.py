@@ -1,7 +1,8 @@
 """The provider: its metadata and its keys, kept fresh in the background.
 
 The invariant: no token is verified before discovery succeeded under the configured authority, and no stranger can make
-us fetch keys from the provider more often than once in `refetch_interval`. OpenID Connect Discovery 1.0, RFC 8414.
+us fetch keys from the provider more often than once in `refetch_interval`, nor keep a sign-in from fetching them.
+OpenID Connect Discovery 1.0, RFC 8414.
 """
 
 import asyncio
@@ -27,6 +28,27 @@ logger = logging.getLogger("doorward.oidc")
 Validated = TypeVar("Validated")
 
 
+class KeyBudget:
+    """When tokens of one origin may have the keys fetched outside their schedule. `interval` is in seconds."""
+
+    def __init__(self, clock: Callable[[], float], interval: float) -> None:
+        self._clock = clock
+        self._interval = interval
+        self._closed_until: float | None = None
+
+    def spend(self) -> bool:
+        """Take the one fetch of this interval; False: it was taken."""
+        now = self._clock()
+        if self._closed_until is not None and now < self._closed_until:
+            return False
+        self._closed_until = now + self._interval
+        return True
+
+    def restore(self) -> None:
+        """The fetch brought the key of a token: the next unknown key is worth one at once."""
+        self._closed_until = None
+
+
 class Provider:
     """One OpenID Provider. `clock` is monotonic; the intervals differ in tests only."""
 
@@ -49,13 +71,12 @@ class Provider:
         self._settings = settings
         self._authority = settings.authority_url
         self._allow_insecure_http = allow_insecure_http
-        self._clock = clock
-        self._refetch_interval = refetch_interval.total_seconds()
+        self._strangers = KeyBudget(clock, refetch_interval.total_seconds())
+        self._endpoints = KeyBudget(clock, refetch_interval.total_seconds())
         self._refresh_interval = refresh_interval.total_seconds()
         self._retries = (first_retry.total_seconds(), longest_retry.total_seconds())
         self._metadata: ProviderMetadata | None = None
         self._keys: tuple[Key, ...] | None = None
-        self._forced_at: float | None = None
         self._fetching_keys: asyncio.Task[tuple[Key, ...]] | None = None
         self._background: asyncio.Task[None] | None = None
 
@@ -133,24 +154,34 @@ class Provider:
     # --- keys ---------------------------------------------------------------------------------------------------------
 
     async def verify(
-        self, token: str, now: Callable[[], datetime], validate: Callable[[Verification], Validated]
+        self,
+        token: str,
+        now: Callable[[], datetime],
+        validate: Callable[[Verification], Validated],
+        *,
+        from_endpoint: bool = False,
     ) -> Validated:
         """The result of `validate`, which gets the keys that may have signed `token`.
 
         An unknown key, or a signature that does not match the known ones, may be a key rotation: then the keys are fetched again, when
-        the throttle allows it, and `validate` is called once more. Raises what it raises, ProviderUnavailable, ProviderFault.
+        the throttle allows it, and `validate` is called once more. `from_endpoint`: the token came in a response of one of the provider's
+        endpoints, not in a request. Raises what `validate` raises, ProviderUnavailable, ProviderFault.
         """
         try:
             header = read_header(token, ALGORITHMS)
         except JwtInvalid:
             return validate(self._verification((), now))  # raises for the same header
-        keys = await self.keys_for(header.kid, header.alg)
+        budget = self._budget(from_endpoint)
+        keys = await self.keys_for(header.kid, header.alg, from_endpoint=from_endpoint)
         try:
             return validate(self._verification(keys, now))
         except (IdTokenInvalid, LogoutTokenInvalid) as refusal:
-            if refusal.reason != "signature" or not await self._fetch_newer_keys():
+            if refusal.reason != "signature" or not await self._fetch_newer_keys(budget):
                 raise
-        return validate(self._verification(candidates(self._keys or (), header.kid, header.alg), now))
+        validated = validate(self._verification(candidates(self._keys or (), header.kid, header.alg), now))
+        if from_endpoint:
+            budget.restore()
+        return validated
 
     def _verification(self, keys: Sequence[Key], now: Callable[[], datetime]) -> Verification:
         settings = self._settings
@@ -158,26 +189,35 @@ class Provider:
             keys=keys, metadata=self.metadata, client_id=settings.client_id, now=now(), skew=settings.clock_skew
         )
 
-    async def keys_for(self, kid: str | None, alg: str) -> tuple[Key, ...]:
-        """The keys that may have signed a token with this header; none when nothing fits.
+    def _budget(self, from_endpoint: bool) -> KeyBudget:
+        # SECURITY: strangers' logout tokens must not keep sign-ins from the provider's new keys (A-63).
+        return self._endpoints if from_endpoint else self._strangers
+
+    async def keys_for(self, kid: str | None, alg: str, *, from_endpoint: bool = False) -> tuple[Key, ...]:
+        """The keys that may have signed a token with this header; none when nothing fits. `from_endpoint`: as `verify`.
 
         Raises ProviderUnavailable, ProviderFault.
         """
-        if self._keys is None and not await self._fetch_newer_keys():
+        budget = self._budget(from_endpoint)
+        if self._keys is None and not await self._fetch_newer_keys(budget):
             raise ProviderUnavailable("keys: not fetched yet")
         found = candidates(self._keys or (), kid, alg)
-        if not found and await self._fetch_newer_keys():
-            found = candidates(self._keys or (), kid, alg)
+        if found:
+            return found
+        for _ in range(
+            2
+        ):  # a fetch under way may have begun before the rotation; then this token is worth one of its own
+            if not found and await self._fetch_newer_keys(budget):
+                found = candidates(self._keys or (), kid, alg)
+        if found and from_endpoint:
+            budget.restore()
         return found
 
-    async def _fetch_newer_keys(self) -> bool:
+    async def _fetch_newer_keys(self, budget: KeyBudget) -> bool:
         """Fetch the keys outside their schedule, or wait for a fetch under way. False: the throttle forbids it."""
         # SECURITY: a thousand tokens with a thousand unknown kids cost the provider one request (A-63).
-        if self._fetching_keys is None:
-            now = self._clock()
-            if self._forced_at is not None and now - self._forced_at < self._refetch_interval:
-                return False
-            self._forced_at = now
+        if self._fetching_keys is None and not budget.spend():
+            return False
         await self._fetch_keys()
         return True
 

@@ -111,6 +111,7 @@ class RefreshClient:
                 before=before,
                 access_token=tokens.access_token,
             ),
+            from_endpoint=True,
         )
 
 

@@ -132,6 +132,7 @@ class TokenClient:
                 max_age=attempt.max_age,
                 acr=attempt.acr,
             ),
+            from_endpoint=True,
         )
 
     async def _userinfo_at_sign_in(self, access_token: str, id_claims: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,7 +172,10 @@ class TokenClient:
             return validate_userinfo(response.json(), subject)
         token = response.body.decode("ascii", "replace")
         userinfo = await self._provider.verify(
-            token, self._now, lambda verification: validate_userinfo_jwt(token, verification)
+            token,
+            self._now,
+            lambda verification: validate_userinfo_jwt(token, verification),
+            from_endpoint=True,
         )
         return validate_userinfo(userinfo, subject)
 

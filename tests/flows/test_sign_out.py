@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
+from joserfc.jwk import RSAKey
 
+from gateway.demo.provider.signer import Signer
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.forge import ec_key, rsa_key, sign, unsigned
 from tests.fakes.house import House
@@ -329,6 +331,20 @@ async def _both_gone(house: House, browser: Browser) -> bool:
     portal = (await house.ask("/oauth2/userinfo", cookie=cookie_of(browser))).status
     dashboard = (await house.ask("/oauth2/userinfo", app="dashboard", cookie=cookie_of(browser, "dashboard"))).status
     return (portal, dashboard) == (401, 401)
+
+
+async def test_logout_tokens_of_strangers_keep_no_sign_in_from_a_new_key(
+    house: House, provider: MisbehavingProvider
+) -> None:
+    """A-63: their unknown keys are looked for once, and the provider's next key is found at once all the same."""
+    fetched = provider.count("jwks")
+    for number in range(5):
+        token = sign(logout_claims(provider), rsa_key("stranger"), kid=f"unknown-{number}")
+        assert (await tell(house, token)).status == 400
+    assert provider.count("jwks") == fetched + 1
+    provider.signer = Signer(RSAKey.generate_key(2048, {"kid": "rotated", "use": "sig"}))
+    assert (await house.sign_in(house.browser())).status == 200
+    assert provider.count("jwks") == fetched + 2
 
 
 async def test_a_logout_token_without_sid_ends_every_session_of_its_subject(

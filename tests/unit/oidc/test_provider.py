@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway.config.schema import OpenID
 from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable
@@ -119,17 +120,61 @@ async def test_a_new_key_under_an_old_name_is_found_too(trip: Trip) -> None:
     assert (await trip.sign_in()).claims.subject == "hd-1001"
 
 
-async def test_a_second_rotation_within_the_window_waits_for_its_end(trip: Trip) -> None:
-    """A-63: the price of the throttle, paid by the second login and for a minute at most."""
+async def test_a_second_rotation_within_the_window_is_found_at_once_too(trip: Trip) -> None:
+    """A-19: a token from the token endpoint with an unknown key is worth a fetch, as long as fetches bring keys."""
     await trip.sign_in()
-    rotate(trip.fake, "two")
+    for kid in ("two", "three", "four"):
+        rotate(trip.fake, kid)
+        assert (await trip.sign_in()).claims.subject == "hd-1001"
+    assert trip.fake.count("jwks") == 4
+
+
+async def test_a_key_that_the_provider_does_not_publish_is_asked_for_once_in_a_window(trip: Trip) -> None:
+    """A-63: whoever sent its tokens."""
     await trip.sign_in()
-    rotate(trip.fake, "three")
-    with pytest.raises(IdTokenInvalid) as refused:
-        await trip.sign_in()
-    assert refused.value.reason == "key"
+    trip.fake.sign = lambda claims: sign(claims, rsa_key("two"), kid="two")
+    for _ in range(5):
+        with pytest.raises(IdTokenInvalid) as refused:
+            await trip.sign_in()
+        assert refused.value.reason == "key"
+    assert trip.fake.count("jwks") == 2
+    trip.fake.told.jwks = public(rsa_key("two"))
     trip.clock += 61
     assert (await trip.sign_in()).claims.subject == "hd-1001"
+
+
+async def test_strangers_do_not_spend_the_fetch_of_a_sign_in(trip: Trip) -> None:
+    """A-63: unknown keys and wrong signatures in logout tokens, just before the provider changes its key."""
+    await trip.sign_in()
+    rotate(trip.fake, "two")
+    for n in range(10):
+        assert await trip.provider.keys_for(f"stranger-{n}", "RS256") == ()
+    rotate(trip.fake, "three")
+    assert (await trip.sign_in()).claims.subject == "hd-1001"
+    assert trip.fake.count("jwks") == 3
+
+
+async def test_a_fetch_that_began_before_the_rotation_is_not_the_last_word(trip: Trip) -> None:
+    """A-19: a stranger's fetch was under way; its answer does not have the new key yet."""
+    await trip.provider.ping()
+    before = public(rsa_key("one"))
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def old_answer(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await go_on.wait()
+        return web.json_response(before)
+
+    trip.fake.faults["jwks"] = old_answer
+    stranger = asyncio.create_task(trip.provider.keys_for("stranger", "RS256"))
+    await arrived.wait()
+    rotate(trip.fake, "two")
+    trip.fake.faults.clear()
+    sign_in = asyncio.create_task(trip.provider.keys_for("two", "RS256", from_endpoint=True))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert len(await sign_in) == 1
+    assert await stranger == ()
 
 
 async def test_a_thousand_unknown_kids_cost_the_provider_one_request(trip: Trip) -> None:
