@@ -24,17 +24,23 @@ _HANDSHAKE_SECONDS: Final = 10.0
 
 
 class PreambleListener:
-    """One listening socket."""
+    """One listening socket. `preambles` are the tasks of connections whose preamble is not complete, of all listeners."""
 
     def __init__(
-        self, context: ProxyContext, sock: socket.socket, tls: ssl.SSLContext | None, *, announced: bool
+        self,
+        context: ProxyContext,
+        sock: socket.socket,
+        tls: ssl.SSLContext | None,
+        preambles: "set[asyncio.Task[None]]",
+        *,
+        announced: bool,
     ) -> None:
         self._context = context
         self._sock = sock
         self._tls = tls
         self._announced = announced
         self._timeout = min(_HANDSHAKE_SECONDS, context.head_timeout)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._preambles = preambles
         self._loop = asyncio.get_running_loop()
 
     def open(self, backlog: int) -> None:
@@ -43,12 +49,10 @@ class PreambleListener:
         self._loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Accept no more; connections whose preamble is not complete are closed."""
+        """Accept no more. Connections whose preamble is not complete go on with it."""
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock)
             self._sock.close()
-        for task in self._tasks:
-            task.cancel()
 
     def _accept(self) -> None:
         for _ in range(_BATCH):
@@ -79,8 +83,8 @@ class PreambleListener:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._serve(sock, source))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._preambles.add(task)
+        task.add_done_callback(self._preambles.discard)
 
     async def _serve(self, sock: socket.socket, source: Source) -> None:
         """Read the preamble, then serve. The source is counted already; from `connection_made` on, the connection counts itself out."""

@@ -18,22 +18,27 @@ class Server:
 
     def __init__(self, context: ProxyContext) -> None:
         self._context = context
-        self._servers: list[asyncio.Server | PreambleListener] = []
+        self._servers: dict[socket.socket, asyncio.Server | PreambleListener] = {}
+        self._preambles: set[asyncio.Task[None]] = set()  # of connections that are counted, and not served yet
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, announced: bool = False) -> None:
         """Serve the connections of one socket; `announced`: each begins with a PROXY header."""
         loop = asyncio.get_running_loop()
         if tls is not None or announced:
-            listener = PreambleListener(self._context, sock, tls, announced=announced)
+            listener = PreambleListener(self._context, sock, tls, self._preambles, announced=announced)
             listener.open(_BACKLOG)
-            self._servers.append(listener)
+            self._servers[sock] = listener
         elif sock.family == socket.AF_UNIX:
-            self._servers.append(await loop.create_unix_server(self._accept, sock=sock, backlog=_BACKLOG))
+            self._servers[sock] = await loop.create_unix_server(self._accept, sock=sock, backlog=_BACKLOG)
         else:
-            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG))
+            self._servers[sock] = await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
         if self._sweeper is None:
             self._tick()
+
+    def ignore(self, sock: socket.socket) -> None:
+        """Accept from this socket no more, and close it. Its connections stay."""
+        self._servers.pop(sock).close()
 
     async def drain(self, seconds: float) -> None:
         """Accept no more; `Connection: close` of the next response ends each connection; the rest are cut when `seconds` are over.
@@ -42,11 +47,13 @@ class Server:
         """
         context = self._context
         context.draining = True
-        for server in self._servers:
+        for server in self._servers.values():
             server.close()
         end = context.clock() + seconds
-        while context.connections and context.clock() < end:  # noqa: ASYNC110 - connections end in many places
+        while (context.connections or self._preambles) and context.clock() < end:  # noqa: ASYNC110 - they end in many places
             await asyncio.sleep(0.05)
+        for task in list(self._preambles):
+            task.cancel()
         for connection in list(context.connections):
             connection.transport.abort()
         if self._sweeper is not None:

@@ -3,7 +3,8 @@
     composition   the composition root of a worker
     worker        the worker process
     child         one worker process, as the parent sees it
-    supervisor    the parent process: sockets, workers, signals
+    generation    the workers of one configuration, started again when they die
+    supervisor    the parent process: sockets, signals, reloads
     sockets       the sockets that the parent opens and the workers serve
     tls           the listener's TLS
     health        the state of a worker's dependencies

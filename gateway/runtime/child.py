@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.observability.counters import WorkerReport
@@ -28,33 +28,47 @@ class WorkerChild:
         self.slot = slot
         self._on_opening_ended = on_opening_ended
         self.ready = asyncio.Event()
-        self.draining = False
+        self._draining = asyncio.Event()
         self._drain_seconds = 0.0
         self.failure = ""
         self.last: WorkerReport | None = None  # the newest report
         self._reports: list[asyncio.Future[WorkerReport]] = []
 
-    async def start(
-        self, data: Mapping[str, Any], redis_url: str | None, listening: socket.socket, openings: Mapping[str, Any]
-    ) -> None:
-        """Start the process. `data` is the configuration; `openings` are the gateway's name and the IDs of openings that ended before."""
+    async def start(self, first: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
+        """Start the process, which inherits `sockets`. `first` is its first message: see `runtime.worker`. Raises WorkerFailed."""
+        try:
+            await self._start({**first, "slot": self.slot}, [sock.fileno() for sock in sockets])
+        # RuntimeError: Python 3.11 waits for each child in a thread, and no thread can be started either when the machine is full.
+        except (OSError, RuntimeError) as error:
+            raise WorkerFailed(f"worker {self.slot} cannot be started: {error}") from error
+
+    async def _start(self, first: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway.runtime.worker", str(theirs.fileno()), str(listening.fileno()),
-                pass_fds=(theirs.fileno(), listening.fileno()), stdin=asyncio.subprocess.DEVNULL, start_new_session=True, env=_environment(),
-            )  # fmt: skip
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=16 * 1024 * 1024)
-        self._send({"config": data, "redis_url": redis_url, "slot": self.slot, "openings": openings})
+        try:
+            with theirs:
+                self.process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "gateway.runtime.worker", str(theirs.fileno()), *map(str, descriptors),
+                    pass_fds=(theirs.fileno(), *descriptors), stdin=asyncio.subprocess.DEVNULL, start_new_session=True, env=_environment(),
+                )  # fmt: skip
+            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=16 * 1024 * 1024)
+        except BaseException:
+            ours.close()  # a worker that runs already ends by that
+            raise
+        self._send(first)
         self._listener = asyncio.create_task(self._listen())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it became ready and has not ended."""
+        return self.ready.is_set() and self.process.returncode is None
+
+    def listen(self, indexes: Iterable[int]) -> None:
+        """Have it accept connections from the sockets with these indexes, and from no others."""
+        self._send({"do": "listen", "sockets": sorted(indexes)})
 
     async def wait_ready(self) -> None:
         """Raises WorkerFailed."""
-        died = asyncio.create_task(self.process.wait())
-        ready = asyncio.create_task(self.ready.wait())
-        _, waiting = await asyncio.wait((died, ready), timeout=_READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
+        await self._first_of(self.ready, _READY_SECONDS)
         if not self.ready.is_set():
             raise WorkerFailed(self.failure or f"worker {self.slot} did not become ready")
 
@@ -69,7 +83,6 @@ class WorkerChild:
 
     def give_notice(self) -> None:
         """Order the worker to close each connection after its next response; it goes on serving."""
-        self.draining = True
         self._send({"do": "give_notice"})
 
     def mark_opening_ended(self, opening_id: str) -> None:
@@ -78,22 +91,39 @@ class WorkerChild:
 
     def drain(self, seconds: float) -> None:
         """Have it stop accepting connections, and end when its requests have ended, or after `seconds`."""
-        self.draining = True
         self._drain_seconds = seconds
         self._send({"do": "drain", "seconds": seconds})
 
-    async def end(self) -> None:
+    async def wait_draining(self) -> None:
+        """After `drain`: until it accepts nothing more, or has ended."""
+        await self._first_of(self._draining, None)
+
+    async def wait_ended(self) -> None:
         """Wait for a draining worker; kill it five seconds after its time."""
         try:
             await asyncio.wait_for(self.process.wait(), self._drain_seconds + _KILL_SECONDS)
         except TimeoutError:
-            self.kill()
-            await self.process.wait()
+            await self.kill()
 
-    def kill(self) -> None:
-        """SIGKILL; nothing when the process has ended."""
+    async def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
+        await self.process.wait()
+
+    async def wait(self) -> None:
+        """Until the process has ended and its last words are read."""
+        await self.process.wait()
+        await asyncio.wait((self._listener,), timeout=_REPORT_SECONDS)
+
+    async def _first_of(self, event: asyncio.Event, seconds: float | None) -> None:
+        """Until `event`, the end of the process, or the end of `seconds`."""
+        waiting = {asyncio.create_task(self.wait()), asyncio.create_task(event.wait())}
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if not self._writer.is_closing():
@@ -105,6 +135,8 @@ class WorkerChild:
                 message = json.loads(line)
                 if "ready" in message:
                     self.ready.set()
+                elif "draining" in message:
+                    self._draining.set()
                 elif "failed" in message:
                     self.failure = message["failed"]
                 elif "opening_ended" in message:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -102,6 +101,8 @@ class ExpiryEvents:
 class GatewayWorker:
     """All parts of one worker process. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
 
+    Raises OSError or ssl.SSLError for a certificate that cannot be used.
+
     `gateway` as in OpeningWatcher; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
     `on_opening_ended(id)` is called for each that it sees end.
     """
@@ -124,7 +125,7 @@ class GatewayWorker:
         self._ended_openings = ended_openings
         self._on_opening_ended = on_opening_ended
         self._tasks: list[asyncio.Task[None]] = []
-        self._tls: ssl.SSLContext | None = None
+        self._tls = server_tls(config.tls)
 
     async def start(self) -> None:
         """Build the parts and start their background tasks. No other server has to be up for that."""
@@ -135,12 +136,7 @@ class GatewayWorker:
         self.providers = open_providers(config, utc_now)
         self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
         self.store = SessionStore(
-            self.redis,
-            ring,
-            config.redis.key_prefix,
-            utc_now,
-            accepts=self.providers.accepts,
-            reader=self._reader,
+            self.redis, ring, config.redis.key_prefix, utc_now, accepts=self.providers.accepts, reader=self._reader
         )
         self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
         directory, prefix = config.directory, config.redis.key_prefix
@@ -175,7 +171,8 @@ class GatewayWorker:
         self.break_glass.start()
         self.providers.start()
         self.health = Health(self.store, self.cache, self.providers, self.directory, self.context, self.audit, utc_now)
-        self._tasks = [asyncio.create_task(work) for work in (self.health.watch(), self._fleet_time.run())]
+        work = (self.health.watch(), self._fleet_time.run(), watch_certificate(self._tls, config.tls))
+        self._tasks = [asyncio.create_task(each) for each in work]
 
     def _build_break_glass(self, ring: KeyRing, sites: Sites, sources: Sources) -> BreakGlass:
         config = self.config
@@ -213,12 +210,12 @@ class GatewayWorker:
         )
 
     async def listen(self, sock: socket.socket) -> None:
-        """Serve a bound socket, with TLS where it is configured."""
-        tls = self.config.tls
-        if tls.certificate is not None and tls.key is not None:
-            self._tls = server_tls(str(tls.certificate), str(tls.key))
-            self._tasks.append(asyncio.create_task(watch_certificate(self._tls, str(tls.certificate), str(tls.key))))
+        """Accept connections from a bound socket, with TLS where it is configured. The worker closes it."""
         await self.server.listen(sock, self._tls, announced=self.config.listen_proxy_protocol)
+
+    def ignore(self, sock: socket.socket) -> None:
+        """Accept from this socket no more, and close it. Its connections stay."""
+        self.server.ignore(sock)
 
     def give_notice(self) -> None:
         """Serve on, but close each connection after its next response, because the process stops soon."""

@@ -8,24 +8,36 @@ import socket
 from gateway.config.addresses import Listen, parse_listen
 
 
-def open_listening(listen: str, count: int) -> list[socket.socket]:
-    """One listening socket for each of `count` workers; a unix socket is one for all. Raises OSError that names the address."""
-    address = parse_listen(listen)
-    if address.path is not None:
-        return [_unix_socket(address.path)] * count
-    # A socket without SO_REUSEPORT detects another listener; those with it would not.
-    _tcp_socket(address, shared=False).close()
-    return [_tcp_socket(address, shared=True) for _ in range(count)]
+class Listeners:
+    """The listening sockets of `workers` workers: a TCP socket for each, or one unix socket for all. Raises OSError that names the address."""
 
+    def __init__(self, listen: str, workers: int) -> None:
+        self.workers = workers
+        address = parse_listen(listen)
+        self._path = address.path
+        if address.path is not None:
+            self.sockets = [_unix_socket(address.path)]
+        else:
+            # A socket without SO_REUSEPORT detects another listener; those with it would not.
+            _tcp_socket(address, shared=False).close()
+            self.sockets = [_tcp_socket(address, shared=True) for _ in range(workers)]
 
-def close_listening(listen: str, sockets: list[socket.socket]) -> None:
-    """Close the sockets, which refuses new connections, and delete the path of a unix socket."""
-    for sock in sockets:
-        sock.close()
-    path = parse_listen(listen).path
-    if path is not None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    @property
+    def all(self) -> frozenset[int]:
+        """The index of every socket."""
+        return frozenset(range(len(self.sockets)))
+
+    def of(self, slot: int) -> frozenset[int]:
+        """The indexes of the sockets that the worker of this slot serves."""
+        return frozenset({slot % len(self.sockets)})
+
+    def close(self) -> None:
+        """Close the sockets, which refuses new connections, and delete the path of a unix socket."""
+        for sock in self.sockets:
+            sock.close()
+        if self._path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
 
 
 def _tcp_socket(address: Listen, *, shared: bool) -> socket.socket:

@@ -1,9 +1,9 @@
 """The parent process: it opens the sockets, starts the workers, and keeps them alive.
 
-One worker a core, each on a listening socket that the parent opened and keeps: a restarted worker takes over the queue of its
-predecessor, and no connection is reset. SIGTERM: /ready fails, then the workers drain. SIGHUP validates the file, starts new
-workers on the same sockets and drains the old ones; a file with problems changes nothing. Workers get the resolved configuration
-through a private socket, never through arguments or the environment.
+One worker a core, each on a listening socket that the parent opened and keeps: other workers accept from it while its own worker is missing, and
+no connection is reset. SIGTERM: /ready fails, then the workers drain. SIGHUP validates the file, starts the workers of the next generation on
+the same sockets and drains the old ones; a file with problems changes nothing. Workers get the resolved configuration through a private
+socket, never through arguments or the environment.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -31,11 +30,16 @@ from gateway.observability.logging import configure_logging
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
-from gateway.runtime.sockets import close_listening, open_listening
+from gateway.runtime.generation import Generation
+from gateway.runtime.sockets import Listeners
 
 _log = logging.getLogger("doorward.workers")
 _STORE_SECONDS: Final = 1.0
 _NEEDS_RESTART: Final = ("listen", "admin_listen", "workers")
+
+
+class ReloadRefused(Exception):
+    """The old workers and their configuration stay; the text gives the reason."""
 
 
 class Supervisor:
@@ -45,10 +49,7 @@ class Supervisor:
         self._path = path
         self._environ = environ
         self._echo = echo
-        self._workers: dict[int, WorkerChild] = {}
-        self._slots: list[socket.socket] = []
-        self._valkey: EmbeddedValkey | None = None
-        self._draining: list[WorkerChild] = []
+        self._draining: list[Generation] = []
         self._ended_counts = WorkerCounts()  # of workers that ended
         self._gateway = secrets.token_hex(16)
         self._ended_openings: dict[str, float] = {}  # IDs of break-glass openings, and until when each is remembered
@@ -61,38 +62,42 @@ class Supervisor:
     async def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit status. Raises ConfigInvalid."""
         loaded = load(self._path, self._environ)
-        self._data, self._config = loaded.data, loaded.config
-        configure_logging(self._config.log)
+        config = loaded.config
+        configure_logging(config.log)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._run_in_background(self._reload()))
-        try:
-            count = os.cpu_count() or 1 if self._config.workers == "auto" else self._config.workers
-            self._slots = open_listening(self._config.listen, count)
-            self._redis_url = self._start_valkey(self._config)
-            for slot in range(len(self._slots)):
-                self._workers[slot] = await self._spawn(slot)
-            for worker in self._workers.values():
-                await worker.wait_ready()
-            runner = await self._start_admin(self._config)
-        except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
-            self._echo(f"doorward: {error}")
-            await self._end_all(kill=True)
-            return 1
-        for worker in self._workers.values():
-            self._run_in_background(self._keep_alive(worker))
-        if self._valkey is not None:
-            self._run_in_background(self._keep_valkey(self._valkey))
-        self._echo(
-            f"doorward: ready on {self._config.listen}, {len(self._workers)} workers, admin on {self._config.admin_listen}"
-        )
-        await self._stopping.wait()
-        await self._give_notice(self._config.shutdown.notice.total_seconds())
-        _log.info("stopping: no new connections, open requests may end")
-        await self._end_all(kill=False)
-        await runner.cleanup()
+        async with contextlib.AsyncExitStack() as opened:
+            try:
+                async with self._reloading:  # a SIGHUP that comes meanwhile waits
+                    await self._start(loaded.data, config, opened)
+            except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
+                self._echo(f"doorward: {error}")
+                return 1
+            self._echo(
+                f"doorward: ready on {config.listen}, {self._listeners.workers} workers, admin on {config.admin_listen}"
+            )
+            await self._stopping.wait()
+            await self._give_notice(self._current.config.shutdown.notice.total_seconds())
+            _log.info("stopping: no new connections, open requests may end")
+            self._listeners.close()
+            self._current.drain(self._current.config.shutdown.drain.total_seconds())
+            await asyncio.gather(*(generation.wait_ended() for generation in (self._current, *self._draining)))
         return 0
+
+    async def _start(self, data: dict[str, Any], config: Config, opened: contextlib.AsyncExitStack) -> None:
+        """Start everything; `opened` ends it in reverse order."""
+        workers = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
+        self._listeners = Listeners(config.listen, workers)
+        opened.callback(self._listeners.close)
+        self._redis_url = self._start_valkey(config, opened)
+        opened.callback(self._cancel_background)
+        self._current = self._generation(data, config)
+        opened.push_async_callback(lambda: self._current.kill())
+        await self._current.start()
+        await self._start_admin(config, opened)
+        self._current.serve()
 
     def _stop(self) -> None:
         """The first signal stops the process; the second one ends the notice at once."""
@@ -100,17 +105,21 @@ class Supervisor:
 
     # --- the embedded store and the admin listener ---
 
-    def _start_valkey(self, config: Config) -> str | None:
+    def _start_valkey(self, config: Config, opened: contextlib.AsyncExitStack) -> str | None:
         if config.redis.url.get_secret_value() != "embedded":
             return None
-        self._valkey = EmbeddedValkey(config.redis.data_dir)
-        self._valkey.start()
-        return self._valkey.url
+        valkey = EmbeddedValkey(config.redis.data_dir)
+        valkey.start()
+        opened.push_async_callback(asyncio.to_thread, valkey.stop)
+        self._run_in_background(self._keep_valkey(valkey))
+        return valkey.url
 
-    async def _start_admin(self, config: Config) -> web.AppRunner:
+    async def _start_admin(self, config: Config, opened: contextlib.AsyncExitStack) -> None:
         runner = web.AppRunner(
-            build_admin(self._reports, self._past, lambda: len(self._slots), self._stopping.is_set), access_log=None
+            build_admin(self._reports, self._past, lambda: self._listeners.workers, self._stopping.is_set),
+            access_log=None,
         )
+        opened.push_async_callback(runner.cleanup)
         await runner.setup()
         address = parse_listen(config.admin_listen)
         site = (
@@ -119,31 +128,35 @@ class Supervisor:
             else web.TCPSite(runner, address.host, address.port)
         )
         await site.start()
-        return runner
 
     async def _reports(self) -> Sequence[WorkerReport]:
-        replies = await asyncio.gather(*(worker.report() for worker in self._workers.values() if worker.ready.is_set()))
+        replies = await asyncio.gather(*(worker.report() for worker in self._current.ready))
         return [report for report in replies if report is not None]
 
     async def _past(self) -> Sequence[WorkerCounts]:
         """The counts of workers that drain or ended, because a counter never goes back."""
-        replies = await asyncio.gather(*(worker.report() for worker in self._draining))
+        leaving = [worker for generation in self._draining for worker in generation.ready]
+        replies = await asyncio.gather(*(worker.report() for worker in leaving))
         return [*(report.counts for report in replies if report is not None), self._ended_counts]
 
     def _keep_counts(self, worker: WorkerChild) -> None:
         """The worker ended: add its last report to the counts of those before."""
-        if worker in self._draining:
-            self._draining.remove(worker)
         if worker.last is not None:
             self._ended_counts.merge(worker.last.counts)
             worker.last = None
 
     # --- workers ---
 
-    async def _spawn(self, slot: int) -> WorkerChild:
+    def _generation(self, data: dict[str, Any], config: Config) -> Generation:
+        return Generation(data, config, self._listeners, self._spawn, self._keep_counts)
+
+    async def _spawn(self, slot: int, data: dict[str, Any]) -> WorkerChild:
         worker = WorkerChild(slot, self._on_opening_ended)
         ended = list(self._ended_openings)
-        await worker.start(self._data, self._redis_url, self._slots[slot], {"gateway": self._gateway, "ended": ended})
+        openings = {"gateway": self._gateway, "ended": ended}
+        await worker.start(
+            {"config": data, "redis_url": self._redis_url, "openings": openings}, self._listeners.sockets
+        )
         for opening_id in self._ended_openings.keys() - set(ended):  # those that ended while it started
             worker.mark_opening_ended(opening_id)
         self._started.add(worker)
@@ -165,32 +178,6 @@ class Supervisor:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _keep_alive(self, worker: WorkerChild) -> None:
-        """Restart a worker that died, with a growing pause while it keeps dying. Returns when a reload or the stop replaced it."""
-        slot, pause = worker.slot, 0.1
-        while True:
-            await worker.process.wait()
-            self._keep_counts(worker)
-            if self._is_replaced(worker):
-                return
-            _log.error(
-                "worker %d (pid %d) died with status %s: starting another",
-                slot,
-                worker.process.pid,
-                worker.process.returncode,
-            )
-            await asyncio.sleep(pause)
-            if self._is_replaced(worker):
-                return
-            pause = min(pause * 2, 10.0)
-            worker = self._workers[slot] = await self._spawn(slot)
-            with contextlib.suppress(WorkerFailed):
-                await worker.wait_ready()
-                pause = 0.1
-
-    def _is_replaced(self, worker: WorkerChild) -> bool:
-        return worker.draining or self._stopping.is_set() or self._workers[worker.slot] is not worker
-
     async def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
         """Restart the embedded store when it died."""
         while not self._stopping.is_set():
@@ -205,69 +192,58 @@ class Supervisor:
     async def _reload(self) -> None:
         async with self._reloading:
             try:
-                loaded = load(self._path, self._environ)
-            except ConfigInvalid as error:
-                _log.error(
-                    "reload refused, the old configuration stays: %s",
-                    "; ".join(str(problem) for problem in error.problems),
-                )
+                old = await self._replace()
+            except ReloadRefused as refused:
+                _log.error("reload refused, the old configuration stays: %s", refused)
                 return
-            changed = _beyond_reload(self._config, loaded.config)
-            if changed:
-                _log.error("reload refused, the old configuration stays: %s needs a restart", ", ".join(changed))
-                return
-            for warning in rotation_warnings(self._config.keys, loaded.config.keys):
-                _log.warning("%s", warning)
-            old = await self._replace(loaded.data, loaded.config)
         # Outside the lock: the next reload, which may correct this one, does not wait for connections that stay open.
-        await asyncio.gather(*(worker.end() for worker in old))
+        await old.wait_ended()
+        self._draining.remove(old)
 
-    async def _replace(self, data: dict[str, Any], config: Config) -> list[WorkerChild]:
-        """Start new workers and drain the old ones, which are returned; none are when the new workers do not become ready."""
-        old_data, self._data = self._data, data
-        fresh = [await self._spawn(slot) for slot in self._workers]
+    async def _replace(self) -> Generation:
+        """Replace the workers by those of the file as it is now. Returns the old generation, which drains. Raises ReloadRefused."""
         try:
-            for worker in fresh:
-                await worker.wait_ready()
+            loaded = load(self._path, self._environ)
+        except ConfigInvalid as error:
+            raise ReloadRefused("; ".join(str(problem) for problem in error.problems)) from error
+        except OSError as error:
+            raise ReloadRefused(f"{self._path} cannot be read: {error.strerror}") from error
+        old, config = self._current, loaded.config
+        changed = _beyond_reload(old.config, config)
+        if changed:
+            raise ReloadRefused(f"{', '.join(changed)} needs a restart")
+        for warning in rotation_warnings(old.config.keys, config.keys):
+            _log.warning("%s", warning)
+        fresh = self._generation(loaded.data, config)
+        try:
+            await fresh.start()
         except WorkerFailed as error:
-            self._data = old_data
-            for worker in fresh:
-                worker.kill()
-            _log.error("reload refused, the old workers stay: %s", error)
-            return []
-        self._config = config
+            raise ReloadRefused(str(error)) from error
+        if self._stopping.is_set():
+            await fresh.kill()
+            raise ReloadRefused("the process is stopping")
         configure_logging(config.log)
-        old = list(self._workers.values())
-        for worker in fresh:
-            self._workers[worker.slot] = worker
-            self._run_in_background(self._keep_alive(worker))
-        self._draining += old
-        for worker in old:
-            worker.drain(config.shutdown.drain.total_seconds())
-        _log.info("reloaded: %d new workers, the old ones are draining", len(fresh))
+        fresh.serve()
+        self._current = fresh
+        self._draining.append(old)
+        old.drain(config.shutdown.drain.total_seconds())
+        await old.wait_accepts_nothing()
+        _log.info("reloaded: %d new workers, the old ones are draining", len(fresh.workers))
         return old
+
+    # --- the end ---
 
     async def _give_notice(self, seconds: float) -> None:
         """Serve on while /ready fails, so that a load balancer sees it before a connection is refused (D-07)."""
         if seconds:
             _log.info("stopping: /ready fails, requests are served for another %g s", seconds)
-            for worker in self._workers.values():
-                worker.give_notice()
+            self._current.give_notice()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._notice_cut_short.wait(), seconds)
 
-    async def _end_all(self, *, kill: bool) -> None:
-        close_listening(self._config.listen, self._slots)
-        for worker in self._workers.values():
-            if kill:
-                worker.kill()
-            else:
-                worker.drain(self._config.shutdown.drain.total_seconds())
-        await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+    def _cancel_background(self) -> None:
         for task in list(self._background):
             task.cancel()
-        if self._valkey is not None:
-            await asyncio.to_thread(self._valkey.stop)
 
 
 def _beyond_reload(old: Config, new: Config) -> list[str]:

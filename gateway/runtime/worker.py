@@ -1,7 +1,7 @@
-"""The worker process (`python -m gateway.runtime.worker CONTROL_FD LISTEN_FD`), which the parent starts.
+"""The worker process (`python -m gateway.runtime.worker CONTROL_FD LISTEN_FD...`), which the parent starts.
 
-It reads its configuration from a private socket, serves one listening socket, and obeys the parent's messages. It drains by
-itself when the parent is gone, so that no orphan keeps a port.
+It reads its configuration from a private socket, accepts connections from those listening sockets that the parent names, and obeys the parent's
+messages. It drains by itself when the parent is gone, so that no orphan keeps a port.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import uvloop
@@ -25,59 +25,93 @@ from gateway.runtime.composition import GatewayWorker
 
 _log = logging.getLogger("doorward.worker")
 _SETTLE_SECONDS: Final = 2.0
+_ORPHAN_SECONDS: Final = 5.0  # to drain when the parent is gone
 
 
-async def serve(control: socket.socket, listening: socket.socket) -> None:
+class Parent:
+    """The private socket to the parent process. `sockets` are the listening sockets, in the order in which the parent counts them."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sockets: Sequence[socket.socket]
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._sockets = sockets
+        self._served: dict[int, socket.socket] = {}
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Nothing when the parent is gone."""
+        if not self._writer.is_closing():
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def flush(self) -> None:
+        """Until what was sent is written."""
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def obey(self, worker: GatewayWorker) -> float:
+        """Do what the parent says until it has the worker drain; the seconds that it has for that. Nothing is accepted any more then."""
+        seconds = await self._obey(worker)
+        await self._listen(worker, frozenset())
+        # As long as one process holds a listening socket, new connections wait in its queue.
+        for sock in self._sockets:
+            sock.close()
+        self.send({"draining": True})
+        return seconds
+
+    async def _obey(self, worker: GatewayWorker) -> float:
+        while line := await self._reader.readline():
+            message = json.loads(line)
+            if message["do"] == "report":
+                self.send({"report": worker.report().to_json()})
+            elif message["do"] == "listen":
+                await self._listen(worker, frozenset(message["sockets"]))
+            elif message["do"] == "mark_opening_ended":
+                worker.break_glass.mark_ended([message["id"]])
+            elif message["do"] == "give_notice":
+                worker.give_notice()
+            elif message["do"] == "drain":
+                return float(message["seconds"])
+        _log.warning("the parent process is gone: draining")
+        return _ORPHAN_SECONDS
+
+    async def _listen(self, worker: GatewayWorker, wanted: frozenset[int]) -> None:
+        """Accept from the sockets with these indexes alone. What is closed is a copy: others go on accepting from the same queue."""
+        for index in self._served.keys() - wanted:
+            worker.ignore(self._served.pop(index))
+        for index in sorted(wanted - self._served.keys()):
+            self._served[index] = self._sockets[index].dup()
+            await worker.listen(self._served[index])
+
+
+async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> None:
     """Run one worker until the parent has it drain, or is gone."""
     reader, writer = await asyncio.open_connection(sock=control, limit=16 * 1024 * 1024)
+    parent = Parent(reader, writer, sockets)
     first = json.loads(await reader.readline())
     config = build(first["config"])
     configure_logging(config.log)
-    worker = GatewayWorker(
-        config, first["redis_url"], lambda line: _write_all(1, line),
-        gateway=first["openings"]["gateway"], ended_openings=first["openings"]["ended"],
-        on_opening_ended=lambda opening_id: _send(writer, {"opening_ended": opening_id}),
-    )  # fmt: skip
     try:
+        worker = GatewayWorker(
+            config, first["redis_url"], lambda line: _write_all(1, line),
+            gateway=first["openings"]["gateway"], ended_openings=first["openings"]["ended"],
+            on_opening_ended=lambda opening_id: parent.send({"opening_ended": opening_id}),
+        )  # fmt: skip
         await worker.start()
         if config.openid.enabled:  # otherwise the first requests are refused as if the provider were down
             await worker.providers.wait_for_first_fetch(_SETTLE_SECONDS)
-        await worker.listen(listening)
     except Exception as error:
         _log.exception("the worker cannot start")
-        _send(writer, {"failed": f"worker {first['slot']} cannot start: {type(error).__name__}: {error}"})
-        await writer.drain()
+        parent.send({"failed": f"worker {first['slot']} cannot start: {type(error).__name__}: {error}"})
+        await parent.flush()
         raise
     # All objects made so far live as long as the process: the garbage collector need not visit them again.
     gc.collect()
     gc.freeze()
-    _send(writer, {"ready": True})
-    seconds = await _obey(worker, reader, writer)
-    await worker.close(seconds)
-    with contextlib.suppress(ConnectionError):  # so that the counts are not lost
-        _send(writer, {"report": worker.report().to_json()})
-        await writer.drain()
-
-
-async def _obey(worker: GatewayWorker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
-    """Handle the parent's messages until one of them drains the worker; the seconds that it has for that."""
-    while line := await reader.readline():
-        message = json.loads(line)
-        if message["do"] == "report":
-            _send(writer, {"report": worker.report().to_json()})
-        elif message["do"] == "mark_opening_ended":
-            worker.break_glass.mark_ended([message["id"]])
-        elif message["do"] == "give_notice":
-            worker.give_notice()
-        elif message["do"] == "drain":
-            return float(message["seconds"])
-    _log.warning("the parent process is gone: draining")
-    return 5.0
-
-
-def _send(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None:
-    if not writer.is_closing():
-        writer.write(json.dumps(message).encode() + b"\n")
+    parent.send({"ready": True})
+    await worker.close(await parent.obey(worker))
+    parent.send({"report": worker.report().to_json()})  # so that the counts are not lost
+    await parent.flush()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -98,9 +132,9 @@ def main() -> None:
         resource.RLIMIT_NOFILE, (hard, hard)
     )  # two descriptors a request; 1024, the usual soft limit, are too few
     control = socket.socket(fileno=int(sys.argv[1]))
-    listening = socket.socket(fileno=int(sys.argv[2]))
+    sockets = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[2:]]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(control, listening))
+        runner.run(serve(control, sockets))
 
 
 if __name__ == "__main__":

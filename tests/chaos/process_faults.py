@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 from gateway.sessions.indexes import Indexes
@@ -20,6 +20,7 @@ from tests.chaos.stage import ORIGIN, PREFIX, ChaosFailed, Stage
 from tests.chaos.standing import Standing
 from tests.chaos.trial import PUSH_BOUND, Fault, Proof
 from tests.fakes.browser import Browser
+from tests.fakes.scarcity import no_descriptors
 
 _OPEN: Final = 200  # of each kind
 now = time.monotonic
@@ -49,6 +50,25 @@ async def workers_killed(stage: Stage, proof: Proof) -> AsyncIterator[None]:
     told = sum(replica.said.count("died with status -9") for replica in stage.replicas)
     proof.text = f"kill -9 of {len(dead)} workers; the parents noticed {told} so far" if dead else ""
     await stage.until(stage.all_ready, "the workers do not come back", 90)
+
+
+@asynccontextmanager
+async def workers_not_started(stage: Stage, proof: Proof) -> AsyncIterator[None]:
+    """D-06: one worker of each replica is killed, and its parent has no descriptor left to start another."""
+    with ExitStack() as scarce:
+        for replica in stage.replicas:
+            scarce.enter_context(no_descriptors(replica.pid, left=1))
+            os.kill(random.choice(replica.workers()), signal.SIGKILL)
+        yield
+    failed = [replica.said.count("cannot be started: [Errno 24]") for replica in stage.replicas]
+    proof.text = f"attempts that failed: {' and '.join(map(str, failed))}" if all(failed) else ""
+    await stage.until(stage.all_ready, "the workers do not come back", 90)
+
+
+async def no_client_hangs(stage: Stage, load: Load, proof: Proof) -> None:
+    """The kernel goes on giving connections to the socket of the worker that is missing."""
+    silent = load.tally.errors["connection silent"]
+    proof.broken += [f"{silent} clients were not answered"] if silent else []
 
 
 @asynccontextmanager
@@ -229,5 +249,13 @@ def _row(load: Load, proof: Proof, recovery: float | None) -> Row:
 
 FAULTS = (
     Fault(name="reload (SIGHUP)", happening=reloaded, at_once=True, seconds=6.0, after=nobody_noticed),
+    Fault(
+        name="workers cannot be started",
+        happening=workers_not_started,
+        seconds=4.0,
+        patience=3.0,
+        serves=True,
+        after=no_client_hangs,
+    ),
     Fault(name="workers killed", happening=workers_killed, seconds=10.0, sign_ins=4, after=nothing_halfway),
 )

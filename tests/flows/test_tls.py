@@ -207,6 +207,22 @@ async def test_a_worker_that_drains_closes_its_threshold(house: House, authority
         await Wire.open(house.port)
 
 
+async def test_a_handshake_that_began_before_the_drain_is_finished_and_its_request_served(
+    house: House, authority: Authority
+) -> None:
+    """D-07: a connection that was accepted is not refused any more."""
+    cookie = await signed_in(house)
+    still = await Wire.open(house.port)
+    await eventually(lambda: house.worker.context.connection_limit.total == 1)
+    draining = asyncio.create_task(house.worker.server.drain(30))
+    await eventually(lambda: house.worker.context.draining)
+    await still.writer.start_tls(authority.client(), server_hostname="portal.localhost")
+    await still.send(f"GET / HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n\r\n".encode())
+    response = await still.response()
+    assert (response.status, response.value("connection")) == (200, "close")
+    await asyncio.wait_for(draining, 20)
+
+
 async def test_a_client_that_never_says_goodbye_does_not_hold_a_stop(house: House, authority: Authority) -> None:
     """D-07: it got its last answer, over TLS, and leaves the connection open."""
     cookie = await signed_in(house)
