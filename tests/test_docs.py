@@ -127,7 +127,7 @@ def models_in(annotation: Any, step: str = "") -> Iterator[tuple[type[BaseModel]
 def given_keys(data: Any, path: str = "") -> Iterator[str]:
     if isinstance(data, dict):
         for name, value in data.items():
-            named = path in ("apps.", "providers.") or path.endswith(".headers.")
+            named = path in ("apps.", "providers.") or path.endswith((".headers.", ".texts."))
             here = f"{path}{'*' if named else name}"
             yield here
             yield from given_keys(value, f"{here}.")

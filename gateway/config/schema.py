@@ -43,6 +43,7 @@ from gateway.config.sections.fields import (
     checked,
 )
 from gateway.config.sections.openid import ClaimNames, OpenID, ProviderKeys
+from gateway.config.sections.pages import PageSettings, PageText
 from gateway.config.sections.password_rules import PackFile, PackRule, PasswordKnown, PasswordRule, PasswordWhen
 from gateway.config.sections.redis import Redis, RedisSentinel, RedisTls
 
@@ -75,6 +76,7 @@ __all__ = [
     "PackFile",
     "PackRule",
     "PageSettings",
+    "PageText",
     "PasswordKnown",
     "PasswordRule",
     "PasswordWhen",
@@ -112,11 +114,6 @@ class Limits(Section):
 class Tls(Section):
     certificate: File | None = None
     key: File | None = None
-
-
-class PageSettings(Section):
-    title: Annotated[str, AfterValidator(values.parse_title)] = "Sign in"
-    logo: File | None = None
 
 
 class Log(Section):

@@ -1,6 +1,8 @@
 """Refusals because of who asks, from where, or for what. Pure."""
 
-from gateway.errors.refusal import Refusal
+from typing import ClassVar
+
+from gateway.errors.refusal import Refusal, WaysOn
 
 
 class LoginRequired(Refusal):
@@ -10,6 +12,7 @@ class LoginRequired(Refusal):
     code = "login_required"
     title = "Please sign in"
     message = "You are not signed in, or your session has ended."
+    ways_on = ("sign_in", "home")
 
 
 class StepUpRequired(Refusal):
@@ -19,6 +22,7 @@ class StepUpRequired(Refusal):
     code = "insufficient_user_authentication"
     title = "Please sign in again"
     message = "This page needs a fresher or stronger sign-in."
+    ways_on = ("sign_in", "home")
 
 
 class Forbidden(Refusal):
@@ -28,6 +32,7 @@ class Forbidden(Refusal):
     code = "access_denied"
     title = "You have no access to this page"
     message = "You are signed in, but this page is not open to your account."
+    ways_on = ("another_account", "another_provider", "home", "sign_out")
 
 
 class SignInDisabled(Refusal):
@@ -37,6 +42,7 @@ class SignInDisabled(Refusal):
     code = "sign_in_disabled"
     title = "This page is closed"
     message = "This page needs a sign-in, and sign-in is switched off."
+    ways_on = ("home", "retry")
 
 
 class OriginForbidden(Refusal):
@@ -46,6 +52,7 @@ class OriginForbidden(Refusal):
     code = "origin_not_allowed"
     title = "This origin is not allowed"
     message = "The connection was opened from another site."
+    ways_on = ("home", "retry")
 
 
 class RouteBlocked(Refusal):
@@ -55,6 +62,7 @@ class RouteBlocked(Refusal):
     code = "password_login_disabled"
     title = "Signing in with a password is switched off"
     message = "This site signs people in through the company's sign-in page. Passwords are neither accepted, set nor reset here."
+    ways_on: ClassVar[WaysOn] = ("sign_in", "home")
 
 
 class OwnLoginClosed(RouteBlocked):
@@ -62,6 +70,7 @@ class OwnLoginClosed(RouteBlocked):
 
     title = "The application asks for its own login"
     message = "You are signed in here, but the application asks for its own password, which is switched off. Its own session may be over."
+    ways_on = ("home", "sign_out")
 
 
 class UntrustedPeer(Refusal):
@@ -71,6 +80,7 @@ class UntrustedPeer(Refusal):
     code = "untrusted_peer"
     title = "This address is not for you"
     message = "Only proxies that the operator trusts may ask here."
+    ways_on = ("home",)
 
 
 class CrossSiteRequest(Refusal):
@@ -80,3 +90,4 @@ class CrossSiteRequest(Refusal):
     code = "cross_site_request"
     title = "This request came from another site"
     message = "For your safety this can only be done from this site's own pages."
+    ways_on = ("retry", "home")

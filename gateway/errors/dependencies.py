@@ -12,6 +12,7 @@ class StoreUnavailable(Refusal):
     code = "session_store_unavailable"
     title = "Sessions cannot be checked at the moment"
     message = "You are still signed in. Please try again in a moment."
+    ways_on = ("retry",)
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 2, **facts: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **facts)

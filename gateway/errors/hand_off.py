@@ -1,8 +1,8 @@
 """Refusals of the hand-off: the upstream's own session. Pure."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from gateway.errors.refusal import Refusal
+from gateway.errors.refusal import Refusal, WaysOn
 
 
 class HandOffFailed(Refusal):
@@ -14,6 +14,7 @@ class HandOffFailed(Refusal):
     message = (
         "You are signed in, but the application behind this address did not let you in. Please try again in a minute."
     )
+    ways_on: ClassVar[WaysOn] = ("retry", "home", "sign_out")
 
     def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
         super().__init__(detail or reason, reason=reason, **facts)
@@ -27,6 +28,7 @@ class NoUpstreamLogin(HandOffFailed):
     code = "no_upstream_login"
     title = "You have no login at the application"
     message = "There is an account for you, but no login belongs to it. Ask the people who run this space."
+    ways_on = ("another_account", "another_provider", "retry", "sign_out")
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
         super().__init__("no_login", detail, **facts)
@@ -39,6 +41,7 @@ class HandOffMismatch(HandOffFailed):
     code = "hand_off_mismatch"
     title = "The application took you for somebody else"
     message = "Its session was ended, and nothing of it was shown. Ask the people who run this space: two accounts may be mixed up."
+    ways_on = ("retry", "another_account", "another_provider", "sign_out")
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
         super().__init__("mismatch", detail, **facts)
@@ -51,6 +54,7 @@ class HandOffLoop(HandOffFailed):
     code = "hand_off_loop"
     title = "The application keeps asking for its own login"
     message = "It was given a session for you several times within a short while, and asked again each time."
+    ways_on = ("retry", "another_account", "another_provider", "sign_out")
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
         super().__init__("loop", detail, **facts)

@@ -1,8 +1,9 @@
 """Refusals of the request itself: syntax, size, method, host. Pure."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
-from gateway.errors.refusal import Refusal
+from gateway.errors.refusal import Refusal, WaysOn
 
 
 class BadRequest(Refusal):
@@ -12,6 +13,7 @@ class BadRequest(Refusal):
     code = "bad_request"
     title = "This request is not valid"
     message = "The address or the request could not be understood."
+    ways_on: ClassVar[WaysOn] = ("home",)
 
 
 class MalformedRequest(BadRequest):
@@ -42,6 +44,7 @@ class TargetTooLong(Refusal):
     code = "uri_too_long"
     title = "The address is too long"
     message = "The address is longer than is accepted here."
+    ways_on = ("home",)
     close = True
 
 
@@ -66,6 +69,7 @@ class MethodNotAllowed(Refusal):
     code = "method_not_allowed"
     title = "This method is not allowed"
     message = "The request method is not accepted for this address."
+    ways_on = ("home",)
 
     def __init__(self, detail: str = "", *, allow: Iterable[str] = ()) -> None:
         super().__init__(detail)
@@ -77,6 +81,7 @@ class CodingNotImplemented(Refusal):
     code = "not_implemented"
     title = "This transfer coding or method is not supported"
     message = "The request uses a transfer coding or a method that is not supported here."
+    ways_on = ("home",)
     close = True
 
 
@@ -85,6 +90,7 @@ class VersionNotSupported(Refusal):
     code = "http_version_not_supported"
     title = "This HTTP version is not supported"
     message = "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    ways_on = ("home",)
     close = True
 
 
@@ -93,6 +99,7 @@ class ExpectationFailed(Refusal):
     code = "expectation_failed"
     title = "This expectation cannot be met"
     message = "Only Expect: 100-continue is understood."
+    ways_on = ("home",)
     close = True
 
 
@@ -101,6 +108,7 @@ class UpgradeRequired(Refusal):
     code = "upgrade_required"
     title = "This WebSocket version is not supported"
     message = "Only version 13 of the WebSocket protocol is spoken here."
+    ways_on = ("home",)
     fields = (
         ("Upgrade", "websocket"),
         ("Sec-WebSocket-Version", "13"),
@@ -112,6 +120,7 @@ class UnknownHost(Refusal):
     code = "unknown_host"
     title = "No application answers under this name"
     message = "The host name of the address is not one that is served here."
+    ways_on = ("home",)
 
 
 class NotFound(Refusal):
@@ -119,3 +128,4 @@ class NotFound(Refusal):
     code = "not_found"
     title = "There is nothing here"
     message = "This address does not exist."
+    ways_on = ("home",)

@@ -1,8 +1,8 @@
 """Refusals of the sign-in: the provider and the directory. Pure."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from gateway.errors.refusal import Refusal
+from gateway.errors.refusal import Refusal, WaysOn
 from gateway.errors.requests import BadRequest
 
 
@@ -13,6 +13,7 @@ class SignInFailed(Refusal):
     code = "sign_in_failed"
     title = "Signing in did not work"
     message = "The sign-in could not be completed. Please try again."
+    ways_on: ClassVar[WaysOn] = ("retry", "another_account", "another_provider")
 
     def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
         super().__init__(detail or reason, reason=reason, **facts)
@@ -35,6 +36,7 @@ class StepUpUnmet(IdTokenInvalid):
         "The sign-in page answered with a sign-in that is too old or too weak for this page. You are still signed in here as before. "
         "Try again: you will be asked to sign in anew."
     )
+    ways_on = ("retry", "another_account", "home")
 
 
 class RefreshRefused(SignInFailed):
@@ -63,6 +65,7 @@ class EmailNotVerified(SignInFailed):
     code = "email_not_verified"
     title = "Your e-mail address is not verified"
     message = "The sign-in page says that your e-mail address is not verified. Verify it there, then try again."
+    ways_on = ("retry", "another_account", "another_provider")
 
 
 class EmailDomainForeign(SignInFailed):
@@ -74,6 +77,7 @@ class EmailDomainForeign(SignInFailed):
     message = (
         "You signed in, but at a sign-in page that is not the one for your e-mail address. Please choose another one."
     )
+    ways_on = ("another_account", "another_provider")
 
 
 class SignInExpired(SignInFailed):
@@ -82,6 +86,7 @@ class SignInExpired(SignInFailed):
     code = "sign_in_expired"
     title = "This sign-in is over"
     message = "It was used already, is older than fifteen minutes, or began in another browser. Nothing is wrong with your account."
+    ways_on = ("continue", "home")
 
 
 class TooManyRedirects(SignInFailed):
@@ -91,6 +96,7 @@ class TooManyRedirects(SignInFailed):
     code = "redirect_loop"
     title = "Signing in goes round in circles"
     message = "You were sent to the sign-in page several times without a session being kept."
+    ways_on = ("retry", "another_provider")
 
 
 class TooManySessions(Refusal):
@@ -100,6 +106,7 @@ class TooManySessions(Refusal):
     code = "too_many_sessions"
     title = "You are signed in in too many places"
     message = "You are signed in on as many browsers and devices as this site allows. Sign out on one of them, then try again."
+    ways_on = ("retry", "another_account", "another_provider")
 
 
 class UnknownIssuer(BadRequest):
@@ -108,6 +115,7 @@ class UnknownIssuer(BadRequest):
     code = "unknown_issuer"
     title = "This sign-in was begun for another sign-in page"
     message = "The link that brought you here names a sign-in page that this site does not use."
+    ways_on = ("continue", "home")
 
 
 class ProviderUnavailable(Refusal):
@@ -117,6 +125,7 @@ class ProviderUnavailable(Refusal):
     code = "provider_unavailable"
     title = "The sign-in page cannot be reached"
     message = "Nobody can sign in at the moment. People who are signed in already are not affected. Please try again in a minute."
+    ways_on = ("retry", "another_provider", "home")
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 5, **facts: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **facts)
@@ -129,6 +138,7 @@ class ProviderFault(Refusal):
     code = "provider_fault"
     title = "The sign-in page gave an answer that cannot be used"
     message = "The sign-in could not be completed because of an error at the sign-in page. Please try again."
+    ways_on = ("retry", "another_provider", "home")
 
 
 class NotRegistered(Refusal):
@@ -138,6 +148,7 @@ class NotRegistered(Refusal):
     code = "not_registered"
     title = "You are not registered here"
     message = "You signed in, but there is no member account for you. Ask the people who run this space to add you."
+    ways_on = ("another_account", "another_provider", "retry")
 
 
 class AccountSuspended(Refusal):
@@ -147,6 +158,7 @@ class AccountSuspended(Refusal):
     code = "account_suspended"
     title = "Your account is not active"
     message = "There is a member account for you, but it is not active. Ask the people who run this space."
+    ways_on = ("another_account", "another_provider", "retry")
 
 
 class AccountLinkedElsewhere(Refusal):
@@ -156,6 +168,7 @@ class AccountLinkedElsewhere(Refusal):
     code = "account_linked_elsewhere"
     title = "This account belongs to another sign-in"
     message = "There is a member account with your e-mail address, but somebody else has signed in to it before. Ask who runs this space."
+    ways_on = ("another_account", "another_provider", "retry")
 
 
 class AccountAmbiguous(Refusal):
@@ -165,6 +178,7 @@ class AccountAmbiguous(Refusal):
     code = "account_ambiguous"
     title = "There is more than one account for you"
     message = "Several member accounts have your e-mail address, and it is not clear which one is yours. Ask the people who run this space."
+    ways_on = ("another_account", "another_provider", "retry")
 
 
 class DirectoryUnavailable(Refusal):
@@ -174,6 +188,7 @@ class DirectoryUnavailable(Refusal):
     code = "directory_unavailable"
     title = "Your account could not be looked up"
     message = "You signed in, but the member directory did not answer. Nothing was lost or created twice. Please try again in a minute."
+    ways_on = ("retry", "another_account")
 
     def __init__(self, reason: str, detail: str = "", *, retry_after: int | None = 10, **facts: Any) -> None:
         super().__init__(detail or reason, retry_after=retry_after, reason=reason, **facts)

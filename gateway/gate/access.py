@@ -3,13 +3,13 @@
 from gateway.errors.access import Forbidden, LoginRequired, SignInDisabled, StepUpRequired
 from gateway.gate.decision import Decision, Forward, NeedSession, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
-from gateway.gate.site import Site
+from gateway.gate.site import START, Site, start_url
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.claims import Identity
 from gateway.policy.bodies import read_query
 from gateway.policy.cors import is_only_a_preflight
 from gateway.policy.rules import Ruling
-from gateway.policy.step_up import is_fresh, start_query, step_up_of
+from gateway.policy.step_up import is_fresh, step_up_of
 from gateway.sessions.session import Session
 
 
@@ -37,7 +37,7 @@ def decide(request: Request[RequestHead], ruling: Ruling) -> Decision:
 
 def login_required(site: Site) -> LoginRequired:
     """The refusal of a request without a session."""
-    return LoginRequired(sign_in_url=site.route.origin + "/oauth2/start")
+    return LoginRequired(sign_in_url=site.route.origin + START)
 
 
 def account_of(identity: Identity) -> str:
@@ -72,8 +72,9 @@ def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> D
     for requirement in ruling.requirements:
         reason = requirement.unmet(session.identity)
         if reason is not None:
-            switch = site.route.origin + "/oauth2/start?prompt=select_account"
-            return Refuse(Forbidden(reason, account=account_of(session.identity), switch_url=switch), ruling.rule)
+            switch = start_url(_page_of(request), "select_account", provider=_provider_of(site, session))
+            forbidden = Forbidden(reason, account=account_of(session.identity), switch_url=site.route.origin + switch)
+            return Refuse(forbidden, ruling.rule)
     if is_fresh(ruling, session.auth_time, session.acr, request.now, site.clock_skew):
         return None
     step_up = step_up_of(ruling)
@@ -81,12 +82,18 @@ def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> D
         return RedirectToSignIn(request.wire.decode(), ruling.rule, step_up, session.provider)
     # The URL of a sign-in that satisfies the rule and ends on the page that sent the request.
     path = request.wire.partition(b"?")[0].decode()
-    start = site.route.origin + "/oauth2/start" + start_query(_referring_page(site, head), head.method, path)
-    start += f"&provider={session.provider}" if len(site.providers) > 1 else ""
+    back = referring_page(site, head) or "/"
+    start = start_url(back, step_up_for=f"{head.method} {path}", provider=_provider_of(site, session))
     refusal = StepUpRequired(
-        _lacks(ruling, session), sign_in_url=start, max_age=step_up.max_age, acr_values=" ".join(step_up.acr)
-    )
+        _lacks(ruling, session), sign_in_url=site.route.origin + start, max_age=step_up.max_age,
+        acr_values=" ".join(step_up.acr),
+    )  # fmt: skip
     return Refuse(refusal, ruling.rule)
+
+
+def _provider_of(site: Site, session: Session) -> str | None:
+    """The provider to name in a link, where the app has several."""
+    return session.provider if len(site.providers) > 1 else None
 
 
 def _lacks(ruling: Ruling, session: Session) -> str:
@@ -95,7 +102,14 @@ def _lacks(ruling: Ruling, session: Session) -> str:
     return f"the sign-in's acr is {session.acr!r}" if weak else f"the sign-in was at {session.auth_time}"
 
 
-def _referring_page(site: Site, head: RequestHead) -> str | None:
+def _page_of(request: Request[RequestHead]) -> str:
+    """The page that a navigation asked for, or the one that sent any other request."""
+    if request.head.method in ("GET", "HEAD") and is_navigation(request.head):
+        return request.wire.decode()
+    return referring_page(request.site, request.head) or "/"
+
+
+def referring_page(site: Site, head: RequestHead) -> str | None:
     """The page of this origin that sent the request; `/oauth2/start` validates it again (A-50)."""
     referrer = (head.first(b"referer") or b"").decode("latin-1")
     return referrer.removeprefix(site.route.origin) if referrer.startswith(site.route.origin + "/") else None

@@ -7,7 +7,7 @@ look-up.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gateway.config.addresses import canonical_host
 from gateway.config.providers import offered, providers_of
@@ -16,15 +16,17 @@ from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.config.toggles import password_routes_closed
 from gateway.config.values import WEBSOCKET
 from gateway.errors.requests import BadRequest, UnknownHost
+from gateway.http.message import RequestHead
 from gateway.policy.break_glass import ActiveOpening
 from gateway.policy.cors import Cors
 from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query
-from gateway.policy.passwords import PasswordRoute, PasswordRoutes
+from gateway.policy.passwords import Blocked, PasswordRoute, PasswordRoutes
 from gateway.policy.paths import Target, parse_target
 from gateway.policy.rules import RouteRules, Ruling
 from gateway.sessions.cookie import SessionCookie
 
 OWN_PREFIX: Final = "/oauth2"
+START: Final = "/oauth2/start"
 OWN_CALLBACK: Final = "/oauth2/callback"
 OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
 FORWARD_AUTH: Final = "/oauth2/auth"
@@ -172,6 +174,15 @@ class Site:
             bit=0 if more or not self.enabled else 1 << self._rulings.setdefault(ruling, len(self._rulings)),
         )
 
+    def blocked_page(self, target: Target) -> Blocked | None:
+        """Why a GET of this page is refused as a password route; None: it is none, or they are open."""
+        routes = self.password_routes.candidates("GET", target) if self.password_routes.closed else ()
+        if not routes:
+            return None
+        head = RequestHead("GET", target.wire(), self.host_bytes, [])
+        found = self.password_routes.match(routes, head, target, b"")
+        return found if isinstance(found, Blocked) else None
+
 
 class Sites:
     """All sites, by host."""
@@ -198,6 +209,22 @@ def callback_path(provider: str) -> str:
     """The path of a provider's redirect_uri."""
     # SECURITY: each provider has its own redirect_uri, so an answer that was meant for another provider is not accepted (A-57).
     return OWN_CALLBACK if provider == DEFAULT_PROVIDER else f"{OWN_CALLBACK}/{provider}"
+
+
+def start_url(
+    return_to: str,
+    prompt: str | None = None,
+    login_hint: str | None = None,
+    step_up_for: str | None = None,
+    provider: str | None = None,
+) -> str:
+    """The URL of `/oauth2/start` for a sign-in that ends on `return_to`. `step_up_for`: the "METHOD /path" whose rules it meets."""
+    parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
+    parameters += [] if prompt is None else ["prompt=" + prompt]
+    parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
+    parameters += [] if step_up_for is None else ["for=" + quote(step_up_for, safe="/")]
+    parameters += [] if provider is None else ["provider=" + quote(provider, safe="")]
+    return START + ("?" + "&".join(parameters) if parameters else "")
 
 
 def is_own(target: Target) -> bool:

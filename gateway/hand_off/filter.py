@@ -15,7 +15,7 @@ from gateway.errors.refusal import Refusal
 from gateway.gate.admission import decide
 from gateway.gate.decision import Forward, Refuse
 from gateway.gate.request import Request
-from gateway.gate.site import Site
+from gateway.gate.site import START, Site
 from gateway.hand_off.broker import Broker
 from gateway.hand_off.cookie_filter import CookieFilter
 from gateway.hand_off.flow import SIGN_OUT, HandOffFlow, redirect_to
@@ -259,7 +259,7 @@ def _authorise(head: ParsedRequest, bearer: str) -> None:
 
 
 def _blocked(site: Site) -> RouteBlocked:
-    return RouteBlocked("a sign-in link", kind="passwordless", sign_in_url=site.route.origin + "/oauth2/start")
+    return RouteBlocked("a sign-in link", kind="passwordless", sign_in_url=site.route.origin + START)
 
 
 def _is_page(request: ParsedRequest) -> bool:

@@ -1,26 +1,33 @@
 """`doorward check --online`: checks each dependency of the gateway once."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from redis.asyncio import Redis
 
 from gateway.config.providers import dependency_of, providers_of
-from gateway.config.schema import App, Config, ProviderKeys
+from gateway.config.schema import Config, ProviderKeys
 from gateway.directory.factory import open_directory
 from gateway.errors.refusal import Refusal
+from gateway.errors.requests import BadRequest
+from gateway.gate.site import Site, app_routes
 from gateway.http.header_policy import announces_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
+from gateway.policy.paths import parse_target
 from gateway.proxy.pool import Pool
-from gateway.proxy.subrequest import Credentials, FilledRequest, UpstreamClient
+from gateway.proxy.subrequest import Credentials, FilledRequest, Reply, UpstreamClient
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine
+
+_PASSWORD_FIELD: Final = re.compile(rb"""<input[^>]*\stype\s*=\s*["']?password\b""", re.IGNORECASE)
 
 CheckResult = tuple[str, str | None]
 
@@ -67,17 +74,17 @@ async def _redis(config: Config) -> None:
 
 async def advise(config: Config) -> list[str]:
     """Warnings about settings that fail later: of the Redis server, and of upstreams that authenticate connections."""
-    lines = [line for name, app in config.apps.items() async for line in _authenticated(config, name, app)]
+    sites = {route.name: Site(route, config) for route in app_routes(config)}
+    lines = [line for name, site in sites.items() async for line in _advise_upstream(config, name, site)]
     if config.redis.url.get_secret_value() == "embedded":
         return lines
     async with _connected(config) as (redis, _):
         return lines + [line async for line in advice(redis)]
 
 
-async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[str]:
-    """A warning when the upstream's `/` asks for NTLM or Negotiate, which authenticate a connection, not a request (B-61)."""
-    if not config.trusted_proxies:
-        return
+async def _advise_upstream(config: Config, name: str, site: Site) -> AsyncIterator[str]:
+    """Warnings about what the upstream answers to a GET of `/` without an identity."""
+    app = site.app
     pool = Pool(name, app)
     client = UpstreamClient(pool, app.hosts[0], (), app.timeouts.response_headers.total_seconds())
     try:
@@ -86,11 +93,31 @@ async def _authenticated(config: Config, name: str, app: App) -> AsyncIterator[s
         return  # `check_all` reports it
     finally:
         pool.close()
-    if any(announces_connection_scheme(field, value) for field, value in reply.fields):
+    if site.enabled and app.hand_off is None and (login := _own_login(site, reply)):
+        yield (
+            f'apps.{name}.upstream {login}: a person who is signed in here gets the page "The application asks for its own login" unless the '
+            f"application takes them from the identity headers or from X-Doorward-Jwt-Assertion; where it cannot, set apps.{name}.hand_off"
+        )
+    # NTLM and Negotiate authenticate a connection, not a request (B-61).
+    if config.trusted_proxies and any(announces_connection_scheme(field, value) for field, value in reply.fields):
         yield (
             f"apps.{name}.upstream authenticates connections (NTLM, Negotiate), and trusted_proxies are set: over a proxy's connection, "
             "which carries many people, no person can sign in at it; let browsers come to Doorward directly, or have it ask in another way"
         )
+
+
+def _own_login(site: Site, reply: Reply) -> str | None:
+    """How the upstream asks for its own login although its password routes are closed; None: it does not, or they are open."""
+    if not site.password_routes.closed:
+        return None
+    if reply.location:
+        url = urlsplit(reply.location.decode("latin-1"))
+        try:
+            blocked = site.blocked_page(parse_target(f"/{url.path.lstrip('/')}".encode("latin-1")))
+        except BadRequest:
+            return None
+        return f"sends / to its own login page {url.path}" if blocked is not None else None
+    return "shows a password form at /" if _PASSWORD_FIELD.search(reply.body) else None
 
 
 @asynccontextmanager

@@ -4,30 +4,20 @@ The invariant: a page escapes all values from outside, loads nothing, runs no sc
 refusal's `detail` stays in the log. The style is inline and allowed by its hash, the logo is a data URI.
 """
 
-import base64
-import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateway.config import schema
-from gateway.errors.access import Forbidden, OwnLoginClosed
 from gateway.errors.refusal import Refusal
-from gateway.gate.site import AppRoute
+from gateway.pages.links import Link, PageContext, links_of
+from gateway.pages.theme import Theme, theme_of
 
-LOGO_LIMIT: Final = 256 * 1024
-_LOGO_STARTS: Final = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-)
 _TONES: Final = {
     400: "problem", 401: "locked", 403: "locked", 404: "problem",
     408: "offline", 502: "offline", 503: "offline", 504: "offline",
@@ -59,14 +49,6 @@ class RenderedPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A link of a page."""
-
-    label: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """The content of one page. `form_targets`: origins besides ours that its form may redirect to. `refresh`: as `2;url=/path`."""
 
@@ -86,20 +68,17 @@ class Content:
 
 
 class Pages:
-    """Renders all pages. The constructor raises ValueError for a logo that is not an image or too large."""
+    """Renders all pages. `own` are the settings of single apps. The constructor raises ValueError as `theme_of`."""
 
-    def __init__(self, config: schema.PageSettings) -> None:
-        self._site = config.title
-        self._logo = logo_uri(config.logo) if config.logo is not None else ""
-        self._style = resources.files("gateway.pages").joinpath("templates/page.css").read_text("utf-8")
-        self._style_hash = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+    def __init__(self, common: schema.PageSettings, own: Mapping[str, schema.PageSettings] | None = None) -> None:
+        self._theme = theme_of(common)
+        self._themes = {name: theme_of(common, settings) for name, settings in (own or {}).items()}
         environment = Environment(loader=PackageLoader("gateway.pages"), autoescape=True, undefined=StrictUndefined)
         self._template = environment.get_template("page.html")
 
-    def render(self, refusal: Refusal, *, html: bool, request_id: str, app: AppRoute | None = None) -> RenderedPage:
+    def render(self, refusal: Refusal, context: PageContext, *, html: bool) -> RenderedPage:
         """The response to a refused request: a page for a person (`html`), else a problem document."""
-        rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
-        page = self.show(content_of(refusal, app), request_id=rid) if html else _problem(refusal, rid)
+        page = self.show(content_of(refusal, context), context) if html else _problem(refusal, _shown_id(context))
         extra = [*refusal.fields]
         if refusal.retry_after is not None:
             extra.append(("Retry-After", str(refusal.retry_after)))
@@ -107,31 +86,44 @@ class Pages:
             extra.append(("WWW-Authenticate", _challenge(refusal)))
         return page.plus(*extra)
 
-    def show(self, content: Content, *, request_id: str) -> RenderedPage:
+    def show(self, content: Content, context: PageContext) -> RenderedPage:
         """The response with a page."""
-        rid = request_id if _REQUEST_ID.fullmatch(request_id) else "-"
-        # The style is our own file and must not be escaped, or its hash would not match.
-        style = Markup(self._style)  # noqa: S704
-        text = self._template.render(page=content, site=self._site, logo=self._logo, style=style, request_id=rid)
+        theme = self._themes.get(context.site.route.name, self._theme) if context.site is not None else self._theme
+        text = theme.text(content.code)
+        page = self._template.render(
+            page=replace(content, title=text.title or content.title, message=text.message or content.message),
+            brand=theme.title or context.host_name,
+            logo=theme.logo,
+            support=theme.support,
+            # The style is our own text and must not be escaped, or its hash would not match.
+            style=Markup(theme.style),  # noqa: S704
+            request_id=_shown_id(context),
+        )
         # A form on a page with no-referrer sends `Origin: null`.
         referrer = "same-origin" if content.form_action else "no-referrer"
+        policy = _policy(theme, content.form_targets if content.form_action else None)
         return RenderedPage(
             status=content.status,
             headers=[
                 ("Content-Type", "text/html; charset=utf-8"),
-                ("Content-Security-Policy", self._policy(content.form_targets if content.form_action else None)),
+                ("Content-Security-Policy", policy),
                 ("X-Frame-Options", "DENY"),
                 *_personal(referrer),
             ],
-            body=text.encode(),
+            body=page.encode(),
         )
 
-    def _policy(self, form_targets: Sequence[str] | None) -> str:
-        forms = "'none'" if form_targets is None else " ".join(("'self'", *form_targets))
-        return (
-            f"default-src 'none'; style-src 'sha256-{self._style_hash}'; img-src data:; "
-            f"form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
-        )
+
+def _policy(theme: Theme, form_targets: Sequence[str] | None) -> str:
+    forms = "'none'" if form_targets is None else " ".join(("'self'", *form_targets))
+    return (
+        f"default-src 'none'; style-src 'sha256-{theme.style_hash}'; img-src data:; "
+        f"form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def _shown_id(context: PageContext) -> str:
+    return context.request_id if _REQUEST_ID.fullmatch(context.request_id) else "-"
 
 
 def redirect(status: int, location: str, *headers: tuple[str, str]) -> RenderedPage:
@@ -186,7 +178,7 @@ def _quotable(value: object) -> str:
     return re.sub(r'[^\x20-\x7e]|["\\]', "", str(value))
 
 
-def content_of(refusal: Refusal, app: AppRoute | None) -> Content:
+def content_of(refusal: Refusal, context: PageContext) -> Content:
     """The page of a refusal, with the links that lead on."""
     fact = refusal.facts.get
     return Content(
@@ -198,61 +190,5 @@ def content_of(refusal: Refusal, app: AppRoute | None) -> Content:
         reason=str(fact("reason") or ""),
         cause=str(fact("cause") or ""),
         account=str(fact("account") or ""),
-        links=tuple(_links(refusal, app)),
+        links=links_of(refusal, context),
     )
-
-
-_LINKS: Final = (
-    ("continue_url", "Continue"),
-    ("sign_in_url", "Sign in"),
-    ("retry_url", "Try again"),
-    ("home_url", "Go to the start page"),
-    ("switch_url", "Use another account"),
-    ("sign_out_url", "Sign out"),
-)
-
-
-def _links(refusal: Refusal, app: AppRoute | None) -> list[Link]:
-    facts = dict(refusal.facts)
-    if refusal.code == "login_required" and app is not None:
-        facts.setdefault("sign_in_url", app.origin + "/oauth2/start")
-    if isinstance(refusal, OwnLoginClosed):
-        facts.setdefault("home_url", "/")
-    if isinstance(refusal, OwnLoginClosed | Forbidden):
-        facts.setdefault("sign_out_url", "/oauth2/sign_out")
-    return [
-        Link(label=label, href=str(facts[name])) for name, label in _LINKS if name in facts and is_href(facts[name])
-    ]
-
-
-def is_href(value: object) -> bool:
-    """Whether a page may link to it: a path of this site or an http(s) URL, never `javascript:` or `//elsewhere`."""
-    return isinstance(value, str) and re.fullmatch(r"(?:https?://|/(?![/\\]))[!#-;=?-~]*", value) is not None
-
-
-def logo_uri(path: Path) -> str:
-    """The logo as a data URI. Raises ValueError when it is not PNG, JPEG, GIF, WebP or SVG, or over 256 KiB."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LOGO_LIMIT + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    if len(data) > LOGO_LIMIT:
-        raise ValueError("is too large; allowed: up to 256 KiB")
-    kind = _image_type(data)
-    if kind is None:
-        raise ValueError("is not an image; allowed: PNG, JPEG, GIF, WebP or SVG")
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _image_type(data: bytes) -> str | None:
-    """The type by content, not by file name: with a wrong type browsers show a broken picture."""
-    for start, kind in _LOGO_STARTS:
-        if data.startswith(start):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<svg", b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in data.lower():
-        return "image/svg+xml"
-    return None

@@ -6,7 +6,6 @@ RFC 9470; OpenID Connect Core 1.0 sections 2 (`auth_time`, `acr`) and 3.1.2.1 (`
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import quote
 
 from gateway.policy.rules import Ruling
 
@@ -44,9 +43,3 @@ def is_fresh(ruling: Ruling, auth_time: datetime | None, acr: str | None, now: d
     if ruling.max_age is not None and (auth_time is None or now - auth_time > ruling.max_age + skew):
         return False
     return not ruling.acr or acr in ruling.acr
-
-
-def start_query(return_to: str | None, method: str, path: str) -> str:
-    """The query of `/oauth2/start` for a sign-in that satisfies the rule of `method` and `path`, and ends on `return_to`."""
-    there = f"rd={quote(return_to, safe='/')}&" if return_to is not None else ""
-    return f"?{there}for={quote(f'{method} {path}', safe='/')}"

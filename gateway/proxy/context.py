@@ -16,9 +16,11 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway.config.schema import Config
+from gateway.errors.access import OwnLoginClosed
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import MalformedRequest
 from gateway.gate import admission
+from gateway.gate.access import referring_page
 from gateway.gate.decision import Decision, RedirectToSignIn
 from gateway.gate.request import Request
 from gateway.gate.site import FORWARD_AUTH, Site, Sites, is_own_target
@@ -30,6 +32,7 @@ from gateway.identity.assertion import AssertionSigner
 from gateway.observability.access_log import AccessLog
 from gateway.observability.counters import Counters
 from gateway.observability.events import Audit
+from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages
 from gateway.proxy.connection_limit import ConnectionLimiter
 from gateway.proxy.filters import AppFilter
@@ -240,12 +243,23 @@ class ProxyContext:
         """A page for a person, a problem document for a program."""
         request_id = request_id or self.new_request_id()
         if refusal.detail:
-            # A client's mistake is no warning.
-            level = logging.WARNING if refusal.status in _SERVER_ERRORS else logging.INFO
-            _log.log(level, "%s: %.200s (request %s)", refusal.code, refusal.detail, request_id)
+            # A client's mistake is no warning; an application that does not know the person is one of the set-up.
+            warns = refusal.status in _SERVER_ERRORS or isinstance(refusal, OwnLoginClosed)
+            level = logging.WARNING if warns else logging.INFO
+            _log.log(level, "%s: %.400s (request %s)", refusal.code, refusal.detail, request_id)
         html = head is not None and is_navigation(head)
-        app = site.route if site is not None else None
-        page = self._parts.pages.render(refusal, html=html, request_id=request_id, app=app)
+        page = self._parts.pages.render(refusal, _page_context(head, request_id, site), html=html)
         if site is None or site.cors is None or head is None or is_own_target(head.target):
             return page
         return Plain(page.status, (*page.headers, *site.cors.readable(head)), page.body)
+
+
+def _page_context(head: ParsedRequest | None, request_id: str, site: Site | None) -> PageContext:
+    """What a page that answers this request refers to: the page that was asked for, or the one that sent the form."""
+    if head is None or site is None:
+        return PageContext(request_id=request_id, site=site)
+    repeatable = head.method in ("GET", "HEAD")
+    there = head.target.decode("latin-1") if repeatable else referring_page(site, head)
+    if there is None or is_own_target(there.encode("latin-1")):
+        return PageContext(request_id=request_id, site=site)
+    return PageContext(request_id=request_id, site=site, return_to=there, retry_url=there if repeatable else "")

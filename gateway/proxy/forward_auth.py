@@ -9,14 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
-from urllib.parse import quote
 
 from gateway.errors.access import Forbidden, LoginRequired, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
-from gateway.gate.site import Site
+from gateway.gate.site import START, Site, start_url
 from gateway.http.header_policy import is_always_dropped, is_odd
 from gateway.http.message import RequestHead
 from gateway.http.request_head import ParsedRequest
@@ -151,10 +150,9 @@ def reply(site: Site, decision: Decision, identity: bytes) -> Plain:
     if isinstance(decision, Refuse):
         raise _as_forward_auth(decision.refusal)
     if isinstance(decision, RedirectToSignIn):
-        url = site.route.origin + "/oauth2/start"
         step_up = decision.step_up
+        url = site.route.origin + (start_url(decision.return_to) if step_up else START)
         if step_up:
-            url += "?rd=" + quote(decision.return_to, safe="/")
             raise StepUpRequired(
                 "forward-auth", sign_in_url=url, max_age=step_up.max_age, acr_values=" ".join(step_up.acr)
             )

@@ -152,7 +152,7 @@ class GatewayWorker:
         signer = AssertionSigner(ring.raw)
         sites = self.sites = Sites(app_routes(config), config)
         self.break_glass = self._build_break_glass(ring, sites, sources)
-        pages = Pages(config.pages)
+        pages = Pages(config.pages, {name: app.pages for name, app in config.apps.items()})
         sign_in = SignInStarter(
             providers=self.providers, enabled=config.openid.enabled, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
             now=utc_now, moment=self._fleet_time.now,

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import quote
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.errors.access import SignInDisabled
 from gateway.errors.signing_in import TooManyRedirects
-from gateway.gate.site import AppRoute, Site
+from gateway.gate.site import AppRoute, Site, start_url
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import LoginAttempt, attempt_secrets, authorization_url
 from gateway.oidc.providers import ProviderClient, Providers
+from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp
 from gateway.sessions.cookie import SessionCookie
@@ -131,9 +131,11 @@ class SignInStarter:
     ) -> RenderedPage:
         """The page about a redirect loop; it removes all attempts, so that `Try again` begins a new login."""
         self._audit.emit(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
-        again = start_url(return_to)
-        refusal = TooManyRedirects("redirect_loop", cause=cause, retry_url=again)
-        page = self._pages.render(refusal, html=True, request_id=request_id, app=app)
+        refusal = TooManyRedirects("redirect_loop", cause=cause)
+        context = PageContext(
+            request_id=request_id, site=self._sites[app.host], return_to=return_to, retry_url=start_url(return_to)
+        )
+        page = self._pages.render(refusal, context, html=True)
         return page.plus(*(("Set-Cookie", value) for value in self.attempts.drop_all(cookies, app)))
 
 
@@ -141,22 +143,6 @@ def away_status(method: str) -> int:
     """The status of a redirect to another site."""
     # SECURITY: 307 or 308 would post a person's form to the provider (A-75).
     return 302 if method in ("GET", "HEAD") else 303
-
-
-def start_url(
-    return_to: str,
-    prompt: str | None = None,
-    login_hint: str | None = None,
-    step_up_for: str | None = None,
-    provider: str | None = None,
-) -> str:
-    """The URL of `/oauth2/start` for a login that ends on `return_to`."""
-    parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
-    parameters += [] if prompt is None else ["prompt=" + prompt]
-    parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
-    parameters += [] if step_up_for is None else ["for=" + quote(step_up_for, safe="/")]
-    parameters += [] if provider is None else ["provider=" + quote(provider, safe="")]
-    return "/oauth2/start" + ("?" + "&".join(parameters) if parameters else "")
 
 
 def understood_prompt(prompt: str | None, issuer: str) -> str | None:

@@ -12,9 +12,7 @@ from urllib.parse import quote
 
 from gateway.errors.requests import BadRequest
 from gateway.gate.site import Site, is_own
-from gateway.http.message import RequestHead
-from gateway.policy.passwords import Blocked
-from gateway.policy.paths import Target, parse_target
+from gateway.policy.paths import parse_target
 
 HOME: Final = "/"
 LONGEST: Final = 2000  # a LoginAttempt travels in a cookie of at most 4096 bytes
@@ -114,12 +112,4 @@ class ReturnGuard:
 def _redirects_back(site: Site, path: str) -> bool:
     """Whether that page would redirect the person back at once: one of our own paths, or a blocked password route."""
     target = parse_target(path.partition("#")[0].encode())
-    return is_own(target) or (site.password_routes.closed and _is_blocked(site, target))
-
-
-def _is_blocked(site: Site, target: Target) -> bool:
-    rules = site.password_routes.candidates("GET", target)
-    if not rules:
-        return False
-    head = RequestHead("GET", target.wire(), site.route.host.encode(), [])
-    return isinstance(site.password_routes.match(rules, head, target, b""), Blocked)
+    return is_own(target) or site.blocked_page(target) is not None

@@ -10,10 +10,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from gateway.config import schema
 from gateway.config.toggles import Registration
@@ -21,16 +22,16 @@ from gateway.directory.provisioner import Provisioner
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import DirectoryUnavailable, SignInExpired, SignInFailed
 from gateway.gate.access import account_of
-from gateway.gate.site import AppRoute
+from gateway.gate.site import AppRoute, start_url
 from gateway.identity.claims import Identity
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.pages.renderer import Content, Link, Pages, RenderedPage, redirect
+from gateway.pages.links import Link
+from gateway.pages.renderer import Content, Pages, RenderedPage, redirect
 from gateway.redis_client.client import retrieve_exception
 from gateway.sessions.cookie import set_cookie
 from gateway.sessions.pending_sign_in import LIFE, PendingSignIn, PendingSignIns
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.begin import start_url
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.request import WebRequest
@@ -100,7 +101,7 @@ class AccountSetup:
             refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}"
             raise
         except Refusal as refusal:
-            return await self._render_refusal(request, token, refusal)
+            return await self._render_refusal(request, token, waiting, refusal)
         if identity is None:
             return self._wait_page(request, token)
         return await self._collect(request, token, waiting, identity)
@@ -135,8 +136,6 @@ class AccountSetup:
             return task.result()
         except Refusal as refusal:
             refusal.facts.setdefault("account", account_of(waiting.session.identity))
-            if refusal.status == 403:
-                refusal.facts.setdefault("switch_url", start_url(HOME, "select_account"))
             raise
 
     async def _collect(
@@ -150,7 +149,7 @@ class AccountSetup:
         return page.plus(("Set-Cookie", _cookie("", request.route, _tag(token))))
 
     async def _sign_in(self, request: WebRequest, waiting: PendingSignIn, identity: Identity) -> RenderedPage:
-        session = replace(waiting.session, identity=identity)
+        session = structs.replace(waiting.session, identity=identity)
         token = await self._sessions.replace(request, session, waiting.issued_at, waiting.begun)
         self._audit.emit(
             audit.LOGIN_SUCCEEDED,
@@ -170,14 +169,18 @@ class AccountSetup:
             return redirect(303, HOME)
         raise SignInExpired("no_attempt", continue_url=start_url(HOME))
 
-    async def _render_refusal(self, request: WebRequest, token: str, refusal: Refusal) -> RenderedPage:
+    async def _render_refusal(
+        self, request: WebRequest, token: str, waiting: PendingSignIn, refusal: Refusal
+    ) -> RenderedPage:
         """The refusal's page; a 403 ends the pending sign-in."""
         log.warning("login refused on %s: %s (%s)", request.route.host, refusal.code, refusal.detail)
         reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
         self._audit.emit(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
         if refusal.status == 403:
             await self._pending.drop(token)
-        page = self._pages.render(refusal, html=request.html, request_id=request.request_id, app=request.route)
+        context = request.page_context(waiting.return_to, provider=waiting.session.provider)
+        context = replace(context, retry_url=context.start_url(same_provider=True))
+        page = self._pages.render(refusal, context, html=request.html)
         return page.plus(("Set-Cookie", _cookie("", request.route, _tag(token))))
 
     def _wait_page(self, request: WebRequest, token: str, pause: int = 0) -> RenderedPage:
@@ -191,7 +194,7 @@ class AccountSetup:
             links=(Link(label="Go on", href=address),),
             refresh=f"{min(max(pause, 1), 15)};url={address}",
         )
-        return self._pages.show(content, request_id=request.request_id)
+        return self._pages.show(content, request.page_context())
 
 
 def _tag(token: str) -> str:

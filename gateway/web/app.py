@@ -18,12 +18,13 @@ from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest, MethodNotAllowed, NotFound
-from gateway.gate.site import OWN_JWKS, AppRoute, Site, callback_path
+from gateway.gate.site import OWN_CALLBACK, OWN_JWKS, START, Site, callback_path, start_url
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
+from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage
 from gateway.redis_client.once import Once
 from gateway.sessions.cache import SessionCache
@@ -33,6 +34,7 @@ from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import SignInStarter
+from gateway.sign_in.return_to import HOME, is_local
 from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
@@ -117,10 +119,10 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         audit=parts.audit,
         upstreams=parts.upstreams,
     )
-    signed_out = SignedOut(ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
+    signed_out = SignedOut(sessions=sessions, ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
     return {
-        "/oauth2/start": {"GET": start, "HEAD": start, "POST": start},
+        START: {"GET": start, "HEAD": start, "POST": start},
         **{callback_path(client.name): {"GET": callback} for client in parts.providers},
         WAIT: {"GET": account_setup},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
@@ -156,23 +158,33 @@ class AiohttpAdapter:
         """The aiohttp handler of one path; without methods, of all paths that do not exist."""
 
         async def handle(request: web.Request) -> web.Response:
-            route: AppRoute | None = None
+            parsed: WebRequest | None = None
             try:
                 parsed = read_request(request, await _read_body(request), self._sites)
-                route = parsed.route
                 return _response(await _handler(methods, parsed)(parsed))
             except Refusal as refusal:
-                return _response(self._refusal(request, refusal, route))
+                return _response(self._refusal(request, refusal, parsed))
             except Exception:
                 log.exception("a page failed")
-                return _response(self._refusal(request, Refusal(), route))
+                return _response(self._refusal(request, Refusal(), parsed))
 
         return handle
 
-    def _refusal(self, request: web.Request, refusal: Refusal, route: AppRoute | None) -> RenderedPage:
+    def _refusal(self, request: web.Request, refusal: Refusal, parsed: WebRequest | None) -> RenderedPage:
+        if parsed is not None:
+            return self._pages.render(refusal, _context_of(parsed), html=parsed.html)
         head = RequestHead(request.method, b"", b"", list(request.raw_headers))
-        request_id = request.headers.get("X-Request-Id", "-")
-        return self._pages.render(refusal, html=is_navigation(head), request_id=request_id, app=route)
+        context = PageContext(request_id=request.headers.get("X-Request-Id", "-"))
+        return self._pages.render(refusal, context, html=is_navigation(head))
+
+
+def _context_of(request: WebRequest) -> PageContext:
+    """A page of ours that fails is repeated, with its `rd`; a provider's answer is not: it is used up, and a new sign-in begins."""
+    wanted = request.param("rd") or ""
+    there = wanted if is_local(wanted) else None
+    if request.head.method not in ("GET", "HEAD") or request.path.startswith(OWN_CALLBACK):
+        return request.page_context(there, retry_url=start_url(there or HOME))
+    return request.page_context(there, retry_url=request.head.target.decode("latin-1"))
 
 
 def _handler(methods: Mapping[str, Handler], parsed: WebRequest) -> Handler:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from gateway.errors.signing_in import SignInExpired, TooManySessions
 from gateway.gate.access import account_of
+from gateway.gate.site import START
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.sessions.cache import LiveSession, SessionCache
@@ -62,7 +63,7 @@ class BrowserSessions:
         # SECURITY: the provider's logout may have arrived before this session was stored, and not found it.
         if await self._endings.covers(session, issued_at, begun):
             await self._store.revoke(self._store.key_of(token))
-            raise SignInExpired("ended_by_provider", continue_url="/oauth2/start")
+            raise SignInExpired("ended_by_provider", continue_url=START)
         return token
 
     async def _issue_limited(self, request: WebRequest, session: Session, most: int, before: LiveSession | None) -> str:

@@ -12,8 +12,8 @@ from typing import Final
 
 from gateway.config import schema
 from gateway.errors.refusal import Refusal
-from gateway.errors.signing_in import SignInExpired, SignInFailed, StepUpUnmet
-from gateway.gate.site import callback_path
+from gateway.errors.signing_in import EmailNotVerified, SignInExpired, SignInFailed, StepUpUnmet
+from gateway.gate.site import callback_path, start_url
 from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
@@ -25,7 +25,7 @@ from gateway.sessions.pending_sign_in import PendingSignIn
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import read_cookies
-from gateway.sign_in.begin import SignInStarter, start_url
+from gateway.sign_in.begin import SignInStarter
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
 from gateway.web.account_setup import AccountSetup
@@ -70,13 +70,12 @@ class Callback:
             return await self._finish(request, attempt)
         except Refusal as refusal:
             self._log_refused(request, refusal)
-            if "switch_url" not in refusal.facts:
-                # After an old or weak sign-in the person has to sign in again: the same request would give the same sign-in.
-                prompt = "login" if isinstance(refusal, StepUpUnmet) else None
-                provider = attempt.provider if len(request.site.providers) > 1 else None
-                again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
-                refusal.facts.setdefault("retry_url", again)
-            page = self._pages.render(refusal, html=request.html, request_id=request.request_id, app=request.route)
+            # The same request would give the same sign-in, so the person has to sign in anew.
+            prompt = "login" if isinstance(refusal, StepUpUnmet | EmailNotVerified) else None
+            provider = attempt.provider if len(request.site.providers) > 1 else None
+            again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
+            context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again)
+            page = self._pages.render(refusal, context, html=request.html)
             return page.plus(("Set-Cookie", self._attempts.drop(attempt, request.route)))
 
     async def _unexpected(self, request: WebRequest) -> RenderedPage:

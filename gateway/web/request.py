@@ -16,6 +16,7 @@ from gateway.gate.request import Request
 from gateway.gate.site import AppRoute, Site
 from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import parse_host
+from gateway.pages.links import PageContext
 
 _MOST_PARAMETERS: Final = 40
 
@@ -39,6 +40,14 @@ class WebRequest:
     def to_gate_request(self) -> Request[RequestHead]:
         """The request as the gate and the filters take it, with all cookies."""
         return Request(self.site, self.head, None, None, request_id=self.request_id, cookies=self.cookies)
+
+    def page_context(
+        self, return_to: str | None = None, *, provider: str | None = None, retry_url: str = ""
+    ) -> PageContext:
+        """What a page that answers this request refers to."""
+        return PageContext(
+            request_id=self.request_id, site=self.site, return_to=return_to, provider=provider, retry_url=retry_url
+        )
 
     @property
     def html(self) -> bool:

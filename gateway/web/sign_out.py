@@ -14,13 +14,15 @@ from urllib.parse import quote, urlsplit
 from gateway.errors.access import CrossSiteRequest
 from gateway.errors.signing_in import ProviderUnavailable
 from gateway.gate.access import account_of
+from gateway.gate.site import START
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.logout import logout_url
 from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.providers import ProviderClient, Providers
-from gateway.pages.renderer import Content, Link, Pages, RenderedPage, redirect
+from gateway.pages.links import Link
+from gateway.pages.renderer import Content, Pages, RenderedPage, redirect
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.sign_in.begin import SignInStarter
@@ -62,7 +64,7 @@ class SignOut:
         if request.head.method == "POST":
             # SECURITY: a form on another site must not sign a person out (C-49).
             if not is_same_origin(request):
-                raise CrossSiteRequest("sign_out")
+                raise CrossSiteRequest("sign_out", retry_url=SIGN_OUT)
             return await self._sign_out(request, there)
         if is_own_click(request):
             return await self._sign_out(request, there)
@@ -72,7 +74,7 @@ class SignOut:
         """The page with a button, which posts from our own origin."""
         session = await self._sessions.find(request)
         if session is None:
-            return self._pages.show(signed_out_page(), request_id=request.request_id)
+            return self._pages.show(signed_out_page(), request.page_context())
         action = SIGN_OUT if there is None else f"{SIGN_OUT}?rd={quote(there.url, safe='/')}"
         content = Content(
             code="sign_out",
@@ -85,7 +87,7 @@ class SignOut:
             form_targets=_leads_to(self._providers.of(session.session), there),
             links=(Link(label="Stay signed in", href=HOME),),
         )
-        return self._pages.show(content, request_id=request.request_id)
+        return self._pages.show(content, request.page_context())
 
     async def _sign_out(self, request: WebRequest, there: Destination | None) -> RenderedPage:
         session = await self._sessions.find(request)
@@ -143,9 +145,10 @@ def _leads_to(client: ProviderClient | None, there: Destination | None) -> tuple
 
 
 class SignedOut:
-    """`GET /oauth2/signed_out`: a page, or the redirect to the destination."""
+    """`GET /oauth2/signed_out`: a page that says whether the person is signed in here, or the redirect to the destination."""
 
-    def __init__(self, *, ring: KeyRing, guard: ReturnGuard, pages: Pages) -> None:
+    def __init__(self, *, sessions: BrowserSessions, ring: KeyRing, guard: ReturnGuard, pages: Pages) -> None:
+        self._sessions = sessions
         self._after = AfterSignOut(ring)
         self._guard = guard
         self._pages = pages
@@ -154,7 +157,9 @@ class SignedOut:
         there = self._guard.find(self._after.open(request.param("state") or "", request.route.host), request.route.host)
         if there is not None:
             return redirect(303, there.url)
-        return self._pages.show(signed_out_page(), request_id=request.request_id)
+        session = await self._sessions.find(request)
+        content = signed_out_page() if session is None else signed_in_page(session.session)
+        return self._pages.show(content, request.page_context())
 
 
 class AfterSignOut:
@@ -182,8 +187,20 @@ def signed_out_page() -> Content:
         code="signed_out",
         tone="done",
         title="You are signed out",
-        message="Your session here has ended. On a shared computer, close the browser as well.",
-        links=(Link(label="Sign in again", href="/oauth2/start"),),
+        message="You have no session here. On a shared computer, close the browser as well.",
+        links=(Link(label="Sign in again", href=START),),
+    )
+
+
+def signed_in_page(session: Session) -> Content:
+    """The page of `/oauth2/signed_out` for a person who is signed in: a bookmark, or a sign-in in another tab since."""
+    return Content(
+        code="signed_in",
+        tone="leave",
+        title="You are signed in",
+        message="You have a session here: you were not signed out, or you have signed in again since.",
+        account=account_of(session.identity),
+        links=(Link(label="Go to the start page", href=HOME), Link(label="Sign out", href=SIGN_OUT)),
     )
 
 

@@ -14,10 +14,11 @@ from gateway.errors.access import SignInDisabled
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
 from gateway.errors.signing_in import UnknownIssuer
-from gateway.gate.site import Site
-from gateway.pages.renderer import Content, Link, RenderedPage, redirect
+from gateway.gate.site import Site, start_url
+from gateway.pages.links import Link
+from gateway.pages.renderer import Content, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of
-from gateway.sign_in.begin import PROMPTS, SignInRequest, SignInStarter, away_status, start_url
+from gateway.sign_in.begin import PROMPTS, SignInRequest, SignInStarter, away_status
 from gateway.web.request import WebRequest, parse_form
 
 _LONGEST_HINT: Final = 254
@@ -102,7 +103,7 @@ class Start:
                 for client in clients
             ),
         )
-        return self._sign_in.pages.show(content, request_id=request.request_id)
+        return self._sign_in.pages.show(content, request.page_context(return_to))
 
 
 class _Parameters:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from gateway.errors.access import LoginRequired
+from gateway.gate.site import START
 from gateway.identity.assertion import AssertionSigner
 from gateway.pages.renderer import RenderedPage, as_json
 from gateway.sessions.session import Session
@@ -23,7 +24,7 @@ class UserInfo:
     async def __call__(self, request: WebRequest) -> RenderedPage:
         session = await self._sessions.find(request)
         if session is None:
-            raise LoginRequired("userinfo", sign_in_url=request.route.origin + "/oauth2/start")
+            raise LoginRequired("userinfo", sign_in_url=request.route.origin + START)
         return as_json(200, describe(session.session))
 
 

@@ -117,7 +117,7 @@ class Office:
         )
 
     async def _serve(self, config: schema.Config) -> None:
-        pages = Pages(config.pages)
+        pages = Pages(config.pages, {name: app.pages for name, app in config.apps.items()})
         sign_in = SignInStarter(
             providers=self.providers,
             enabled=config.openid.enabled,

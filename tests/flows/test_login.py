@@ -228,7 +228,7 @@ async def test_a_member_is_refused_by_the_dashboard_and_may_use_another_account(
     assert house.worker.audit.counts["access.denied", "dashboard"] == 1
     members = session_of(browser, "dashboard")
     switch = page.document.link("Use another account")
-    assert switch.endswith("/oauth2/start?prompt=select_account")
+    assert switch.endswith("/oauth2/start?rd=/members&prompt=select_account")
     page = await browser.click(switch)
     assert page.url.startswith(provider.issuer)
     assert dict(parameters_of(page.url))["prompt"] in ("login", "select_account")

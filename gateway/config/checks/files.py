@@ -28,7 +28,9 @@ def findings(config: Config) -> Iterator[Finding]:
         authorities["directory.ca"] = config.directory.ca
     for key, path in authorities.items():
         yield from _authority(key, path)
-    yield from _logo(config.pages.logo)
+    yield from _logo("pages.logo", config.pages.logo)
+    for name, app in config.apps.items():
+        yield from _logo(f"apps.{name}.pages.logo", app.pages.logo)
     folder = config.redis.data_dir
     if folder is not None and not (folder.is_dir() or (not folder.exists() and folder.parent.is_dir())):
         allowed = "allowed: a folder, or a new name in one that exists"
@@ -86,7 +88,7 @@ def _authority(key: str, path: Path | None) -> Iterator[Finding]:
         yield Finding(key=key, what=what, allowed="allowed: a PEM file with the CA's certificates")
 
 
-def _logo(path: Path | None) -> Iterator[Finding]:
+def _logo(key: str, path: Path | None) -> Iterator[Finding]:
     if path is None:
         return
     what = _unreadable(path)
@@ -94,4 +96,4 @@ def _logo(path: Path | None) -> Iterator[Finding]:
         what = "is not a small picture"
     if what is not None:
         allowed = f"allowed: one of {' '.join(sorted(_LOGOS))}, at most 256KiB"
-        yield Finding(key="pages.logo", what=what, allowed=allowed)
+        yield Finding(key=key, what=what, allowed=allowed)

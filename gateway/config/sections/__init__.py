@@ -10,5 +10,6 @@
     hand_off          an app's `hand_off`
     password_rules    an app's `password_routes`
     responses         an app's `responses`
+    pages             `pages`, and an app's `pages`
     fields            the annotated types that the sections are made of
 """

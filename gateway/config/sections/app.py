@@ -22,6 +22,7 @@ from gateway.config.sections.fields import (
     checked,
 )
 from gateway.config.sections.hand_off import HandOff
+from gateway.config.sections.pages import PageSettings
 from gateway.config.sections.password_rules import PasswordEntry
 from gateway.config.sections.responses import Responses
 
@@ -93,3 +94,4 @@ class App(Section):
     upstream_tls: UpstreamTls = UpstreamTls()
     hand_off: HandOff | None = None
     responses: Responses = Responses()
+    pages: PageSettings = PageSettings()

@@ -50,6 +50,7 @@ def test_a_certificate_and_its_key_are_found_beside_the_configuration(folder: Pa
         ({"redis": {"url": "rediss://h", "tls": {"ca": "text"}}}, "redis.tls.ca: holds no certificate"),
         ({"apps.portal.upstream": "https://h", "apps.portal.upstream_tls": {"ca": "text"}}, "apps.portal.upstream_tls.ca: holds no certificate"),
         ({"pages": {"logo": "missing.svg"}}, "pages.logo: cannot be read: no such file or directory"),
+        ({"apps.portal.pages": {"logo": "missing.svg"}}, "apps.portal.pages.logo: cannot be read: no such file or directory"),
         ({"pages": {"logo": "text"}}, "pages.logo: is not a small picture"),
         ({"redis": {"data_dir": "text"}}, "redis.data_dir: is not a folder"),
         ({"redis": {"data_dir": "a/b/c"}}, "redis.data_dir: is not a folder"),

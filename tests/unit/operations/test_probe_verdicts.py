@@ -9,6 +9,7 @@ from gateway.config.schema import PageSettings
 from gateway.errors import access, dependencies, requests
 from gateway.errors.refusal import Refusal
 from gateway.operations.probe.verdicts import ProbeResponse, ProbeVerdict, read
+from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages
 
 PAGES = Pages(PageSettings())
@@ -16,7 +17,7 @@ PAGES = Pages(PageSettings())
 
 def answer(refusal: Refusal, request_id: str = "probe-1", **changes: Any) -> ProbeResponse:
     """What the gateway says, as it really renders it."""
-    page = PAGES.render(refusal, html=False, request_id=request_id)
+    page = PAGES.render(refusal, PageContext(request_id=request_id), html=False)
     document = json.loads(page.body) | changes
     return ProbeResponse(status=page.status, fields=list(page.headers), body=json.dumps(document).encode())
 

@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from gateway.errors.signing_in import ProviderUnavailable
+from gateway.gate.site import start_url
 from gateway.pages.renderer import RenderedPage
 from gateway.policy.step_up import StepUp
-from gateway.sign_in.begin import SignInRequest, likely_cause, start_url, understood_prompt
+from gateway.sign_in.begin import SignInRequest, likely_cause, understood_prompt
 from tests.fakes.browser import Answer, Document
 from tests.fakes.office import COOKIE, Office
 from tests.fakes.provider import MIA
