@@ -5,14 +5,12 @@ decided by the address that the chain of trusted proxies gives (C-34), and never
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 from weakref import WeakSet
 
-from gateway.break_glass.store import Openings
-from gateway.break_glass.watcher import CLOSED, EXPIRED, OPENED, OpeningWatcher
+from gateway.break_glass.watcher import CLOSED, EXPIRED, OPENED, OpeningWatcher, WatcherParts
 from gateway.config.schema import Network
 from gateway.gate.admission import decide
 from gateway.gate.decision import Decision, is_by_break_glass
@@ -24,7 +22,6 @@ from gateway.http.request_head import ParsedRequest
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.policy.break_glass import ActiveOpening, Opening
-from gateway.redis_client.invalidation import Sources
 
 _EVENTS: Final = {
     OPENED: audit.BREAK_GLASS_OPENED,
@@ -57,34 +54,21 @@ class _Uses:
 
 
 class BreakGlass:
-    """Break-glass of one worker. `clock`, `now`, `once`, `on_ended`, `tick` and `gateway` as in OpeningWatcher."""
+    """Break-glass of one worker, for the sites of its configuration, by host."""
 
     def __init__(
-        self,
-        openings: Openings,
-        sites: Mapping[str, Site],
-        trusted_proxies: tuple[Network, ...],
-        sources: Sources,
-        audit: Audit,
-        *,
-        once: Callable[[str, timedelta], Awaitable[bool]],
-        clock: Callable[[], float],
-        now: Callable[[], datetime],
-        tick: float = 1.0,
-        on_ended: Callable[[str], None] = lambda opening_id: None,
-        gateway: str = "",
+        self, parts: WatcherParts, sites: Mapping[str, Site], trusted_proxies: tuple[Network, ...], audit: Audit
     ) -> None:
         self.uses: Counter[str] = Counter()  # admitted requests, by app
         self._sites = sites
         self._trusted = trusted_proxies
         self._audit = audit
-        self._clock = clock
+        self._clock = parts.clock
         self._clients: dict[tuple[str, str], _Uses] = {}
         self._admitted: dict[str, WeakSet[Request[RequestHead]]] = {}  # by opening, while they last
         self._watcher = OpeningWatcher(
-            openings, sorted({site.route.name for site in sites.values()}), sources,
-            on_change=self._on_change, on_close=self._on_close, on_ended=on_ended, emit=self._emit, once=once, clock=clock, now=now, tick=tick,
-            gateway=gateway,
+            parts, sorted({site.route.name for site in sites.values()}),
+            on_change=self._on_change, on_close=self._on_close, emit=self._emit,
         )  # fmt: skip
         self.on_forwarding = self._watcher.on_forwarding
         self.start = self._watcher.start

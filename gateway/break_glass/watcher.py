@@ -12,6 +12,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,45 +34,53 @@ _MOST_FORWARDERS: Final = 256
 _REWRITE_EVERY: Final = 86_400.0  # seconds: Redis forgets a forwarder after 30 days, and a process sees it once only
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatcherParts:
+    """What a worker gives to the watch on its openings.
+
+    `once(name, ttl)` is True for the first caller in the fleet. `on_ended(id)` is called when this worker saw an opening end for good.
+    `clock` is monotonic, `now` gives aware UTC, `tick` is in seconds. `gateway` is a random string that only the workers of one gateway
+    have in common.
+    """
+
+    openings: Openings
+    sources: Sources
+    once: Callable[[str, timedelta], Awaitable[bool]]
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+    tick: float = 1.0
+    on_ended: Callable[[str], None] = lambda opening_id: None
+    gateway: str = ""
+
+
 class OpeningWatcher:
     """Watches the openings of `apps`. Its callbacks, all of them synchronous:
 
     `on_change(app, opening)`   what is open for an app now, or None
     `on_close(opening)`         its requests must end: it ended, or Redis cannot confirm it
-    `on_ended(id)`              this worker saw an opening end for good
     `emit(event, opening)`      OPENED, CLOSED or EXPIRED; one worker of the fleet calls it
-
-    `once(name, ttl)` is True for the first caller in the fleet. `clock` is monotonic, `now` gives aware UTC, `tick` is in
-    seconds. `gateway` is a random string that only the workers of one gateway have in common.
     """
 
     def __init__(
         self,
-        openings: Openings,
+        parts: WatcherParts,
         apps: Iterable[str],
-        sources: Sources,
         *,
         on_change: Callable[[str, ActiveOpening | None], None],
         on_close: Callable[[Opening], None],
         emit: Callable[[str, Opening], None],
-        once: Callable[[str, timedelta], Awaitable[bool]],
-        clock: Callable[[], float],
-        now: Callable[[], datetime],
-        tick: float = 1.0,
-        on_ended: Callable[[str], None] = lambda opening_id: None,
-        gateway: str = "",
     ) -> None:
-        self._openings = openings
+        self._openings = parts.openings
         self._apps = tuple(apps)
         self._on_change = on_change
         self._on_close = on_close
-        self._on_ended = on_ended
+        self._on_ended = parts.on_ended
         self._emit = emit
-        self._once = once
-        self._clock = clock
-        self._now = now
-        self._tick = tick
-        self._gateway = gateway or secrets.token_hex(16)
+        self._once = parts.once
+        self._clock = parts.clock
+        self._now = parts.now
+        self._tick = parts.tick
+        self._gateway = parts.gateway or secrets.token_hex(16)
         self._last_read: dict[str, ActiveOpening] = {}  # by app, confirmed since or not
         self._published: set[str] = set()  # apps whose opening counts
         self._ended: dict[str, float] = {}  # IDs, and until when each is remembered
@@ -79,13 +88,13 @@ class OpeningWatcher:
         self._dirty = asyncio.Event()
         self._forwarders: set[str] = set()
         self._forwarders_written: set[str] = set()
-        self._forwarders_written_at = clock()
+        self._forwarders_written_at = parts.clock()
         self._tasks: list[asyncio.Task[None]] = []
         self._invalidation = InvalidationListener(
-            sources, openings.prefix,
+            parts.sources, parts.openings.prefix,
             on_change=self._on_record_changed, on_reset=self._on_reset, on_trust_lost=self._on_reset,
             before_trust=self._mark_all_again,
-            clock=clock, ping_every=tick,
+            clock=parts.clock, ping_every=parts.tick,
         )  # fmt: skip
 
     def start(self) -> None:

@@ -40,19 +40,12 @@ class Person:
 
     def known(self, name: str) -> Any:
         """The value of a placeholder; None: there is none."""
-        identity = self.identity
         if name.startswith("claims."):
             return plain(_claim(self.claims, name.removeprefix("claims.")))
-        values = {
-            "email": self.email,
+        values: dict[str, Any] = self.identity.facts() | {
             "email_local": (self.email or "").rpartition("@")[0],
-            "name": identity.name,
-            "subject": identity.subject,
-            "issuer": identity.issuer,
-            "user": identity.user or identity.subject,
-            "preferred_username": identity.preferred_username,
-            "groups": list(identity.groups),
-            "link": link_of(identity),
+            "groups": list(self.identity.groups),
+            "link": self.link,
         }
         return values.get(name) or None
 

@@ -21,15 +21,7 @@ _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
 
 def facts_of(identity: Identity, **more: str) -> dict[str, str]:
     """The values of the placeholders; without those that are not known."""
-    facts = {
-        "email": identity.vouched_email,
-        "name": identity.name,
-        "subject": identity.subject,
-        "user": identity.user or identity.subject,
-        "preferred_username": identity.preferred_username,
-        "issuer": identity.issuer,
-    }
-    facts |= {f"directory.{name}": value for name, value in identity.directory.items()}
+    facts = identity.facts() | {f"directory.{name}": value for name, value in identity.directory.items()}
     return {name: value for name, value in facts.items() if value} | more
 
 

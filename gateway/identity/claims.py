@@ -72,6 +72,17 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         # SECURITY: an address that a person typed in at the provider identifies no person, for accounts, rules or applications (A-81).
         return self.email if self.email_verified else None
 
+    def facts(self) -> dict[str, str | None]:
+        """The values of the placeholders that name a person; None or empty: not known."""
+        return {
+            "email": self.vouched_email,
+            "name": self.name,
+            "subject": self.subject,
+            "user": self.user or self.subject,
+            "preferred_username": self.preferred_username,
+            "issuer": self.issuer,
+        }
+
     def with_directory(self, facts: Mapping[str, str]) -> Self:
         """This identity with the directory's facts. A lone surrogate, as a cut text ends with, becomes `?`, because JSON cannot hold it."""
         return replace(self, directory={name: text.encode("utf-8", "replace").decode() for name, text in facts.items()})

@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.break_glass.admission import BreakGlass
 from gateway.break_glass.store import Openings
+from gateway.break_glass.watcher import WatcherParts
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.directory.factory import open_directory, open_provisioner
@@ -176,10 +177,11 @@ class GatewayWorker:
 
     def _build_break_glass(self, ring: KeyRing, sites: Sites, sources: Sources) -> BreakGlass:
         config = self.config
-        break_glass = BreakGlass(
-            Openings(self.redis, ring, config.redis.key_prefix), sites.by_host, config.trusted_proxies, sources, self.audit,
-            once=self.store.consume, clock=time.monotonic, now=utc_now, on_ended=self._on_opening_ended, gateway=self._gateway,
+        parts = WatcherParts(
+            openings=Openings(self.redis, ring, config.redis.key_prefix), sources=sources, once=self.store.consume,
+            clock=time.monotonic, now=utc_now, on_ended=self._on_opening_ended, gateway=self._gateway,
         )  # fmt: skip
+        break_glass = BreakGlass(parts, sites.by_host, config.trusted_proxies, self.audit)
         break_glass.mark_ended(self._ended_openings)
         return break_glass
 

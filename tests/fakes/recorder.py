@@ -49,6 +49,19 @@ async def answer_ok(request: Recorded, reader: asyncio.StreamReader, writer: asy
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
+class HalfAnswer:
+    """An answer of four bytes: the head and two of them at once, the others when `release` is set."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+
+    async def __call__(self, request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await writer.drain()
+        await self.release.wait()
+        writer.write(b"lf")
+
+
 @dataclass
 class RecordingUpstream:
     """`requests` in order of arrival; `answer` may be replaced at any time. Early answers set `read_bodies` to False.

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.fakes.house import House
-from tests.fakes.recorder import Recorded
+from tests.fakes.recorder import HalfAnswer
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
 
@@ -65,16 +65,9 @@ async def test_an_answer_that_had_begun_without_saying_so_keeps_the_connection_f
     house: House,
 ) -> None:
     """What a client was not told it need not expect: its next request is on its way already."""
-    release = asyncio.Event()
-
-    async def slowly(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
-        await writer.drain()
-        await release.wait()
-        writer.write(b"lf")
-
     cookie = await house.session()
-    answer, house.upstream.answer = house.upstream.answer, slowly
+    half = HalfAnswer()
+    answer, house.upstream.answer = house.upstream.answer, half
     wire = await Wire.open(house.port)
     await wire.send(asked(house, cookie))
     head = await wire.reader.readuntil(b"\r\n\r\n")
@@ -82,7 +75,7 @@ async def test_an_answer_that_had_begun_without_saying_so_keeps_the_connection_f
     draining = asyncio.create_task(house.worker.server.drain(30))
     await eventually(lambda: house.worker.context.draining)
     house.upstream.answer = answer
-    release.set()
+    half.release.set()
     assert await wire.reader.readexactly(4) == b"half"
     await wire.send(asked(house, cookie, "/again"))
     response = await wire.response()

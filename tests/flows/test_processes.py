@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway.sessions.keyring import new_key
 from tests.fakes.provider import MisbehavingProvider
-from tests.fakes.recorder import Recorded, RecordingUpstream
+from tests.fakes.recorder import HalfAnswer, Recorded, RecordingUpstream
 from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
@@ -84,22 +84,14 @@ async def test_a_worker_that_dies_is_replaced_and_nobody_is_reset(door: Running)
 async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(
     door: Running, upstream: RecordingUpstream
 ) -> None:
-    release = asyncio.Event()
-
-    async def slowly(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
-        await writer.drain()
-        await release.wait()
-        writer.write(b"lf")
-
-    upstream.answer = slowly
+    upstream.answer = half = HalfAnswer()
     wire = await Wire.open(door.port)
     await wire.send(f"GET /open/slow HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n\r\n".encode())
     await wire.reader.readuntil(b"\r\n\r\n")
     door.process.terminate()
     await eventually(lambda: _refused(door.port))
     assert door.process.returncode is None
-    release.set()
+    half.release.set()
     assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
     await wire.close()
     assert await asyncio.wait_for(door.process.wait(), 30) == 0
@@ -226,15 +218,7 @@ async def test_sighup_does_not_pretend_to_move_the_embedded_store(door: Running)
 
 
 async def test_a_reload_is_not_held_up_by_what_the_last_one_drains(door: Running, upstream: RecordingUpstream) -> None:
-    release = asyncio.Event()
-
-    async def slowly(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
-        await writer.drain()
-        await release.wait()
-        writer.write(b"lf")
-
-    upstream.answer = slowly
+    upstream.answer = half = HalfAnswer()
     wire = await Wire.open(door.port)
     await wire.send(f"GET /open/slow HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n\r\n".encode())
     await wire.reader.readuntil(b"\r\n\r\n")
@@ -244,7 +228,7 @@ async def test_a_reload_is_not_held_up_by_what_the_last_one_drains(door: Running
     fresh = max(door.workers())
     os.kill(fresh, signal.SIGKILL)
     await eventually(lambda: f"(pid {fresh}) died" in door.errors)
-    release.set()
+    half.release.set()
     assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
     await wire.close()
 

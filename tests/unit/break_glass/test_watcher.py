@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway.break_glass.store import Openings
-from gateway.break_glass.watcher import OpeningWatcher
+from gateway.break_glass.watcher import OpeningWatcher, WatcherParts
 from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.policy.break_glass import ActiveOpening, Opening, parse_range
@@ -48,18 +48,21 @@ class Watched:
         self.ahead = 0.0
         self.later = timedelta(0)
         self.ended: list[str] = []
-        self.watcher = OpeningWatcher(
-            self.openings,
-            ["portal", "dashboard"],
-            push_sources(self.redis, settings),
-            on_change=self.shown.__setitem__,
-            on_close=lambda opening: self.over.append(opening.id),
-            emit=lambda event, opening: self.told.append((event, opening.id)),
+        parts = WatcherParts(
+            openings=self.openings,
+            sources=push_sources(self.redis, settings),
             clock=lambda: time.monotonic() + self.ahead,
             now=lambda: datetime.now(UTC) + self.later,
             tick=0.2,
             on_ended=self.ended.append,
             **{"once": SessionStore(self.redis, ring, prefix).consume, **options},
+        )
+        self.watcher = OpeningWatcher(
+            parts,
+            ["portal", "dashboard"],
+            on_change=self.shown.__setitem__,
+            on_close=lambda opening: self.over.append(opening.id),
+            emit=lambda event, opening: self.told.append((event, opening.id)),
         )
         self.watcher.start()
 
