@@ -233,6 +233,7 @@ async def test_a_signed_userinfo_is_verified_with_its_audience(trip: Trip) -> No
         (says('{"error": "invalid_client"}', status=400), ProviderFault),
         (says('{"error": "<script>"}', status=400), ProviderFault),
         (says('{"error": "invalid_grant"}'), SignInFailed),
+        (says('{"error": "invalid_grant"}', content_type="text/html"), ProviderFault),
         (says('{"error": ["x"]}'), ProviderFault),
         (says("[]"), ProviderFault),
         (says('["access_token"]'), ProviderFault),
