@@ -15,6 +15,8 @@ from gateway.config.placeholders import IN_LOG_OUT_URL, listed
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _SOCKET_PATH_BYTES: Final = 107  # sockaddr_un.sun_path without its NUL
+#: Stands in `issuer` for the tenant of a token (Microsoft Entra's metadata of more than one tenant write it so).
+TENANT: Final = "{tenantid}"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -132,6 +134,23 @@ def parse_authority(text: str) -> str:
     if "/.well-known/" in text:
         raise ValueError("is the discovery document's URL; allowed: the part before /.well-known/")
     return parse_web_url(text)
+
+
+def parse_issuer(text: str) -> str:
+    """An issuer that differs from the discovery address; it may hold {tenantid} in its path. Raises ValueError."""
+    before, placeholder, after = text.partition(TENANT)
+    parts = urlsplit(before)
+    if "{" in before + after or (placeholder and not (parts.netloc and parts.path)):
+        raise ValueError(f"has a placeholder in its host or another one; allowed: {TENANT} once, in the path")
+    parse_web_url(before + after)
+    return text
+
+
+def parse_tenant(text: str) -> str:
+    """The id of a tenant, as the claim `tid` has it. Raises ValueError."""
+    if not re.fullmatch(r"[0-9A-Za-z._-]{1,64}", text):
+        raise ValueError("is not a tenant's id; allowed: 1 to 64 letters, digits and . _ -, as the claim tid has it")
+    return text
 
 
 def parse_log_out_url(text: str) -> str:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from gateway.config.addresses import TENANT
 from gateway.config.reading.problems import Finding
 from gateway.config.schema import App, Config
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
@@ -61,6 +62,12 @@ def _provider(place: str, settings: ProviderKeys) -> Iterator[Finding]:
     for name, example in (("authority_url", "the provider's https URL"), ("client_id", "the id that it gave you")):
         if not getattr(settings, name):
             yield Finding(key=f"{place}.{name}", what="is missing", allowed=f"allowed: {example}", reads=reads)
+    for_tenants = TENANT in (settings.issuer or "")
+    if for_tenants != bool(settings.allowed_tenants):
+        # SECURITY: without a list, the people of every tenant could sign in, and anyone can open a tenant.
+        fault = "is missing" if for_tenants else f"is used only with {TENANT} in issuer"
+        ids = "allowed: the ids of the tenants whose people may sign in" if for_tenants else "allowed: nothing"
+        yield Finding(key=f"{place}.allowed_tenants", what=fault, allowed=ids, reads=(f"{place}.issuer",))
     how = settings.client_authentication
     if settings.client_secret is None and how in (
         "client_secret_basic",

@@ -132,7 +132,7 @@ def validate_authorization_response(
         raise SignInFailed("attempt_expired")
     # SECURITY: another provider's response must not be sent to ours, nor its code to another's.
     issuer = values.get("iss")
-    if (issuer is None and metadata.iss_parameter_supported) or issuer not in (None, metadata.issuer):
+    if (issuer is None and metadata.iss_parameter_supported) or issuer not in (None, *metadata.issuers):
         raise SignInFailed("issuer_mismatch")
     code, error = values.get("code"), values.get("error")
     if error is not None:

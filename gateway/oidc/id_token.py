@@ -39,7 +39,7 @@ def validate_id_token(
     """
     try:
         header, claims = verified_claims(token, verification.keys, (verification.metadata.id_token_alg,))
-        require_issuer(claims, verification.metadata.issuer)
+        require_issuer(claims, verification.metadata.issuer_for(claims))
         require_audience(claims, verification.client_id, authorized_party=True)
         require_times(claims, verification.now, verification.skew)
         require_text(claims, "sub", "subject")

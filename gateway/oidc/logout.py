@@ -99,7 +99,7 @@ def validate_logout_token(token: str, verification: Verification) -> LogoutClaim
         events = claims.get("events")
         if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
             raise JwtInvalid("events")
-        require_issuer(claims, metadata.issuer)
+        issuer = require_issuer(claims, metadata.issuer_for(claims))
         require_audience(claims, verification.client_id, authorized_party=False)
         if "exp" not in claims:
             # SECURITY: without an end it could be used again once its jti is forgotten.
@@ -113,4 +113,4 @@ def validate_logout_token(token: str, verification: Verification) -> LogoutClaim
     except JwtInvalid as error:
         raise LogoutTokenInvalid(error.reason, error.detail) from error
     exp = datetime.fromtimestamp(expires, now.tzinfo) + verification.skew
-    return LogoutClaims(issuer=metadata.issuer, sid=sid, sub=sub, jti=jti, issued_at=issued_at, exp=exp)
+    return LogoutClaims(issuer=issuer, sid=sid, sub=sub, jti=jti, issued_at=issued_at, exp=exp)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.config.addresses import TENANT
+from gateway.config.schema import ProviderKeys
 from gateway.oidc.signatures import ALGORITHMS
 from gateway.oidc.strict_json import parse_object
 
@@ -18,9 +20,9 @@ _LONGEST_URL: Final = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderMetadata:
-    """`id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo. `client_assertion_algs`: None where the document has none.
+    """`issuer` may hold {tenantid}, for each of `tenants`. `id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo.
 
-    `unused`: what of the document is left out, in words for the log.
+    `client_assertion_algs`: None where the document has none. `unused`: what of the document is left out, in words for the log.
     """
 
     issuer: str
@@ -34,7 +36,23 @@ class ProviderMetadata:
     userinfo_algs: tuple[str, ...] = ("RS256",)
     client_assertion_algs: tuple[str, ...] | None = None
     iss_parameter_supported: bool = False
+    tenants: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Each `iss` that its responses and tokens may have."""
+        if TENANT not in self.issuer:
+            return (self.issuer,)
+        return tuple(self.issuer.replace(TENANT, tenant) for tenant in self.tenants)
+
+    def issuer_for(self, claims: Mapping[str, Any]) -> str | None:
+        """The `iss` that a token with these claims must have; None: it is from a tenant that is not allowed."""
+        if TENANT not in self.issuer:
+            return self.issuer
+        # SECURITY: the issuer of a token is that of its own tenant, which must be allowed by name (A-17).
+        tenant = claims.get("tid")
+        return self.issuer.replace(TENANT, str(tenant)) if tenant in self.tenants else None
 
 
 def discovery_url(authority_url: str) -> str:
@@ -42,24 +60,26 @@ def discovery_url(authority_url: str) -> str:
     return authority_url.rstrip("/") + "/.well-known/openid-configuration"
 
 
-def parse_metadata(
-    raw: bytes, authority_url: str, *, id_token_alg: str | None = None, allow_insecure_http: bool = False
-) -> ProviderMetadata:
+def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: bool = False) -> ProviderMetadata:
     """The metadata in a discovery document. Raises ValueError, whose text names the fault.
 
-    A slash at the end of `authority_url` makes no difference (both forms have the same discovery URL); the issuer is
-    used as the provider spells it. `id_token_alg`: the client's id_token_signed_response_alg, where it is configured.
+    Its issuer must be the configured one; where none is, `authority_url`, and a slash at its end makes no difference (both forms have the
+    same discovery URL). It is used as the provider spells it.
     """
     document = parse_object(raw)
     issuer = document.get("issuer")
     # SECURITY: a document that names another issuer could make its tokens ours (A-17).
-    if not isinstance(issuer, str) or issuer.removesuffix("/") != authority_url.removesuffix("/"):
-        raise ValueError("its issuer is not the configured authority_url")
+    if not isinstance(issuer, str) or issuer not in (
+        settings.issuers if settings.issuer is None else (settings.issuer,)
+    ):
+        raise ValueError(_wrong_issuer(issuer, settings))
     methods = document.get("code_challenge_methods_supported")
     if isinstance(methods, list) and "S256" not in methods:
         raise ValueError("it lists PKCE methods, and S256 is not among them")
-    trust = _Trust(authority_url, allow_insecure_http)
-    alg = _id_token_algorithm(_names(document, "id_token_signing_alg_values_supported"), id_token_alg)
+    trust = _Trust(settings.authority_url, allow_insecure_http)
+    alg = _id_token_algorithm(
+        _names(document, "id_token_signing_alg_values_supported"), settings.id_token_signed_response_alg
+    )
     for_userinfo = _names(document, "userinfo_signing_alg_values_supported") or (alg,)
     revocation_endpoint, unused = trust.used_endpoint(document, "revocation_endpoint")
     return ProviderMetadata(
@@ -74,8 +94,16 @@ def parse_metadata(
         userinfo_algs=tuple(alg for alg in ALGORITHMS if alg in for_userinfo),
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
+        tenants=settings.allowed_tenants,
         unused=(unused,) if unused else (),
     )
+
+
+def _wrong_issuer(issuer: object, settings: ProviderKeys) -> str:
+    if settings.issuer is not None:
+        return "its issuer is not the configured issuer"
+    named = "".join(c for c in str(issuer)[:200] if c.isascii() and c.isprintable())
+    return f"its issuer is not the configured authority_url, but {named!r}: set `issuer` where that is the right one"
 
 
 def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None) -> str:

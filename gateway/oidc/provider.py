@@ -144,12 +144,7 @@ class Provider:
         self._metadata, self.problem = metadata, None
 
     def _parse_metadata(self, document: bytes) -> ProviderMetadata:
-        return parse_metadata(
-            document,
-            self._authority,
-            id_token_alg=self._settings.id_token_signed_response_alg,
-            allow_insecure_http=self._allow_insecure_http,
-        )
+        return parse_metadata(document, self._settings, allow_insecure_http=self._allow_insecure_http)
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

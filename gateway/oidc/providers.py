@@ -43,11 +43,6 @@ def provider_client(
     return ProviderClient(name=name, settings=settings, provider=provider, tokens=tokens, refresh=refresh)
 
 
-def is_issuer(issuer: str, settings: ProviderKeys) -> bool:
-    """Whether an `iss` is the configured authority; as for metadata, a slash at the end makes no difference."""
-    return issuer.removesuffix("/") == settings.authority_url.removesuffix("/")
-
-
 class Providers:
     """By name, in the order of the configuration; `offered` has the providers of each app. To be made in a running loop."""
 
@@ -102,7 +97,7 @@ class Providers:
         client = self._clients.get(session.provider)
         if client is None or session.provider not in self._offered.get(session.app, ()):
             return False
-        if not is_issuer(session.identity.issuer, client.settings):
+        if session.identity.issuer not in client.settings.issuers:
             return False
         self._accepted.add(origin)
         return True
@@ -115,7 +110,7 @@ class Providers:
 
     def of_issuer(self, issuer: str, audience: object) -> ProviderClient | None:
         """The provider whose keys may verify a token with this `iss` and `aud`; None: no provider has this issuer."""
-        found = [client for client in self if is_issuer(issuer, client.settings)]
+        found = [client for client in self if issuer in client.settings.issuers]
         named = audience if isinstance(audience, list) else [audience]
         return next((client for client in found if client.settings.client_id in named), found[0] if found else None)
 

@@ -29,9 +29,11 @@ class Verification:
     skew: timedelta
 
 
-def require_issuer(claims: Mapping[str, Any], issuer: str) -> None:
-    if claims.get("iss") != issuer:
+def require_issuer(claims: Mapping[str, Any], issuer: str | None) -> str:
+    """The `iss`, which must be `issuer`; None: there is none that these claims may have."""
+    if issuer is None or claims.get("iss") != issuer:
         raise JwtInvalid("issuer")
+    return issuer
 
 
 def require_audience(claims: Mapping[str, Any], client_id: str, *, authorized_party: bool) -> None:

@@ -73,7 +73,7 @@ class Start:
         names = request.site.providers
         if parameters.has("iss"):
             clients = [self._sign_in.providers.get(name) for name in names]
-            named = [c.name for c in clients if c is not None and c.settings.authority_url == parameters.one("iss")]
+            named = [c.name for c in clients if c is not None and parameters.one("iss") in c.settings.issuers]
         else:
             named = [name for name in names if name == parameters.one("provider")]
         if not named:

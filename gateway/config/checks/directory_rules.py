@@ -56,11 +56,14 @@ def _links(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator
             what = f"holds {{{min(wrong)}}}, which is an address, a name or groups of {name}"
             yield Finding(key=key, what=what, allowed='allowed: "{link}"', reads=(f"{key_of(name)}.claims",))
             return
-    names = {provider.authority_url.removesuffix("/"): name for name, provider in providers_of(config).items()}
+    names = {
+        issuer.removesuffix("/"): name for name, provider in providers_of(config).items() for issuer in provider.issuers
+    }
     for one, other in itertools.combinations(names, 2):
         if _may_be_one(text, one, other):
             # SECURITY: a provider that chooses a subject would choose an account of another one's people.
-            what = f"cannot tell people of {names[one]} from people of {names[other]}"
+            pair = (one, other) if names[one] == names[other] else (names[one], names[other])
+            what = f"cannot tell people of {pair[0]} from people of {pair[1]}"
             allowed = 'allowed: "{link}", or a text with {issuer} and something between it and what follows, as "{issuer}|{claims.oid}"'
             yield Finding(key=key, what=what, allowed=allowed, reads=("openid", "providers"))
             return

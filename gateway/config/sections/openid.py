@@ -22,9 +22,21 @@ class ClaimNames(Section):
 class ProviderKeys(Section):
     """The settings of one provider, and of Doorward as its client."""
 
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Each `iss` that its tokens may have; where only `authority_url` is known, it may end with a slash or not."""
+        if self.issuer is None:
+            issuer = self.authority_url.removesuffix("/")
+            return issuer, f"{issuer}/"
+        if addresses.TENANT not in self.issuer:
+            return (self.issuer,)
+        return tuple(self.issuer.replace(addresses.TENANT, tenant) for tenant in self.allowed_tenants)
+
     title: Annotated[str, AfterValidator(values.parse_title)] = ""
     log_out_url: Annotated[str, checked(addresses.parse_log_out_url)] | None = None
     authority_url: Annotated[str, AfterValidator(addresses.parse_authority)] = ""
+    issuer: Annotated[str, checked(addresses.parse_issuer)] | None = None
+    allowed_tenants: tuple[Annotated[str, AfterValidator(addresses.parse_tenant)], ...] = ()
     client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
     client_secret: Secret | None = None
     client_authentication: Literal[

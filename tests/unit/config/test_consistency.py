@@ -42,6 +42,17 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"openid.client_secret": ...}, "openid.client_secret: is missing for client_secret_basic"),
         ({"openid.client_secret": ""}, "openid.client_secret: is empty"),
         ({"openid.scopes": ["email"]}, "openid.scopes: does not contain openid"),
+        (
+            {"openid.issuer": "https://login.example.com/{tenantid}/v2.0"},
+            "openid.allowed_tenants: is missing",
+        ),
+        (
+            {"openid.issuer": "https://login.example.com/v2.0", "openid.allowed_tenants": ["one"]},
+            "openid.allowed_tenants: is used only with {tenantid} in issuer",
+        ),
+        ({"openid.issuer": "https://{tenantid}.example.com/"}, "openid.issuer: 'https://{tenantid}.example.com/' has a placeholder in its host"),
+        ({"openid.issuer": "https://login.example.com/{tenant}"}, "openid.issuer: 'https://login.example.com/{tenant}' has a placeholder in its host or another"),
+        ({"openid.issuer": "login.example.com"}, "openid.issuer: "),
         ({"openid.scopes": []}, "openid.scopes: does not contain openid"),
         ({"openid.scopes": ["openid", "email", "email"]}, "openid.scopes: names a scope twice"),
         ({"apps.portal.hosts": []}, "apps.portal.hosts: is empty"),

@@ -75,6 +75,21 @@ def test_another_issuer_is_refused() -> None:
         assert refused_claims(iss=issuer) == "issuer"
 
 
+def test_a_token_of_a_tenant_is_issued_by_this_tenant_and_the_tenant_is_allowed() -> None:
+    """A-02."""
+    metadata = replace(METADATA, issuer=ISSUER + "/{tenantid}", tenants=("one", "two"))
+    two = honest(iss=ISSUER + "/two", tid="two")
+    assert validate(sign(two, rsa_key()), metadata=metadata) == two
+    for wrong in (
+        {"tid": "one"},
+        {"tid": MISSING},
+        {"iss": ISSUER + "/three", "tid": "three"},
+        {"iss": ISSUER + "/{tenantid}"},
+    ):
+        token = sign(honest(**{"iss": two["iss"], "tid": "two", **wrong}), rsa_key())
+        assert refused(token, metadata=metadata) == "issuer"
+
+
 def test_a_token_without_a_subject_is_refused() -> None:
     """A-03."""
     for subject in (MISSING, None, "", 7, ["bob"], "b" * 2000, "bob\n"):

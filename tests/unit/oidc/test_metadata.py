@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config.sections.openid import ProviderKeys
 from gateway.oidc.metadata import ProviderMetadata, discovery_url, is_loopback, parse_metadata
 
 AUTHORITY = "https://login.example.com"
@@ -12,7 +13,7 @@ MISSING = object()
 
 
 def parse(
-    authority: str = AUTHORITY, *, id_token_alg: str | None = None, allow_insecure_http: bool = False, **changes: Any
+    authority: str = AUTHORITY, *, settings: Any = None, allow_insecure_http: bool = False, **changes: Any
 ) -> ProviderMetadata:
     document = {
         "issuer": authority,
@@ -24,7 +25,11 @@ def parse(
         **changes,
     }
     raw = json.dumps({name: value for name, value in document.items() if value is not MISSING}).encode()
-    return parse_metadata(raw, authority, id_token_alg=id_token_alg, allow_insecure_http=allow_insecure_http)
+    return parse_metadata(raw, configured(authority, **(settings or {})), allow_insecure_http=allow_insecure_http)
+
+
+def configured(authority: str = AUTHORITY, **settings: Any) -> ProviderKeys:
+    return ProviderKeys.model_validate({"authority_url": authority, **settings})
 
 
 def refused(authority: str = AUTHORITY, **changes: Any) -> str:
@@ -70,7 +75,7 @@ def test_a_slash_at_the_end_makes_no_difference_and_the_provider_s_spelling_is_k
     assert parse(issuer=AUTHORITY + "/").issuer == AUTHORITY + "/"
     raw = b'{"issuer":"%b"}' % AUTHORITY.encode()
     with pytest.raises(ValueError, match="authorization_endpoint"):
-        parse_metadata(raw, AUTHORITY + "/")
+        parse_metadata(raw, configured(AUTHORITY + "/"))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +146,30 @@ def test_a_provider_that_lists_pkce_methods_without_s256_is_refused() -> None:
     assert parse(code_challenge_methods_supported=MISSING)
 
 
+COMMON = {"issuer": AUTHORITY + "/{tenantid}/v2.0", "allowed_tenants": ["one", "two"]}
+
+
+def test_an_issuer_that_differs_from_the_discovery_address_is_configured_exactly() -> None:
+    """A-17: Azure B2C."""
+    issuer = AUTHORITY + "/0d4b/v2.0/"
+    assert parse(settings={"issuer": issuer}, issuer=issuer).issuers == (issuer,)
+    for other in (AUTHORITY, issuer.removesuffix("/"), issuer + "x", MISSING):
+        assert refused(settings={"issuer": issuer}, issuer=other) == "its issuer is not the configured issuer"
+    assert f"but {issuer!r}: set `issuer`" in refused(issuer=issuer)
+
+
+def test_an_issuer_for_tenants_is_that_of_the_tokens_own_tenant() -> None:
+    """A-17: Microsoft Entra's /common."""
+    metadata = parse(settings=COMMON, issuer=COMMON["issuer"])
+    assert metadata.issuers == (AUTHORITY + "/one/v2.0", AUTHORITY + "/two/v2.0")
+    assert metadata.issuer_for({"tid": "two"}) == AUTHORITY + "/two/v2.0"
+    for stranger in ({"tid": "three"}, {}, {"tid": None}, {"tid": ["one"]}, {"tid": "{tenantid}"}):
+        assert metadata.issuer_for(stranger) is None
+    refused(settings=COMMON, issuer=AUTHORITY + "/one/v2.0")
+
+
 @pytest.mark.parametrize(
-    ("listed", "configured", "alg"),
+    ("listed", "registered", "alg"),
     [
         (MISSING, None, "RS256"),
         ("", None, "RS256"),
@@ -153,14 +180,19 @@ def test_a_provider_that_lists_pkce_methods_without_s256_is_refused() -> None:
     ],
 )
 def test_id_tokens_have_the_configured_algorithm_or_the_default_or_the_only_one(
-    listed: object, configured: str | None, alg: str
+    listed: object, registered: str | None, alg: str
 ) -> None:
     """A-09."""
-    assert parse(id_token_alg=configured, id_token_signing_alg_values_supported=listed).id_token_alg == alg
+    assert (
+        parse(
+            settings={"id_token_signed_response_alg": registered}, id_token_signing_alg_values_supported=listed
+        ).id_token_alg
+        == alg
+    )
 
 
 @pytest.mark.parametrize(
-    ("listed", "configured", "fault"),
+    ("listed", "registered", "fault"),
     [
         (["HS256", "none"], None, "with none of RS256,"),
         ([], None, "with none of RS256,"),
@@ -173,9 +205,11 @@ def test_id_tokens_have_the_configured_algorithm_or_the_default_or_the_only_one(
         ),
     ],
 )
-def test_an_algorithm_that_is_not_certain_is_not_guessed(listed: object, configured: str | None, fault: str) -> None:
+def test_an_algorithm_that_is_not_certain_is_not_guessed(listed: object, registered: str | None, fault: str) -> None:
     """A-09, A-61."""
-    assert fault in refused(id_token_alg=configured, id_token_signing_alg_values_supported=listed)
+    assert fault in refused(
+        settings={"id_token_signed_response_alg": registered}, id_token_signing_alg_values_supported=listed
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +235,7 @@ def test_a_revocation_endpoint_without_https_is_left_out_and_named() -> None:
 def test_what_is_no_plain_json_object_is_refused(raw: bytes) -> None:
     """A-65."""
     with pytest.raises(ValueError):
-        parse_metadata(raw, AUTHORITY)
+        parse_metadata(raw, configured())
 
 
 def test_only_true_counts_as_naming_itself() -> None:

@@ -193,6 +193,7 @@ async def test_a_login_that_begins_elsewhere_lands_where_it_wants_and_suggests_a
     for answer in (
         await office.browser().open(f"{START}?{urlencode(said)}", follow=False),
         await office.browser().post_from("https://launchpad.example/", START, urlencode(said).encode()),
+        await office.browser().open(f"{START}?{urlencode({**said, 'iss': said['iss'] + '/'})}", follow=False),
     ):
         assert answer.status in (302, 303)
         assert answer.location.startswith(office.provider.issuer + "/authorize?")
