@@ -32,12 +32,12 @@ def check(
     show_toggles(valid, out)
     failed = False
     if online:
-        for name, problem in asyncio.run(check_all(valid)):
-            failed = failed or problem is not None
-            out.print(f"{name}: {'ok' if problem is None else problem}")
+        for result in asyncio.run(check_all(valid)):
+            failed = failed or (result.problem is not None and not result.unknown)
+            out.print(f"{result.name}: {'unknown: ' if result.unknown else ''}{result.problem or 'ok'}")
         for line in asyncio.run(advise(valid)):
             err.print(f"warning: {line}")
-    out.print(f"{config}: {'something does not answer' if failed else 'no problems'}")
+    out.print(f"{config}: {'something cannot be used' if failed else 'no problems'}")
     raise typer.Exit(1 if failed else 0)
 
 

@@ -9,4 +9,5 @@ A refusal carries what a person reads (`title`, `message`), what a program tests
     signing_in     the sign-in: provider and directory
     hand_off       the upstream's own session
     dependencies   Redis and upstreams
+    network        why a connection failed, in words
 """

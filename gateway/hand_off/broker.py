@@ -23,6 +23,7 @@ from gateway.config.schema import Config
 from gateway.config.sections.hand_off import HandOff
 from gateway.directory.account import Account, Directory
 from gateway.errors.hand_off import HandOffFailed, HandOffLoop, HandOffMismatch
+from gateway.errors.network import network_reason
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.hand_off.cookie_seals import Seals
@@ -272,7 +273,7 @@ class Broker:
                 # SECURITY: as after a hand-off of our own: the person may have signed out meanwhile (C-75).
                 alive = await self._is_alive(session)
         except (LeaseBusy, Refusal) as error:
-            log.info("%s: the session that a link opened was not recorded: %s", self._app, type(error).__name__)
+            log.info("%s: the session that a link opened was not recorded: %s", self._app, network_reason(error))
             return
         if not alive:
             await self._records.forget(session)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.config.field_names import FORWARDING_FIELDS
+from gateway.errors.network import network_reason
 from gateway.errors.refusal import Refusal
 from gateway.gate.request import Request
 from gateway.hand_off.broker import Broker
@@ -45,7 +46,7 @@ class UpstreamSignOut:
                     )
             except (Refusal, TimeoutError) as error:
                 log.info(
-                    "%s: the upstream's session was not ended there: %s", request.site.route.name, type(error).__name__
+                    "%s: the upstream's session was not ended there: %s", request.site.route.name, network_reason(error)
                 )
         return [expired(name, path, secure=request.site.route.secure) for name, path in paths.items()]
 

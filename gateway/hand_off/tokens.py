@@ -13,6 +13,7 @@ from yarl import URL
 from gateway.config.sections.hand_off import TokenCall
 from gateway.directory.account import Account, Directory
 from gateway.errors.hand_off import HandOffFailed, NoUpstreamLogin
+from gateway.errors.network import network_failure
 from gateway.hand_off.templates import at_pointer, outgoing
 from gateway.identity.claims import Identity
 
@@ -62,12 +63,13 @@ class CalledTokens:
 
     async def token(self, identity: Identity, facts: Mapping[str, str]) -> str:
         request = outgoing(self._call, self._call.url, facts)
+        url = URL(request.target, encoded=True)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **dict(request.headers)}
         try:
             async with (
                 self._http.request(
                     request.method,
-                    URL(request.target, encoded=True),
+                    url,
                     data=request.body or None,
                     headers=headers,
                     allow_redirects=False,  # SECURITY: a redirect would carry the service's secret to wherever it points.
@@ -77,7 +79,8 @@ class CalledTokens:
                 body = await response.content.read(_LARGEST)
                 status = response.status
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise HandOffFailed("token_unavailable", f"the token's API: {type(error).__name__}") from None
+            why = network_failure(url.host_port_subcomponent or "", error)
+            raise HandOffFailed("token_unavailable", f"the token's API: {why}") from None
         if not 200 <= status < 300:
             raise HandOffFailed("token_refused", f"the token's API answered {status}")
         try:

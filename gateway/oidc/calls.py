@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
+from gateway.errors.network import network_failure
 from gateway.errors.signing_in import ProviderFault, ProviderUnavailable
 from gateway.oidc.metadata import is_loopback
 from gateway.oidc.strict_json import parse_object
@@ -53,7 +54,8 @@ class Calls:
         self, http: aiohttp.ClientSession, *, timeout: timedelta = timedelta(seconds=10), limit: int = _LIMIT
     ) -> None:
         self._http = http
-        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self._seconds = timeout.total_seconds()
+        self._timeout = aiohttp.ClientTimeout(total=self._seconds)
         self._limit = limit
 
     async def get(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> ProviderResponse:
@@ -81,11 +83,11 @@ class Calls:
                 responded = True
                 return await self._read(what, response)
         except TimeoutError as error:
-            raise ProviderUnavailable(f"{what}: no complete response in time") from error
+            raise ProviderUnavailable(f"{what}: {_host(url)}: no complete answer in {self._seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if responded:
-                raise ProviderFault(f"{what}: the response broke off") from error
-            raise ProviderUnavailable(f"{what}: {type(error).__name__}") from error
+                raise ProviderFault(f"{what}: {_host(url)}: the response broke off") from error
+            raise ProviderUnavailable(f"{what}: {network_failure(_host(url), error)}") from error
 
     async def _read(self, what: str, response: aiohttp.ClientResponse) -> ProviderResponse:
         # SECURITY: a redirect would carry the code, the secret or the token to any URL.
@@ -111,6 +113,10 @@ def open_session(ca: Path | None = None) -> aiohttp.ClientSession:
     context = ssl.create_default_context(cafile=str(ca)) if ca else None
     connector = aiohttp.TCPConnector(ssl=context or True, resolver=LoopbackResolver(), limit=100)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+def _host(url: str) -> str:
+    return URL(url, encoded=True).host_port_subcomponent or ""
 
 
 class LoopbackResolver(AbstractResolver):

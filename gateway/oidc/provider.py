@@ -67,7 +67,7 @@ class Provider:
     ) -> None:
         self.calls = calls or Calls(http)
         self.problem: str | None = "not asked yet"
-        self.attempted = asyncio.Event()  # set after the first fetch, whether it succeeded or failed
+        self.attempted = asyncio.Event()  # set after each fetch, whether it succeeded or failed
         self._settings = settings
         self._authority = settings.authority_url
         self._allow_insecure_http = allow_insecure_http

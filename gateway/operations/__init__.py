@@ -1,8 +1,9 @@
 """The work of the commands; a command reads its arguments and prints.
 
-    explain   the gate's decision on one request
-    check     each dependency of the gateway, checked once
-    probe     sends every spelling of every password rule to a running gateway
+    explain       the gate's decision on one request
+    check         each dependency of the gateway, checked once
+    credentials   the trial of our client authentication at a provider
+    probe         sends every spelling of every password rule to a running gateway
 
 Nothing here prints or exits; a command does that.
 """

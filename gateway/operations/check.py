@@ -5,21 +5,23 @@ import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 from redis.asyncio import Redis
 
 from gateway.config.providers import dependency_of, providers_of
-from gateway.config.schema import Config, ProviderKeys
+from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.factory import open_directory
+from gateway.errors.network import network_reason
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
 from gateway.gate.site import Site, app_routes
 from gateway.http.header_policy import announces_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
+from gateway.operations.credentials import try_credentials
 from gateway.policy.paths import parse_target
 from gateway.proxy.pool import Pool
 from gateway.proxy.subrequest import Credentials, FilledRequest, Reply, UpstreamClient
@@ -28,46 +30,75 @@ from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine
 
 _PASSWORD_FIELD: Final = re.compile(rb"""<input[^>]*\stype\s*=\s*["']?password\b""", re.IGNORECASE)
+_AFTER_DISCOVERY: Final = ("keys", "client authentication")
 
-CheckResult = tuple[str, str | None]
+
+class CheckResult(NamedTuple):
+    """One line of the check. `problem` is None where all is well; where `unknown` is set, it is what was seen, and no problem."""
+
+    name: str
+    problem: str | None = None
+    unknown: bool = False
 
 
 async def check_all(config: Config) -> list[CheckResult]:
-    """`(name, problem or None)` for the provider, its keys, Redis, the directory and every upstream."""
+    """A result for Redis, each provider's discovery, keys and client authentication, the directory, and every upstream."""
     async with open_session(_directory_ca(config)) as directory_http:
         checks: list[Coroutine[Any, Any, list[CheckResult]]] = [_check("redis", _redis(config))]
         if config.openid.enabled:
             checks += [_check_provider(config, name, keys) for name, keys in providers_of(config).items()]
         if config.directory.kind != "none":
             checks.append(_check("directory", _directory(config, directory_http)))
-        checks += [_check(f"apps.{name}.upstream", Pool(name, app).probe()) for name, app in config.apps.items()]
+        checks += [_check_upstream(name, app) for name, app in config.apps.items()]
         return [result for results in await asyncio.gather(*checks) for result in results]
 
 
 async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list[CheckResult]:
-    """Discovery and keys, a line each; the keys are fetched from the `jwks_uri` of discovery."""
-    ((called, problem),) = await _check(dependency_of(name), _provider(config, keys))
-    if problem is None:
-        return [(f"{called} discovery", None), (f"{called} keys", None)]
-    if problem.startswith("keys"):
-        return [(f"{called} discovery", None), (f"{called} keys", problem)]
-    return [
-        (f"{called} discovery", f"{keys.authority_url}: {problem}"),
-        (f"{called} keys", "not asked: discovery failed"),
-    ]
+    """Discovery, keys and client authentication, a line each; the keys are fetched from the `jwks_uri` of discovery."""
+    called = dependency_of(name)
+    async with open_session(keys.ca) as http:  # a private CA is its own provider's alone
+        provider = Provider(keys, http, allow_insecure_http=config.allow_insecure_http)
+        ((_, problem, _),) = await _check(called, provider.ping())
+        if problem is not None and not problem.startswith("keys"):
+            problem = f"{keys.authority_url}: {problem.removeprefix('discovery: ')}"
+            failed = [CheckResult(f"{called} discovery", problem)]
+            return failed + [
+                CheckResult(f"{called} {each}", "not asked: discovery failed") for each in _AFTER_DISCOVERY
+            ]
+        results = [CheckResult(f"{called} discovery"), CheckResult(f"{called} keys", problem)]
+        return [*results, await _check_credentials(config, name, keys, provider)]
+
+
+async def _check_credentials(config: Config, name: str, keys: ProviderKeys, provider: Provider) -> CheckResult:
+    called = f"{dependency_of(name)} {_AFTER_DISCOVERY[-1]}"
+    trial = await try_credentials(config, name, keys, provider, control=True)
+    if trial.verdict == "accepted":
+        return CheckResult(called)
+    return CheckResult(called, trial.seen, unknown=trial.verdict == "unknown")
 
 
 async def _check(name: str, check: Coroutine[Any, Any, None]) -> list[CheckResult]:
     try:
         await check
     except Refusal as refusal:
-        return [(name, refusal.detail or refusal.code)]
-    except (OSError, RuntimeError, ValueError) as error:
-        return [(name, f"{type(error).__name__}: {error}")]
-    return [(name, None)]
+        return [CheckResult(name, refusal.detail or refusal.code)]
+    except OSError as error:
+        return [CheckResult(name, network_reason(error))]
+    except (RuntimeError, ValueError) as error:
+        return [CheckResult(name, str(error))]
+    return [CheckResult(name)]
+
+
+async def _check_upstream(name: str, app: App) -> list[CheckResult]:
+    """A line for each address that accepts no connection, or one for all of them."""
+    called = f"apps.{name}.upstream"
+    refusals = await Pool(name, app).probe()
+    return [CheckResult(called, refusal.detail) for refusal in refusals] or [CheckResult(called)]
 
 
 async def _redis(config: Config) -> None:
+    if config.redis.url.get_secret_value() == "embedded" and config.redis.data_dir is not None:
+        await asyncio.to_thread(EmbeddedValkey(config.redis.data_dir).check_folder)
     async with _connected(config) as (redis, url):
         await examine(redis, push_sources(redis, config.redis, url), config.redis.key_prefix)
 
@@ -135,11 +166,6 @@ async def _connected(config: Config) -> AsyncIterator[tuple[Redis, str | None]]:
         await redis.aclose()
         if valkey is not None:
             await asyncio.to_thread(valkey.stop)
-
-
-async def _provider(config: Config, keys: ProviderKeys) -> None:
-    async with open_session(keys.ca) as http:  # a private CA is its own provider's alone
-        await Provider(keys, http, allow_insecure_http=config.allow_insecure_http).ping()
 
 
 async def _directory(config: Config, http: aiohttp.ClientSession) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gateway.config.schema import App
 from gateway.errors.dependencies import UpstreamTimeout, UpstreamTlsFault, UpstreamUnreachable
+from gateway.errors.network import network_failure
 from gateway.errors.refusal import Refusal
 from gateway.proxy.endpoint import Address, Resolve, resolve
 from gateway.proxy.upstream import UpstreamConnection
@@ -137,10 +138,15 @@ class Pool:
         assert refusal is not None
         raise refusal
 
-    async def probe(self) -> None:
-        """Whether every endpoint accepts connections. Raises what `connect` does, for the first that does not."""
+    async def probe(self) -> list[Refusal]:
+        """What `connect` raises, for each endpoint that accepts no connection."""
+        refusals: list[Refusal] = []
         for endpoint in self.endpoints:
-            (await self._open_connection(endpoint)).abort()
+            try:
+                (await self._open_connection(endpoint)).abort()
+            except Refusal as refusal:
+                refusals.append(refusal)
+        return refusals
 
     def report_timeout(self, connection: UpstreamConnection, since: float) -> None:
         """No response came in time: the endpoint is ejected if no other request got one `since` then either.
@@ -219,10 +225,9 @@ class Pool:
         except TimeoutError as error:
             raise UpstreamTimeout(f"no connection to {where} in {self.connect_timeout} s") from error
         except ssl.SSLError as error:
-            why = getattr(error, "verify_message", None) or error.reason or str(error)
-            raise UpstreamTlsFault(f"TLS with {where}: {why}") from error
-        except OSError as error:
-            raise UpstreamUnreachable(f"cannot connect to {where}: {error}") from error
+            raise UpstreamTlsFault(network_failure(where, error)) from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is too long for DNS
+            raise UpstreamUnreachable(f"cannot connect to {network_failure(where, error)}") from error
 
     async def _reconnect(self, endpoint: Endpoint) -> None:
         """Readmit an ejected endpoint if it accepts a connection, which is the first of its new ones."""

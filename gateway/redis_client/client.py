@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
@@ -21,6 +21,7 @@ from gateway.observability.counters import Histogram
 from gateway.redis_client.connection_factory import ConnectionFactory
 from gateway.redis_client.discovery import ClusterNodes, Sentinels
 from gateway.redis_client.embedded import EmbeddedValkey
+from gateway.redis_client.failures import unavailable
 from gateway.redis_client.invalidation import Source, Sources
 from gateway.redis_client.pipelined_reader import RecordReader
 from gateway.redis_client.routed_client import RoutedClient
@@ -206,14 +207,6 @@ def retrieve_exception(task: asyncio.Task[Any]) -> None:
     """Retrieve the exception of a task whose caller is gone, so that asyncio does not log it with a traceback."""
     if not task.cancelled():
         task.exception()
-
-
-def unavailable(error: Exception) -> StoreUnavailable:
-    """The refusal for a failure of Redis. It keeps only the name of the class: the text may quote a command's arguments (C-48)."""
-    kind = type(error).__name__
-    if not isinstance(error, RedisError | OSError):
-        _log.warning("Redis sent a reply that cannot be read: %s", kind)
-    return StoreUnavailable(kind)
 
 
 def values_of(replies: list[Any]) -> list[Any]:

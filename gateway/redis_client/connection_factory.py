@@ -62,6 +62,48 @@ class _Pool(BlockingConnectionPool):
             await self.disconnect(inuse_connections=False)
 
 
+class _NamesServer:
+    """Adds the server's name to what a connection raises, as a note, because the library's own texts do not always have it."""
+
+    async def connect_check_health(self, *options: Any, **named: Any) -> None:
+        try:
+            await super().connect_check_health(*options, **named)  # type: ignore[misc]
+        except Exception as error:
+            self._name_server(error)
+            raise
+
+    async def send_packed_command(self, *options: Any, **named: Any) -> None:
+        try:
+            await super().send_packed_command(*options, **named)  # type: ignore[misc]
+        except Exception as error:
+            self._name_server(error)
+            raise
+
+    async def read_response(self, *options: Any, **named: Any) -> Any:
+        try:
+            return await super().read_response(*options, **named)  # type: ignore[misc]
+        except Exception as error:
+            self._name_server(error)
+            raise
+
+    def _name_server(self, error: Exception) -> None:
+        if not hasattr(error, "__notes__"):
+            pieces: dict[str, Any] = dict(self.repr_pieces())  # type: ignore[attr-defined]
+            error.add_note(pieces["path"] if "path" in pieces else f"{pieces['host']}:{pieces['port']}")
+
+
+class _TcpConnection(_NamesServer, Connection):
+    pass
+
+
+class _TlsConnection(_NamesServer, SSLConnection):
+    pass
+
+
+class _UnixConnection(_NamesServer, UnixDomainSocketConnection):
+    pass
+
+
 class NotPrimary(RedisConnectionError):
     """The server is a replica: what it has of a session may be long out of date."""
 
@@ -169,7 +211,7 @@ class ConnectionFactory:
     def _server_options(self, endpoint: Endpoint | None) -> dict[str, Any]:
         url = self.url
         if url.kind == "socket":
-            options: dict[str, Any] = {"connection_class": UnixDomainSocketConnection, "path": url.path}
+            options: dict[str, Any] = {"connection_class": _UnixConnection, "path": url.path}
             options |= {"username": url.username, "password": url.password, **_common_options()}
         else:
             options = self._host_options(endpoint or url.hosts[0], url.username, url.password)
@@ -179,9 +221,9 @@ class ConnectionFactory:
         host, port = endpoint
         plain = {"host": host, "port": port, "username": username, "password": password, **_common_options()}
         if not self.url.tls:
-            return {"connection_class": Connection, **plain}
+            return {"connection_class": _TcpConnection, **plain}
         tls = self._settings.tls
         files = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
         secure = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
         secure |= {name: str(path) for name, path in files.items() if path}
-        return {"connection_class": SSLConnection, **plain, **secure}
+        return {"connection_class": _TlsConnection, **plain, **secure}

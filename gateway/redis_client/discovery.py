@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import ClusterDownError, RedisError
+from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.config.redis_url import Endpoint
@@ -22,6 +22,10 @@ _MOST_NODES: Final = 7
 _FORGET_SECONDS: Final = 30.0
 
 View = tuple[int, Topology]  # the epoch of the configuration, and the primaries in it
+
+
+class UnknownSet(ResponseError):
+    """A sentinel does not report the set."""
 
 
 class Sentinels:
@@ -41,7 +45,10 @@ class Sentinels:
         await self._clients.aclose()
 
     async def _view(self, sentinel: Redis, _: Endpoint) -> View:
-        master: Any = await sentinel.sentinel_master(self._name)
+        try:
+            master: Any = await sentinel.sentinel_master(self._name)
+        except ResponseError as error:
+            raise UnknownSet(f"it knows no set called {self._name}, or refuses to say") from error
         replicas: Any = await sentinel.sentinel_slaves(self._name)
         in_touch = [
             replica

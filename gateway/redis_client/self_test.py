@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.redis_client.client import unavailable
+from gateway.redis_client.failures import describe, unavailable
 from gateway.redis_client.invalidation import Sources
 from gateway.redis_client.routed_client import RoutedClient
 
@@ -48,7 +48,7 @@ async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
             await connection.read_response(disable_decoding=True, push_request=True)
         except (OSError, RedisError) as error:
             raise StoreUnavailable(
-                f"CLIENT TRACKING is refused ({type(error).__name__}), so every request would ask Redis; {_GUIDE}"
+                f"CLIENT TRACKING is refused ({describe(error)}), so every request would ask Redis; {_GUIDE}"
             ) from error
         finally:
             await connection.disconnect(nowait=True)

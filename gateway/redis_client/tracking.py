@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.redis_client.connection_factory import Invalidated, NotPrimary, is_unreachable, refuse_replica
+from gateway.redis_client.failures import describe
 
 _log = logging.getLogger("doorward.sessions")
 _SLOWEST_RETRY: Final = 2.0
@@ -67,7 +68,7 @@ class Tracking:
             except Exception as error:
                 if failures == 0:
                     _log.warning(
-                        "changes of sessions are not announced, every request reads Redis: %s", type(error).__name__
+                        "changes of sessions are not announced, every request reads Redis: %s", describe(error)
                     )
                 failures += 1
                 if isinstance(error, NotPrimary):

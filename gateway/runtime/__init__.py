@@ -8,6 +8,7 @@
     sockets       the sockets that the parent opens and the workers serve
     tls           the listener's TLS
     health        the state of a worker's dependencies
+    credentials   the last result of the client authentication at each provider
     readiness     whether the whole gateway is ready (pure)
     admin         `/ping`, `/ready`, `/metrics`
 

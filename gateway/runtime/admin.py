@@ -18,10 +18,19 @@ _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class WorkerCollector:
-    """Renders the sum of all workers' reports, and of `past`: the counts of workers that ended or drain."""
+    """Renders the sum of all workers' reports, and of `past`: the counts of workers that ended or drain.
 
-    def __init__(self, reports: Sequence[WorkerReport], past: Sequence[WorkerCounts] = ()) -> None:
+    `own` are the dependencies that the parent reports itself.
+    """
+
+    def __init__(
+        self,
+        reports: Sequence[WorkerReport],
+        past: Sequence[WorkerCounts] = (),
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self._reports = reports
+        self._own = own or {}
         self._counts = WorkerCounts()
         for counts in (*(report.counts for report in reports), *past):
             self._counts.merge(counts)
@@ -60,7 +69,9 @@ class WorkerCollector:
 
     def _dependencies(self) -> Metric:
         family = GaugeMetricFamily("doorward_dependency_up", "Whether a dependency answers", labels=["dependency"])
-        for name, dependency in worst(self._reports).items():
+        for name, dependency in {**worst(self._reports), **self._own}.items():
+            if dependency["state"] == "unknown":
+                continue
             family.add_metric([name], float(dependency["state"] == "ok"))
         return family
 
@@ -97,23 +108,24 @@ def build_admin(
     past: Callable[[], Awaitable[Sequence[WorkerCounts]]],
     wanted: Callable[[], int],
     stopping: Callable[[], bool],
+    own: Callable[[], Mapping[str, Mapping[str, Any]]],
 ) -> web.Application:
     """The admin application.
 
     `reports()` requests one of every worker, `past()` gives the counts of workers that are gone or drain, `wanted()` is how many workers there
-    should be, `stopping()` whether the process is stopping.
+    should be, `stopping()` whether the process is stopping, `own()` the dependencies that the parent reports itself.
     """
 
     async def ping(request: web.Request) -> web.Response:
         return web.Response(text="OK\n")
 
     async def ready(request: web.Request) -> web.Response:
-        status, body = readiness(await reports(), wanted(), stopping=stopping())
+        status, body = readiness(await reports(), wanted(), stopping=stopping(), own=own())
         return web.json_response(body, status=status, headers={"Cache-Control": "no-store"})
 
     async def metrics(request: web.Request) -> web.Response:
         registry = CollectorRegistry()
-        registry.register(WorkerCollector(await reports(), await past()))
+        registry.register(WorkerCollector(await reports(), await past(), own()))
         return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
 
     app = web.Application()

@@ -28,6 +28,7 @@ OK: Final = "ok"
 UNHEARD: Final = "unheard"  # Redis answers, but sends no invalidations: every request reads it
 SERVING_CACHED: Final = "serving_cached"  # Redis does not answer; sessions in memory are valid for the configured time
 DEGRADED: Final = "degraded"  # some endpoints of an app are ejected
+UNKNOWN: Final = "unknown"  # the provider's answer does not tell whether it accepts our client authentication
 FAILING: Final = "failing"
 
 _SECONDS: Final = 1.0

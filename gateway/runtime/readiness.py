@@ -8,18 +8,21 @@ from typing import Any, Final
 
 from gateway.observability.counters import WorkerReport
 
-_WORST_FIRST: Final = ("failing", "serving_cached", "degraded", "unheard", "ok")
+_WORST_FIRST: Final = ("failing", "serving_cached", "degraded", "unheard", "unknown", "ok")
+_WELL: Final = frozenset({"unknown", "ok"})
 
 
-def readiness(reports: Sequence[WorkerReport], wanted: int, *, stopping: bool = False) -> tuple[int, dict[str, Any]]:
+def readiness(
+    reports: Sequence[WorkerReport], wanted: int, *, stopping: bool = False, own: Mapping[str, Any] | None = None
+) -> tuple[int, dict[str, Any]]:
     """`(HTTP status, JSON)`: 503 while no worker answers, sessions cannot be checked, or the process is stopping.
 
-    Any other failure only degrades. `wanted` is how many workers there should be.
+    Any other failure only degrades. `wanted` is how many workers there should be; `own` are dependencies that the parent reports itself.
     """
-    dependencies = worst(reports)
+    dependencies = {**worst(reports), **(own or {})}
     unready = any(dependency["unready"] for dependency in dependencies.values())
     ready = len(reports) > 0 and not stopping and not unready
-    well = len(reports) >= wanted and all(dependency["state"] == "ok" for dependency in dependencies.values())
+    well = len(reports) >= wanted and all(dependency["state"] in _WELL for dependency in dependencies.values())
     if ready:
         status = "ready" if well else "degraded"
     else:

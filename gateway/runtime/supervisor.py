@@ -14,6 +14,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
@@ -30,6 +31,7 @@ from gateway.observability.logging import configure_logging
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
+from gateway.runtime.credentials import CredentialsWatch
 from gateway.runtime.generation import Generation
 from gateway.runtime.sockets import Listeners
 
@@ -55,6 +57,7 @@ class Supervisor:
         self._ended_openings: dict[str, float] = {}  # IDs of break-glass openings, and until when each is remembered
         self._started: WeakSet[WorkerChild] = WeakSet()
         self._background: set[asyncio.Task[None]] = set()
+        self._credentials = CredentialsWatch(lambda: datetime.now(UTC))
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._notice_cut_short = asyncio.Event()
@@ -98,6 +101,8 @@ class Supervisor:
         await self._current.start()
         await self._start_admin(config, opened)
         self._current.serve()
+        opened.callback(self._credentials.stop)
+        self._credentials.start(config)
 
     def _stop(self) -> None:
         """The first signal stops the process; the second one ends the notice at once."""
@@ -116,7 +121,13 @@ class Supervisor:
 
     async def _start_admin(self, config: Config, opened: contextlib.AsyncExitStack) -> None:
         runner = web.AppRunner(
-            build_admin(self._reports, self._past, lambda: self._listeners.workers, self._stopping.is_set),
+            build_admin(
+                self._reports,
+                self._past,
+                lambda: self._listeners.workers,
+                self._stopping.is_set,
+                self._credentials.report,
+            ),
             access_log=None,
         )
         opened.push_async_callback(runner.cleanup)
@@ -224,6 +235,7 @@ class Supervisor:
             raise ReloadRefused("the process is stopping")
         configure_logging(config.log)
         fresh.serve()
+        self._credentials.start(config)
         self._current = fresh
         self._draining.append(old)
         old.drain(config.shutdown.drain.total_seconds())

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.config.schema import Network
-from gateway.redis_client.client import unavailable, values_of
+from gateway.redis_client.client import values_of
+from gateway.redis_client.failures import unavailable
 from gateway.redis_client.limits import MAX_RECORD
 from gateway.redis_client.routed_client import RoutedClient
 from gateway.sessions.indexes import Indexes

@@ -395,7 +395,7 @@ async def test_a_provider_that_is_down_is_named_and_stops_nobody_else(
     assert await is_alive(house, cookie_of(browser))
     page = await choosing(house, house.browser(), "members")
     assert (page.status, page.header("Retry-After")) == (503, "5")
-    answers = dict(await check_all(house.worker.config))
+    answers = {result.name: result.problem for result in await check_all(house.worker.config)}
     assert answers["provider discovery"] is None
     assert answers["provider keys"] is None
     assert members.issuer in str(answers["provider:members discovery"])

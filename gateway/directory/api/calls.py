@@ -23,6 +23,7 @@ from gateway.directory.account import quotable
 from gateway.directory.api.answer import ApiResponse, read_bounded
 from gateway.directory.api.breaker import Breaker, BreakerOpen
 from gateway.directory.api.budget import CallBudget
+from gateway.errors.network import network_failure
 from gateway.errors.signing_in import DirectoryUnavailable
 
 log = logging.getLogger("doorward.directory")
@@ -129,6 +130,7 @@ class ApiCalls:
 
     def __init__(self, profile: ApiProfile, transport: ApiTransport) -> None:
         self._profile = profile
+        self._host = URL(profile.base_url).host_port_subcomponent or ""
         self._transport = transport
 
     def deadline(self, seconds: float) -> Deadline:
@@ -234,11 +236,16 @@ class ApiCalls:
                     status=response.status, headers=response.headers.copy(), body=await read_bounded(response)
                 )
         except aiohttp.ClientConnectorError as error:
-            raise NotSent("unreachable", f"{summary}: {_name(error)}") from error
+            raise NotSent("unreachable", f"{self._failure(error)}: {summary}") from error
         except TimeoutError as error:
-            raise DirectoryUnavailable("timeout", f"{summary}: no complete response in {left:.1f} s") from error
+            raise DirectoryUnavailable(
+                "timeout", f"{self._host}: no complete answer in {left:.1f} s: {summary}"
+            ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DirectoryUnavailable("unreachable", f"{summary}: {_name(error)}") from error
+            raise DirectoryUnavailable("unreachable", f"{self._failure(error)}: {summary}") from error
+
+    def _failure(self, error: BaseException) -> str:
+        return quotable(network_failure(self._host, error))
 
 
 class _SendOnce:
@@ -258,7 +265,3 @@ class _SendOnce:
             raise aiohttp.ClientConnectionError("the connection broke")
         self._sent = True
         return await handler(request)
-
-
-def _name(error: BaseException) -> str:
-    return quotable(f"{type(error).__name__} {error}")

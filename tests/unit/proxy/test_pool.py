@@ -234,9 +234,11 @@ async def test_a_connection_that_has_waited_for_long_is_closed(
 
 async def test_check_online_asks_every_address(opened: Callable[..., Pool]) -> None:
     async with listening() as alive:
-        pool = opened(alive.url, NOBODY)
-        with pytest.raises(UpstreamUnreachable, match=NOBODY):
-            await pool.probe()
+        pool = opened(NOBODY, alive.url, "http://127.0.0.1:8")
+        refusals = await pool.probe()
+    assert [type(refusal) for refusal in refusals] == [UpstreamUnreachable] * 2
+    assert NOBODY in refusals[0].detail
+    assert "http://127.0.0.1:8" in refusals[1].detail
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
