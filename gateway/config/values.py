@@ -32,7 +32,7 @@ METHODS: Final = frozenset(
 #: A WebSocket handshake, among the methods of a compiled route: written WEBSOCKET, kept in a form that no request's method has.
 WEBSOCKET: Final = "websocket"
 
-_OF_DIRECTORY = re.compile(r"directory\.[a-z][a-z0-9_]{0,63}")
+OF_DIRECTORY: Final = re.compile(r"directory\.[a-z][a-z0-9_]{0,63}")
 #: The rows of gateway/policy/servers.py, which `reads_like` chooses from.
 READERS: Final = (
     "apache-multiviews", "aspnet-mvc", "codeigniter", "django", "django-rest", "drupal-7", "express", "fastify", "go", "iis", "laravel", "nginx",
@@ -195,7 +195,7 @@ def parse_template(text: str, known: tuple[str, ...] = IN_HEADERS) -> frozenset[
     names = frozenset(re.findall(r"\{([^{}]*)\}", text))
     unknown = names - set(known)
     if "directory.NAME" in known:
-        unknown = frozenset(name for name in unknown if not _OF_DIRECTORY.fullmatch(name))
+        unknown = frozenset(name for name in unknown if not OF_DIRECTORY.fullmatch(name))
     if unknown:
         raise ValueError(f"has an unknown placeholder; {allowed}")
     if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", text)):

@@ -13,7 +13,7 @@ from gateway.errors.hand_off import HandOffFailed, HandOffMismatch
 from gateway.hand_off.plan import HandOffPlan
 from gateway.hand_off.records import Bearer
 from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
-from gateway.hand_off.templates import all_known, at_pointer, fill, outgoing
+from gateway.hand_off.templates import all_known, at_pointer, fill, in_url, outgoing
 from gateway.hand_off.tokens import usable
 from gateway.proxy.subrequest import Credentials, FilledRequest, Reply
 
@@ -87,7 +87,8 @@ async def verify_owner(
     if not plan.who_am_i:
         return True
     question = next((one for one in plan.who_am_i if all_known(one.equals, facts)), plan.who_am_i[-1])
-    path = fill(question.path, facts)
+    # SECURITY: a name such as `x?email=ada` asks about this person's session, not about another one's.
+    path = fill(question.path, facts, in_url)
     headers = (("Accept", "application/json"),)
     reply = await upstream.send(FilledRequest(method="GET", target=path, headers=headers), credentials)
     if reply.status in (401, 403) or plan.login_pages.are_at(reply.location, path.encode(), upstream.host):

@@ -62,6 +62,7 @@ class HandOffFilter:
         log_out = without_language((self._plan.log_out or "").partition("?")[0].lower())
         self._log_out_path = parse_match(f"* {log_out}").folded if log_out else None
         self._claimed_links: set[Request[ParsedRequest]] = set()  # requests that follow a link of their session
+        self._unclaimed_links: set[Request[ParsedRequest]] = set()  # those whose link is not their session's
 
     # --- requests ---
 
@@ -97,6 +98,9 @@ class HandOffFilter:
             return self._with_bearer(control, request, session, cookies)
         if by_link or not page or not _repeatable(request.head):
             return ForwardPlan(cookies=cookies, credentials=credentials, by_link=by_link)
+        if self._plan.via == "browser" and request not in self._unclaimed_links and self._plan.route.holds(target):
+            control.run_later(self._follow_link(control, request, session, target))
+            return None
         if not credentials.cookies or self._plan.login_pages.hold(target):
             control.run_later(self._flow.hand_off(control, request, session, self._landing(site, target)))
             return None
@@ -237,6 +241,19 @@ class HandOffFilter:
         finally:
             request.hand_off_link = False
             self._claimed_links.discard(request)
+
+    async def _follow_link(
+        self, control: FilterControl, request: Request[ParsedRequest], session: LiveSession, target: Target
+    ) -> None:
+        """Where password routes are open: a link of this session is forwarded, any other one is a login page like the rest."""
+        token = self._plan.route.token_of(target)
+        claimed = token is not None and await self._broker.claim_link(session, token)
+        links = self._claimed_links if claimed else self._unclaimed_links
+        links.add(request)
+        try:
+            control.decide()
+        finally:
+            links.discard(request)
 
     def _emit(self, request: Request[ParsedRequest], refused: Refusal) -> None:
         emit_refusal(self._context.audit, request, Refuse(refused, request.rule))

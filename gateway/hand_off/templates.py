@@ -37,6 +37,11 @@ def fill(template: str, facts: Mapping[str, str], encode: Callable[[str], str] =
     return _PLACEHOLDER.sub(value, template)
 
 
+def in_url(value: str) -> str:
+    """A fact as one part of a path or query: no character of it separates parts (RFC 3986 section 2.1)."""
+    return quote(value, safe="")
+
+
 def all_known(template: str, facts: Mapping[str, str]) -> bool:
     """Whether there is a fact for each placeholder."""
     return all(name in facts for name in _PLACEHOLDER.findall(template))
@@ -59,7 +64,7 @@ def outgoing(call: Call, target: str, facts: Mapping[str, str]) -> FilledRequest
     elif call.json_ is not None:
         body = json.dumps(_filled(call.json_, facts)).encode()
         headers["Content-Type"] = "application/json"
-    address = fill(target, facts, lambda value: quote(value, safe=""))
+    address = fill(target, facts, in_url)
     return FilledRequest(method=call.method, target=address, headers=tuple(headers.items()), body=body)
 
 

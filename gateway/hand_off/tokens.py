@@ -12,12 +12,13 @@ from yarl import URL
 
 from gateway.config.sections.hand_off import TokenCall
 from gateway.directory.account import Account, Directory
+from gateway.directory.api.answer import read_bounded
 from gateway.errors.hand_off import HandOffFailed, NoUpstreamLogin
 from gateway.errors.network import network_failure
+from gateway.errors.signing_in import DirectoryUnavailable
 from gateway.hand_off.templates import at_pointer, outgoing
 from gateway.identity.claims import Identity
 
-_LARGEST: Final = 256 * 1024
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
 _LONGEST_TOKEN: Final = 16 * 1024
 
@@ -76,8 +77,10 @@ class CalledTokens:
                     timeout=_NO_TIMEOUT,
                 ) as response
             ):
-                body = await response.content.read(_LARGEST)
+                body = await read_bounded(response)
                 status = response.status
+        except DirectoryUnavailable as error:
+            raise HandOffFailed("token_unreadable", f"the token's API: {error.detail}") from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             why = network_failure(url.host_port_subcomponent or "", error)
             raise HandOffFailed("token_unavailable", f"the token's API: {why}") from None

@@ -336,3 +336,12 @@ async def test_somebody_elses_login_of_the_directory_is_refused(
         assert portal.logged_out == [ADA_MAIL]
     assert "jwt." not in caplog.text
     assert b"jwt." not in b"".join(house.lines)
+
+
+async def test_a_name_asks_about_no_other_session(open_street: OpenStreet) -> None:
+    """A-59: a fact in the path of `who_am_i` adds no parameter and no segment."""
+    street = await open_street(who_am_i={"path": "/me?as={name}", "pointer": "/Email"})
+    cookie = await street.house.session(email=MIA_MAIL, name="mia&as=/../ada ü")
+    assert (await street.house.ask("/", cookie=cookie, fields=BROWSER)).status == 302
+    (asked,) = (target for target in street.seen if target.startswith("/me"))
+    assert asked == "/me?as=mia%26as%3D%2F..%2Fada%20%C3%BC"

@@ -33,7 +33,7 @@ class Street:
         return len(self.office.made)
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.house.lines]
+        lines = [json.loads(line) for line in b"".join(self.house.lines).splitlines()]
         return [line for line in lines if line.get("event") == name]
 
     def cookie_of(self, browser: Browser) -> str:

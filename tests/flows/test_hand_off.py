@@ -403,6 +403,32 @@ async def test_a_session_that_a_link_opened_ends_at_sign_out_though_its_cookies_
     assert street.portal.sessions == {}
 
 
+@pytest.mark.parametrize("login_pages", [["/login"], ["/login", "/sso"]])
+async def test_the_browser_is_sent_through_the_link_while_passwords_are_allowed_too(
+    open_street: OpenStreet, login_pages: list[str]
+) -> None:
+    """Also where the link is one of the login pages, as in Nexudus."""
+    street = await open_street(via="browser", doors=False, login_pages=login_pages)
+    browser = street.house.browser()
+    page = await street.house.sign_in(browser, at="/bookings")
+    assert (page.status, page.text) == (200, f"/ of {MIA_MAIL}")
+    assert street.hand_offs == 1
+    assert street.cookie_of(browser) not in ("", *street.portal.sessions)  # sealed
+    await browser.open(street.house.origin() + "/oauth2/sign_out")
+    await browser.submit()
+    assert street.portal.sessions == {}
+
+
+async def test_another_persons_link_gives_one_own_session_while_passwords_are_allowed(open_street: OpenStreet) -> None:
+    """A-59: it is a login page like the others: whoever has a session here is handed off as that person."""
+    street = await open_street(via="browser", doors=False)
+    ticket = street.portal.ticket_for(ADA_MAIL)
+    browser = street.house.browser()
+    page = await street.house.sign_in(browser, at=f"/sso?ticket={ticket}")
+    assert MIA_MAIL in page.text
+    assert ticket in street.portal.tickets
+
+
 async def test_a_link_that_is_being_passed_at_sign_out_ends_the_session_that_it_opened(open_street: OpenStreet) -> None:
     """C-75: the upstream has answered, our session is gone, and this worker has not heard of it yet."""
     street = await open_street(via="browser")

@@ -36,7 +36,7 @@ def parse_filled(text: str) -> str:
     if len(text) > 2000 or not text.isprintable():
         raise ValueError(f"is too long or not printable; {allowed}")
     for name in _PLACEHOLDER.findall(text):
-        if name not in IN_HAND_OFF[:-1] and not re.fullmatch(r"directory\.[a-z_]{1,40}", name):
+        if name not in IN_HAND_OFF[:-1] and not values.OF_DIRECTORY.fullmatch(name):
             raise ValueError(f"has an unknown placeholder; {allowed}")
     return text
 

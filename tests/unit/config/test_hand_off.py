@@ -28,9 +28,20 @@ def test_what_a_guide_shows_is_good() -> None:
     assert problems({"kind": "nexudus", "via": "bearer"}, directory=NEXUDUS) == []
 
 
+@pytest.mark.parametrize("name", ["member_no", "phone2", "x" * 64])
+def test_a_placeholder_may_name_every_fact_that_the_directory_may_have(name: str) -> None:
+    filled = f"{{directory.{name}}}"
+    calls = {
+        "redeem": {"path": f"/sso?t={{token}}&n={filled}"},
+        "who_am_i": {"path": f"/u/{filled}", "pointer": "/n", "equals": filled},
+    }
+    assert problems({**HTTP, **calls}) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"redeem": {"path": "/sso?t={token}&n={directory.2nd}"}}, f"{PLACE}.redeem.path: has an unknown placeholder"),
         ({"session_cookies": []}, f"{PLACE}.session_cookies: is empty, and via is server; allowed: the names"),
         ({"redeem": ...}, f"{PLACE}.redeem: is missing for http; allowed: the request"),
         ({"login_pages": []}, f"{PLACE}.login_pages: is empty, and on_401 is off"),

@@ -1,6 +1,7 @@
 """One-time tokens: of the directory for the right account, of a stranger's API for nobody who redirects."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
@@ -75,3 +76,46 @@ async def test_a_redirect_takes_the_services_secret_nowhere(
             await CalledTokens(call, http).token(IDENTITY, {})
     await listener.close()
     assert reached == []
+
+
+async def _token_of(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> str:
+    app = web.Application()
+    app.router.add_route("*", "/token", answer)
+    listener = Listener(app)
+    await listener.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            call = TokenCall.model_validate({"url": listener.url + "/token"})
+            return await CalledTokens(call, http).token(IDENTITY, {})
+    finally:
+        await listener.close()
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
+    read = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b'{"filler": "', b"x" * 200_000, b'", "tok', b'en": "t1"}'):
+            await response.write(piece)
+            await asyncio.sleep(0)  # the pieces are written one by one
+        read.set()
+        return response
+
+    assert await _token_of(answer) == "t1"
+    assert read.is_set()
+
+
+async def test_an_answer_beyond_the_bound_is_refused() -> None:
+    """A-65."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 65536)
+
+    with pytest.raises(HandOffFailed) as caught:
+        await _token_of(answer)
+    assert caught.value.reason == "token_unreadable"
