@@ -65,11 +65,11 @@ class Running:
         return {pid for pid, command in self.children().items() if "gateway.runtime.worker" in command}
 
     def worker_behind(self, port: int) -> int | None:
-        """The worker whose end of a connection has this port."""
+        """The worker that has a connection with this port at one of its ends."""
         sockets = {
             f"socket:[{line.split()[9]}]"
             for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-            if int(line.split()[1].partition(":")[2], 16) == port
+            if port in [int(end.partition(":")[2], 16) for end in line.split()[1:3]]
         }
         for pid in self.workers():
             with contextlib.suppress(OSError):

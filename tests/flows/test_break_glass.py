@@ -361,24 +361,30 @@ async def test_what_must_not_be_opened_is_refused_with_what_is_allowed(
     assert await openings(house).read("dashboard", datetime.now(UTC)) is None
 
 
+ENVIRON = {"DOORWARD_TEST_KEY": "9W0mY3pVvT1cQk7XJb2sRz8dLhNfUoAe4iGxKqCw5tE", "DOORWARD_TEST_SECRET": "s"}
+
+
+def sections_of_a_fleet(url: str, prefix: str) -> dict[str, Any]:
+    """What all gateways of a fleet have in their files. No provider answers."""
+    return {
+        "redis": {"url": url, "key_prefix": prefix},
+        "keys": [ENVIRON["DOORWARD_TEST_KEY"]],
+        "openid": {"authority_url": "http://127.0.0.1:9", "client_id": "a", "client_secret": "b", **CLOSED},
+        **PROXY,
+    }
+
+
 async def test_a_whole_fleet_hears_of_it_and_says_so(tmp_path: Path, valkey: str, prefix: str) -> None:
     """Two gateways of two workers each, no provider: opened once, closed once, by a command that asks none of them."""
     upstream = RecordingUpstream()
     await upstream.start()
-    key = "9W0mY3pVvT1cQk7XJb2sRz8dLhNfUoAe4iGxKqCw5tE"
-    environ = {"DOORWARD_TEST_KEY": key, "DOORWARD_TEST_SECRET": "s"}
-    sections: dict[str, Any] = {
-        "redis": {"url": valkey, "key_prefix": prefix},
-        "keys": [key],
-        "openid": {"authority_url": "http://127.0.0.1:9", "client_id": "a", "client_secret": "b", **CLOSED},
-        **PROXY,
-    }
+    sections = sections_of_a_fleet(valkey, prefix)
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
     async with (
-        running(folders[0], upstream.url, environ=environ, **sections) as one,
-        running(folders[1], upstream.url, environ=environ, **sections) as two,
+        running(folders[0], upstream.url, environ=ENVIRON, **sections) as one,
+        running(folders[1], upstream.url, environ=ENVIRON, **sections) as two,
     ):
         assert (await one.ask("/", fields=INSIDE)).status == 401
         ask = ("--app", "portal", "--for", "5m", "--from", "203.0.113.0/24", "--reason", "drill")
@@ -419,16 +425,9 @@ async def test_what_was_closed_stays_closed_after_a_reload(
     """C-73: somebody who can write to Redis kept the record, takes away what is noted of its end, and has the workers replaced."""
     upstream = RecordingUpstream()
     await upstream.start()
-    key = "9W0mY3pVvT1cQk7XJb2sRz8dLhNfUoAe4iGxKqCw5tE"
-    environ = {"DOORWARD_TEST_KEY": key, "DOORWARD_TEST_SECRET": "s"}
-    sections: dict[str, Any] = {
-        "redis": {"url": valkey, "key_prefix": prefix},
-        "keys": [key],
-        "openid": {"authority_url": "http://127.0.0.1:9", "client_id": "a", "client_secret": "b", **CLOSED},
-        **PROXY,
-    }
+    sections = sections_of_a_fleet(valkey, prefix)
     record, note = f"{prefix}glass:portal", f"{prefix}glass-over:*"
-    async with running(tmp_path, upstream.url, environ=environ, **sections) as door:
+    async with running(tmp_path, upstream.url, environ=ENVIRON, **sections) as door:
 
         async def answers(status: int) -> bool:
             return all([(await door.ask("/", fields=INSIDE)).status == status for _ in range(8)])
@@ -455,6 +454,50 @@ async def test_what_was_closed_stays_closed_after_a_reload(
             assert (await door.ready())["break_glass"] == []
             before = door.workers()
         assert door.output.count('"break_glass.opened"') == 1
+    await upstream.close()
+
+
+async def test_what_one_worker_saw_closed_stays_closed_in_one_that_stood_still(
+    tmp_path: Path, valkey: str, prefix: str, redis: Redis
+) -> None:
+    """C-73: before it goes on, a writer to Redis puts the record back and deletes the note of its end. The parent has passed the end on."""
+    upstream = RecordingUpstream()
+    await upstream.start()
+    record, note = f"{prefix}glass:portal", f"{prefix}glass-over:*"
+    async with running(tmp_path, upstream.url, environ=ENVIRON, **sections_of_a_fleet(valkey, prefix)) as door:
+        asked = f"GET / HTTP/1.1\r\nHost: portal.localhost:{door.port}\r\n{INSIDE}\r\n".encode()
+        wire = await Wire.open(door.port)
+
+        async def status() -> int:
+            await wire.send(asked)
+            return (await wire.response(timeout=30)).status
+
+        async def opened() -> bool:
+            return await status() == 200
+
+        ask = ("--app", "portal", "--for", "5m", "--from", "203.0.113.0/24", "--reason", "drill")
+        assert (await command("open", str(door.config), *ask))[0] == 0
+        await eventually(opened, within=15)
+        sealed = await stored(redis, record)
+        behind = door.worker_behind(wire.writer.get_extra_info("sockname")[1])
+        assert behind is not None
+        others = door.workers() - {behind}
+        try:
+            os.kill(behind, signal.SIGSTOP)
+            assert (await command("close", str(door.config), "--app", "portal"))[0] == 0
+            await eventually(lambda: '"break_glass.closed"' in door.output, within=15)
+            await eventually(lambda: redis.keys(note), within=15)
+            await door.ready()  # what the other worker sent before this report has been passed on
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            await redis.delete(*await redis.keys(note))
+            await redis.set(record, sealed, px=60_000)
+            os.kill(behind, signal.SIGCONT)
+            await eventually(lambda: redis.keys(note), within=30)  # it has read the record
+            assert await status() == 401
+        finally:
+            for pid in door.workers():
+                os.kill(pid, signal.SIGCONT)
     await upstream.close()
 
 
