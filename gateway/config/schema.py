@@ -35,6 +35,7 @@ from gateway.config.sections.fields import (
     Key,
     Network,
     Notice,
+    PerMinute,
     Rate,
     Section,
     Surface,
@@ -109,6 +110,7 @@ class Limits(Section):
     idle_timeout: Wait = timedelta(seconds=75)
     minimum_rate: Rate = 240
     rate_window: Wait = timedelta(seconds=20)
+    failed_callbacks_per_address: PerMinute = 120
 
 
 class Tls(Section):

@@ -61,6 +61,14 @@ def parse_duration(value: object) -> timedelta:
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
+def parse_per_minute(value: object) -> object:
+    """`120/min` to int. Raises ValueError with what is allowed."""
+    match = re.fullmatch(r"([0-9]{1,9})/min", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("is not a rate; allowed: a number a minute, as 120/min")
+    return int(match[1])
+
+
 def parse_size(value: object) -> object:
     """`64KiB`, `1MiB`, or a plain number of bytes, to int. Raises ValueError with what is allowed."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -89,6 +89,19 @@ class SignInExpired(SignInFailed):
     ways_on = ("continue", "home")
 
 
+class TooManyFailedSignIns(SignInFailed):
+    """`limits.failed_callbacks_per_address` is reached by the client's address. facts: retry_url."""
+
+    status = 429
+    code = "too_many_failed_sign_ins"
+    title = "Too many sign-ins have failed"
+    message = (
+        "Too many sign-ins from your network have failed within a minute. Nothing is wrong with your account. "
+        "Please wait a moment, then try again."
+    )
+    ways_on = ("retry", "home")
+
+
 class TooManyRedirects(SignInFailed):
     """Several login attempts within a short time, and no session was kept. facts: cause."""
 

@@ -172,6 +172,14 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
     return mapped or address
 
 
+def network_of(address: str) -> str | bytes:
+    """What a client's address counts by: IPv6 by its /64, which is what one customer of a provider has."""
+    if ":" not in address:
+        return address
+    parsed = parse_address(address)
+    return parsed.packed[:8] if isinstance(parsed, ipaddress.IPv6Address) else str(parsed)
+
+
 def client_address(peer: str, forwarded_for: Sequence[bytes], networks: Sequence[Network]) -> str:
     """The client's address: the peer, or right to left through the trusted part of X-Forwarded-For (C-34)."""
     if not is_trusted(peer, networks):

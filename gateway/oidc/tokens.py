@@ -6,7 +6,7 @@ every check and userinfo named the same subject. OpenID Connect Core 1.0 section
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -60,8 +60,13 @@ class TokenClient:
         self._now = now
         self._authentication = ClientAuthentication(settings, now, random)
 
-    async def redeem(self, code: AuthorizationCode, redirect_uri: str) -> TokenResult:
-        """Redeem a code. Raises SignInFailed (IdTokenInvalid among them), ProviderUnavailable, ProviderFault."""
+    async def redeem(
+        self, code: AuthorizationCode, redirect_uri: str, settle: Callable[[], Awaitable[None]] | None = None
+    ) -> TokenResult:
+        """Redeem a code. `settle` runs as soon as the provider has redeemed or refused it: the code is spent.
+
+        Raises SignInFailed (IdTokenInvalid among them), ProviderUnavailable, ProviderFault, and what `settle` raises.
+        """
         # SECURITY: a code is sent only to the provider that issued it (A-56).
         if code.issuer != self._provider.metadata.issuer:
             raise SignInFailed("issuer_mismatch")
@@ -72,7 +77,12 @@ class TokenClient:
             ("code_verifier", code.attempt.verifier),
         ]
         response = await self.post("token", self._provider.metadata.token_endpoint, form)
-        tokens = parse_token_response(response, _refused_code)
+        try:
+            tokens = parse_token_response(response, _refused_code)
+        except SignInFailed:
+            await _run(settle)
+            raise
+        await _run(settle)
         if tokens.id_token is None:
             raise IdTokenInvalid("missing", "the token response has no ID Token")
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
@@ -178,6 +188,11 @@ class TokenClient:
             from_endpoint=True,
         )
         return validate_userinfo(userinfo, subject)
+
+
+async def _run(settle: Callable[[], Awaitable[None]] | None) -> None:
+    if settle is not None:
+        await settle()
 
 
 def _refused_code(error: str) -> SignInFailed | None:

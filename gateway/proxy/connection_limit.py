@@ -7,11 +7,10 @@ customer of a provider has (docs/threats.md D-20).
 import logging
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address
 from typing import Final
 
 from gateway.config.schema import Limits
-from gateway.http.header_policy import parse_address
+from gateway.http.header_policy import network_of
 
 _log = logging.getLogger("doorward.proxy")
 _WARN_SECONDS: Final = 10.0
@@ -36,7 +35,7 @@ class ConnectionLimiter:
             self._warn("limits.connections is reached: new connections are refused, one of them from %s", address)
             return 503
         if not trusted:
-            origin = _origin(address)
+            origin = network_of(address)
             if self._from[origin] >= self._each:
                 self._warn("limits.connections_per_address is reached by %s", address)
                 return 429
@@ -55,7 +54,7 @@ class ConnectionLimiter:
         """Count one less."""
         self.total -= 1
         if not trusted:
-            origin = _origin(address)
+            origin = network_of(address)
             self._from[origin] -= 1
             if self._from[origin] <= 0:
                 del self._from[origin]
@@ -66,10 +65,3 @@ class ConnectionLimiter:
         if now - self._warned > _WARN_SECONDS:
             self._warned = now
             _log.warning(message, address)
-
-
-def _origin(address: str) -> str | bytes:
-    if ":" not in address:
-        return address
-    parsed = parse_address(address)
-    return parsed.packed[:8] if isinstance(parsed, IPv6Address) else str(parsed)

@@ -53,6 +53,7 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
+from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.renewal_hook import Recheck
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedHeaders
@@ -62,6 +63,7 @@ from gateway.token_refresh.attempts import Attempts
 from gateway.token_refresh.refresher import Refresher
 from gateway.token_refresh.renewal import Renewal
 from gateway.web.app import WebParts, build_app, runner_of
+from gateway.web.failed_callbacks import FailedCallbacks
 
 _log = logging.getLogger("doorward.app")
 _EMITTED_LIFETIME: Final = timedelta(minutes=5)
@@ -272,6 +274,8 @@ class GatewayWorker:
             sign_in=sign_in,
             provisioner=self.provisioner,
             pending=PendingSignIns(self.redis, prefix, ring),
+            redemptions=Redemptions(self.redis, prefix),
+            failed_callbacks=FailedCallbacks(config.limits.failed_callbacks_per_address, time.monotonic),
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,

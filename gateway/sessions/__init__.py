@@ -9,6 +9,7 @@
     session_limit     how many sessions a person may have in an app
     logout_markers    sign-ins that the provider ended a moment ago
     tombstones        sessions that this worker ended, so that no failover brings them back
+    redemptions       login attempts that are used
     pending_sign_in   sign-ins that wait for their account
     scan              all sessions, in batches, for operators
     live              one session in a worker's memory

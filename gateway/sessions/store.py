@@ -5,8 +5,8 @@ away (C-48). An error of Redis is a StoreUnavailable; a record that is missing, 
 (C-43, C-51).
 
 Keys under the prefix: `s:<hash of token>` the record, its TTL the idle timeout; `sub:<mark>` and `psid:<mark>` the
-record keys of a person and of a session at the provider, scored by when they end; `used:<hash>` login attempts that
-were consumed; `a:<hash of token>` the fields of `shared_headers`. Needs Redis 7 or any Valkey (PEXPIRE GT).
+record keys of a person and of a session at the provider, scored by when they end; `used:<hash>` what was consumed
+(`redemptions` has login attempts there); `a:<hash of token>` the fields of `shared_headers`. Needs Redis 7 or any Valkey (PEXPIRE GT).
 
 On a cluster each key may be on another server: no command names two of them, and a pipeline whose keys differ has no order and
 may be done in part. So a step that must happen first (a session's index before the session, its record's end before that of its
@@ -179,7 +179,7 @@ class SessionStore:
         return await self._operations.run(self._revoke_indexed(self._indexes.of_provider_session(issuer, provider_sid)))
 
     async def consume(self, attempt_id: str, ttl: timedelta) -> bool:
-        """Consume a login attempt. False when it was consumed before (A-54). Raises StoreUnavailable."""
+        """Consume what may be used once. False when it was consumed before (A-54). Raises StoreUnavailable."""
         name = f"{self._prefix}used:{hashlib.sha256(attempt_id.encode()).hexdigest()}"
         owner = secrets.token_bytes(16)
         if await self._operations.run(self._redis.set(name, owner, nx=True, px=ttl)):

@@ -31,6 +31,7 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
+from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import SignInStarter
@@ -38,6 +39,7 @@ from gateway.sign_in.return_to import HOME, is_local
 from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
+from gateway.web.failed_callbacks import FailedCallbacks
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.request import WebRequest, read_request
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
@@ -63,6 +65,8 @@ class WebParts:
     sign_in: SignInStarter
     provisioner: Provisioner
     pending: PendingSignIns
+    redemptions: Redemptions
+    failed_callbacks: FailedCallbacks
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
     cache: SessionCache
@@ -103,7 +107,8 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     callback = Callback(
         providers=parts.providers,
         account_setup=account_setup,
-        store=parts.store,
+        redemptions=parts.redemptions,
+        failures=parts.failed_callbacks,
         sessions=sessions,
         sign_in=parts.sign_in,
         pages=parts.pages,

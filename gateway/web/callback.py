@@ -11,17 +11,33 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.config import schema
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
-from gateway.errors.signing_in import EmailNotVerified, SignInExpired, SignInFailed, StepUpUnmet
+from gateway.errors.signing_in import (
+    DirectoryUnavailable,
+    EmailNotVerified,
+    ProviderFault,
+    ProviderUnavailable,
+    SignInExpired,
+    SignInFailed,
+    StepUpUnmet,
+    TooManyFailedSignIns,
+)
 from gateway.gate.site import callback_path, start_url
 from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.oidc.authorization import ATTEMPT_LIFETIME, LoginAttempt, validate_authorization_response
+from gateway.oidc.authorization import (
+    ATTEMPT_LIFETIME,
+    AuthorizationCode,
+    LoginAttempt,
+    validate_authorization_response,
+)
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.oidc.tokens import TokenResult
 from gateway.pages.renderer import Pages, RenderedPage, redirect
 from gateway.sessions.pending_sign_in import PendingSignIn
+from gateway.sessions.redemptions import Redemptions, TakenAttempt
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.attempt_cookies import read_cookies
@@ -30,6 +46,7 @@ from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
 from gateway.web.account_setup import AccountSetup
 from gateway.web.browser_session import BrowserSessions
+from gateway.web.failed_callbacks import FailedCallbacks
 from gateway.web.request import WebRequest
 
 log = logging.getLogger("doorward.web")
@@ -45,7 +62,8 @@ class Callback:
         *,
         providers: Providers,
         account_setup: AccountSetup,
-        store: SessionStore,
+        redemptions: Redemptions,
+        failures: FailedCallbacks,
         sessions: BrowserSessions,
         sign_in: SignInStarter,
         pages: Pages,
@@ -54,7 +72,8 @@ class Callback:
     ) -> None:
         self._providers = providers
         self._account_setup = account_setup
-        self._store = store
+        self._redemptions = redemptions
+        self._failures = failures
         self._sessions = sessions
         self._attempts = sign_in.attempts
         self._pages = pages
@@ -62,39 +81,51 @@ class Callback:
         self._now = now
 
     async def __call__(self, request: WebRequest) -> RenderedPage:
+        # SECURITY: a person who begins sign-ins and makes up the codes would cost the provider a call each, and Redis a key (A-85).
+        if wait := self._failures.wait(request.client or ""):
+            limited = TooManyFailedSignIns("too_many_failures", retry_after=wait, retry_url=start_url(HOME))
+            self._log_refused(request, limited)
+            raise limited
         state = request.param("state")
         attempt = self._attempts.find(state, request.cookies, request.route, self._now()) if state is not None else None
-        if attempt is None:
-            return await self._unexpected(request)
         try:
+            if attempt is None:
+                return await self._unexpected(request)
             return await self._finish(request, attempt)
         except Refusal as refusal:
             self._log_refused(request, refusal)
-            # The same request would give the same sign-in, so the person has to sign in anew.
-            prompt = "login" if isinstance(refusal, StepUpUnmet | EmailNotVerified) else None
-            provider = attempt.provider if len(request.site.providers) > 1 else None
-            again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
-            context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again)
-            page = self._pages.render(refusal, context, html=request.html)
-            return page.plus(("Set-Cookie", self._attempts.drop(attempt, request.route)))
+            if not isinstance(refusal, StoreUnavailable | DirectoryUnavailable):
+                self._failures.count(request.client or "")
+            if attempt is None:
+                raise
+            return self._refused(request, attempt, refusal)
+
+    def _refused(self, request: WebRequest, attempt: LoginAttempt, refusal: Refusal) -> RenderedPage:
+        """The page of a sign-in that failed, with the way to the next one."""
+        # The same request would give the same sign-in, so the person has to sign in anew.
+        prompt = "login" if isinstance(refusal, StepUpUnmet | EmailNotVerified) else None
+        provider = attempt.provider if len(request.site.providers) > 1 else None
+        again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
+        context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again)
+        page = self._pages.render(refusal, context, html=request.html)
+        return page.plus(("Set-Cookie", self._attempts.drop(attempt, request.route)))
 
     async def _unexpected(self, request: WebRequest) -> RenderedPage:
         """The back button, a bookmark, a login that took too long, or another browser's response (A-53): no session, and no loop."""
         if await self._sessions.find(request) is not None:
             return redirect(303, HOME)
-        refusal = SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=start_url(HOME))
-        self._log_refused(request, refusal)
-        raise refusal
+        raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=start_url(HOME))
 
     async def _finish(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
         client = self._client_of(request, attempt)
         code = validate_authorization_response(request.params, attempt, client.provider.metadata, self._now())
-        # SECURITY: consumed before the code is redeemed: of two requests with one state, one proceeds (A-54).
-        if not await self._store.consume(f"login:{attempt.id}", _REMEMBERED):
+        # SECURITY: taken before the code is redeemed: of two requests with one state, one proceeds (A-54).
+        taken = await self._redemptions.take(attempt.id)
+        if taken is None:
             if await self._sessions.find(request) is not None:
                 return redirect(303, _landing(attempt))
             raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
-        signed_in = await client.tokens.redeem(code, request.route.redirect_uri(attempt.provider))
+        signed_in = await self._redeem(request, client, code, taken)
         identity = _identify(signed_in, client.settings)
         page = await self._account_setup.start(
             request,
@@ -108,6 +139,25 @@ class Callback:
             ),
         )
         return page.plus(("Set-Cookie", self._attempts.finish(attempt, request.route)))
+
+    async def _redeem(
+        self, request: WebRequest, client: ProviderClient, code: AuthorizationCode, taken: TakenAttempt
+    ) -> TokenResult:
+        """The tokens and claims; the attempt is used from the moment when the provider has redeemed or refused the code."""
+        settled = False
+
+        async def settle() -> None:
+            nonlocal settled
+            settled = True
+            # SECURITY: a code that the provider has seen belongs to a used attempt, whatever its tokens are worth (A-54).
+            await self._redemptions.settle(taken, _REMEMBERED)
+
+        try:
+            return await client.tokens.redeem(code, request.route.redirect_uri(client.name), settle)
+        except (ProviderUnavailable, ProviderFault):
+            if not settled:
+                await self._redemptions.free(taken)
+            raise
 
     def _client_of(self, request: WebRequest, attempt: LoginAttempt) -> ProviderClient:
         """The provider of the attempt, if this path is its redirect_uri. Raises SignInFailed."""

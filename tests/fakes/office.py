@@ -36,11 +36,13 @@ from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
+from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.session import Session
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.begin import SignInStarter
 from gateway.web.app import WebParts, build_app
+from gateway.web.failed_callbacks import FailedCallbacks
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.clock import SettableClock
 from tests.fakes.empty_directory import EmptyDirectory
@@ -146,6 +148,8 @@ class Office:
             sign_in=sign_in,
             provisioner=provisioner,
             pending=PendingSignIns(self.redis, self.prefix, self.ring),
+            redemptions=Redemptions(self.redis, self.prefix),
+            failed_callbacks=FailedCallbacks(config.limits.failed_callbacks_per_address, self.clock.monotonic),
             upstreams=UpstreamSignOut({}, dict[str, Pool]().__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,

@@ -60,6 +60,9 @@ ConnectionCount = Annotated[
 Places = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1000, "1 to 1000"))]
 Tally = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(0, 10**9, "0 to 1000000000"))]
 Rate = Annotated[Size, AfterValidator(between(0, 1024**2, "0 to 1MiB, the bytes of one second"))]
+PerMinute = Annotated[
+    int, BeforeValidator(values.parse_per_minute), AfterValidator(between(1, 1_000_000, "1/min to 1000000/min"))
+]
 Id = Annotated[
     int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 2**63, "the number of a record, 1 or more"))
 ]
