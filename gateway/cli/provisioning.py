@@ -271,7 +271,8 @@ def _person(config: Config, email: str, file: Path | None, app: str) -> Person:
         if not isinstance(given, dict):
             raise ValueError('is not a JSON object; allowed: claims, as {"sub": "..."}')
         subject = given.get("sub")
-        person_claims = {**given, config.openid.claims.email: email, config.openid.claims.subject: subject or "-"}
+        names = config.openid.claims
+        person_claims = names.subject.put(names.email.put(given, email), subject or "-")
         issuer = str(given.get("iss") or config.openid.authority_url)
         claims = Claims(issuer=issuer, subject=subject if isinstance(subject, str) else "", values=person_claims)
         # The operator gives the address, and so it counts as verified.

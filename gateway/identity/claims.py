@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway.config.claim_path import ClaimPath
 from gateway.config.schema import ClaimNames
 from gateway.errors.signing_in import EmailDomainForeign, EmailNotVerified, SignInFailed
 
@@ -18,6 +19,10 @@ EMAIL_CLAIM: Final = "email"  # OpenID Connect Core 1.0 section 5.1
 VERIFIED_CLAIM: Final = "email_verified"
 _LONGEST_TEXT: Final = 512
 _LONGEST_EMAIL: Final = 254
+_LARGEST_NUMBER: Final = 1 << 64
+_MOST_ADDRESSES: Final = 20
+_NAME_CLAIM: Final = "name"
+_NAME_PARTS: Final = ("given_name", "family_name")
 _MOST_GROUPS: Final = 1000
 _LONGEST_GROUPS: Final = 32 * 1024  # all of them together
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -95,21 +100,21 @@ def identity_from_claims(
     verified_email_domains: Sequence[str] = (),
 ) -> Identity:
     """The identity by the configured claim names. Raises SignInFailed for a malformed claim, and EmailNotVerified."""
-    email = _email(claims.values.get(names.email))
+    email = _email(_one_address(names.email, claims.values, verified_email_domains))
     verified = _verified(claims, names, email, require_verified_email, verified_email_domains)
     # SECURITY: X-Forwarded-User names the person; where that is an address, it must be verified (A-81).
     if names.subject == EMAIL_CLAIM and (names.email != EMAIL_CLAIM or not verified):
         raise EmailNotVerified("email_not_verified")
-    user = _text(names.subject, claims.values.get(names.subject))
+    user = _text(names.subject, names.subject.value_in(claims.values))
     if user is None:
         raise SignInFailed("claim_missing", names.subject)
     return Identity(
         issuer=claims.issuer,
         subject=claims.subject,
         email=email,
-        name=_text(names.name, claims.values.get(names.name)),
-        groups=_groups(names.groups, claims.values.get(names.groups)) if verified or not _is_address(names) else (),
-        preferred_username=_text(names.preferred_username, claims.values.get(names.preferred_username)),
+        name=_full_name(names, claims.values),
+        groups=groups_in(claims.values, names.groups) if verified or not _is_address(names) else (),
+        preferred_username=_text(names.preferred_username, names.preferred_username.value_in(claims.values)),
         user=None if user == claims.subject else user,
         email_verified=verified,
     )
@@ -165,22 +170,52 @@ def _text(name: str, value: object) -> str | None:
     if value is None or value == "":
         return None
     # SECURITY: line breaks, NUL, megabytes and nested objects are refused before any header or page has them (A-60).
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER:
+        return str(value)
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or _UNPRINTABLE.search(value):
         raise SignInFailed("claim_invalid", name)
     return value
 
 
-def _groups(name: str, value: object) -> tuple[str, ...]:
-    """A list of texts, or one text for one group."""
+def _full_name(names: ClaimNames, values: Mapping[str, Any]) -> str | None:
+    """The name; where the default claim is missing, `given_name` and `family_name` (OpenID Connect Core 1.0 section 5.1)."""
+    name = _text(names.name, names.name.value_in(values))
+    if name is not None or names.name != _NAME_CLAIM:
+        return name
+    parts = [text for claim in _NAME_PARTS if (text := _text(claim, values.get(claim))) is not None]
+    return _text(names.name, " ".join(parts))
+
+
+def groups_in(values: Mapping[str, Any], claim: ClaimPath) -> tuple[str, ...]:
+    """The groups of a document: a list, an object's keys, one text, or one that the claim's separator parts. Raises SignInFailed."""
+    value, name = claim.value_in(values), str(claim)
     if value is None:
         return ()
-    entries = value if isinstance(value, list) else [value]
+    if isinstance(value, str) and claim.separator is not None:
+        value = [text.strip() for text in _bounded(value, name).split(claim.separator)]
+    entries = list(value) if isinstance(value, list | dict) else [value]
     if len(entries) > _MOST_GROUPS:
         raise SignInFailed("claim_invalid", name)
     groups = tuple(dict.fromkeys(text for entry in entries if (text := _text(name, entry)) is not None))
     if sum(len(group) for group in groups) > _LONGEST_GROUPS:
         raise SignInFailed("claim_invalid", name)
     return groups
+
+
+def _bounded(text: str, name: str) -> str:
+    if len(text) > _LONGEST_GROUPS:
+        raise SignInFailed("claim_invalid", name)
+    return text
+
+
+def _one_address(claim: ClaimPath, values: Mapping[str, Any], domains: Sequence[str]) -> object:
+    """Of several addresses the first that `domains` vouch for, or else the first. The claim `email` is one address (section 5.1)."""
+    value = claim.value_in(values)
+    if claim == EMAIL_CLAIM or not isinstance(value, list):
+        return value
+    addresses = value[:_MOST_ADDRESSES]
+    vouched = (address for address in addresses if isinstance(address, str) and is_at(address, domains))
+    return next(vouched, addresses[0] if addresses else None)
 
 
 def _email(value: object) -> str | None:

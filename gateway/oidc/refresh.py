@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.config.schema import ClaimNames, ProviderKeys
-from gateway.errors.signing_in import RefreshRefused
-from gateway.identity.claims import Claims
+from gateway.errors.signing_in import RefreshRefused, SignInFailed
+from gateway.identity.claims import Claims, groups_in
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import TokenResponse, parse_token_response
@@ -67,7 +67,7 @@ class RefreshClient:
             return Claims(
                 issuer=issuer,
                 subject=subject,
-                values=merge_claims(fresh, userinfo, names.email),
+                values=merge_claims(fresh, userinfo, names),
                 provider_sid=fresh.get("sid") or session.provider_sid,
                 email_disputed=is_disputed(fresh, userinfo, names.email),
                 userinfo_told=renewed_words(session.userinfo_told, words_in_both(fresh, userinfo, names), keep=False),
@@ -81,7 +81,7 @@ class RefreshClient:
         return Claims(
             issuer=issuer,
             subject=subject,
-            values=merge_claims(userinfo, kept, names.email),
+            values=merge_claims(userinfo, kept, names),
             provider_sid=session.provider_sid,
             email_disputed=is_disputed_by_older(userinfo, kept, names.email),
             userinfo_told=words,
@@ -117,9 +117,11 @@ class RefreshClient:
 
 def _untracked_groups(session: Session, before: Mapping[str, Any], names: ClaimNames) -> str:
     """The word `groups` where a session's groups are not those of its ID Token: they came from userinfo, which release 0.1.0 did not record."""
-    words = before.get(names.groups)
-    groups = {str(group) for group in (words if isinstance(words, list) else [words]) if group not in (None, "")}
-    return "" if words is None or groups == set(session.identity.groups) else "groups"
+    try:
+        groups = groups_in(before, names.groups)
+    except SignInFailed:
+        return "groups"
+    return "" if names.groups.value_in(before) is None or {*groups} == {*session.identity.groups} else "groups"
 
 
 def _final_error(error: str) -> RefreshRefused | None:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from gateway.config.schema import ProviderKeys
 from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
 from gateway.identity.claims import Claims
+from gateway.oidc.absences import Absences
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.client_authentication import ClientAuthentication
@@ -59,6 +60,7 @@ class TokenClient:
         self._settings = settings
         self._now = now
         self._authentication = ClientAuthentication(settings, now, random)
+        self._absences = Absences(settings.claims, lambda: now().timestamp())
 
     async def redeem(
         self, code: AuthorizationCode, redirect_uri: str, settle: Callable[[], Awaitable[None]] | None = None
@@ -88,11 +90,13 @@ class TokenClient:
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
         userinfo = await self._userinfo_at_sign_in(tokens.access_token, id_claims)
         names = self._settings.claims
+        values = merge_claims(id_claims, userinfo, names)
+        self._absences.log(values)
         return TokenResult(
             claims=Claims(
                 issuer=id_claims["iss"],
                 subject=id_claims["sub"],
-                values=merge_claims(id_claims, userinfo, names.email),
+                values=values,
                 email_disputed=is_disputed(id_claims, userinfo, names.email),
                 userinfo_told=words_in_both(id_claims, userinfo, names),
                 provider_sid=id_claims.get("sid"),

@@ -8,6 +8,7 @@ OpenID Connect Core 1.0 section 5.3.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.config.claim_path import ClaimPath
 from gateway.config.schema import ClaimNames, ProviderKeys
 from gateway.directory.account import fold_email
 from gateway.errors.signing_in import IdTokenInvalid, SignInFailed
@@ -41,44 +42,51 @@ def validate_userinfo_jwt(token: str, verification: Verification) -> dict[str, A
     return userinfo
 
 
-def merge_claims(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> dict[str, Any]:
-    """Two documents about one person; `first` overrules: the ID Token, or the newer one. `email`: the claim that has the address."""
+def merge_claims(first: Mapping[str, Any], second: Mapping[str, Any], names: ClaimNames) -> dict[str, Any]:
+    """Two documents about one person; `first` overrules: the ID Token, or the newer one. `names`: the claims that are used."""
     merged = {**second, **first}
-    verified = _verified_address(first, second, email)
+    for claim in mapped_claims(
+        names
+    ).values():  # one that stands in an object of the second, and not in the same object of the first
+        if claim.value_in(merged) is None and (value := claim.value_in(second)) is not None:
+            merged = claim.put(merged, value)
+    verified = _verified_address(first, second, names.email)
     # SECURITY: "verified" belongs to the address that it came with, not to the one of the other document (A-58).
     merged.pop(VERIFIED_CLAIM, None)
     return merged if verified is None else {**merged, VERIFIED_CLAIM: verified}
 
 
-def _verified_address(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> bool | None:
+def _verified_address(first: Mapping[str, Any], second: Mapping[str, Any], email: ClaimPath) -> bool | None:
     """Whether the address that counts is verified, by the documents that have it; None: neither has the claim. A "no" needs no address."""
-    holder = first if first.get(email) else second
+    holder = first if email.value_in(first) else second
     other = second if holder is first else first
     own, others = verified_in(holder), verified_in(other)
     if own is None and (others is False or _same_address(holder, other, email)):
-        same = not other.get(email) or _same_address(holder, other, email)
+        same = not email.value_in(other) or _same_address(holder, other, email)
         return others if same else None
     return own
 
 
-def is_disputed(first: Mapping[str, Any], second: Mapping[str, Any], email: str) -> bool:
+def is_disputed(first: Mapping[str, Any], second: Mapping[str, Any], email: ClaimPath) -> bool:
     """Whether two documents of one moment contradict each other about the address, or about whether it is verified."""
-    if not first.get(email) or not second.get(email):
+    if not email.value_in(first) or not email.value_in(second):
         return False
     if not _same_address(first, second, email):
         return True
     return email == EMAIL_CLAIM and {verified_in(first), verified_in(second)} == {True, False}
 
 
-def is_disputed_by_older(userinfo: Mapping[str, Any], before: Mapping[str, Any], email: str) -> bool:
+def is_disputed_by_older(userinfo: Mapping[str, Any], before: Mapping[str, Any], email: ClaimPath) -> bool:
     """Whether userinfo has another address than the older ID Token, and only the latter has a claim whether its address is verified."""
-    changed = bool(userinfo.get(email) and before.get(email)) and not _same_address(userinfo, before, email)
+    changed = bool(email.value_in(userinfo) and email.value_in(before)) and not _same_address(userinfo, before, email)
     silent = verified_in(userinfo) is None and verified_in(before) is not None
     return email == EMAIL_CLAIM and changed and silent
 
 
-def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: str) -> bool:
-    values = (one.get(email), other.get(email))
+def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: ClaimPath) -> bool:
+    values = (email.value_in(one), email.value_in(other))
+    if isinstance(values[0], list):
+        return bool(values[0] == values[1])
     texts = [fold_email(value) for value in values if isinstance(value, str) and value]
     return len(texts) == len(values) and texts[0] == texts[1]
 
@@ -87,11 +95,11 @@ def missing_claims(id_claims: Mapping[str, Any], settings: ProviderKeys, *, all_
     """The claims that an ID Token lacks and that decide: address, whether it is verified, groups. `all_mapped`: names too."""
     names = settings.claims
     wanted = [names.subject, names.email, names.groups]
-    if names.email == EMAIL_CLAIM and settings.require_verified_email != "never":
-        wanted.append(VERIFIED_CLAIM)
-    if all_mapped:
-        wanted += [names.name, names.preferred_username]
-    return [claim for claim in wanted if not _has(id_claims, claim)]
+    wanted += [names.name, names.preferred_username] if all_mapped else []
+    missing = [str(claim) for claim in wanted if claim.value_in(id_claims) is None]
+    if names.email == EMAIL_CLAIM and settings.require_verified_email != "never" and VERIFIED_CLAIM not in id_claims:
+        missing.append(VERIFIED_CLAIM)
+    return missing
 
 
 _WORDS: Final = ("groups", "email", "name", "preferred_username")
@@ -99,16 +107,18 @@ _WORDS: Final = ("groups", "email", "name", "preferred_username")
 # --- which document has which claim -----------------------------------------------------------------------------------
 
 
-def mapped_claims(names: ClaimNames) -> dict[str, str]:
+def mapped_claims(names: ClaimNames) -> dict[str, ClaimPath]:
     """The claims that may be removed during a session, by the words of `Session.userinfo_told`; not the claim that names the person."""
-    found = {word: str(getattr(names, word)) for word in _WORDS}
+    found: dict[str, ClaimPath] = {word: getattr(names, word) for word in _WORDS}
     return {word: claim for word, claim in found.items() if claim not in (names.subject, "sub")}
 
 
 def words_in_both(id_claims: Mapping[str, Any], userinfo: Mapping[str, Any], names: ClaimNames) -> str:
     """The words of `Session.userinfo_told` for claims that both documents have."""
     return " ".join(
-        word for word, claim in mapped_claims(names).items() if _has(id_claims, claim) and _has(userinfo, claim)
+        word
+        for word, claim in mapped_claims(names).items()
+        if claim.value_in(id_claims) is not None and claim.value_in(userinfo) is not None
     )
 
 
@@ -123,10 +133,10 @@ def without_removed_claims(
 ) -> Mapping[str, Any]:
     """The older ID Token without the claims that userinfo had once (`words`) and has no more."""
     listed = words.split()
-    gone = {claim for word, claim in mapped_claims(names).items() if word in listed and not _has(userinfo, claim)}
+    gone = [
+        claim for word, claim in mapped_claims(names).items() if word in listed and claim.value_in(userinfo) is None
+    ]
     # SECURITY: a group that the provider has taken away must not come back out of an old ID Token (A-82).
-    return {claim: value for claim, value in before.items() if claim not in gone}
-
-
-def _has(document: Mapping[str, Any], claim: str) -> bool:
-    return document.get(claim) is not None
+    for claim in gone:
+        before = claim.removed_from(before)
+    return before

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.config.schema import ClaimNames
 from gateway.oidc.userinfo import mapped_claims, renewed_words, without_removed_claims, words_in_both
 from gateway.runtime.composition import utc_now
 from tests.fakes.browser import Browser
+from tests.fakes.claims import claim_names
 from tests.fakes.house import House
 from tests.fakes.provider import MIA, MISSING, MisbehavingProvider, earlier_sign_in
 from tests.flows.conftest import OpenHouse
@@ -155,7 +155,7 @@ async def test_an_address_or_a_name_that_userinfo_takes_back_is_gone_too(
             assert (await house.ask("/staff/", cookie=cookie)).status == 403
 
 
-NAMES = ClaimNames(groups="roles", email="upn", subject="upn")
+NAMES = claim_names(groups="roles", email="upn", subject="upn")
 
 
 def test_what_names_the_person_is_never_taken_away() -> None:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from gateway.config.claim_path import ClaimPath
 from gateway.config.schema import ClaimNames
 from gateway.directory.backends.nexudus_records import new_record
 from gateway.directory.backends.scim_records import new_user
@@ -19,6 +20,7 @@ from gateway.identity.claims import Claims, Identity, identity_from_claims
 from gateway.oidc.userinfo import is_disputed, is_disputed_by_older, merge_claims
 from gateway.policy.rules import Requirement
 from gateway.sessions.session import decode, encode
+from tests.fakes.claims import claim_names
 from tests.fakes.directories import asked_to_create
 from tests.fakes.house import House
 from tests.fakes.provider import MIA, MISSING, MisbehavingProvider, earlier_sign_in
@@ -130,7 +132,7 @@ async def test_where_id_token_and_userinfo_differ_nobody_vouches(
     assert told(house)["email"] == []
 
 
-NAMES, UPN = ClaimNames(), ClaimNames(email="upn")
+NAMES, UPN = ClaimNames(), claim_names(email="upn")
 T, F = {"email_verified": True}, {"email_verified": False}
 #: ID Token, userinfo, and what comes of it by `when_present`, `always` and `never`: verified, unverified, or refused.
 PAIRS: list[Any] = [
@@ -161,7 +163,7 @@ PAIRS: list[Any] = [
 
 
 def outcome(id_claims: Any, said: Any, required: Any, names: ClaimNames = NAMES, domains: Any = ()) -> str:
-    values = {"sub": "s", **merge_claims(id_claims, said, names.email)}
+    values = {"sub": "s", **merge_claims(id_claims, said, names)}
     disputed = is_disputed(id_claims, said, names.email)
     try:
         who = identity_from_claims(
@@ -194,12 +196,12 @@ def test_what_is_mapped_from_elsewhere_is_vouched_for_by_name_or_not_at_all(id_c
 
 def test_a_word_about_the_claim_email_disputes_no_other_claim() -> None:
     """A-81."""
-    assert not is_disputed({"upn": A, **T}, {"upn": A, **F}, "upn")
-    assert is_disputed({"upn": A}, {"upn": B}, "upn")
-    assert not is_disputed_by_older({"upn": B}, {"upn": A, **T}, "upn")
-    assert is_disputed_by_older({"email": B}, {"email": A, **T}, "email")
-    assert not is_disputed_by_older({"email": B}, {"email": A}, "email")
-    assert not is_disputed_by_older({"email": B, **T}, {"email": A, **T}, "email")
+    assert not is_disputed({"upn": A, **T}, {"upn": A, **F}, ClaimPath("upn"))
+    assert is_disputed({"upn": A}, {"upn": B}, ClaimPath("upn"))
+    assert not is_disputed_by_older({"upn": B}, {"upn": A, **T}, ClaimPath("upn"))
+    assert is_disputed_by_older({"email": B}, {"email": A, **T}, ClaimPath("email"))
+    assert not is_disputed_by_older({"email": B}, {"email": A}, ClaimPath("email"))
+    assert not is_disputed_by_older({"email": B, **T}, {"email": A, **T}, ClaimPath("email"))
 
 
 def test_where_the_operator_names_who_vouches_silence_about_other_domains_is_no_word() -> None:
@@ -213,11 +215,11 @@ def test_where_the_operator_names_who_vouches_silence_about_other_domains_is_no_
 
 def test_a_person_is_not_named_by_an_address_that_nobody_vouches_for() -> None:
     """A-81: X-Forwarded-User, where `claims.subject` is the address."""
-    by_address, values = ClaimNames(subject="email"), {"sub": "s", "email": A}
+    by_address, values = claim_names(subject="email"), {"sub": "s", "email": A}
     named = identity_from_claims(Claims(issuer="i", subject="s", values=values), by_address, "when_present")
     assert named.user == A
     disputed = Claims(issuer="i", subject="s", values=values, email_disputed=True)
-    for claims, names in ((disputed, by_address), (disputed, ClaimNames(subject="email", email="upn"))):
+    for claims, names in ((disputed, by_address), (disputed, claim_names(subject="email", email="upn"))):
         with pytest.raises(EmailNotVerified):
             identity_from_claims(claims, names, "never")
     with pytest.raises(SignInFailed):
@@ -228,14 +230,14 @@ def test_an_address_that_nobody_vouches_for_is_no_group_either() -> None:
     """A-81: where addresses are the groups of a rule."""
     values = {"sub": "s", "email": A, "upn": B}
     for names, groups in (
-        (ClaimNames(groups="email"), (A,)),
-        (ClaimNames(groups="upn", email="upn"), ()),
-        (ClaimNames(groups="email", email="upn"), ()),
+        (claim_names(groups="email"), (A,)),
+        (claim_names(groups="upn", email="upn"), ()),
+        (claim_names(groups="email", email="upn"), ()),
     ):
         found = identity_from_claims(Claims(issuer="i", subject="s", values=values), names, "when_present")
         assert found.groups == groups
     disputed = Claims(issuer="i", subject="s", values=values, email_disputed=True)
-    assert identity_from_claims(disputed, ClaimNames(groups="email"), "when_present").groups == ()
+    assert identity_from_claims(disputed, claim_names(groups="email"), "when_present").groups == ()
 
 
 def test_a_refusal_says_in_the_log_that_nobody_vouches() -> None:

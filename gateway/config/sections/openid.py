@@ -3,20 +3,25 @@
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PlainValidator
 
 from gateway.config import addresses, values
-from gateway.config.sections.fields import File, Name, Secret, Section, Skew, Wait, checked
+from gateway.config.claim_path import ClaimPath, parse_claim_path, parse_list_claim
+from gateway.config.sections.fields import File, Secret, Section, Skew, Wait, checked
 
 DEFAULT_PROVIDER: Final = "openid"  # the name of the provider that this section describes
 
 
+Claim = Annotated[ClaimPath, PlainValidator(parse_claim_path)]
+ListClaim = Annotated[ClaimPath, PlainValidator(parse_list_claim)]
+
+
 class ClaimNames(Section):
-    subject: Name = "sub"
-    email: Name = "email"
-    name: Name = "name"
-    groups: Name = "groups"
-    preferred_username: Name = "preferred_username"
+    subject: Claim = ClaimPath("sub")
+    email: Claim = ClaimPath("email")
+    name: Claim = ClaimPath("name")
+    groups: ListClaim = ClaimPath("groups")
+    preferred_username: Claim = ClaimPath("preferred_username")
 
 
 class ProviderKeys(Section):

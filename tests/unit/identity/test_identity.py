@@ -17,6 +17,7 @@ from gateway.errors.signing_in import EmailNotVerified, SignInFailed
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.claims import Claims, Identity, identity_from_claims
 from gateway.identity.headers import IdentityHeaders, is_identity_name, normalise_name
+from tests.fakes.claims import claim_names
 
 NAMES = ClaimNames()
 BOB = Identity(issuer="https://login.example.com", subject="bob")
@@ -63,7 +64,7 @@ def test_mapped_claims_become_the_identity() -> None:
 
 
 def test_other_claims_can_be_mapped_and_the_subject_stays_the_providers() -> None:
-    names = ClaimNames(subject="oid", email="upn", groups="roles")
+    names = claim_names(subject="oid", email="upn", groups="roles")
     person = identity(names=names, oid="0c1f", upn="bob@example.com", roles="admin", email="other@example.com")
     assert (person.subject, person.user) == ("bob", "0c1f")
     assert (person.email, person.groups) == ("bob@example.com", ("admin",))
@@ -147,7 +148,8 @@ NASTY = [
     "b" * 20 * 1024,
     {"nested": {"object": []}},
     ["a", "list"],
-    7,
+    7.5,
+    1 << 64,
     True,
 ]
 
@@ -162,12 +164,71 @@ def test_a_mapped_claim_without_its_shape_fails_the_sign_in(name: str, value: ob
 
 
 @pytest.mark.parametrize(
-    "value", [*(n for n in NASTY if not isinstance(n, list)), [["a"]], ["a", {}], ["a\r\nb"], ["a"] * 1001]
+    "value",
+    [*(n for n in NASTY if not isinstance(n, list | dict)), {"a\n": {}}, [["a"]], ["a", {}], ["a\r\nb"], ["a"] * 1001],
 )
 def test_groups_are_a_list_of_texts_or_fail_the_sign_in(value: object) -> None:
     """A-60."""
     with pytest.raises(SignInFailed):
         identity(groups=value)
+
+
+@pytest.mark.parametrize(
+    ("claim", "document", "expected"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["staff", 7]}}, ("staff", "7")),
+        ("realm_access.roles", {"realm_access.roles": ["whole"], "realm_access": {"roles": ["inner"]}}, ("whole",)),
+        ("realm_access.roles", {"realm_access": ["roles"]}, ()),
+        (["https://example.com/groups"], {"https://example.com/groups": ["staff"]}, ("staff",)),
+        ("https://example.com/groups", {"https://example.com/groups": ["staff"]}, ("staff",)),
+        (["a.b", "c"], {"a.b": {"c": "staff"}, "a": {"b": {"c": "other"}}}, ("staff",)),
+        ("urn:zitadel:roles", {"urn:zitadel:roles": {"admin": {"1": "x"}, "staff": {}}}, ("admin", "staff")),
+        ({"claim": "roles", "separator": " "}, {"roles": " admin  staff "}, ("admin", "staff")),
+        ({"claim": "roles", "separator": ","}, {"roles": ["a,b"]}, ("a,b",)),
+        ("roles", {"roles": "admin staff"}, ("admin staff",)),
+    ],
+)
+def test_groups_are_found_where_the_provider_has_them(claim: object, document: Any, expected: object) -> None:
+    assert identity(names=claim_names(groups=claim), **document).groups == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"groups": []}, "is no claim"),
+        ({"groups": ["a", 7]}, "is no claim"),
+        ({"groups": [" "]}, "blanks"),
+        ({"groups": {"claim": "roles"}}, "separator"),
+        ({"groups": {"claim": "roles", "separator": ""}}, "separator"),
+        ({"email": {"claim": "mail", "separator": " "}}, "is no claim"),
+        ({"name": 7}, "is no claim"),
+    ],
+)
+def test_a_claim_that_is_none_is_refused(wrong: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        claim_names(**wrong)
+
+
+def test_a_number_is_a_text() -> None:
+    assert identity(names=claim_names(subject="uid"), uid=1001).user == "1001"
+
+
+def test_of_several_addresses_the_first_that_is_vouched_for_counts() -> None:
+    """A-81: and where none is, the first one, which is verified by nobody."""
+    names = claim_names(email="emails")
+    several = claims(emails=["a@home.example", "b@company.com", "c@company.com"])
+    vouched = identity_from_claims(several, names, "when_present", ["company.com"])
+    assert (vouched.email, vouched.email_verified) == ("b@company.com", True)
+    first = identity_from_claims(several, names, "when_present", ["other.example"])
+    assert (first.email, first.email_verified) == ("a@home.example", False)
+    assert identity_from_claims(claims(emails=[]), names, "when_present").email is None
+
+
+def test_a_name_is_made_of_its_parts_where_the_claim_is_missing() -> None:
+    assert identity(given_name="Ana", family_name="Ruiz").name == "Ana Ruiz"
+    assert identity(family_name="Ruiz").name == "Ruiz"
+    assert identity(name="Ana R.", given_name="Ana").name == "Ana R."
+    assert identity(names=claim_names(name="display"), given_name="Ana").name is None
 
 
 def test_five_hundred_groups_are_fine_and_megabytes_of_them_are_not() -> None:
@@ -179,7 +240,7 @@ def test_five_hundred_groups_are_fine_and_megabytes_of_them_are_not() -> None:
 
 def test_a_missing_subject_fails_the_sign_in() -> None:
     with pytest.raises(SignInFailed) as refused:
-        identity_from_claims(claims(), ClaimNames(subject="oid"), "never")
+        identity_from_claims(claims(), claim_names(subject="oid"), "never")
     assert refused.value.reason == "claim_missing"
 
 
