@@ -6,6 +6,8 @@ Each is judged like the target, for the same person and method.
 from collections.abc import Callable
 from dataclasses import replace
 
+from msgspec import structs
+
 from gateway.errors.access import Forbidden
 from gateway.errors.requests import BadRequest
 from gateway.gate.access import login_required
@@ -21,7 +23,7 @@ def decide(request: Request[RequestHead], decide_alone: Callable[[Request[Reques
     head, site = request.head, request.site
 
     def judge(target: bytes, method: str = "") -> Decision:
-        return decide_alone(replace(request, head=head.at(target, method)))
+        return decide_alone(structs.replace(request, head=head.at(target, method)))
 
     decision = judge(head.target)
     if not isinstance(decision, Forward):

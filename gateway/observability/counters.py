@@ -10,21 +10,33 @@ from typing import Any, Final, Self
 class Counters:
     """One worker's request counts. Codes are HTTP status codes; app "-" is a request that belonged to none."""
 
-    __slots__ = ("durations", "in_flight", "requests")
+    __slots__ = ("_apps", "in_flight")
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.durations: dict[str, Histogram] = {}
+        self._apps: dict[str, tuple[dict[int, int], Histogram]] = {}
         self.in_flight = 0
 
     def finished(self, app: str, status: int, seconds: float) -> None:
         """Count one response; `seconds` is the time from the request head to the response's end."""
-        self.requests[app, status] += 1
-        histogram = self.durations.get(app)
-        if histogram is None:
-            histogram = self.durations[app] = Histogram()
+        known = self._apps.get(app)
+        if known is None:
+            known = self._apps[app] = ({}, Histogram())
+        statuses, histogram = known
+        statuses[status] = statuses.get(status, 0) + 1
         histogram.counts[bisect_left(BUCKETS, seconds)] += 1  # `observe`, without the call
         histogram.seconds += seconds
+
+    @property
+    def requests(self) -> Counter[tuple[str, int]]:
+        """Responses by app and status."""
+        return Counter(
+            {(app, status): count for app, (statuses, _) in self._apps.items() for status, count in statuses.items()}
+        )
+
+    @property
+    def durations(self) -> dict[str, "Histogram"]:
+        """Of responses, by app."""
+        return {app: histogram for app, (_, histogram) in self._apps.items()}
 
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds

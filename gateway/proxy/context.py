@@ -190,7 +190,7 @@ class ProxyContext:
         return None
 
     def new_request_id(self) -> str:
-        return f"{self._run}-{next(self._count):x}"
+        return f"{self._run}-{next(self._count)}"
 
     def site(self, host: bytes) -> Site:
         """Raises MalformedRequest or UnknownHost."""

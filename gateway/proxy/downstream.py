@@ -140,7 +140,11 @@ class Http1Stream:
             self.head(response, body)
             self.end(response.status, len(body))
             return
-        self._write_pieces(response.whole(), chunk(body) + LAST_CHUNK if response.chunked else body)
+        head = response.whole()
+        if response.chunked or len(body) > _SMALL:
+            self._write_pieces(head, chunk(body) + LAST_CHUNK if response.chunked else body)
+        else:
+            self._write(head + body)
         self.request = None
         self.handler.finished(response.status, len(body))
         self._connection.go_on()
@@ -175,7 +179,7 @@ class Http1Stream:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """What an exchange leaves that may serve only this session here."""
-        self.handler.forwarder.keep(connection)
+        self.handler.keep(connection)
 
     # --- responses of our own ---
 
@@ -238,8 +242,7 @@ class Downstream(asyncio.Protocol):
         self.context = context
         self._source = source
         self.transport: asyncio.Transport
-        self.peer = ""
-        self.trusted = False
+        self.peer, self.trusted = "", False
         self.stream = Http1Stream(self, context)
         self.handler = self.stream.handler
         self._buffer = b""  # an incomplete head
@@ -285,8 +288,13 @@ class Downstream(asyncio.Protocol):
             self._feed_body(data)
         elif self.stream.request is not None or self._full:
             self._hold(data)
-        elif (block := self.handler.memo.block) and not self._buffer and not self._pending and data.endswith(block):
-            self._feed_line(data)
+        elif (
+            (block := self.handler.memo.block)
+            and not self._buffer
+            and not self._pending
+            and (line := data.removesuffix(block)) is not data  # one copy and one comparison for both
+        ):
+            self._feed_line(line, data)
         else:
             # SECURITY: what came earlier may still wait for its turn of the loop; it stays in front (B-16).
             pending, self._pending = self._pending, b""
@@ -331,11 +339,11 @@ class Downstream(asyncio.Protocol):
         """What is read here must come within `limits.head_timeout`."""
         self._deadline = self.context.clock() + self.context.head_timeout
 
-    def _feed_line(self, data: bytes) -> None:
-        """One request, most likely, whose fields are those of the one before."""
+    def _feed_line(self, line: bytes, data: bytes) -> None:
+        """One request, most likely, whose fields are those of the one before: `data` without them is `line`."""
         self.handler.arrived(self.context.clock())
         try:
-            again = self.handler.memo.again(data)
+            again = self.handler.memo.again(line)
             if again is not None:
                 self._deadline = _FOREVER
                 request, route = again

@@ -5,10 +5,9 @@ A response that broke off is cut on the client's side too (B-45); a connection t
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
-from gateway.config.schema import Limits, Timeouts
+from gateway.config.schema import Limits
 from gateway.errors.dependencies import UpstreamFault, UpstreamTimeout
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import RequestTimeout
@@ -46,46 +45,40 @@ _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROP
 
 
 class Exchange:
-    """One request on its way."""
+    """One request on its way. `status` is 0 until the response begins."""
 
     __slots__ = (
-        "_clock", "_connecting", "_connection", "_finished", "_head", "_queued", "_rate", "_retried", "_stopped", "_timeouts",
-        "authenticates", "client", "plain", "pool", "received", "request", "request_done", "size", "started", "status", "touched",
+        "_clock", "_connecting", "_connection", "_finished", "_head", "_queued", "_rate", "_retried", "_stopped",
+        "authenticates", "client", "plain", "pool", "received", "request", "request_done", "size", "status", "touched",
     )  # fmt: skip
 
-    filtered = False  # whether response filters see the response first
-
-    def __init__(
-        self,
-        client: ClientStream,
-        request: ParsedRequest,
-        head: bytes,
-        pool: Pool,
-        timeouts: Timeouts,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, client: ClientStream, request: ParsedRequest, head: bytes, pool: Pool) -> None:
         self.client = client
         self.request = request
         self.pool = pool
-        self.plain = request.method != "HEAD" and not self.filtered
+        self.plain = request.method != "HEAD"
         self.request_done = not (request.length or request.chunked)
         self.status = self.size = self.received = 0
+        clock = self._clock = pool.clock
         self.touched = clock()
-        self._clock = clock
         self._head = head
-        self._timeouts = timeouts
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._queued: list[bytes] = []
+        self._queued: list[bytes] | None = None
         self._rate: MinimumRate | None = None
         self._stopped = False  # the client takes no more for now
-        self.authenticates = self.started = self._retried = self._finished = False
+        self.authenticates = self._retried = self._finished = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the response has begun."""
+        return self.status != 0
 
     def start(self, tie: Tie | None = None) -> None:
         """`tie`: it has the connection for this request, unless that is gone."""
         repeatable = self.request_done and self.request.method in _REPEATABLE
         connection = None if tie is None else tie.take(repeatable=repeatable)
-        connection = connection or self.pool.take(repeatable=repeatable)
+        connection = connection or self.pool.take(repeatable)
         if connection is not None:
             self._write_request(connection)
         else:
@@ -141,11 +134,11 @@ class Exchange:
         if connection is None and not self.started:
             return  # connecting has its own limit
         if not self.started and self.request_done:
-            if waited > self._timeouts.response_headers.total_seconds():
+            if waited > self.pool.timeouts.response_headers.total_seconds():
                 if connection is not None:
                     self.pool.report_timeout(connection, self.touched)
                 self._fail(UpstreamTimeout("no response head in time"))
-        elif waited > self._timeouts.idle.total_seconds() and not (unsent and limits.minimum_rate):
+        elif waited > self.pool.timeouts.idle.total_seconds() and not (unsent and limits.minimum_rate):
             if self.request_done:
                 self._fail(UpstreamTimeout("response stalled"))
             elif connection is not None and connection.paused:
@@ -186,14 +179,16 @@ class Exchange:
         self._connection = connection
         connection.begin(self)
         connection.transport.write(self._head)
-        if self._queued:
+        if self._queued is not None:
             connection.transport.writelines(self._queued)
-            self._queued.clear()
+            self._queued = None
 
     def _send_body(self, data: bytes) -> None:
         self.touched = self._clock()
         connection = self._connection
         if connection is None:
+            if self._queued is None:
+                self._queued = []
             self._queued.append(data)
             if not self.request_done:
                 self.client.stop_reading()
@@ -217,7 +212,6 @@ class Exchange:
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
         """The head, and the body bytes that came with it; None: this response has no body."""
-        self.started = True
         self.touched = self._clock()
         self.status = response.status
         if not self.request_done and self._connection is not None:
@@ -234,7 +228,7 @@ class Exchange:
             if not self._finished:
                 self.on_end(connection.reuse if connection is not None else Reuse.NEVER)
             return
-        self.started = self._finished = True
+        self._finished = True
         self.status, self.size = response.status, len(body)
         self._connection = None
         if self._stopped:

@@ -83,10 +83,9 @@ class FilteredExchange(Exchange):
 
     __slots__ = ("_body_filter", "_filters")
 
-    filtered = True
-
     def __init__(self, filters: Sequence[ResponseFilter], *exchange: Any) -> None:
         super().__init__(*exchange)
+        self.plain = False
         self._filters = filters
         self._body_filter: BodyFilter | None = None
 

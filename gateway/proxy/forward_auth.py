@@ -7,8 +7,9 @@ be judged here, so it is refused.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec import structs
 
 from gateway.errors.access import Forbidden, LoginRequired, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.errors.refusal import Refusal
@@ -182,7 +183,7 @@ async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> Loca
         site, described, key, session, context.now(), request.request_id, request.peer, request.trusted,
         session_looked_up=True, body_hidden=True, carrier=request.head,
     )  # fmt: skip
-    decisions = [context.admit(replace(question, head=reading)) for reading in readings(described)]
+    decisions = [context.admit(structs.replace(question, head=reading)) for reading in readings(described)]
     decision = strictest(decisions, described)
     refused = decision.unread if isinstance(decision, NeedBody) else decision
     if isinstance(refused, Refuse):

@@ -6,7 +6,8 @@ attaches once.
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
+
+from msgspec import structs
 
 from gateway.gate.decision import Forward, is_by_break_glass
 from gateway.gate.request import Request
@@ -31,7 +32,6 @@ class Forwarder:
         "_context",
         "_filter_control",
         "_memo",
-        "_request",
         "_stream",
         "_ties",
         "_tunnelled",
@@ -51,7 +51,6 @@ class Forwarder:
         self._memo = memo
         self._filter_control = filter_control
         self._ties = TieHolder(stream.session_ended, context.cache, context.clock)
-        self._request: Request[ParsedRequest] | None = None  # which `exchange` serves
         self._attached: LiveSession | None = None
         self._tunnelled = False
 
@@ -73,19 +72,23 @@ class Forwarder:
                 memo.fields = memo.fields or context.heads.fields(request)
                 # SECURITY: past an app's filters there is no shortcut, be it open by break-glass for once (C-36).
                 memo.route_of_line = site.route_of_line if filters is None else memo.route_of_line
-            exchange = self._exchange(request, context.heads.upstream(request, decision, memo.fields))
+            lines = context.heads.upstream(request, decision, memo.fields)
+            exchange = Exchange(self._stream, head, lines, context.pools[site.route.name])
         if head.authorization and authenticates_connection(head):
             exchange.authenticate()
+        request.session = decision.session
         self._start_exchange(request, decision.session, exchange)
 
     def repeat(self, request: Request[ParsedRequest], session: LiveSession, route: Route) -> None:
-        """Send a request that takes the shortcut."""
-        memo, heads, site = self._memo, self._context.heads, request.site
+        """Send a request that takes the shortcut; `session` is its session."""
+        memo, context, site = self._memo, self._context, request.site
+        heads = context.heads
         request.path, request.rule = route.path, route.ruling.rule
         if not memo.fields:
             memo.fields, memo.route_of_line = heads.fields(request), site.route_of_line
         head = heads.again(memo.fields, site, session, route, request.request_id)
-        self._start_exchange(request, session, self._exchange(request, head))
+        exchange = Exchange(self._stream, request.head, head, context.pools[site.route.name])
+        self._start_exchange(request, session, exchange)
 
     def _filtered(
         self, request: Request[ParsedRequest], decision: Forward, filters: Sequence[AppFilter]
@@ -101,21 +104,13 @@ class Forwarder:
                 return None
             if outcome is not None:
                 responses.append(outcome)
-        changed = replace(request, head=outgoing.head, cookies=outgoing.cookies)
+        changed = structs.replace(request, head=outgoing.head, cookies=outgoing.cookies)
         head = self._context.heads.upstream(changed, decision)
-        site = request.site
-        pool, timeouts = self._context.pools[site.route.name], site.app.timeouts
-        return FilteredExchange(responses, self._stream, request.head, head, pool, timeouts, self._context.clock)
-
-    def _exchange(self, request: Request[ParsedRequest], head: bytes) -> Exchange:
-        site, context = request.site, self._context
-        pool = context.pools[site.route.name]
-        return Exchange(self._stream, request.head, head, pool, site.app.timeouts, context.clock)
+        pool = self._context.pools[request.site.route.name]
+        return FilteredExchange(responses, self._stream, request.head, head, pool)
 
     def _start_exchange(self, request: Request[ParsedRequest], session: LiveSession | None, exchange: Exchange) -> None:
         context, head, ties = self._context, request.head, self._ties
-        self._request = request
-        request.session = session
         if session is not None:
             context.cache.touch(session)
         if session is not self._attached:
@@ -133,10 +128,10 @@ class Forwarder:
         elif head.length or head.chunked:
             self._stream.receive(exchange.body, exchange.body_end)
 
-    def keep(self, connection: UpstreamConnection) -> None:
-        """The exchange at hand leaves a connection that may serve only the session of its request, here."""
-        exchange, request = self.exchange, self._request
-        assert exchange is not None and request is not None  # noqa: PT018 - one fact
+    def keep(self, connection: UpstreamConnection, request: Request[ParsedRequest]) -> None:
+        """The exchange of `request` leaves a connection that may serve only the session of that request, here."""
+        exchange = self.exchange
+        assert exchange is not None
         self._ties.keep(connection, exchange.pool, request)
 
     def drop_exchange(self, *, tunnelled: bool = False) -> None:

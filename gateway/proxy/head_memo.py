@@ -33,6 +33,7 @@ class HeadMemo:
         "_cookies",
         "_host",
         "_limit",
+        "_line_limit",
         "block",
         "entries",
         "fields",
@@ -41,13 +42,14 @@ class HeadMemo:
         "request_id",
         "route_of_line",
         "site",
-    )  # fmt: skip
+    )
 
     def __init__(self, limit: int) -> None:
         """`limit`: bytes, of a head."""
         self.block = b""  # the fields as they came, from the end of the request line on, where they may come again
         self._before: ParsedRequest | None = None
         self._limit = limit
+        self._line_limit = 0
         self.site: Site | None = None
         self.entries: list[Field] | None = None
         self.fields = b""
@@ -63,14 +65,15 @@ class HeadMemo:
         self.block = b""
         if request.repeatable and len(head) <= _REMEMBERED:
             self.block, self._before = head[head.index(b"\r\n") :], request
+            self._line_limit = self._limit - len(self.block)
 
-    def again(self, data: bytes) -> tuple[ParsedRequest, Route | None] | None:
-        """The request of `data`, which ends in `block`, and its route if its line was judged before. None: `data` is no such request.
+    def again(self, line: bytes) -> tuple[ParsedRequest, Route | None] | None:
+        """The request of `line` and `block`, and its route if its line was judged before. None: that is not one request.
 
         The ParsedRequest of the request before is used again. Raises a Refusal.
         """
-        line, request = data[: -len(self.block)], self._before
-        if request is None or len(data) > self._limit:
+        request = self._before
+        if request is None or len(line) > self._line_limit:
             return None
         route = self.route_of_line(line)
         if route is not None:

@@ -73,18 +73,22 @@ class Endpoint:
 
 
 class Pool:
-    """The connections to one app: of each endpoint the newest first. `connect_timeout` is seconds, for each endpoint."""
+    """The connections to one app: of each endpoint the newest first.
 
-    __slots__ = ("_clock", "_in", "_only", "_tasks", "_turn", "connect_timeout", "endpoints", "name")
+    `connect_timeout` is seconds, for each endpoint; `timeouts` are the app's, and `clock` gives monotonic seconds.
+    """
+
+    __slots__ = ("_in", "_only", "_tasks", "_turn", "clock", "connect_timeout", "endpoints", "name", "timeouts")
 
     def __init__(
         self, name: str, app: App, *, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.name = name
         self.endpoints = [Endpoint(Address(url, app.upstream_tls, resolve, clock)) for url in app.upstream]
+        self.timeouts = app.timeouts
         self.connect_timeout = app.timeouts.connect.total_seconds()
         self._turn = 0
-        self._clock = clock
+        self.clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._choose()
 
@@ -96,7 +100,7 @@ class Pool:
     def open(self) -> int:
         return sum(endpoint.open for endpoint in self.endpoints)
 
-    def take(self, *, repeatable: bool) -> UpstreamConnection | None:
+    def take(self, repeatable: bool) -> UpstreamConnection | None:
         """An idle connection of the endpoint whose turn it is, or None. A request that must not be sent twice gets a fresh one."""
         idle = self._only
         if idle is None:
@@ -104,7 +108,7 @@ class Pool:
             self._turn += bool(idle)
         while idle:
             connection = idle.pop()
-            if not repeatable and self._clock() - connection.idle_since > _FRESH_SECONDS:
+            if not repeatable and self.clock() - connection.idle_since > _FRESH_SECONDS:
                 idle.append(connection)
                 return None
             if connection.alive and not connection.transport.is_closing():
@@ -120,7 +124,7 @@ class Pool:
         if not connection.alive or len(idle) >= _IDLE_LIMIT or connection.paused:
             connection.abort()
             return
-        connection.idle_since = home.answered = self._clock()
+        connection.idle_since = home.answered = self.clock()
         idle.append(connection)
 
     async def connect(self) -> UpstreamConnection:
@@ -161,7 +165,7 @@ class Pool:
 
     def sweep(self) -> None:
         """Close what has been idle for long: upstreams do so too, and theirs would race with a request. Probe ejected endpoints."""
-        now = self._clock()
+        now = self.clock()
         for endpoint in self.endpoints:
             endpoint.drop(now - _IDLE_SECONDS)
             if endpoint.open and endpoint.address.stale:
@@ -191,12 +195,12 @@ class Pool:
             return
         if not endpoint.ejected:
             _log.warning("%s: %s is ejected: %s", self.name, endpoint.address.url, reason)
-        elif self._clock() < endpoint.ejected_until:
+        elif self.clock() < endpoint.ejected_until:
             return  # it was tried because all are ejected
         endpoint.ejected = reason
         seconds = min(_FIRST_EJECTION * 2**endpoint.failures, _LONGEST_EJECTION)
         endpoint.failures = min(endpoint.failures + 1, 10)
-        endpoint.ejected_until = self._clock() + seconds
+        endpoint.ejected_until = self.clock() + seconds
         self._choose()
 
     def _readmit(self, endpoint: Endpoint) -> None:

@@ -38,6 +38,7 @@ from gateway.proxy.local_reply import ABOUT_THE_SERVER, Plain
 from gateway.proxy.refusal_events import emit_refusal
 from gateway.proxy.request_body import buffer
 from gateway.proxy.request_log import RequestLog
+from gateway.proxy.upstream import UpstreamConnection
 from gateway.sessions.cache import LiveSession
 
 _log = logging.getLogger("doorward.proxy")
@@ -76,9 +77,9 @@ class RequestTask:
 
 
 class RequestHandler:
-    """`request` is the one at hand, once its site is known. `memo`, `log` and `forwarder` are the connection's.
+    """`request` is the one at hand, from when its site is known until its response is complete.
 
-    `hand_over(data)` gives the connection to aiohttp, with the one request that it answers.
+    `memo`, `log` and `forwarder` are the connection's. `hand_over(data)` gives the connection to aiohttp, with the one request that it answers.
     """
 
     __slots__ = (
@@ -105,7 +106,6 @@ class RequestHandler:
         log = self.log
         log.started, log.method, log.request_id = now, "-", ""
         self._turn += 1
-        self.request = None
         self.clean = False
 
     def begin(self, head: ParsedRequest, route: Route | None = None) -> None:
@@ -121,15 +121,15 @@ class RequestHandler:
             log.request_id = memo.request_id or context.new_request_id()
         site, key = memo.site, memo.key
         assert site is not None
+        session = context.cache.peek(key, site.route.host) if key is not None else None
         request = self.request = Request(
-            site, head, key, None, NO_TIME, log.request_id, stream.peer, stream.trusted, memo.other_cookies
+            site, head, key, session, NO_TIME, log.request_id, stream.peer, stream.trusted, memo.other_cookies
         )
-        if head.target[:1] != b"/" and not context.origin_form(head, site):
+        if route is None and head.target[:1] != b"/" and not context.origin_form(head, site):
             request.path = "*"
             stream.respond(ABOUT_THE_SERVER)
             return
         if key is not None:
-            session = request.session = context.cache.peek(key, site.route.host)
             if route is None:
                 route = self._known_route(site, head)
             if route is not None:
@@ -149,10 +149,11 @@ class RequestHandler:
         return None
 
     def finished(self, status: int, size: int) -> None:
-        """The request is over."""
+        """The request is over, and nothing of it is kept."""
+        request, self.request = self.request, None
         self.forwarder.exchange = None
         self.context.counters.in_flight -= 1
-        self.log.write(self.request, status, size)
+        self.log.write(request, status, size)
 
     def unparsed(self, status: int) -> None:
         """A response was given to something that was no request."""
@@ -170,6 +171,10 @@ class RequestHandler:
         self._task.cancel()
         self.forwarder.leave()
         self.finished(499, exchange.size if exchange is not None else 0)
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """The exchange at hand leaves a connection that may serve only the session of its request, here."""
+        self.forwarder.keep(connection, self._at_hand())
 
     def emit_refusal(self, request: Request[ParsedRequest], refusal: Refusal) -> None:
         """The event of docs/interface.md for a refusal that has one."""
@@ -257,13 +262,13 @@ class RequestHandler:
 
     def _on_session(self, turn: int, route: Route | None, session: LiveSession | None, error: Refusal | None) -> None:
         """The session was read: decide again."""
-        if turn != self._turn:
-            return  # the client is gone
+        request = self.request
+        if turn != self._turn or request is None:
+            return  # the client is gone, or has its response
         if error is not None:
             self._answer_failure(error)
             return
         try:
-            request = self._at_hand()
             request.session, request.session_looked_up = session, True
             if route is not None and session is not None and shortcut.passes(route, request.head, session):
                 self.forwarder.repeat(request, session, route)
@@ -299,6 +304,7 @@ class RequestHandler:
 
     def _hand_over(self, data: bytes) -> None:
         """aiohttp gets the connection, with the head re-serialised from what was parsed and judged."""
+        self.request = None
         self.context.counters.in_flight -= 1
         self.forwarder.leave()
         self.stream.go_on_reading()

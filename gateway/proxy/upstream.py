@@ -194,12 +194,15 @@ class UpstreamConnection(asyncio.Protocol):
             return
         response = self._response_seen
         try:
-            if response is not None and self._body is None and not self._buffer and data.startswith(self._head_seen):
-                rest = data[len(self._head_seen) :]
-                if len(rest) == response.length and listener.plain:
+            if response is not None and self._body is None and not self._buffer:
+                rest = data.removeprefix(self._head_seen)
+                size = len(rest)
+                if size == len(data):
+                    pass  # another head
+                elif size == response.length and listener.plain:
                     listener.on_whole(response, rest)
                     return
-                if response.chunked and self._deliver_whole(listener, response, rest):
+                elif response.chunked and self._deliver_whole(listener, response, rest):
                     return
             self._receive(data)
         except (UpstreamFault, FramingError) as error:

@@ -6,14 +6,12 @@ import contextlib
 import hashlib
 import socket
 import struct
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.config.schema import Timeouts
 from gateway.http.framing import ChunkedBody, FramingError
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.exchange import Exchange
@@ -311,7 +309,7 @@ async def test_a_connection_that_a_slow_client_stopped_is_no_longer_stopped_for_
     pool = house.worker.context.pools["portal"]
     asked = house.worker.context.read_request(head)
     client = RecordingStream(asked)
-    exchange = Exchange(client, asked, head, pool, Timeouts(), time.monotonic)
+    exchange = Exchange(client, asked, head, pool)
     client.on_event = lambda event: exchange.pause_response()
     exchange.start()
     await eventually(lambda: "end" in client.names)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.gate.request import Request
 from gateway.proxy.downstream import Downstream
 from tests.fakes.house import House
 from tests.fakes.recorder import Recorded
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
+from tests.flows.conftest import OpenHouse
 from tests.flows.test_websockets import open_socket
 
 PIECE = bytes(range(256)) * 256
@@ -214,6 +216,32 @@ async def test_a_body_that_would_unpack_to_much_is_passed_on_packed(house: House
     assert house.upstream.requests[0].body == bomb
     assert house.upstream.requests[0].values("content-encoding") == [b"gzip"]
     assert memory.value < ALLOWED
+
+
+async def test_a_connection_that_waits_keeps_no_request_and_no_body(open_house: OpenHouse) -> None:
+    """D-08: a client may leave its connection open for a minute after each response."""
+    delete = {"match": ["DELETE /things/**"], "require": {"groups": ["staff"]}}
+    house = await open_house(apps={"portal": {"rules": [delete]}})
+
+    def there() -> int:
+        gc.collect()
+        return sum(type(one) is Request for one in gc.get_objects())
+
+    cookie = await house.session()
+    form = b"name=" + b"x" * 1000  # is read here: it might ask for another method
+    fields = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
+    wire = await dial(house)
+    before = there()
+    for status, line, more, body in (
+        (200, "GET /things", "", b""),
+        (200, "POST /things/1", fields, form),
+        (403, "DELETE /things/1", "", b""),
+    ):
+        head = f"{line} HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n{more}\r\n"
+        await wire.send(head.encode() + body)
+        assert (await wire.response()).status == status
+        assert there() == before
+    await wire.close()
 
 
 async def test_connections_that_are_gone_leave_nothing_in_memory(house: House) -> None:

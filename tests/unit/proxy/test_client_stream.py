@@ -1,12 +1,11 @@
 """An exchange speaks to its client in heads, data and ends: here to a client that does not speak HTTP/1.1."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.config.schema import App, Limits, Timeouts
+from gateway.config.schema import App, Limits
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds
 from gateway.http.request_head import ParsedRequest, RequestReader
@@ -46,7 +45,7 @@ def started(pool: Pool, line: bytes = b"GET /x HTTP/1.1", *fields: bytes) -> tup
 
 
 def begun(client: ClientStream, request: ParsedRequest, head: bytes, pool: Pool) -> Exchange:
-    exchange = Exchange(client, request, head, pool, Timeouts(), time.monotonic)
+    exchange = Exchange(client, request, head, pool)
     exchange.start()
     return exchange
 
