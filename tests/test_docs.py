@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -179,10 +180,12 @@ def test_every_part_of_a_configuration_in_a_guide_fits_into_one(snippet: str, tm
 
 def load(text: str, folder: Path) -> Config:
     """Loads a configuration as its operator would have it: every variable is set, every file is there."""
-    here = text.replace("file:/", f"file:{folder}/")
+    here = text.replace("file:/", f"file:{folder}/").replace("data_dir: /", f"data_dir: {folder}/")
     for name in re.findall(rf"file:({re.escape(str(folder))}[^\s\]\"']+)", here):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(A_KEY)
+    for name in re.findall(rf"data_dir: ({re.escape(str(folder))}[^\s,}}]+)", here):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
     environ: Mapping[str, str] = dict.fromkeys(re.findall(r"\$\{(\w+)\}", here), A_KEY)
     file = folder / "doorward.yaml"
     file.write_text(here)
@@ -277,3 +280,27 @@ def test_every_event_and_metric_is_promised(source: str, names: str) -> None:
     found = set(re.findall(names, (ROOT / "gateway" / source).read_text()))
     assert len(found) > 5
     assert [name for name in sorted(found) if f"`{name}" not in promised] == []
+
+
+def test_the_commands_of_the_compose_section_make_what_its_files_mount(tmp_path: Path) -> None:
+    """All but the last command, which needs a container runtime, whatever the umask; git ignores what they make."""
+    guide = (ROOT / "deploy" / "guides" / "quick-start.md").read_text()
+    (commands,) = re.findall(r"^## With compose\n.*?```sh\n(.*?)^docker compose .*?```", guide, re.M | re.S)
+    deploy = tmp_path / "deploy"
+    deploy.mkdir()
+    subprocess.run(["/bin/sh", "-e", "-c", "umask 077\n" + commands], cwd=tmp_path, check=True)
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    mounted = {name: deploy / secret["file"] for name, secret in compose["secrets"].items()}
+    assert (
+        {file.name for file in (deploy / "secrets").iterdir()}
+        == set(mounted)
+        == set(compose["services"]["doorward"]["secrets"])
+    )
+    assert {file.stat().st_mode & 0o777 for file in mounted.values()} == {0o644}
+    assert (deploy / "secrets").stat().st_mode & 0o777 == 0o700
+    config = deploy / "doorward.yaml"
+    config.write_text((ROOT / "deploy" / "doorward.yaml").read_text().replace("/run/secrets/", f"{deploy}/secrets/"))
+    load_config(config, {})
+    made = [*(f"deploy/secrets/{name}" for name in mounted), "deploy/tls/privkey.pem"]
+    ignored = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True)
+    assert ignored.stdout.split() == made

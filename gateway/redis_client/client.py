@@ -5,6 +5,7 @@ An operation runs to its end even when the request that began it is cancelled. E
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -58,6 +59,11 @@ def _embedded(data_dir: Path) -> tuple[EmbeddedValkey, bool]:
         valkey = EmbeddedValkey(data_dir)
         if valkey.accepting:
             return valkey, False
+        owner = (data_dir / "valkey").stat().st_uid
+        if owner != os.geteuid():  # what this user wrote there, the gateway could not read
+            raise StoreUnavailable(
+                f"redis.data_dir belongs to the user with the id {owner}, and no gateway runs: start the gateway, or run this as that user"
+            )
         valkey.start()
     except (RuntimeError, ValueError) as error:
         raise StoreUnavailable(str(error)) from error

@@ -1,5 +1,6 @@
 """A command finds the sessions of an embedded server, whether a gateway runs it or nobody does."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,3 +59,17 @@ async def test_where_nobody_but_the_gateway_gets_in_it_is_said(data_dir: Path) -
                 pass
         assert word in refused.value.detail
     assert list(data_dir.iterdir()) == [], "asking leaves nothing behind"
+
+
+async def test_the_store_of_another_user_is_not_started(data_dir: Path) -> None:
+    """What root writes there, the gateway could not read any more."""
+    if os.geteuid() == 0:
+        (data_dir / "valkey").mkdir()
+        os.chown(data_dir / "valkey", 65534, 65534)
+    else:
+        (data_dir / "valkey").symlink_to("/")
+    with pytest.raises(StoreUnavailable) as refused:
+        async with connected(embedded(data_dir)):
+            pass
+    assert "run this as that user" in refused.value.detail
+    assert not (data_dir / "valkey" / "lock").exists()
