@@ -1,5 +1,6 @@
 """Refusals because of who asks, from where, or for what. Pure."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from gateway.errors.refusal import Refusal, WaysOn
@@ -13,6 +14,51 @@ class LoginRequired(Refusal):
     title = "Please sign in"
     message = "You are not signed in, or your session has ended."
     ways_on = ("sign_in", "home")
+
+
+class FormLost(LoginRequired):
+    """A form that was sent without a session, and is not kept. facts: sign_in_url, target, note."""
+
+    code = "form_lost"
+    title = "Your session has ended"
+    message = (
+        "What you sent was not accepted, and it is not kept here. Sign in, then go back to the form: your browser may still have what "
+        "you typed."
+    )
+    notes: ClassVar[Mapping[str, str]] = {
+        "cross_site": "The form was sent from another site.",
+        "upload": "Files are never kept.",
+        "password": "A form with a password is never kept.",
+        "too_large": "It is larger than what can be kept.",
+    }
+
+
+class FormKept(LoginRequired):
+    """A form that was sent into an ended session, and is kept (`held_forms`). facts: sign_in_url, target."""
+
+    code = "form_kept"
+    title = "Your session has ended"
+    message = "What you typed is kept for 15 minutes, for you only. Sign in, and you can send it with one click."
+
+
+class FormOfAnotherPerson(Refusal):
+    """The browser has a kept form, and another person is signed in now. facts: account, switch_url."""
+
+    status = 403
+    code = "form_of_another_person"
+    title = "Another person filled in this form"
+    message = "A form is kept in this browser for another account. Only that account can send it."
+    ways_on = ("another_account", "home")
+
+
+class FormGone(Refusal):
+    """There is no kept form: it was sent, its time is over, or the browser has none."""
+
+    status = 410
+    code = "form_gone"
+    title = "No form is kept here any more"
+    message = "It has been sent already, or it was kept longer than 15 minutes ago."
+    ways_on = ("home",)
 
 
 class StepUpRequired(Refusal):

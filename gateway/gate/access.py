@@ -1,6 +1,6 @@
 """Step 4: public routes, rules, the app's `require`, step-up. Pure."""
 
-from gateway.errors.access import Forbidden, LoginRequired, SignInDisabled, StepUpRequired
+from gateway.errors.access import Forbidden, FormLost, LoginRequired, SignInDisabled, StepUpRequired
 from gateway.gate.decision import Decision, Forward, NeedSession, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import START, Site, start_url
@@ -60,10 +60,21 @@ def _without_session(request: Request[RequestHead], ruling: Ruling) -> Decision:
     site, head = request.site, request.head
     if site.app.unauthenticated == "pass" and not _restricts(ruling):
         return Forward(request.wire, None, ruling.rule)
-    if is_navigation(head):
-        return_to = request.wire.decode() if head.method in ("GET", "HEAD") else "/"
-        return RedirectToSignIn(return_to, ruling.rule, step_up_of(ruling))
-    return Refuse(login_required(site), ruling.rule)
+    if not is_navigation(head):
+        return Refuse(login_required(site), ruling.rule)
+    if head.method not in ("GET", "HEAD"):
+        # No redirect: it would drop what a person typed.
+        start = sign_in_url(request, referring_page(site, head) or "/", step_up=bool(step_up_of(ruling)))
+        return Refuse(FormLost(sign_in_url=start), ruling.rule)
+    return RedirectToSignIn(request.wire.decode(), ruling.rule, step_up_of(ruling))
+
+
+def sign_in_url(request: Request[RequestHead], return_to: str, *, step_up: bool) -> str:
+    """The URL of a sign-in that ends on `return_to`; with `step_up` it satisfies the rules of this request."""
+    route = request.matched
+    return request.site.route.origin + start_url(
+        return_to, step_up_for=f"{route.method} {route.path}" if step_up else None
+    )
 
 
 def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> Decision | None:

@@ -36,6 +36,9 @@ STORE_RECOVERED: Final = "store.recovered"
 HAND_OFF_SUCCEEDED: Final = "hand_off.succeeded"
 HAND_OFF_FAILED: Final = "hand_off.failed"
 HAND_OFF_ENDED: Final = "hand_off.ended"
+FORM_KEPT: Final = "form.kept"
+FORM_LOST: Final = "form.lost"
+FORM_SENT: Final = "form.sent"
 
 EVENTS: Final = frozenset(
     {
@@ -46,6 +49,7 @@ EVENTS: Final = frozenset(
         STORE_UNAVAILABLE, STORE_RECOVERED,
         HAND_OFF_SUCCEEDED, HAND_OFF_FAILED, HAND_OFF_ENDED,
         BREAK_GLASS_OPENED, BREAK_GLASS_USED, BREAK_GLASS_CLOSED, BREAK_GLASS_EXPIRED,
+        FORM_KEPT, FORM_LOST, FORM_SENT,
     }
 )  # fmt: skip
 

@@ -50,7 +50,11 @@ class RenderedPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """The content of one page. `form_targets`: origins besides ours that its form may redirect to. `refresh`: as `2;url=/path`."""
+    """The content of one page.
+
+    `form_targets`: origins besides ours that its form may redirect to; `form_fields`: its hidden fields, which the browser encodes in
+    `form_charset`. `target`: the path that a form of the application was for. `refresh`: as `2;url=/path`.
+    """
 
     status: int = 200
     code: str
@@ -60,10 +64,14 @@ class Content:
     reason: str = ""
     cause: str = ""
     account: str = ""
+    note: str = ""
+    target: str = ""
     links: tuple[Link, ...] = ()
     form_action: str = ""
     form_label: str = ""
     form_targets: tuple[str, ...] = ()
+    form_fields: tuple[tuple[str, str], ...] = ()
+    form_charset: str = "UTF-8"
     refresh: str = ""
 
 
@@ -190,5 +198,7 @@ def content_of(refusal: Refusal, context: PageContext) -> Content:
         reason=str(fact("reason") or ""),
         cause=str(fact("cause") or ""),
         account=str(fact("account") or ""),
+        note=str(fact("note") or ""),
+        target=str(fact("target") or ""),
         links=links_of(refusal, context),
     )

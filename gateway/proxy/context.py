@@ -35,7 +35,7 @@ from gateway.observability.events import Audit
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages
 from gateway.proxy.connection_limit import ConnectionLimiter
-from gateway.proxy.filters import AppFilter
+from gateway.proxy.filters import AppFilter, OnRefusal
 from gateway.proxy.local_reply import LocalReply, Plain
 from gateway.proxy.pool import Pool
 from gateway.proxy.upstream_head import HeadWriter
@@ -94,8 +94,8 @@ class ProxyParts:
 class ProxyContext:
     """One worker's data plane.
 
-    `admit` decides about a request: the gate, or what stands before it (break-glass). `filters` are those of the apps that have any.
-    `on_sweep` are called now and then.
+    `admit` decides about a request: the gate, or what stands before it (break-glass). `filters` are those of the apps that have any,
+    `on_refusal` is asked after them, for all apps.    `on_sweep` are called now and then.
     """
 
     def __init__(self, parts: ProxyParts) -> None:
@@ -122,6 +122,7 @@ class ProxyContext:
         self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now, parts.on_forwarding, parts.shared)
         self.admit: Callable[[Request[RequestHead]], Decision] = admission.decide
         self.filters: dict[str, Sequence[AppFilter]] = {}
+        self.on_refusal: OnRefusal | None = None
         self.on_sweep: list[Callable[[], None]] = []
         self._hosts: dict[bytes, Site] = {}
         self._default_port = "443" if parts.config.external_url_scheme == "https" else "80"

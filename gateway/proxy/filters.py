@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from gateway.errors.refusal import Refusal
 from gateway.gate.decision import Decision, Forward, Refuse
 from gateway.gate.request import Request
 from gateway.http.request_head import ParsedRequest
@@ -49,7 +50,8 @@ class FilterControl:
     """What a filter may do with the request at hand besides changing it.
 
     `respond` answers it; `run_later` goes on in a Task, whose refusals become responses; `decide` decides about it again and acts; `act` acts
-    on a decision; `drop_exchange` ends the upstream's part.
+    on a decision; `drop_exchange` ends the upstream's part. `with_body` goes on with the request's whole body, which may already be there, and
+    answers with the refusal where it is too large.
     """
 
     respond: Callable[[LocalReply], None]
@@ -57,6 +59,7 @@ class FilterControl:
     decide: Callable[[], None]
     act: Callable[[Decision], None]
     drop_exchange: Callable[[], None]
+    with_body: Callable[[Request[ParsedRequest], Callable[[bytes], None], Refusal], None]
 
 
 class Taken:
@@ -76,6 +79,10 @@ class AppFilter(Protocol):
 
     def on_refusal(self, control: FilterControl, request: Request[ParsedRequest], refused: Refuse) -> bool:
         """Whether a refused request is answered in another way than by its refusal."""
+
+
+#: Whether a refused request of any app is answered in another way than by its refusal.
+OnRefusal = Callable[[FilterControl, Request[ParsedRequest], Refuse], bool]
 
 
 class FilteredExchange(Exchange):

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import structs
 
-from gateway.errors.access import Forbidden, LoginRequired, RouteBlocked, StepUpRequired, UntrustedPeer
+from gateway.errors.access import Forbidden, FormLost, LoginRequired, RouteBlocked, StepUpRequired, UntrustedPeer
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
@@ -149,6 +149,8 @@ def reply(site: Site, decision: Decision, identity: bytes) -> Plain:
         lines = identity.decode().split("\r\n") if decision.session is not None else []
         return Plain(202, [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)])
     if isinstance(decision, Refuse):
+        if isinstance(decision.refusal, FormLost):  # the other proxy has the form
+            raise LoginRequired("forward-auth", sign_in_url=site.route.origin + START)
         raise _as_forward_auth(decision.refusal)
     if isinstance(decision, RedirectToSignIn):
         step_up = decision.step_up

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.errors.access import Forbidden, RouteBlocked
+from gateway.errors.access import Forbidden, FormLost, RouteBlocked
 from gateway.gate.decision import Refuse
 from gateway.gate.request import Request
 from gateway.http.message import RequestHead
@@ -21,5 +21,7 @@ def emit_refusal(audit: Audit, request: Request[RequestHead], refused: Refuse) -
     }
     if isinstance(refusal, RouteBlocked):
         audit.emit(events.ROUTE_BLOCKED, **facts, kind=refusal.facts.get("kind", "password"), rule=refused.rule)
+    elif isinstance(refusal, FormLost):
+        audit.emit(events.FORM_LOST, **facts, reason=refusal.facts.get("reason", "not_kept"))
     elif isinstance(refusal, Forbidden):
         audit.emit(events.ACCESS_DENIED, **facts, rule=refused.rule)

@@ -227,6 +227,9 @@ class RequestHandler:
         for each in self.context.filters.get(request.site.route.name, _NO_FILTERS):
             if each.on_refusal(self._filter_control(), request, refused):
                 return
+        on_refusal = self.context.on_refusal
+        if on_refusal is not None and on_refusal(self._filter_control(), request, refused):
+            return
         self.emit_refusal(request, refused.refusal)
         self.stream.refuse(refused.refusal)
 
@@ -239,6 +242,7 @@ class RequestHandler:
                 decide=self.decide_again,
                 act=lambda decision: self._act(self._at_hand(), decision),
                 drop_exchange=self.forwarder.drop_exchange,
+                with_body=self._with_body,
             )
         return control
 

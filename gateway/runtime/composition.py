@@ -28,6 +28,8 @@ from gateway.gate.site import Sites, app_routes
 from gateway.hand_off.broker import Broker, HandOffParts, build_brokers
 from gateway.hand_off.filter import HandOffFilter
 from gateway.hand_off.sign_out import UpstreamSignOut
+from gateway.held_forms.holding import FormHolding
+from gateway.held_forms.store import HeldForms
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
@@ -161,6 +163,7 @@ class GatewayWorker:
             now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
         self.brokers = self._build_brokers(ring)
+        self._forms = HeldForms(self.redis, ring, prefix)
         own_pages = build_app(self._web_parts(ring, pages, sign_in, signer))
         own_pages.middlewares.append(self._count_and_log)
         self._runner = runner_of(own_pages, config.limits)
@@ -169,6 +172,7 @@ class GatewayWorker:
         self.context.admit = self.break_glass.admit
         self.context.on_sweep.append(self.break_glass.sweep)
         self.context.filters.update(self._filters())
+        self.context.on_refusal = FormHolding(self.context, self.store, self._forms, self.audit).on_refusal
         self.server = Server(self.context)
         self.cache.start()
         self.break_glass.start()
@@ -276,6 +280,7 @@ class GatewayWorker:
             pending=PendingSignIns(self.redis, prefix, ring),
             redemptions=Redemptions(self.redis, prefix),
             failed_callbacks=FailedCallbacks(config.limits.failed_callbacks_per_address, time.monotonic),
+            forms=self._forms,
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
             cache=self.cache,

@@ -10,6 +10,7 @@
     logout_markers    sign-ins that the provider ended a moment ago
     tombstones        sessions that this worker ended, so that no failover brings them back
     redemptions       login attempts that are used
+    owners            whose a session was, after its end
     pending_sign_in   sign-ins that wait for their account
     scan              all sessions, in batches, for operators
     live              one session in a worker's memory

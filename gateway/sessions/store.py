@@ -5,8 +5,9 @@ away (C-48). An error of Redis is a StoreUnavailable; a record that is missing, 
 (C-43, C-51).
 
 Keys under the prefix: `s:<hash of token>` the record, its TTL the idle timeout; `sub:<mark>` and `psid:<mark>` the
-record keys of a person and of a session at the provider, scored by when they end; `used:<hash>` what was consumed
-(`redemptions` has login attempts there); `a:<hash of token>` the fields of `shared_headers`. Needs Redis 7 or any Valkey (PEXPIRE GT).
+record keys of a person and of a session at the provider, scored by when they end; `owner:<hash of token>` whose a session was;
+`used:<hash>` what was consumed (`redemptions` has login attempts there); `a:<hash of token>` the fields of `shared_headers`. Needs Redis 7
+or any Valkey (PEXPIRE GT).
 
 On a cluster each key may be on another server: no command names two of them, and a pipeline whose keys differ has no order and
 may be done in part. So a step that must happen first (a session's index before the session, its record's end before that of its
@@ -29,6 +30,7 @@ from gateway.redis_client.limits import MAX_RECORD
 from gateway.redis_client.pipelined_reader import RecordReader
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.owners import Owner, SessionOwners
 from gateway.sessions.records import Records, SessionReader, Stored, reseal, swap
 from gateway.sessions.session import Session
 from gateway.sessions.shared_headers import shared_prefix
@@ -66,6 +68,7 @@ class SessionStore:
         self._redis = redis
         self._records = Records(ring, self.record_prefix)
         self._indexes = Indexes(ring, prefix)
+        self._owners = SessionOwners(ring, prefix)
         self._prefix = prefix
         self._now = now
         self.durations: Final = Histogram()  # how long Redis took to reply
@@ -110,6 +113,7 @@ class SessionStore:
         await self._indexes.enter(self._redis, [(key, session)])
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(self._name(key), record, px=max(life, _MILLISECOND))
+        pipe.set(self._owners.name(key), self._owners.seal(key, session), px=self._owners.life(session, self._now()))
         if replaces is not None:
             # SECURITY: a planted or old token must be dead before the new one is handed out (C-40).
             pipe.delete(self._name(replaces))
@@ -134,6 +138,11 @@ class SessionStore:
     async def fetch(self, key: str, host: str, app: str, *, tokens: bool = True) -> Stored | None:
         """The session under `key` if it was issued for this host and app; one round trip. Raises StoreUnavailable."""
         return await self._reader.fetch(key, host, app, tokens=tokens)
+
+    async def owner_of(self, key: str, host: str, app: str) -> Owner | None:
+        """Whose the session under `key` is or was, until a day after its lifetime. Raises StoreUnavailable."""
+        record = await self._operations.run(self._redis.get(self._owners.name(key)))
+        return self._owners.open(record, key, host, app)
 
     async def touch(self, ttls: Mapping[str, timedelta]) -> None:
         """Let these records live `ttl` from now where they exist and would end sooner. Raises StoreUnavailable."""

@@ -7,6 +7,7 @@
     failed_callbacks    how many callbacks of one address may fail
     account_setup       from a verified sign-in to a session, with an account in the directory
     browser_session     the session of the browser: find, replace, end
+    held_form           `/oauth2/form`: a form that was sent into an ended session
     sign_out            sign-out by the person
     provider_logout     sign-out by the provider (back-channel, front-channel)
     token_revocation    revokes the tokens of ended sessions (RFC 7009)

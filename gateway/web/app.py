@@ -18,8 +18,9 @@ from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest, MethodNotAllowed, NotFound
-from gateway.gate.site import OWN_CALLBACK, OWN_JWKS, START, Site, callback_path, start_url
+from gateway.gate.site import FORM, OWN_CALLBACK, OWN_JWKS, START, Site, callback_path, start_url
 from gateway.hand_off.sign_out import UpstreamSignOut
+from gateway.held_forms.store import HeldForms
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
@@ -40,6 +41,7 @@ from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
 from gateway.web.failed_callbacks import FailedCallbacks
+from gateway.web.held_form import HeldFormPage
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.request import WebRequest, read_request
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
@@ -67,6 +69,7 @@ class WebParts:
     pending: PendingSignIns
     redemptions: Redemptions
     failed_callbacks: FailedCallbacks
+    forms: HeldForms
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
     cache: SessionCache
@@ -125,12 +128,14 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         upstreams=parts.upstreams,
     )
     signed_out = SignedOut(sessions=sessions, ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
+    held_form = HeldFormPage(forms=parts.forms, sessions=sessions, pages=parts.pages, audit=parts.audit)
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
     return {
         START: {"GET": start, "HEAD": start, "POST": start},
         **{callback_path(client.name): {"GET": callback} for client in parts.providers},
         WAIT: {"GET": account_setup},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
+        FORM: {"GET": held_form, "HEAD": held_form, "POST": held_form},
         SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
         "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
         **_logouts(parts, sessions),

@@ -172,7 +172,9 @@ class Browser:
         assert last.location, f"{last.url} answered {last.status} and redirects nowhere"
         assert self._chain is not None
         keeps = last.status in (307, 308) or last.method in ("GET", "HEAD")
-        return await self._ask(self._chain, last.method if keeps else "GET", last.location, b"", None)
+        chain, method = self._chain, last.method if keeps else "GET"
+        body, headers = chain.sent if method == "POST" else (b"", None)
+        return await self._ask(chain, method, last.location, body, headers)
 
     async def follow_all(self) -> Answer:
         for _ in range(MOST_REDIRECTS):
@@ -202,6 +204,7 @@ class Browser:
     ) -> Answer:
         url = url.partition("#")[0]
         where = urlsplit(url)
+        chain.sent = body, headers
         if chain.form_page is not None and not form_may_go(chain.form_page, url):
             raise FormActionRefused(url)
         fields = {"Host": where.netloc, "Accept": chain.accept, **chain.fetch_metadata(url, method)}
@@ -260,6 +263,7 @@ class _Chain:
     policy: str = "strict-origin-when-cross-origin"
     form_page: Answer | None = None
     urls: list[str] = field(default_factory=list)
+    sent: tuple[bytes, Mapping[str, str] | None] = (b"", None)
 
     @property
     def accept(self) -> str:

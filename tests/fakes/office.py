@@ -24,6 +24,7 @@ from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.provisioner import Provisioner, ProvisioningPolicy
 from gateway.gate.site import Site
 from gateway.hand_off.sign_out import UpstreamSignOut
+from gateway.held_forms.store import HeldForms
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
@@ -150,6 +151,7 @@ class Office:
             pending=PendingSignIns(self.redis, self.prefix, self.ring),
             redemptions=Redemptions(self.redis, self.prefix),
             failed_callbacks=FailedCallbacks(config.limits.failed_callbacks_per_address, self.clock.monotonic),
+            forms=HeldForms(self.redis, self.ring, self.prefix),
             upstreams=UpstreamSignOut({}, dict[str, Pool]().__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,

@@ -169,12 +169,12 @@ async def test_a_script_gets_401_with_the_way_to_sign_in(house: House) -> None:
 async def test_a_form_sent_while_signed_out_reaches_neither_the_provider_nor_the_upstream(
     house: House, provider: MisbehavingProvider
 ) -> None:
-    """A-75: 303, so the method changes to GET and the body stays behind."""
+    """A-75: it gets a page; the sign-in begins by a link, and ends on the page that sent the form."""
     browser = house.browser()
     answer = await browser.post_from(house.origin() + "/form", house.origin() + "/bookings", b"note=very-private")
-    assert answer.status == 303
-    page = await house.choose(browser, await browser.follow_all())
-    assert page.url == house.origin() + "/"
+    assert answer.status == 401
+    page = await house.choose(browser, await browser.click(answer.document.link("Sign in")))
+    assert page.url == house.origin() + "/form"
     assert {seen.method for seen in provider.seen if seen.endpoint == "authorize"} == {"GET"}
     assert "very-private" not in json.dumps([dict(seen.form) for seen in provider.seen])
     assert [request.line.split()[0] for request in house.upstream.requests] == [b"GET"]

@@ -11,7 +11,7 @@ from gateway.errors import access, dependencies, hand_off, requests, signing_in
 from gateway.errors.refusal import Refusal
 
 #: The codes of the pages that are no refusals.
-_OWN_CODES: Final = frozenset({"choose_provider", "setting_up", "sign_out", "signed_out", "signed_in"})
+_OWN_CODES: Final = frozenset({"choose_provider", "setting_up", "sign_out", "signed_out", "signed_in", "form_ready"})
 _CODES: Final = _OWN_CODES | {
     kind.code
     for module in (access, dependencies, hand_off, requests, signing_in)
