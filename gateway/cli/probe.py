@@ -19,6 +19,8 @@ from gateway.operations.probe.runner import FASTEST, NotDoorward, Outcome, Probe
 from gateway.operations.probe.verdicts import ProbeVerdict
 from gateway.operations.probe.wire import GatewayAddress, parse_gateway_address
 from gateway.policy.passwords import load_pack, named_rules
+from gateway.policy.readings import model_of
+from gateway.policy.rules import restricting_rules
 
 _SHOWN: Final = 20
 Rules = Sequence[tuple[str, PasswordRule]]
@@ -34,7 +36,11 @@ def probe(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="CONFIG", help="Fire the rules of the app that this file has at URL."),
+        typer.Option(
+            "--config",
+            metavar="CONFIG",
+            help="Fire the password rules and access rules of the app that this file has at URL.",
+        ),
     ] = None,
     surface: Annotated[
         str | None,
@@ -49,7 +55,7 @@ def probe(
     verbose: Annotated[bool, typer.Option("--verbose", help="Say every single answer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
-    """Send every spelling of every password rule to a running gateway. Exit status 0; 1 if one passed; 2 if that is not known of all."""
+    """Send every spelling of every password rule and access rule to a gateway. Exit status 1 if one passed, 2 if that is not known of all."""
     try:
         targets = _targets(
             parse_gateway_address(url, connect, ca), pack or [], loaded(config) if config else None, surface, every
@@ -80,7 +86,15 @@ def _targets(
         hosts = [host for app in config.apps.values() for host in app.hosts]
         allowed = ", ".join(kinds if surface is not None else hosts)
         raise ValueError(f"no app of the configuration is {surface or 'at ' + gateway.host}; allowed: {allowed}")
-    return [(where, plan(given or named_rules(app), every=every)) for where, app in found]
+    return [(where, _plan(app, given, every)) for where, app in found]
+
+
+def _plan(app: App, given: Rules, every: int) -> list[ProbeRequest]:
+    """The requests for one app of the configuration. Packs that were given take the place of its own rules."""
+    model = model_of(app)
+    if given:
+        return plan(given, model=model, every=every)
+    return plan(named_rules(app), restricting_rules(app), model=model, every=every)
 
 
 def _hosts(gateway: GatewayAddress, config: Config, surface: str | None) -> Iterator[tuple[GatewayAddress, App]]:

@@ -83,7 +83,7 @@ class RouteRules:
     def __init__(self, app: App) -> None:
         self.model = model_of(app)
         named = [(f"rules[{place}]", rule) for place, rule in enumerate(app.rules)]
-        self._rules = tuple(_compiled(name, rule, self.model) for name, rule in named if not _opens(rule))
+        self._rules = tuple(_compiled(name, rule, self.model) for name, rule in restricting_rules(app))
         self._openings = (
             *(
                 _Opening(name=name, route=parse_match(text))
@@ -170,6 +170,11 @@ class RouteRules:
             max_age=min(ages, default=None),
             acr=acr,
         )
+
+
+def restricting_rules(app: App) -> list[tuple[str, Rule]]:
+    """The rules of an app that restrict, each with its name in logs and events."""
+    return [(f"rules[{place}]", rule) for place, rule in enumerate(app.rules) if not _opens(rule)]
 
 
 def _opens(rule: Rule) -> bool:

@@ -17,7 +17,9 @@ from gateway.config.values import METHODS
 from gateway.operations.probe.runner import NotDoorward, Outcome, Probe, plan
 from gateway.operations.probe.verdicts import ProbeVerdict
 from gateway.operations.probe.wire import parse_gateway_address
-from gateway.policy.passwords import load_pack
+from gateway.policy.passwords import load_pack, named_rules
+from gateway.policy.readings import model_of
+from gateway.policy.rules import restricting_rules
 from tests.fakes.authority import Authority
 from tests.fakes.house import House
 from tests.fakes.recorder import RecordingUpstream
@@ -151,6 +153,41 @@ async def probe(*arguments: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+READ = {"rules": [{"match": ["* /admin/**", "PUT,DELETE /records/*"], "require": {"groups": ["staff"]}}]}
+
+
+async def test_every_reading_of_a_rule_is_refused_and_a_row_that_is_left_out_is_found(open_house: OpenHouse) -> None:
+    """C-65, C-66, C-77: password rules and access rules of an app that may be of any kind; and one that is said to be another."""
+    keys: dict[str, Any] = {"unauthenticated": "pass", "password_routes": "wordpress", **READ}
+    house = await open_house(openid=CLOSED, apps={"portal": keys})
+    app = house.worker.config.apps["portal"]
+    some = [named for named in named_rules(app) if "wp-login" in named[0] or "wp-json/wp/v2/users" in named[0]][:4]
+    fired = [request for request in plan(some, restricting_rules(app)) if request.group in ("as it is", "reading")]
+    outcome = await Probe(FAST).run([(parse_gateway_address(house.origin()), fired[::3])])
+    assert [(result.request.method, result.request.target, result.finding.text) for result in outcome.passed] == []
+    assert outcome.unanswered == []
+    assert {result.finding.verdict for result in outcome.results if result.request.restricting} >= {
+        ProbeVerdict.SIGN_IN
+    }
+    assert house.upstream.requests == []
+    # Read as Django reads, the spellings of PHP are other pages.
+    other = await open_house(openid=CLOSED, apps={"portal": {**keys, "password_routes": [{"match": "* /login", "reason": "x"}], "reads_like": ["django"]}})  # fmt: skip
+    app = other.worker.config.apps["portal"]
+    fired = [
+        each
+        for each in plan(named_rules(app), restricting_rules(app))
+        if each.group == "reading" and each.method == "POST"
+    ]
+    outcome = await Probe(FAST).run([(parse_gateway_address(other.origin()), fired)])
+    assert {result.request.target for result in outcome.passed} >= {
+        b"/index.php/login",
+        b"/login.1",
+        b"/index.php/admin",
+    }
+    fired = plan(named_rules(app), restricting_rules(app), model=model_of(app))
+    assert [each for each in fired if each.group == "reading"] == []
+
+
 async def test_the_command_prints_one_table_and_its_exit_status_is_the_answer(
     open_house: OpenHouse, tmp_path: Any
 ) -> None:
@@ -162,6 +199,15 @@ async def test_the_command_prints_one_table_and_its_exit_status_is_the_answer(
     assert status == 0
     assert out.splitlines()[-1].startswith("nothing got through: ")
     assert [line for line in out.splitlines() if line.startswith("nexudus: GET /signin ")]
+    status, out, _ = await probe(house.origin("dashboard"), *quick)
+    lines = out.splitlines()
+    assert status == 1
+    assert lines[-1].endswith(" requests got through")
+    listed = lines[lines.index("got through:") + 1 : -1]
+    assert 0 < len(listed) <= 21
+    assert listed[0].startswith(
+        "  sign-in only: 401 login_required: POST /join (as it is, POST /join; nexudus: * /join)"
+    )
     status, out, _ = await probe(house.origin("dashboard"), *quick, "--json")
     assert status == 1
     document = json.loads(out)
@@ -185,12 +231,12 @@ async def test_with_the_configuration_it_fires_what_that_app_has_or_each_app_of_
 ) -> None:
     one = {"match": "* /one", "reason": "one", "source": "us"}
     keys: dict[str, Any] = {
-        "portal": {"password_routes": "./one.yaml"},
+        "portal": {"password_routes": "./one.yaml", "rules": [{"match": ["* /admin"], "max_age": "5m"}]},
         "dashboard": {"surface": "dashboard", "password_routes": "grafana"},
         "reports": {"surface": "dashboard", "password_routes": "grafana"},
     }
     (tmp_path / "one.yaml").write_text(yaml.safe_dump({"rules": [one]}))
-    written = {**keys, "portal": {"password_routes": [one]}}
+    written = {**keys, "portal": {**keys["portal"], "password_routes": [one]}}
     house = await open_house(openid=CLOSED, apps=written)
     hosts = {name: {"hosts": [house.host(name)], "upstream": "http://127.0.0.1:9"} for name in keys}
     data = {
@@ -204,7 +250,11 @@ async def test_with_the_configuration_it_fires_what_that_app_has_or_each_app_of_
     given = ("--config", str(file), "--rate", "5000", "--every", "50")
     status, out, errors = await probe(house.origin(), *given)
     assert (status, errors) == (0, "")
-    assert [line.split("  ")[0] for line in out.splitlines()[1:3]] == ["./one.yaml: * /one", "basic"]
+    assert [line.split("  ")[0] for line in out.splitlines()[1:4]] == [
+        "./one.yaml: * /one",
+        "rules[0]: * /admin",
+        "basic",
+    ]
     status, out, _ = await probe(house.origin(), *given, "--surface", "dashboard", "--json")
     assert (status, {row["host"] for row in json.loads(out)["rules"]}) == (
         0,

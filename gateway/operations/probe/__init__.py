@@ -1,10 +1,11 @@
-"""Tests a running gateway from outside: sends every spelling of every password rule.
+"""Tests a running gateway from outside: sends every spelling of every password rule and access rule.
 
-    requests    the requests for each rule
-    spellings   every spelling of a path that some upstream reads as that path
-    runner      sends the requests, 16 at a time
-    verdicts    the verdict on a response
-    wire        one connection for each request
+    requests        the requests for each rule
+    spellings       spellings of a path that some upstream has been seen to read as that path
+    row_spellings   spellings that the rows of `policy.servers` read as a path
+    runner          sends the requests, 16 at a time
+    verdicts        the verdict on a response
+    wire            one connection for each request
 
 A refusal counts only when it is certainly a Doorward's; any other response means that the request passed.
 """

@@ -1,7 +1,7 @@
 """The requests of a probe: for each rule, its password requests in every form that an attacker may try.
 
-Pure. A ProbeRequest is a whole request in bytes, except for host and request ID. Each is a password request that some upstream would
-understand, so a gateway with closed password routes refuses all of them.
+Pure. A ProbeRequest is a whole request in bytes, except for host and request ID. Each is a request that some upstream would understand as
+the rule's: a gateway with closed password routes refuses all of a password rule, and lets no stranger through with those of an access rule.
 """
 
 import gzip
@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.config.schema import PasswordRule, PasswordWhen
+from gateway.config.schema import PasswordRule, PasswordWhen, Rule
 from gateway.config.values import METHODS
+from gateway.operations.probe.row_spellings import row_spellings, spelled_names
 from gateway.operations.probe.spellings import spellings
+from gateway.policy.readings import EVERY, Model
+from gateway.policy.routes import parse_match
 
 FORM: Final = b"application/x-www-form-urlencoded"
 JSON: Final = b"application/json"
@@ -50,6 +53,7 @@ class ProbeRequest:
     """One request. `rule` is the name of its rule, `group` the kind of variation, `how` the variation.
 
     `{host}` in `host` and `target` stands for the gateway's own; no `host`: no Host field. `framed`: Content-Length is added.
+    `restricting`: the rule is an access rule, for which a sign-in is a refusal.
     """
 
     rule: str
@@ -62,6 +66,7 @@ class ProbeRequest:
     host: str | None = "{host}"
     version: bytes = b"1.1"
     framed: bool = True
+    restricting: bool = False
 
     def to_bytes(self, host: str, request_id: str) -> bytes:
         """The bytes to send."""
@@ -93,25 +98,48 @@ def password_requests(rule: PasswordRule) -> Iterator[PasswordRequest]:
         yield PasswordRequest(method=method, path=path, query=query, body=body, kind=kind, fields=fields)
 
 
-def probe_requests(name: str, rule: PasswordRule) -> Iterator[ProbeRequest]:
-    """All requests for one rule; the first of each path is the plain one."""
+def access_requests(name: str, rule: Rule, model: Model = EVERY) -> Iterator[ProbeRequest]:
+    """All requests for one access rule. Handshakes of WebSockets are not among them."""
+    for text in rule.match:
+        named, glob = text.split()
+        methods = ",".join(method for method in named.split(",") if method != "WEBSOCKET")
+        if methods:
+            route = PasswordRule.model_validate({"match": f"{methods} {glob}"})
+            for request in probe_requests(f"{name}: {text}", route, model, languages=()):
+                # The gateway takes these fields out, and a rule for other methods leaves OPTIONS alone.
+                by_field = request.group == "method override" and request.fields
+                if not by_field and (methods == "*" or request.method != "OPTIONS"):
+                    yield replace(request, restricting=True)
+
+
+def probe_requests(
+    name: str, rule: PasswordRule, model: Model = EVERY, *, languages: Sequence[str] = _LANGUAGES
+) -> Iterator[ProbeRequest]:
+    """All requests for one rule; the first of each path is the plain one. `model`: the rows whose spellings are tried."""
     for wanted in password_requests(rule):
         plain = ProbeRequest(
             rule=name, group="as it is", how=f"{wanted.method} {wanted.path}", method=wanted.method, target=_target(wanted),
             fields=_typed(wanted), body=wanted.body,
         )  # fmt: skip
         yield plain
-        for spelling in spellings(wanted.path, wanted.query, method=wanted.method, languages=_LANGUAGES):
+        sent = {plain.target}
+        for spelling in spellings(wanted.path, wanted.query, method=wanted.method, languages=languages):
+            sent.add(spelling.target)
             group = "path" if spelling.method is None else "method override"
             yield replace(
                 plain, group=group, how=spelling.how, target=spelling.target, method=spelling.method or wanted.method,
                 fields=(*plain.fields, *spelling.fields),
             )  # fmt: skip
+        for request in _readings(plain, wanted, rule, model):
+            if request.target not in sent or request.method != plain.method or request.body != plain.body:
+                yield request
+        yield from _overrides_by_name(plain, wanted, rule, model)
         yield from _methods(plain, rule)
         yield from _options(plain, wanted)
         yield from _hosts(plain)
         yield from _forms_of_the_line(plain)
         yield from _bodies(plain, wanted)
+        yield from _field_names(plain, wanted, model)
 
 
 def basic_requests() -> Iterator[ProbeRequest]:
@@ -165,6 +193,56 @@ def _typed(wanted: PasswordRequest) -> Fields:
     return (((b"Content-Type", wanted.kind),) if wanted.body else ()) + wanted.fields
 
 
+def _readings(plain: ProbeRequest, wanted: PasswordRequest, rule: PasswordRule, model: Model) -> Iterator[ProbeRequest]:
+    """What the rows read as the path; the first spelling of each trait by every method that is registered, and by OPTIONS, with bodies."""
+    named, _ = rule.match.split()
+    for spelling in row_spellings(wanted.path, parse_match(rule.match, model), model):
+        mark = b"&" if b"?" in spelling.target else b"?"
+        target = spelling.target + (mark + wanted.query.encode() if wanted.query else b"")
+        made = replace(plain, group="reading", how=spelling.how, target=target)
+        if spelling.form:
+            form = b"&".join(filter(None, (spelling.form, _as_query(wanted))))
+            made = replace(made, method="POST", body=form, fields=((b"Content-Type", FORM), *wanted.fields))
+        yield made
+        if spelling.first:
+            full = _with_a_body(made)
+            for method in sorted(METHODS - {"OPTIONS", plain.method}) if named == "*" else ():
+                yield replace(full, how=f"{spelling.how}, {method} with a body", method=method)
+            preflight = (*full.fields, *_preflight(plain))
+            yield replace(full, how=f"{spelling.how}, OPTIONS with a body", method="OPTIONS")
+            yield replace(full, how=f"{spelling.how}, a preflight with a body", method="OPTIONS", fields=preflight)
+
+
+def _overrides_by_name(
+    plain: ProbeRequest, wanted: PasswordRequest, rule: PasswordRule, model: Model
+) -> Iterator[ProbeRequest]:
+    """A POST that asks for the rule's method by a parameter, in every spelling of its name that a row reads, in the query and in the body."""
+    if rule.match.startswith("* ") or plain.method in ("POST", *_BODYLESS):
+        return
+    made, method = replace(plain, group="method override", method="POST"), plain.method
+    mark = "&" if wanted.query else "?"
+    parameters = dict.fromkeys(name for row in model.rows for name in sorted(row.override.parameters))
+    for parameter in parameters:
+        for row, name in (("", parameter), *spelled_names(parameter, model)):
+            how, pair = f"{row or 'some row'}: {name} in the", f"{name}={method}"
+            yield replace(made, how=f"{how} query", target=plain.target + f"{mark}{pair}".encode())
+            if wanted.kind == FORM:
+                form = pair.encode() + (b"&" + wanted.body if wanted.body else b"")
+                yield replace(made, how=f"{how} form", body=form, fields=((b"Content-Type", FORM), *wanted.fields))
+
+
+def _field_names(plain: ProbeRequest, wanted: PasswordRequest, model: Model) -> Iterator[ProbeRequest]:
+    """The form that a rule reads, with the name of its first field in every spelling that a row reads."""
+    if wanted.body and wanted.kind == FORM:
+        name, _, rest = wanted.body.decode().partition("=")
+        for row, spelled in spelled_names(name, model):
+            yield replace(plain, group="body", how=f"{row}: {spelled}", body=f"{spelled}={rest}".encode())
+
+
+def _preflight(plain: ProbeRequest) -> Fields:
+    return ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", plain.method.encode()))
+
+
 def _methods(plain: ProbeRequest, rule: PasswordRule) -> Iterator[ProbeRequest]:
     """Every other method that the rule names; where it names none, every method that is registered, and one that is not, with a body."""
     named, _ = rule.match.split()
@@ -184,7 +262,7 @@ def _options(plain: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeRequ
     options = replace(plain, group="OPTIONS", method="OPTIONS")
     bare = replace(options, fields=wanted.fields, body=b"")
     full = _with_a_body(options)
-    preflight = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", plain.method.encode()))
+    preflight = _preflight(plain)
     yield replace(bare, how="bare")
     yield replace(full, how="with a body")
     yield replace(full, how="a preflight with a body", fields=(*full.fields, *preflight))
@@ -262,14 +340,15 @@ def _bodies(plain: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeReque
         framed=False,
         fields=(*made.fields, (b"Transfer-Encoding", b"chunked")),
     )
-    query = (
-        wanted.body.decode()
-        if wanted.kind == FORM
-        else "&".join(f"{k}={v}" for k, v in json.loads(wanted.body).items())
-    )
-    yield replace(
-        made, how="in the query", target=plain.target + (b"&" if wanted.query else b"?") + query.encode(), body=b"x=1"
-    )
+    mark = b"&" if wanted.query else b"?"
+    yield replace(made, how="in the query", target=plain.target + mark + _as_query(wanted), body=b"x=1")
+
+
+def _as_query(wanted: PasswordRequest) -> bytes:
+    """The fields of the body as a query or a form."""
+    if wanted.kind == FORM or not wanted.body:
+        return wanted.body
+    return "&".join(f"{name}={value}" for name, value in json.loads(wanted.body).items()).encode()
 
 
 def _labels(made: ProbeRequest, wanted: PasswordRequest) -> Iterator[ProbeRequest]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config.schema import PasswordRule
+from gateway.config.schema import PasswordRule, Rule
 from gateway.errors.requests import UnknownHost
-from gateway.operations.probe.requests import ProbeRequest, basic_requests, probe_requests
+from gateway.operations.probe.requests import ProbeRequest, access_requests, basic_requests, probe_requests
 from gateway.operations.probe.verdicts import PASSED_VERDICTS, ProbeFinding, ProbeVerdict, problem_of, read
 from gateway.operations.probe.wire import GatewayAddress, send
+from gateway.policy.readings import EVERY, Model
 
 FASTEST: Final = 5000
 #: Groups that are sent in full, with any sampling.
@@ -35,6 +36,9 @@ class ProbeResult:
 
     @property
     def passed(self) -> bool:
+        """Whether the request got through, or would have with a session where the rule is for all people."""
+        if self.request.restricting:
+            return self.finding.verdict is ProbeVerdict.THROUGH
         return self.finding.verdict in PASSED_VERDICTS
 
 
@@ -65,10 +69,20 @@ class Outcome:
         return [(host, rule, counts) for (host, rule), counts in found.items()]
 
 
-def plan(rules: Iterable[tuple[str, PasswordRule]], *, every: int = 1) -> list[ProbeRequest]:
-    """The requests for these rules, and for HTTP Basic and other schemes. `every`: one in so many, except for the groups of ALWAYS."""
-    found = [request for name, rule in rules for request in probe_requests(name, rule)] + list(basic_requests())
-    return list(_sampled(found, every))
+def plan(
+    rules: Iterable[tuple[str, PasswordRule]],
+    access: Iterable[tuple[str, Rule]] = (),
+    *,
+    model: Model = EVERY,
+    every: int = 1,
+) -> list[ProbeRequest]:
+    """The requests for password rules and access rules by their names, and for HTTP Basic and other schemes.
+
+    `model` has the rows whose spellings are tried. `every`: one in so many, except for the groups of ALWAYS.
+    """
+    found = [request for name, rule in rules for request in probe_requests(name, rule, model)]
+    found += [request for name, rule in access for request in access_requests(name, rule, model)]
+    return list(_sampled([*found, *basic_requests()], every))
 
 
 def _sampled(found: Sequence[ProbeRequest], every: int) -> Iterator[ProbeRequest]:

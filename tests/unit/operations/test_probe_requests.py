@@ -9,7 +9,18 @@ from gateway.operations.probe.requests import PasswordRequest, password_requests
 from gateway.operations.probe.runner import ALWAYS, plan
 from gateway.policy.passwords import load_pack
 
-GROUPS = {"as it is", "path", "method override", "host", "absolute-form", "HTTP/1.0", "header", "OPTIONS", "any method"}
+GROUPS = {
+    "as it is",
+    "path",
+    "reading",
+    "method override",
+    "host",
+    "absolute-form",
+    "HTTP/1.0",
+    "header",
+    "OPTIONS",
+    "any method",
+}
 
 
 def rule(**keys: object) -> PasswordRule:
