@@ -17,6 +17,7 @@ from gateway.config.toggles import password_routes_closed
 from gateway.config.values import WEBSOCKET
 from gateway.errors.requests import BadRequest, UnknownHost
 from gateway.http.message import RequestHead
+from gateway.policy.bodies import refuse_too_many
 from gateway.policy.break_glass import ActiveOpening
 from gateway.policy.cors import Cors
 from gateway.policy.methods import OTHER_UPGRADE, overrides_in_query
@@ -131,6 +132,8 @@ class Site:
         return replace(plain, ruling=self.rules.decide(method, target, change_of_protocol(upgrade)), bit=0)
 
     def _plain(self, method: str, path: bytes, query: bytes) -> Route:
+        if query:
+            refuse_too_many(query)
         # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35), `?rest_route=/wp/v2/users` as that path (C-66).
         if query and (overrides_in_query(query) or self.rules.model.may_be_named(query)):
             return self._judge(method, parse_target(path + b"?" + query))

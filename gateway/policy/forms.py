@@ -12,7 +12,7 @@ from typing import Final, Literal
 from gateway.config.values import METHODS
 from gateway.errors.requests import BadRequest
 from gateway.http.message import RequestHead
-from gateway.policy.bodies import Fields, Unreadable, name_of, read_body, read_query
+from gateway.policy.bodies import Fields, Unreadable, name_of, read_body, read_form
 from gateway.policy.methods import OVERRIDE_NAMES, overrides_in
 
 BodyKind = Literal["form", "multipart", "json", "other"]
@@ -100,7 +100,7 @@ def _refuse_packed(head: RequestHead) -> None:
 
 def _fields(body: bytes) -> Fields:
     try:
-        return read_query(body)
+        return read_form(body)
     except BadRequest as error:
         raise Unreadable("the form has too many fields") from error
 

@@ -73,7 +73,9 @@ def casefold(text: str) -> str:
         return text.lower()
     # SECURITY: full-width letters, ligatures, a dotless i and marks are what some upstreams compare as plain letters (C-12).
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).upper().casefold())
-    return "".join(c for c in plain if unicodedata.category(c)[0] not in "MC" and c not in _FILLERS)
+    # One question for each character that occurs, not for each time it does.
+    dropped = [ord(c) for c in set(plain) if unicodedata.category(c)[0] in "MC" or c in _FILLERS]
+    return plain.translate(dict.fromkeys(dropped)) if dropped else plain
 
 
 def _read_query(query: bytes) -> bytes:

@@ -46,6 +46,7 @@ _MOST_DOTS: Final = 8
 _MOST_READINGS: Final = 96
 _MOST_CHARACTERS: Final = 65_536  # of all readings together, besides twice the path
 _MOST_ROUTES: Final = 8
+_MOST_FOLDED: Final = 4096  # characters that are not ASCII, of all paths that parameters name
 
 _Step = tuple[
     str, int, bool
@@ -101,6 +102,9 @@ class Model:
             for route in row.routes
             if not route.own or row.name in self._own
         ]
+        self._routes_by_name: dict[str, list[tuple[RouteParameter, str]]] = {}
+        for name, route, row_name in self._routes:
+            self._routes_by_name.setdefault(name, []).append((route, row_name))
         known = [row for row in self.rows if row.name in self._own]
         self._pages = frozenset(name for row in known for name in row.pages)
         self._pages_of_query = self._pages.union(*(row.pages_of_query for row in known))
@@ -169,15 +173,27 @@ class Model:
     def _named_paths(self, fields: Fields, target: Target, *, in_body: bool) -> NamedPaths:
         front = target.folded == "/" or _ENDS_IN_SCRIPT.search(target.folded) or _DOCUMENT.search(target.folded)
         found: dict[str, frozenset[str]] = {}
+        left = _MOST_FOLDED
         for name, value in fields:
-            for wanted, route, row in self._routes:
-                counts = route.in_body if in_body else route.anywhere or front or "/" in value
-                # SECURITY: `/?rest_route=/wp/v2/users`, `/index.php?r=site/login`: the path is not where paths are (C-66).
-                if name == wanted and value and counts:
-                    path = _routed(route, value)
-                    found[path] = found.get(path, frozenset()) | {row}
-        if len(found) > _MOST_ROUTES:
-            raise BadRequest("the request names more paths than any server routes")
+            routes = self._routes_by_name.get(name, ())
+            counting = [
+                (route, row)
+                for route, row in routes
+                if value and (route.in_body if in_body else route.anywhere or front or "/" in value)
+            ]
+            if not counting:
+                continue
+            left -= 0 if value.isascii() else len(value)
+            # SECURITY: what is folded is bounded before it is, since the letters of one character may be eighteen (B-35).
+            if left < 0:
+                raise BadRequest("the request names paths that are longer than any honest ones")
+            # SECURITY: `/?rest_route=/wp/v2/users`, `/index.php?r=site/login`: the path is not where paths are (C-66).
+            text = re.sub(r"/{2,}", "/", casefold(value.strip()).strip("/"))
+            for route, row in counting:
+                path = f"{route.below}/{text}" if text else route.below or "/"
+                found[path] = found.get(path, frozenset()) | {row}
+            if len(found) > _MOST_ROUTES:
+                raise BadRequest("the request names more paths than any server routes")
         pages = self._pages if in_body else self._pages_of_query
         return NamedPaths(paths=found, page=any(name in pages for name, _ in fields))
 
@@ -220,12 +236,6 @@ def is_wordpress(app: App) -> bool:
     files = [rule.match for entry in app.password_routes for rule in getattr(entry, "rules", ())]
     routes = [*app.public, *(text for rule in app.rules for text in rule.match)]
     return "wordpress" in entries or any("/wp-" in text.lower() for text in (*entries, *files, *routes))
-
-
-def _routed(route: RouteParameter, value: str) -> str:
-    """The path that a parameter's value is routed as."""
-    text = re.sub(r"/{2,}", "/", casefold(value.strip()).strip("/"))
-    return f"{route.below}/{text}" if text else route.below or "/"
 
 
 def _cut_blindly(path: str) -> Iterator[str]:
