@@ -18,6 +18,8 @@ _SOCKET_PATH_BYTES: Final = 107  # sockaddr_un.sun_path without its NUL
 #: Stands in `issuer` for the tenant of a token (Microsoft Entra's metadata of more than one tenant write it so).
 TENANT: Final = "{tenantid}"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_EVERYWHERE: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared with, not bound
+_LOCALHOST: Final = ({"localhost", "127.0.0.1"}, {"localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,22 @@ class Listen:
         """Whether both cannot be bound at once: the same port on the same address, or on all addresses."""
         if self.path is not None or other.path is not None:
             return self.path == other.path
-        everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
-        same = self.host == other.host or self.host in everywhere or other.host in everywhere
+        same = self.host == other.host or self.host in _EVERYWHERE or other.host in _EVERYWHERE
         return self.port != 0 and self.port == other.port and same
+
+    def leads_here(self, upstream: str) -> bool:
+        """Whether a parsed upstream is certainly this address. A name may lead to any machine but this one's own."""
+        if upstream.startswith("unix:"):
+            return self.path == upstream.removeprefix("unix:")
+        url = urlsplit(upstream)
+        if self.path is not None or (url.port or _DEFAULT_PORTS[url.scheme]) != self.port:
+            return False
+        host = url.hostname or ""
+        if host in _EVERYWHERE:
+            host = "localhost"  # where a connection to it goes
+        if self.host in _EVERYWHERE:
+            return is_loopback_name(host)
+        return host == self.host or {host, self.host} in _LOCALHOST
 
 
 def parse_listen(text: str) -> Listen:

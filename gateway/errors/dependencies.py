@@ -41,6 +41,15 @@ class UpstreamFault(Refusal):
     message = "The application behind this address broke off or answered in a way that cannot be passed on."
 
 
+class LoopDetected(Refusal):
+    """The request passed this gateway before: the app's upstream leads back to it. RFC 9110 section 7.6.3, RFC 5842 section 7.2."""
+
+    status = 508
+    code = "loop_detected"
+    title = "This address leads back to itself"
+    message = "The gateway was to pass this request on to the application, and got it back. The people who run this site must correct that."
+
+
 class UpstreamTlsFault(Refusal):
     """The upstream's certificate is not valid for it, or the TLS handshake failed."""
 

@@ -40,6 +40,7 @@ class Kind(IntEnum):
     CLIENTS = 16  # dropped, except for an app whose `client_headers` names it
     BY_CONNECTION = 17  # of a response: the upstream authenticates the connection, or reports that it did
     REFERENCE = 18  # Destination, If: another resource, judged like the target
+    VIA = 19  # forwarded, with ours behind it, where it names no proxy of ours
 
 
 _WEBSOCKET: Final = (
@@ -55,6 +56,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"expect": Kind.EXPECT,
     b"x-request-id": Kind.REQUEST_ID,
     b"content-encoding": Kind.CONTENT_ENCODING,
+    b"via": Kind.VIA,
     **dict.fromkeys(AUTHORIZATION_FIELDS, Kind.AUTHORIZATION),
     **dict.fromkeys(REFERENCE_FIELDS, Kind.REFERENCE),
     **dict.fromkeys((name.encode() for name in FORWARDING_FIELDS), Kind.FORWARDED),

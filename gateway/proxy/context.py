@@ -46,7 +46,7 @@ from gateway.sign_in.begin import SignInRequest, SignInStarter
 _log = logging.getLogger("doorward.app")
 _HOST_MEMO: Final = 1024
 _COLLECT_AFTER: Final = 1000
-_SERVER_ERRORS: Final = (500, 502, 503, 504)
+_SERVER_ERRORS: Final = (500, 502, 503, 504, 508)
 
 
 class Source(NamedTuple):

@@ -4,12 +4,14 @@ The client's own identity and forwarding fields are gone by now (`http.header_po
 Connection removes them (B-48). The forwarded target is the canonical one that the gate judged.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from gateway.config.schema import Config, Network
+from gateway.errors.dependencies import LoopDetected
 from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Forward, Own
 from gateway.gate.request import Request
@@ -37,7 +39,7 @@ _READ_BY_PAGES: Final = frozenset(
         b"x-requested-with",
     )
 )
-_TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING)
+_TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING, Kind.VIA)
 
 
 class HeadWriter:
@@ -61,6 +63,8 @@ class HeadWriter:
         self._proof = self._lines.proof
         self._clock = clock
         self._on_forwarding = on_forwarding
+        self._kid = signer.kids[0]
+        self._via: dict[Site, bytes] = {}
         self._blocks: dict[tuple[str, str], bytes] = {}
 
     def again(self, fields: bytes, site: Site, session: LiveSession, route: Route, request_id: str) -> bytes:
@@ -93,10 +97,17 @@ class HeadWriter:
         return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (start, lines, identity, framing, request.request_id.encode())
 
     def fields(self, request: Request[ParsedRequest]) -> bytes:
-        """The lines, each with its end, that depend on nothing but the request's fields, the connection and the site."""
+        """The lines, each with its end, that depend on nothing but the request's fields, the connection and the site.
+
+        Raises LoopDetected.
+        """
+        via = self._via.get(request.site) or self._name(request.site)
         parts = list(request.head.lines)
         for entry in request.head.special:
             kind = entry.kind
+            # SECURITY: an upstream that is this gateway would get the request from itself, again and again (B-68).
+            if kind is Kind.VIA and via in entry.value:
+                raise LoopDetected(f"apps.{request.site.route.name}.upstream leads back to this gateway")
             if (
                 kind in _TRAVELS
                 or (kind is Kind.OVERRIDE and request.site.overrides_pass)
@@ -108,8 +119,14 @@ class HeadWriter:
                 parts.append(entry.line)
         if request.cookies:
             parts.append(b"Cookie: " + b"; ".join(request.cookies))
-        parts += (self.forwarding(request), b"")
+        parts += (self.forwarding(request), b"Via: %b %b" % (request.head.version.encode(), via), b"")
         return b"\r\n".join(parts)
+
+    def _name(self, site: Site) -> bytes:
+        """The name of this gateway in Via, for one site: a request may go from one site to another, but never come back."""
+        text = f"{self._kid} {site.route.host}"
+        name = self._via[site] = b"doorward-" + hashlib.sha256(text.encode()).hexdigest()[:16].encode()
+        return name
 
     def own(self, request: Request[ParsedRequest], own: Own, length: int) -> bytes:
         """The head that our own pages get: aiohttp reads it, and closes the connection after its response. Raises BadRequest."""

@@ -4,6 +4,7 @@ Each function checks one section of a whole configuration and yields findings. P
 """
 
 from collections.abc import Iterator
+from itertools import product
 from urllib.parse import parse_qsl
 
 from gateway.config import providers
@@ -124,6 +125,14 @@ def _listeners(config: Config) -> Iterator[Finding]:
         yield Finding(
             key="admin_listen", what="is the same address as listen", allowed="allowed: another port", reads=("listen",)
         )
+    for name, app in config.apps.items():
+        for url, key in product(app.upstream, ("listen", "admin_listen")):
+            if parse_listen(getattr(config, key)).leads_here(url):
+                # SECURITY: the door would be asked by itself, and the admin listener's pages would be an app's (B-68).
+                what = f"is this gateway's own {key}"
+                yield Finding(
+                    key=f"apps.{name}.upstream", what=what, allowed="allowed: the application's address", reads=(key,)
+                )
     if config.listen_proxy_protocol and not config.trusted_proxies:
         # SECURITY: a PROXY header is believed about the client's address, so only the balancers may send one (C-34).
         what, allowed = (

@@ -118,6 +118,43 @@ def test_health_and_metrics_never_share_the_public_listener(changes: dict[str, A
     assert said(changes) == ["admin_listen: is the same address as listen"]
 
 
+@pytest.mark.parametrize(
+    ("listen", "upstream", "leads_here"),
+    [
+        ("127.0.0.1:4180", "http://127.0.0.1:4180", True),
+        ("127.0.0.1:4180", "https://LOCALHOST:4180", True),
+        ("localhost:4180", "http://127.0.0.1:4180", True),
+        ("[::1]:4180", "http://[::1]:4180", True),
+        ("0.0.0.0:4180", "http://127.0.0.2:4180", True),
+        ("[::]:4180", "http://portal.localhost:4180", True),
+        ("127.0.0.1:4180", "http://0.0.0.0:4180", True),
+        ("127.0.0.1:80", "http://127.0.0.1", True),
+        ("10.0.0.1:443", "https://10.0.0.1", True),
+        ("unix:/run/door", "unix:/run/door", True),
+        ("127.0.0.1:4180", "http://127.0.0.1:4182", False),
+        ("127.0.0.2:4180", "http://127.0.0.1:4180", False),
+        ("[::1]:4180", "http://127.0.0.1:4180", False),
+        ("0.0.0.0:4180", "http://10.0.0.1:4180", False),
+        ("127.0.0.1:4180", "http://app.example.com:4180", False),
+        ("unix:/run/door", "unix:/run/app", False),
+        ("unix:/run/door", "http://127.0.0.1:4180", False),
+    ],
+)
+@pytest.mark.parametrize("key", ["listen", "admin_listen"])
+def test_an_upstream_is_not_a_listener_of_the_gateways_own(
+    key: str, listen: str, upstream: str, leads_here: bool
+) -> None:
+    """B-68, C-23: each request would come back, or reach health and metrics."""
+    other = {"listen": "admin_listen", "admin_listen": "listen"}[key]
+    changes = {
+        key: listen,
+        other: "127.0.0.9:1",
+        "apps.portal.upstream": ["http://127.0.0.1:8001", upstream] if upstream.startswith("http:") else [upstream],
+    }
+    expected = [f"apps.portal.upstream: is this gateway's own {key}"] if leads_here else []
+    assert [text for text in said(changes) if "own" in text] == expected
+
+
 @pytest.mark.parametrize("where", ["apps.portal.require", "rule"])
 @pytest.mark.parametrize("name", ["groups", "emails", "email_domains"])
 @pytest.mark.parametrize("entries", [[], [""], [" "]])
