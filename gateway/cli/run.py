@@ -17,7 +17,7 @@ def run(config: ConfigPath) -> None:
     valid = loaded(config)
     show_warnings(valid)
     show_toggles(valid, err)
-    raise typer.Exit(supervisor.run(config, os.environ, lambda line: err.print(line)))
+    raise typer.Exit(supervisor.run(config, os.environ))
 
 
 def check(

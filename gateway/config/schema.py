@@ -33,6 +33,7 @@ from gateway.config.sections.fields import (
     GivenNetwork,
     HeadSize,
     Key,
+    LogQueue,
     Network,
     Notice,
     PerMinute,
@@ -122,6 +123,7 @@ class Log(Section):
     format: Literal["json", "text"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
     access: bool = True
+    queue: LogQueue = 4 * 1024**2
     pii: Literal["minimal", "full"] = "minimal"
 
 

@@ -2,7 +2,8 @@
 
 No secret enters any of them: sessions appear by their public handle, paths without their query.
 
-    logging      ordinary logs, one JSON line each
+    logging      ordinary logs, one JSON line each, and the two streams of a process
+    log_writer   writes lines without waiting for their reader
     events       security events: their names, and the one writer
     access_log   one line for each request, written in batches
     counters     request counts and duration histograms, published to the parent process

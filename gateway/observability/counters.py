@@ -69,6 +69,7 @@ class WorkerCounts:
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)  # by app and status
     events: Counter[tuple[str, str]] = field(default_factory=Counter)  # by event and app
     break_glass_uses: Counter[str] = field(default_factory=Counter)  # by app
+    log_lines_dropped: Counter[str] = field(default_factory=Counter)  # by stream
     durations: dict[str, Histogram] = field(default_factory=dict)  # of responses, by app
     redis_durations: dict[str, Histogram] = field(default_factory=dict)  # by command
 
@@ -77,6 +78,7 @@ class WorkerCounts:
         self.requests.update(other.requests)
         self.events.update(other.events)
         self.break_glass_uses.update(other.break_glass_uses)
+        self.log_lines_dropped.update(other.log_lines_dropped)
         for ours, theirs in ((self.durations, other.durations), (self.redis_durations, other.redis_durations)):
             for name, histogram in theirs.items():
                 ours.setdefault(name, Histogram()).merge(histogram)
@@ -87,6 +89,7 @@ class WorkerCounts:
             "requests": _rows(self.requests),
             "events": _rows(self.events),
             "break_glass_uses": dict(self.break_glass_uses),
+            "log_lines_dropped": dict(self.log_lines_dropped),
             "durations": {name: [each.counts, each.seconds] for name, each in self.durations.items()},
             "redis_durations": {name: [each.counts, each.seconds] for name, each in self.redis_durations.items()},
         }
@@ -98,6 +101,7 @@ class WorkerCounts:
             requests=Counter(_pairs(data["requests"])),
             events=Counter(_pairs(data["events"])),
             break_glass_uses=Counter(data["break_glass_uses"]),
+            log_lines_dropped=Counter(data["log_lines_dropped"]),
             durations={name: _histogram(*each) for name, each in data["durations"].items()},
             redis_durations={name: _histogram(*each) for name, each in data["redis_durations"].items()},
         )

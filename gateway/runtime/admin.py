@@ -49,6 +49,7 @@ class WorkerCollector:
         yield self._upstreams()
         yield _histogram("doorward_redis_duration_seconds", "Time of Redis calls", "command", counts.redis_durations)
         yield _counter("doorward_events", "Security events", ("event", "app"), counts.events)
+        yield self._log_lines_dropped()
         yield from self._break_glass()
         yield self._dependencies()
         serving = sum(report.dependencies.get("redis", {}).get("state") == "serving_cached" for report in reports)
@@ -56,6 +57,13 @@ class WorkerCollector:
             "doorward_workers_serving_cached", "Workers that outlast Redis from memory", value=serving
         )
         yield GaugeMetricFamily("doorward_workers", "Worker processes that report", value=len(reports))
+
+    def _log_lines_dropped(self) -> Metric:
+        text = "Log lines dropped because the stream was not read"
+        family = CounterMetricFamily("doorward_log_lines_dropped", text, labels=["stream"])
+        for stream in ("stdout", "stderr"):
+            family.add_metric([stream], self._counts.log_lines_dropped[stream])
+        return family
 
     def _break_glass(self) -> Iterator[Metric]:
         apps = {opening["app"] for report in self._reports for opening in report.break_glass}

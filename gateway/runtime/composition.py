@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -109,7 +110,7 @@ class GatewayWorker:
     Raises OSError or ssl.SSLError for a certificate that cannot be used.
 
     `gateway` as in OpeningWatcher; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
-    `on_opening_ended(id)` is called for each that it sees end.
+    `on_opening_ended(id)` is called for each that it sees end. `log_lines_dropped` counts by stream.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class GatewayWorker:
         gateway: str = "",
         ended_openings: Sequence[str] = (),
         on_opening_ended: Callable[[str], None] = lambda opening_id: None,
+        log_lines_dropped: Counter[str] | None = None,
     ) -> None:
         self.config = config
         self.audit = Audit(write, pii_full=config.log.pii == "full")
@@ -129,6 +131,7 @@ class GatewayWorker:
         self._gateway = gateway
         self._ended_openings = ended_openings
         self._on_opening_ended = on_opening_ended
+        self._log_lines_dropped = log_lines_dropped if log_lines_dropped is not None else Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._tls = server_tls(config.tls)
 
@@ -253,6 +256,7 @@ class GatewayWorker:
         counts = WorkerCounts(
             requests=counters.requests, durations=counters.durations, events=self.audit.counts,
             redis_durations={"session": self.store.durations}, break_glass_uses=self.break_glass.uses,
+            log_lines_dropped=self._log_lines_dropped,
         )  # fmt: skip
         upstreams = {
             (name, state): count

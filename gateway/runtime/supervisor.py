@@ -13,7 +13,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from gateway.config.checks.safety import rotation_warnings
 from gateway.config.loader import ConfigInvalid, load
 from gateway.config.schema import Config
 from gateway.observability.counters import WorkerCounts, WorkerReport
-from gateway.observability.logging import configure_logging
+from gateway.observability.logging import LogStreams
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
@@ -45,12 +45,11 @@ class ReloadRefused(Exception):
 
 
 class Supervisor:
-    """The parent of all workers. `echo` prints a line for the operator."""
+    """The parent of all workers."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], echo: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self._path = path
         self._environ = environ
-        self._echo = echo
         self._draining: list[Generation] = []
         self._ended_counts = WorkerCounts()  # of workers that ended
         self._gateway = secrets.token_hex(16)
@@ -66,7 +65,13 @@ class Supervisor:
         """Until SIGTERM or SIGINT. Returns the exit status. Raises ConfigInvalid."""
         loaded = load(self._path, self._environ)
         config = loaded.config
-        configure_logging(config.log)
+        self._streams = LogStreams(config.log)
+        try:
+            return await self._run(loaded.data, config)
+        finally:
+            self._streams.close()
+
+    async def _run(self, data: dict[str, Any], config: Config) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -74,11 +79,11 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as opened:
             try:
                 async with self._reloading:  # a SIGHUP that comes meanwhile waits
-                    await self._start(loaded.data, config, opened)
+                    await self._start(data, config, opened)
             except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
-                self._echo(f"doorward: {error}")
+                self._streams.print(f"doorward: {error}")
                 return 1
-            self._echo(
+            self._streams.print(
                 f"doorward: ready on {config.listen}, {self._listeners.workers} workers, admin on {config.admin_listen}"
             )
             await self._stopping.wait()
@@ -145,10 +150,11 @@ class Supervisor:
         return [report for report in replies if report is not None]
 
     async def _past(self) -> Sequence[WorkerCounts]:
-        """The counts of workers that drain or ended, because a counter never goes back."""
+        """The counts of workers that drain or ended, because a counter never goes back; and those of this process."""
         leaving = [worker for generation in self._draining for worker in generation.ready]
         replies = await asyncio.gather(*(worker.report() for worker in leaving))
-        return [*(report.counts for report in replies if report is not None), self._ended_counts]
+        own = WorkerCounts(log_lines_dropped=self._streams.dropped)
+        return [*(report.counts for report in replies if report is not None), self._ended_counts, own]
 
     def _keep_counts(self, worker: WorkerChild) -> None:
         """The worker ended: add its last report to the counts of those before."""
@@ -233,7 +239,7 @@ class Supervisor:
         if self._stopping.is_set():
             await fresh.kill()
             raise ReloadRefused("the process is stopping")
-        configure_logging(config.log)
+        self._streams.apply(config.log)
         fresh.serve()
         self._credentials.start(config)
         self._current = fresh
@@ -269,6 +275,6 @@ def _beyond_reload(old: Config, new: Config) -> list[str]:
     return changed
 
 
-def run(path: Path, environ: Mapping[str, str], echo: Callable[[str], None]) -> int:
+def run(path: Path, environ: Mapping[str, str]) -> int:
     """Run the gateway until a signal stops it. Returns the exit status. Raises ConfigInvalid."""
-    return asyncio.run(Supervisor(path, environ, echo).run())
+    return asyncio.run(Supervisor(path, environ).run())

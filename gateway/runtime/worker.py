@@ -9,7 +9,6 @@ import contextlib
 import gc
 import json
 import logging
-import os
 import resource
 import signal
 import socket
@@ -20,7 +19,7 @@ from typing import Any, Final
 import uvloop
 
 from gateway.config.loader import build
-from gateway.observability.logging import configure_logging
+from gateway.observability.logging import LogStreams
 from gateway.runtime.composition import GatewayWorker
 
 _log = logging.getLogger("doorward.worker")
@@ -90,10 +89,10 @@ async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> Non
     parent = Parent(reader, writer, sockets)
     first = json.loads(await reader.readline())
     config = build(first["config"])
-    configure_logging(config.log)
+    streams = LogStreams(config.log)
     try:
         worker = GatewayWorker(
-            config, first["redis_url"], lambda line: _write_all(1, line),
+            config, first["redis_url"], streams.output, log_lines_dropped=streams.dropped,
             gateway=first["openings"]["gateway"], ended_openings=first["openings"]["ended"],
             on_opening_ended=lambda opening_id: parent.send({"opening_ended": opening_id}),
         )  # fmt: skip
@@ -112,15 +111,6 @@ async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> Non
     await worker.close(await parent.obey(worker))
     parent.send({"report": worker.report().to_json()})  # so that the counts are not lost
     await parent.flush()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; a pipe may take a part at a time, or have no reader."""
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    except OSError:
-        return
 
 
 def main() -> None:

@@ -72,6 +72,23 @@ async def no_client_hangs(stage: Stage, load: Load, proof: Proof) -> None:
 
 
 @asynccontextmanager
+async def logs_not_read(stage: Stage, proof: Proof) -> AsyncIterator[None]:
+    """The reader of standard output is stopped: the pipe fills, then the queues of the workers."""
+    for replica in stage.replicas:
+        os.kill(replica.log_reader, signal.SIGSTOP)
+    yield
+    dropped = [await replica.metric("doorward_log_lines_dropped_total") for replica in stage.replicas]
+    for replica in stage.replicas:
+        os.kill(replica.log_reader, signal.SIGCONT)
+
+    async def noticed() -> bool:
+        return all("lines were dropped" in replica.output for replica in stage.replicas)
+
+    await stage.until(noticed, "no line says that lines were dropped", 30)
+    proof.text = f"lines dropped: {' and '.join(f'{count:.0f}' for count in dropped)}" if all(dropped) else ""
+
+
+@asynccontextmanager
 async def reloaded(stage: Stage, proof: Proof) -> AsyncIterator[None]:
     """SIGHUP: other workers on the same sockets; nobody may notice."""
     before = {pid for replica in stage.replicas for pid in replica.workers()}
@@ -249,6 +266,7 @@ def _row(load: Load, proof: Proof, recovery: float | None) -> Row:
 
 FAULTS = (
     Fault(name="reload (SIGHUP)", happening=reloaded, at_once=True, seconds=6.0, after=nobody_noticed),
+    Fault(name="logs not read", happening=logs_not_read, seconds=8.0, untouched=True, serves=True),
     Fault(
         name="workers cannot be started",
         happening=workers_not_started,

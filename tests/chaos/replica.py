@@ -42,7 +42,9 @@ class Replica:
     def begin(self) -> None:
         """Start the process; it is not ready yet."""
         self._starts += 1
-        words: list[str | Path] = ["env", *self._environ, sys.executable, "-m", "gateway.cli.main", "run", self._file]
+        program: list[str | Path] = ["env", *self._environ, sys.executable, "-m", "gateway.cli.main", "run", self._file]
+        # Standard output goes through a reader of its own, which can be stopped.
+        words = ["bash", "-c", 'exec "$@" > >(exec cat)', "bash", *program]
         self._child = Child(f"{self.name}-{self._starts}", words, self._folder, _EVERYWHERE)
 
     async def wait_started(self) -> "Replica":
@@ -65,6 +67,15 @@ class Replica:
 
     def workers(self) -> list[int]:
         return [pid for pid in family(self.pid) if "gateway.runtime.worker" in command(pid)]
+
+    @property
+    def log_reader(self) -> int:
+        """The process that reads standard output."""
+        return next(pid for pid in family(self.pid) if command(pid).strip("\0 ") == "cat")
+
+    @property
+    def output(self) -> str:
+        return self._child.output.read_text(errors="replace")
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)

@@ -140,6 +140,7 @@ class Stage:
         return {
             "external_url_scheme": "http",
             "workers": WORKERS,
+            "log": {"queue": "16KiB"},
             "redis": {"url": self._redis_url(), "key_prefix": PREFIX, "outage": self._outage},
             "keys": [self.key],
             "openid": {
@@ -170,7 +171,6 @@ class Stage:
                     ("per_second", "per_minute", "per_hour", "per_day", "writes_per_minute", "writes_per_day"), 0
                 ),
             },
-            "log": {"access": False},
             "shutdown": {"notice": "1500ms", "drain": "4s"},
         }
 

@@ -87,9 +87,9 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, upstream: str, *, environ: dict[str, str] | None = None, **sections: Any
+    folder: Path, upstream: str, *, environ: dict[str, str] | None = None, stdout: int | None = None, **sections: Any
 ) -> AsyncIterator[Running]:
-    """Start it with one public portal and two workers; end it with SIGTERM."""
+    """Start it with one public portal and two workers; end it with SIGTERM. `stdout` is a descriptor instead of the file."""
     port, admin_port = free_port(), free_port()
     portal = {"hosts": [f"portal.localhost:{port}"], "upstream": upstream, "public": ["GET /open/**"]}
     data = {
@@ -111,7 +111,7 @@ async def running(
             "gateway.cli.main",
             "run",
             str(config),
-            stdout=output,
+            stdout=output if stdout is None else stdout,
             stderr=errors,
             env={**os.environ, **(environ or {})},
         )

@@ -1,10 +1,15 @@
 """What is written down, and what never is: logins, failures and sign-outs, then a look through every line and all of Redis."""
 
+import asyncio
 import base64
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +17,12 @@ from redis.asyncio import Redis
 
 from gateway.demo.nexudus_stub import SERVICE, Fault, NexudusStub
 from gateway.observability.logging import JsonFormatter, TextFormatter
+from gateway.sessions.keyring import new_key
 from tests.fakes.browser import Browser
 from tests.fakes.house import BROWSER, House
 from tests.fakes.provider import ADA, MIA, MisbehavingProvider, parameters_of, says
+from tests.fakes.recorder import RecordingUpstream
+from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
 from tests.flows.conftest import OpenHouse
 
@@ -314,3 +322,39 @@ async def test_the_sample_person_is_the_one_that_was_looked_for() -> None:
     """The greps above would find nothing otherwise."""
     assert MIA["email"] in ADDRESSES
     assert ADA["email"] in ADDRESSES
+
+
+async def test_standard_output_that_is_not_read_costs_lines_and_no_request(tmp_path: Path) -> None:
+    upstream = RecordingUpstream()
+    await upstream.start()
+    secrets = {"DOORWARD_TEST_KEY": new_key(), "DOORWARD_TEST_SECRET": "very-secret-client-secret"}
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        async with running(tmp_path, upstream.url, environ=secrets, stdout=writer, log={"queue": "16KiB"}) as door:
+            os.close(writer)
+            for _ in range(20):
+                answers = await asyncio.gather(*(door.ask("/open/x") for _ in range(20)))
+                assert {answer.status for answer in answers} == {200}
+            await eventually(lambda: _dropped(door))
+            os.set_blocking(reader, False)
+            found = bytearray()
+            await eventually(lambda: b"lines were dropped" in _read_into(found, reader), within=10)
+    finally:
+        os.close(reader)
+        await upstream.close()
+    assert b'"path":"/open/x","status":200' in found
+
+
+async def _dropped(door: Running) -> bool:
+    metrics = (await door.admin("/metrics")).body.decode()
+    return 'doorward_log_lines_dropped_total{stream="stdout"}' in metrics and (
+        'doorward_log_lines_dropped_total{stream="stdout"} 0.0' not in metrics
+    )
+
+
+def _read_into(found: bytearray, reader: int) -> bytearray:
+    with contextlib.suppress(BlockingIOError):
+        while some := os.read(reader, 65536):
+            found += some
+    return found

@@ -53,6 +53,7 @@ Patience = Annotated[Duration, AfterValidator(between(_SECOND, timedelta(minutes
 Size = Annotated[int, BeforeValidator(values.parse_size)]
 HeadSize = Annotated[Size, AfterValidator(between(1024, 1024**2, "1KiB to 1MiB"))]
 BodySize = Annotated[Size, AfterValidator(between(256, 16 * 1024**2, "256B to 16MiB"))]
+LogQueue = Annotated[Size, AfterValidator(between(16 * 1024, 1024**3, "16KiB to 1GiB"))]
 Count = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(between(8, 10_000, "8 to 10000"))]
 ConnectionCount = Annotated[
     int, BeforeValidator(values.refuse_bool), AfterValidator(between(1, 1_000_000, "1 to 1000000"))
