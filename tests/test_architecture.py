@@ -160,6 +160,22 @@ def test_a_pure_module_never_waits_and_has_no_clock_no_randomness_and_no_io(modu
 
 
 @every_module
+def test_a_task_without_an_end_is_repeated_by_the_one_mechanism(module: str) -> None:
+    """`gateway.observability.background.repeat`: an exception ends a round and is counted, and the task goes on."""
+    if module == "gateway.observability.background" or inside(module, "gateway.demo"):
+        return
+    exits = (ast.Return, ast.Break, ast.Raise)
+    loops = [
+        loop
+        for function in ast.walk(TREES[module])
+        if isinstance(function, ast.AsyncFunctionDef)
+        for loop in ast.walk(function)
+        if isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant)
+    ]
+    assert not [loop.lineno for loop in loops if not any(isinstance(node, exits) for node in ast.walk(loop))]
+
+
+@every_module
 def test_a_foreign_library_is_touched_only_at_its_doors(module: str) -> None:
     wrong = [
         f"{module}:{line} imports {imported}"

@@ -18,6 +18,7 @@ from typing import Final
 
 from gateway.break_glass.store import ENDED_LIFETIME, Openings
 from gateway.errors.dependencies import StoreUnavailable
+from gateway.observability.background import repeat
 from gateway.policy.break_glass import ActiveOpening, Opening
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
 
@@ -99,7 +100,8 @@ class OpeningWatcher:
 
     def start(self) -> None:
         """Start the background tasks in the running loop."""
-        self._tasks = [asyncio.create_task(step()) for step in (self._invalidation.run, self._follow)]
+        work = (self._invalidation.run(), repeat("break_glass", self._follow))
+        self._tasks = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
         """Stop the background tasks and close the connections."""
@@ -156,19 +158,15 @@ class OpeningWatcher:
     # --- background ---------------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Until cancelled: read the records that may have changed, and end the openings that are over."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._tick):
-                    await self._dirty.wait()
-            try:
-                await self._step()
-            except StoreUnavailable:
-                self._dirty.set()
-                await asyncio.sleep(self._tick)
-            except Exception:
-                _log.exception("break-glass: unexpected error")
-                await asyncio.sleep(self._tick)
+        """Read the records that may have changed, and end the openings that are over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._tick):
+                await self._dirty.wait()
+        try:
+            await self._step()
+        except StoreUnavailable:
+            self._dirty.set()
+            await asyncio.sleep(self._tick)
 
     async def _step(self) -> None:
         self._withdraw_expired()

@@ -5,6 +5,7 @@ No secret enters any of them: sessions appear by their public handle, paths with
     logging      ordinary logs, one JSON line each, and the two streams of a process
     log_writer   writes lines without waiting for their reader
     events       security events: their names, and the one writer
+    background   tasks that run as long as the process, and the errors that no caller handles
     access_log   one line for each request, written in batches
     counters     request counts and duration histograms, published to the parent process
 """

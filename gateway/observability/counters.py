@@ -70,6 +70,7 @@ class WorkerCounts:
     events: Counter[tuple[str, str]] = field(default_factory=Counter)  # by event and app
     break_glass_uses: Counter[str] = field(default_factory=Counter)  # by app
     log_lines_dropped: Counter[str] = field(default_factory=Counter)  # by stream
+    unexpected_errors: Counter[str] = field(default_factory=Counter)  # by the name of the work
     durations: dict[str, Histogram] = field(default_factory=dict)  # of responses, by app
     redis_durations: dict[str, Histogram] = field(default_factory=dict)  # by command
 
@@ -79,6 +80,7 @@ class WorkerCounts:
         self.events.update(other.events)
         self.break_glass_uses.update(other.break_glass_uses)
         self.log_lines_dropped.update(other.log_lines_dropped)
+        self.unexpected_errors.update(other.unexpected_errors)
         for ours, theirs in ((self.durations, other.durations), (self.redis_durations, other.redis_durations)):
             for name, histogram in theirs.items():
                 ours.setdefault(name, Histogram()).merge(histogram)
@@ -90,6 +92,7 @@ class WorkerCounts:
             "events": _rows(self.events),
             "break_glass_uses": dict(self.break_glass_uses),
             "log_lines_dropped": dict(self.log_lines_dropped),
+            "unexpected_errors": dict(self.unexpected_errors),
             "durations": {name: [each.counts, each.seconds] for name, each in self.durations.items()},
             "redis_durations": {name: [each.counts, each.seconds] for name, each in self.redis_durations.items()},
         }
@@ -102,6 +105,7 @@ class WorkerCounts:
             events=Counter(_pairs(data["events"])),
             break_glass_uses=Counter(data["break_glass_uses"]),
             log_lines_dropped=Counter(data["log_lines_dropped"]),
+            unexpected_errors=Counter(data["unexpected_errors"]),
             durations={name: _histogram(*each) for name, each in data["durations"].items()},
             redis_durations={name: _histogram(*each) for name, each in data["redis_durations"].items()},
         )

@@ -19,6 +19,7 @@ from joserfc.jwk import Key
 
 from gateway.config.schema import ProviderKeys
 from gateway.errors.signing_in import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
+from gateway.observability.background import repeat
 from gateway.oidc.calls import Calls
 from gateway.oidc.metadata import ProviderMetadata, discovery_url, parse_metadata
 from gateway.oidc.registered_claims import Verification
@@ -78,6 +79,7 @@ class Provider:
         self._metadata: ProviderMetadata | None = None
         self._keys: tuple[Key, ...] | None = None
         self._fetching_keys: asyncio.Task[tuple[Key, ...]] | None = None
+        self._retry_delay = self._retries[0]
         self._background: asyncio.Task[None] | None = None
 
     @property
@@ -95,7 +97,7 @@ class Provider:
     def start(self) -> None:
         """Begin to fetch, again and again: a provider that is down does not stop the gateway, and is used when it is back."""
         if self._background is None:
-            self._background = asyncio.create_task(self._keep_fresh(), name="provider")
+            self._background = asyncio.create_task(repeat("provider", self._keep_fresh))
 
     async def close(self) -> None:
         tasks = [task for task in (self._background, self._fetching_keys) if task is not None]
@@ -110,21 +112,21 @@ class Provider:
         await self._fetch_metadata()
         await self._fetch_keys()
 
-    async def _keep_fresh(self) -> None:
+    async def _keep_fresh(self) -> float:
+        """Fetch metadata and keys; the seconds until the next time."""
         shortest, longest = self._retries
-        delay = shortest
-        while True:
-            try:
-                await self.ping()
-                delay = shortest
-                pause = self._refresh_interval
-            except (ProviderUnavailable, ProviderFault) as refusal:
-                logger.warning("the provider cannot be used now: %s", refusal.detail)
-                pause = delay
-                delay = min(delay * 2, longest)
+        try:
+            await self.ping()
+            self._retry_delay = shortest
+            pause = self._refresh_interval
+        except (ProviderUnavailable, ProviderFault) as refusal:
+            logger.warning("the provider cannot be used now: %s", refusal.detail)
+            pause = self._retry_delay
+            self._retry_delay = min(pause * 2, longest)
+        finally:
             self.attempted.set()
-            # Jitter: workers and gateways that started together do not fetch together for ever.
-            await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311 - not a secret
+        # Jitter: workers and gateways that started together do not fetch together for ever.
+        return pause * random.uniform(0.7, 1.0)  # noqa: S311 - not a secret
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 

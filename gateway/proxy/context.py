@@ -30,6 +30,7 @@ from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import ParsedRequest, RequestReader, parse_host
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.access_log import AccessLog
+from gateway.observability.background import report_error
 from gateway.observability.counters import Counters
 from gateway.observability.events import Audit
 from gateway.pages.links import PageContext
@@ -133,11 +134,11 @@ class ProxyContext:
         """Called now and then: ends what has waited too long, writes what was logged."""
         now = self.clock()
         for connection in list(self.connections):
-            connection.sweep(now)
+            _guard(connection.sweep, now)
         for pool in self.pools.values():
-            pool.sweep()
+            _guard(pool.sweep)
         for sweep in self.on_sweep:
-            sweep()
+            _guard(sweep)
         self.flush()
         # A connection and its handler refer to each other, and little else that the collector counts is made, so it would seldom run by itself.
         # It looks at all objects: the more connections are open, the more may be closed before it runs.
@@ -264,3 +265,11 @@ def _page_context(head: ParsedRequest | None, request_id: str, site: Site | None
     if there is None or is_own_target(there.encode("latin-1")):
         return PageContext(request_id=request_id, site=site)
     return PageContext(request_id=request_id, site=site, return_to=there, retry_url=there if repeatable else "")
+
+
+def _guard(sweep: Callable[..., None], *values: float) -> None:
+    """One that raises must not keep the others from being swept."""
+    try:
+        sweep(*values)
+    except Exception as error:
+        report_error("sweep", error)

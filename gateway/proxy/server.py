@@ -5,6 +5,7 @@ import socket
 import ssl
 from typing import Final
 
+from gateway.observability.background import repeat
 from gateway.proxy.context import ProxyContext
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.listener import PreambleListener
@@ -20,7 +21,7 @@ class Server:
         self._context = context
         self._servers: dict[socket.socket, asyncio.Server | PreambleListener] = {}
         self._preambles: set[asyncio.Task[None]] = set()  # of connections that are counted, and not served yet
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, announced: bool = False) -> None:
         """Serve the connections of one socket; `announced`: each begins with a PROXY header."""
@@ -34,7 +35,7 @@ class Server:
         else:
             self._servers[sock] = await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
         if self._sweeper is None:
-            self._tick()
+            self._sweeper = loop.create_task(repeat("sweep", self._sweep, _SWEEP_SECONDS))
 
     def ignore(self, sock: socket.socket) -> None:
         """Accept from this socket no more, and close it. Its connections stay."""
@@ -65,6 +66,5 @@ class Server:
     def _accept(self) -> Downstream:
         return Downstream(self._context)
 
-    def _tick(self) -> None:
+    async def _sweep(self) -> None:
         self._context.sweep()
-        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._tick)

@@ -13,6 +13,7 @@
     once                 work that is done once, and repeated until it succeeded
     limits               how large the values are that are read in one piece
     embedded             a Valkey server as a child process
+    watchdog             ends that server when its gateway is gone
     failures             failures of Redis in words for an operator
     self_test            the commands that `check --online` tries
 

@@ -1,7 +1,7 @@
 """A Valkey server of our own (`redis.url: embedded`): a child process on a unix socket that only we can reach.
 
 It opens no TCP port. With a `data_dir` it keeps its data over a restart (append-only file, synced every second); without one it forgets.
-One process starts it; all others use `url`.
+One process starts it; all others use `url`. When that process is gone, however it ended, a watchdog ends the server.
 """
 
 import fcntl
@@ -9,6 +9,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,6 +33,7 @@ class EmbeddedValkey:
         self._socket: Final = self._home / "valkey.sock"
         self._lock: int | None = None
         self._server: ValkeyServer | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -45,7 +48,7 @@ class EmbeddedValkey:
         self._end_orphan()
         try:
             self._server = self._run_server()
-        except ValkeyServerError as error:
+        except (ValkeyServerError, OSError) as error:
             self.stop()
             raise RuntimeError(f"the embedded Valkey does not start: {error}") from error
 
@@ -90,7 +93,7 @@ class EmbeddedValkey:
         """Start it anew after it crashed. Raises RuntimeError."""
         try:
             self._server = self._run_server()
-        except ValkeyServerError as error:
+        except (ValkeyServerError, OSError) as error:
             raise RuntimeError(f"the embedded Valkey does not start: {error}") from error
 
     def _run_server(self) -> ValkeyServer:
@@ -109,10 +112,33 @@ class EmbeddedValkey:
             server.start(timeout=_START_SECONDS)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._run_watchdog()
         return server
+
+    def _run_watchdog(self) -> None:
+        """The server does not notice when this process is killed; its watchdog does. Raises OSError."""
+        self._end_watchdog()
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(self._socket))
+            command = [sys.executable, "-m", "gateway.redis_client.watchdog", str(link.fileno())]
+            self._watchdog = subprocess.Popen(  # noqa: S603 - a program and a path of our own
+                command if self._keeps else [*command, str(self._home)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(link.fileno(),),
+            )
+
+    def _end_watchdog(self) -> None:
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.kill()
+            watchdog.communicate()
 
     def stop(self) -> None:
         """End it with SIGTERM; it writes its data first. No effect when it does not run."""
+        self._end_watchdog()
         server, self._server = self._server, None
         if server is not None:
             server.stop(timeout=_STOP_SECONDS)

@@ -7,6 +7,7 @@ ended are ended again (`before_trust`), because a replica that was promoted may 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
@@ -15,6 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from gateway.config.redis_url import Endpoint
 from gateway.errors.dependencies import StoreUnavailable
+from gateway.observability.background import repeat
 from gateway.redis_client.tracking import Tracking
 
 _log = logging.getLogger("doorward.sessions")
@@ -93,14 +95,14 @@ class InvalidationListener:
 
     async def run(self) -> None:
         """Until cancelled: track the servers that hold keys. `close` follows."""
-        while True:
-            self._wake.clear()
-            await self._update()
-            try:
-                async with asyncio.timeout(self._ping_every):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await repeat("invalidation", self._step)
+
+    async def _step(self) -> None:
+        self._wake.clear()
+        await self._update()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._ping_every):
+                await self._wake.wait()
 
     async def close(self) -> None:
         """End all connections."""

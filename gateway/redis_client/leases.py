@@ -82,18 +82,20 @@ class Leases:
 
     async def _renew(self, held: Lease, lease: timedelta, since: float) -> None:
         length = lease.total_seconds()
-        with suppress(TimeoutError):
-            while True:
-                async with asyncio.timeout(since + length - self._clock()):
-                    await asyncio.sleep(length / 3)
-                    sent_at = self._clock()
-                    try:
-                        if not await self._run(_RENEW, held, lease // timedelta(milliseconds=1)):
-                            break
-                    except StoreUnavailable:
-                        continue
-                    since = sent_at
-        held.lost.set()
+        try:
+            with suppress(TimeoutError):
+                while True:
+                    async with asyncio.timeout(since + length - self._clock()):
+                        await asyncio.sleep(length / 3)
+                        sent_at = self._clock()
+                        try:
+                            if not await self._run(_RENEW, held, lease // timedelta(milliseconds=1)):
+                                break
+                        except StoreUnavailable:
+                            continue
+                        since = sent_at
+        finally:  # also when it raised: what nothing renews is not held
+            held.lost.set()
 
     async def _owner(self, held: Lease) -> str | None:
         value: Any = await self._operations.run(self._redis.get(held.name))

@@ -272,8 +272,8 @@ class RecordReader:
     def _check_timeout(self) -> None:
         connection = self._connection
         if connection is not None:
-            connection.abort_overdue(self._clock() - self._timeout)
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._check_timeout)
+            connection.abort_overdue(self._clock() - self._timeout)
 
 
 def record_of(replies: Sequence[Any] | None) -> tuple[bytes, int, bytes] | None:

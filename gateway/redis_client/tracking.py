@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from redis.asyncio.connection import AbstractConnection
 
+from gateway.observability.background import repeat
 from gateway.redis_client.connection_factory import Invalidated, NotPrimary, is_unreachable, refuse_replica
 from gateway.redis_client.failures import describe
 
@@ -54,33 +55,35 @@ class Tracking:
         self._clock = clock
         self._ping_every = ping_every
         self._limit = 3 * ping_every
+        self._failures = 0
 
     async def run(self) -> None:
         """Until cancelled: connect, listen, start over when it breaks."""
-        failures = 0
-        while True:
-            connection = self._connect()
-            listening = False
-            try:
-                await self._begin(connection)
-                failures, listening = 0, True
-                await self._listen(connection)
-            except Exception as error:
-                if failures == 0:
-                    _log.warning(
-                        "changes of sessions are not announced, every request reads Redis: %s", describe(error)
-                    )
-                failures += 1
-                if isinstance(error, NotPrimary):
-                    self._listener.on_demotion()
-                # A connection that breaks may be made again at once; one that cannot be made, or is silent, is an outage.
-                self.unreachable = isinstance(error, TimeoutError) if listening else is_unreachable(error)
-            finally:
-                # SECURITY: an invalidation that was lost with the connection may have been a sign-out: nothing cached counts (C-44).
-                self.trusted_until = float("-inf")
-                self._listener.on_disconnect()
-                await _close(connection)
-            await asyncio.sleep(min(_SLOWEST_RETRY, 0.05 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311
+        await repeat("tracking", self._track_once)
+
+    async def _track_once(self) -> float:
+        """One connection, until it breaks; the seconds until the next."""
+        connection = self._connect()
+        listening = False
+        try:
+            await self._begin(connection)
+            self._failures, listening = 0, True
+            await self._listen(connection)
+        except Exception as error:
+            if self._failures == 0:
+                _log.warning("changes of sessions are not announced, every request reads Redis: %s", describe(error))
+            self._failures += 1
+            if isinstance(error, NotPrimary):
+                self._listener.on_demotion()
+            # A connection that breaks may be made again at once; one that cannot be made, or is silent, is an outage.
+            self.unreachable = isinstance(error, TimeoutError) if listening else is_unreachable(error)
+        finally:
+            # SECURITY: an invalidation that was lost with the connection may have been a sign-out: nothing cached counts (C-44).
+            self.trusted_until = float("-inf")
+            self._listener.on_disconnect()
+            await _close(connection)
+        pause: float = min(_SLOWEST_RETRY, 0.05 * 2 ** min(self._failures, 6))
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311
 
     async def _begin(self, connection: AbstractConnection) -> None:
         """Raises OSError, RedisError, ValueError."""

@@ -50,6 +50,12 @@ class WorkerCollector:
         yield _histogram("doorward_redis_duration_seconds", "Time of Redis calls", "command", counts.redis_durations)
         yield _counter("doorward_events", "Security events", ("event", "app"), counts.events)
         yield self._log_lines_dropped()
+        errors = CounterMetricFamily(
+            "doorward_unexpected_errors", "Errors that nothing handles, by work", labels=["work"]
+        )
+        for work, count in counts.unexpected_errors.items():
+            errors.add_metric([work], count)
+        yield errors
         yield from self._break_glass()
         yield self._dependencies()
         serving = sum(report.dependencies.get("redis", {}).get("state") == "serving_cached" for report in reports)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from gateway.observability.background import report_error
 from gateway.observability.counters import WorkerReport
 
 _READY_SECONDS: Final = 60.0  # a cold machine compiles everything first
@@ -132,18 +133,23 @@ class WorkerChild:
     async def _listen(self) -> None:
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
-                message = json.loads(line)
-                if "ready" in message:
-                    self.ready.set()
-                elif "draining" in message:
-                    self._draining.set()
-                elif "failed" in message:
-                    self.failure = message["failed"]
-                elif "opening_ended" in message:
-                    self._on_opening_ended(message["opening_ended"])
-                elif "report" in message:
-                    self._on_report(WorkerReport.from_json(message["report"]))
+                try:
+                    self._on_message(json.loads(line))
+                except Exception as error:
+                    report_error("message of a worker", error)
         self._writer.close()
+
+    def _on_message(self, message: Mapping[str, Any]) -> None:
+        if "ready" in message:
+            self.ready.set()
+        elif "draining" in message:
+            self._draining.set()
+        elif "failed" in message:
+            self.failure = message["failed"]
+        elif "opening_ended" in message:
+            self._on_opening_ended(message["opening_ended"])
+        elif "report" in message:
+            self._on_report(WorkerReport.from_json(message["report"]))
 
     def _on_report(self, report: WorkerReport) -> None:
         self.last = report

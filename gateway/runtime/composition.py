@@ -110,7 +110,7 @@ class GatewayWorker:
     Raises OSError or ssl.SSLError for a certificate that cannot be used.
 
     `gateway` as in OpeningWatcher; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
-    `on_opening_ended(id)` is called for each that it sees end. `log_lines_dropped` counts by stream.
+    `on_opening_ended(id)` is called for each that it sees end. `log_lines_dropped` counts by stream, `unexpected_errors` by work.
     """
 
     def __init__(
@@ -123,6 +123,7 @@ class GatewayWorker:
         ended_openings: Sequence[str] = (),
         on_opening_ended: Callable[[str], None] = lambda opening_id: None,
         log_lines_dropped: Counter[str] | None = None,
+        unexpected_errors: Counter[str] | None = None,
     ) -> None:
         self.config = config
         self.audit = Audit(write, pii_full=config.log.pii == "full")
@@ -132,6 +133,7 @@ class GatewayWorker:
         self._ended_openings = ended_openings
         self._on_opening_ended = on_opening_ended
         self._log_lines_dropped = log_lines_dropped if log_lines_dropped is not None else Counter()
+        self._unexpected_errors = unexpected_errors if unexpected_errors is not None else Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._tls = server_tls(config.tls)
 
@@ -256,7 +258,7 @@ class GatewayWorker:
         counts = WorkerCounts(
             requests=counters.requests, durations=counters.durations, events=self.audit.counts,
             redis_durations={"session": self.store.durations}, break_glass_uses=self.break_glass.uses,
-            log_lines_dropped=self._log_lines_dropped,
+            log_lines_dropped=self._log_lines_dropped, unexpected_errors=self._unexpected_errors,
         )  # fmt: skip
         upstreams = {
             (name, state): count

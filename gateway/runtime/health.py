@@ -5,7 +5,6 @@ Each dependency has a state, its time, and its last failure. Only Redis makes a 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import ProviderUnavailable
 from gateway.observability import events as audit
+from gateway.observability.background import repeat
 from gateway.observability.events import Audit
 from gateway.oidc.provider import Provider
 from gateway.oidc.providers import Providers
@@ -85,7 +85,10 @@ class Health:
 
     async def watch(self) -> None:
         """Until cancelled, check all dependencies side by side, so that a slow one delays no other."""
-        watches: list[Coroutine[Any, Any, None]] = [self._repeat(_SECONDS, self._check_redis), self._watch_pools()]
+        watches: list[Coroutine[Any, Any, None]] = [
+            repeat("health:redis", self._check_redis, _SECONDS),
+            self._watch_pools(),
+        ]
         watches += [self._watch_provider(dependency_of(client.name), client.provider) for client in self._providers]
         if self._directory is not None:
             watches.append(self._watch_directory(self._directory))
@@ -130,10 +133,10 @@ class Health:
             rounds += 1
             await self._check(name, _ping_provider(provider, now=due))
 
-        await self._repeat(_SECONDS, check)
+        await repeat(f"health:{name}", check, _SECONDS)
 
     async def _watch_directory(self, directory: Directory) -> None:
-        await self._repeat(_PING_SECONDS, lambda: self._check("directory", directory.ping()))
+        await repeat("health:directory", lambda: self._check("directory", directory.ping()), _PING_SECONDS)
 
     async def _watch_pools(self) -> None:
         async def check() -> None:
@@ -142,7 +145,7 @@ class Health:
                 state = OK if not out else FAILING if len(out) == len(pool.endpoints) else DEGRADED
                 self._record(f"upstream:{app}", state, _EndpointEjected(out[0]) if out else None)
 
-        await self._repeat(_SECONDS, check)
+        await repeat("health:upstreams", check, _SECONDS)
 
     async def _check(self, name: str, ping: Coroutine[Any, Any, object]) -> None:
         refusal: Refusal | None = None
@@ -151,12 +154,6 @@ class Health:
         except Refusal as error:
             refusal = error
         self._record(name, OK if refusal is None else FAILING, refusal)
-
-    async def _repeat(self, seconds: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
-            with contextlib.suppress(Refusal):
-                await step()
-            await asyncio.sleep(seconds)
 
     def _record(self, name: str, state: str, refusal: Refusal | None) -> None:
         known = self._dependencies.get(name)

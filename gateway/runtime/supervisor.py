@@ -26,6 +26,7 @@ from gateway.config.addresses import parse_listen
 from gateway.config.checks.safety import rotation_warnings
 from gateway.config.loader import ConfigInvalid, load
 from gateway.config.schema import Config
+from gateway.observability.background import UnexpectedErrors, repeat
 from gateway.observability.counters import WorkerCounts, WorkerReport
 from gateway.observability.logging import LogStreams
 from gateway.redis_client.embedded import EmbeddedValkey
@@ -51,6 +52,7 @@ class Supervisor:
         self._path = path
         self._environ = environ
         self._draining: list[Generation] = []
+        self._errors = UnexpectedErrors()
         self._ended_counts = WorkerCounts()  # of workers that ended
         self._gateway = secrets.token_hex(16)
         self._ended_openings: dict[str, float] = {}  # IDs of break-glass openings, and until when each is remembered
@@ -72,6 +74,7 @@ class Supervisor:
             self._streams.close()
 
     async def _run(self, data: dict[str, Any], config: Config) -> int:
+        self._errors.install()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -121,7 +124,7 @@ class Supervisor:
         valkey = EmbeddedValkey(config.redis.data_dir)
         valkey.start()
         opened.push_async_callback(asyncio.to_thread, valkey.stop)
-        self._run_in_background(self._keep_valkey(valkey))
+        self._run_in_background(repeat("store", lambda: self._keep_valkey(valkey), _STORE_SECONDS))
         return valkey.url
 
     async def _start_admin(self, config: Config, opened: contextlib.AsyncExitStack) -> None:
@@ -153,7 +156,7 @@ class Supervisor:
         """The counts of workers that drain or ended, because a counter never goes back; and those of this process."""
         leaving = [worker for generation in self._draining for worker in generation.ready]
         replies = await asyncio.gather(*(worker.report() for worker in leaving))
-        own = WorkerCounts(log_lines_dropped=self._streams.dropped)
+        own = WorkerCounts(log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts)
         return [*(report.counts for report in replies if report is not None), self._ended_counts, own]
 
     def _keep_counts(self, worker: WorkerChild) -> None:
@@ -197,14 +200,12 @@ class Supervisor:
 
     async def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
         """Restart the embedded store when it died."""
-        while not self._stopping.is_set():
-            await asyncio.sleep(_STORE_SECONDS)
-            if not await asyncio.to_thread(lambda: valkey.alive):
-                _log.error("the embedded Valkey died: starting another")
-                try:
-                    await asyncio.to_thread(valkey.restart)
-                except RuntimeError as error:
-                    _log.error("%s", error)
+        if not await asyncio.to_thread(lambda: valkey.alive):
+            _log.error("the embedded Valkey died: starting another")
+            try:
+                await asyncio.to_thread(valkey.restart)
+            except RuntimeError as error:
+                _log.error("%s", error)
 
     async def _reload(self) -> None:
         async with self._reloading:

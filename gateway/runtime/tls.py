@@ -1,6 +1,5 @@
 """TLS of the listener: its protocols, and certificates that are renewed while it serves."""
 
-import asyncio
 import logging
 import os
 import ssl
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config import schema
+from gateway.observability.background import repeat
 
 _log = logging.getLogger("doorward.tls")
 _CERTIFICATE_SECONDS: Final = 1.0
@@ -32,17 +32,20 @@ async def watch_certificate(context: ssl.SSLContext | None, tls: schema.Tls) -> 
     """Until cancelled, load a renewed certificate for the next handshakes; a broken pair of files changes nothing."""
     if context is None or tls.certificate is None or tls.key is None:
         return
-    seen = _stamps(tls.certificate, tls.key)
-    while True:
-        await asyncio.sleep(_CERTIFICATE_SECONDS)
-        now = _stamps(tls.certificate, tls.key)
+    files, seen = (tls.certificate, tls.key), _stamps(tls.certificate, tls.key)
+
+    async def look() -> None:
+        nonlocal seen
+        now = _stamps(*files)
         if now == seen:
-            continue
+            return
         seen = now
         try:
             # Loaded into a context of its own first: a half-written pair must not reach the one in use.
             server_tls(tls)
-            context.load_cert_chain(tls.certificate, tls.key)
+            context.load_cert_chain(*files)
             _log.info("the TLS certificate was read again")
         except (OSError, ssl.SSLError) as error:
             _log.error("the TLS certificate cannot be used, the old one stays: %s", error)
+
+    await repeat("certificate", look, _CERTIFICATE_SECONDS)

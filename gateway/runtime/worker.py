@@ -19,6 +19,7 @@ from typing import Any, Final
 import uvloop
 
 from gateway.config.loader import build
+from gateway.observability.background import UnexpectedErrors, report_error
 from gateway.observability.logging import LogStreams
 from gateway.runtime.composition import GatewayWorker
 
@@ -61,18 +62,24 @@ class Parent:
     async def _obey(self, worker: GatewayWorker) -> float:
         while line := await self._reader.readline():
             message = json.loads(line)
-            if message["do"] == "report":
-                self.send({"report": worker.report().to_json()})
-            elif message["do"] == "listen":
-                await self._listen(worker, frozenset(message["sockets"]))
-            elif message["do"] == "mark_opening_ended":
-                worker.break_glass.mark_ended([message["id"]])
-            elif message["do"] == "give_notice":
-                worker.give_notice()
-            elif message["do"] == "drain":
+            if message["do"] == "drain":
                 return float(message["seconds"])
+            try:
+                await self._obey_one(worker, message)
+            except Exception as error:  # as too many open files: the connections that are open go on
+                report_error(f"message:{message['do']}", error)
         _log.warning("the parent process is gone: draining")
         return _ORPHAN_SECONDS
+
+    async def _obey_one(self, worker: GatewayWorker, message: Mapping[str, Any]) -> None:
+        if message["do"] == "report":
+            self.send({"report": worker.report().to_json()})
+        elif message["do"] == "listen":
+            await self._listen(worker, frozenset(message["sockets"]))
+        elif message["do"] == "mark_opening_ended":
+            worker.break_glass.mark_ended([message["id"]])
+        elif message["do"] == "give_notice":
+            worker.give_notice()
 
     async def _listen(self, worker: GatewayWorker, wanted: frozenset[int]) -> None:
         """Accept from the sockets with these indexes alone. What is closed is a copy: others go on accepting from the same queue."""
@@ -89,10 +96,11 @@ async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> Non
     parent = Parent(reader, writer, sockets)
     first = json.loads(await reader.readline())
     config = build(first["config"])
-    streams = LogStreams(config.log)
+    streams, errors = LogStreams(config.log), UnexpectedErrors()
+    errors.install()
     try:
         worker = GatewayWorker(
-            config, first["redis_url"], streams.output, log_lines_dropped=streams.dropped,
+            config, first["redis_url"], streams.output, log_lines_dropped=streams.dropped, unexpected_errors=errors.counts,
             gateway=first["openings"]["gateway"], ended_openings=first["openings"]["ended"],
             on_opening_ended=lambda opening_id: parent.send({"opening_ended": opening_id}),
         )  # fmt: skip

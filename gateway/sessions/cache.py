@@ -9,12 +9,13 @@ all. Only sessions that exist are kept: cookies of strangers cannot fill the cac
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
+from gateway.observability.background import repeat
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
 from gateway.sessions.inflight import OnResult, SessionLoader
 from gateway.sessions.live import LiveSession
@@ -103,8 +104,8 @@ class SessionCache:
 
     def start(self) -> None:
         """Begin client-side caching, in the running loop."""
-        work = (self._invalidation.run, self._sweep, self._rechecks.run)
-        self._tasks = [asyncio.create_task(self._repeat(step)) for step in work]
+        work = (self._invalidation.run(), self._rechecks.run(), repeat("session_sweep", self._sweep, self._tick))
+        self._tasks = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
         """Stop, and write the last idle timeouts to Redis."""
@@ -235,15 +236,6 @@ class SessionCache:
         entries.popitem(last=False)
 
     # --- in the background --------------------------------------------------------------------------------------------
-
-    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Run a step for ever; an unexpected error must not end it."""
-        while True:
-            try:
-                await step()
-            except Exception:
-                _log.exception("an unexpected error in the session cache")
-            await asyncio.sleep(self._tick)
 
     async def _read_again(self, session: LiveSession) -> LiveSession | None:
         """The session of open exchanges, not renewed. Raises a Refusal when Redis cannot be read."""

@@ -4,7 +4,6 @@ Workers on two machines compare moments by it that lie milliseconds apart; their
 background, so that no request waits for it. Until the first reply it is the wall clock.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from gateway.errors.dependencies import StoreUnavailable
+from gateway.observability.background import repeat
 from gateway.redis_client.client import Operations
 
 _READ: Final = "return redis.call('TIME')"  # a script has a key: in a cluster, all workers read the clock of the server that holds it
@@ -37,11 +37,13 @@ class FleetTime:
 
     async def run(self) -> None:
         """Until cancelled: read the clock of Redis, again and again."""
-        while True:
-            exact = False
-            with contextlib.suppress(StoreUnavailable):
-                exact = await self.read()
-            await asyncio.sleep(_EVERY if exact else _SOON)
+        await repeat("fleet_time", self._step)
+
+    async def _step(self) -> float:
+        with contextlib.suppress(StoreUnavailable):
+            if await self.read():
+                return _EVERY
+        return _SOON
 
     async def read(self) -> bool:
         """Read the clock of Redis; whether the reply was quick enough to be exact. Raises StoreUnavailable."""

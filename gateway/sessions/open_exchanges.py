@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.observability.background import repeat
 from gateway.sessions.live import LiveSession
 
 _log = logging.getLogger("doorward.sessions")
@@ -111,16 +112,18 @@ class ExchangeRechecks:
 
     async def run(self) -> None:
         """Until cancelled: read what was added, as soon as it is."""
-        while True:
-            await self._added.wait()
-            self._added.clear()
-            while self._keys:
-                some = [self._keys.pop() for _ in range(min(len(self._keys), _RECHECKS_AT_ONCE))]
-                errors = await asyncio.gather(*map(self._recheck, some), return_exceptions=True)
-                failed = [key for key, error in zip(some, errors, strict=True) if error is not None]
-                if failed:
-                    self.add(failed)
-                    await asyncio.sleep(self._tick)
+        await repeat("rechecks", self._step)
+
+    async def _step(self) -> None:
+        await self._added.wait()
+        self._added.clear()
+        while self._keys:
+            some = [self._keys.pop() for _ in range(min(len(self._keys), _RECHECKS_AT_ONCE))]
+            errors = await asyncio.gather(*map(self._recheck, some), return_exceptions=True)
+            failed = [key for key, error in zip(some, errors, strict=True) if error is not None]
+            if failed:
+                self.add(failed)
+                await asyncio.sleep(self._tick)
 
     async def _recheck(self, key: str) -> None:
         session = self._exchanges.session_of(key)

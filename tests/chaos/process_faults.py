@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.sessions.indexes import Indexes
 from gateway.sessions.records import Records
-from tests.bench.cores import command
+from tests.bench.cores import command, family
 from tests.chaos.judging import Meaning, Row
 from tests.chaos.load import Load
 from tests.chaos.replica import Replica
@@ -69,6 +69,31 @@ async def no_client_hangs(stage: Stage, load: Load, proof: Proof) -> None:
     """The kernel goes on giving connections to the socket of the worker that is missing."""
     silent = load.tally.errors["connection silent"]
     proof.broken += [f"{silent} clients were not answered"] if silent else []
+
+
+@asynccontextmanager
+async def gateway_killed(stage: Stage, proof: Proof) -> AsyncIterator[None]:
+    """D-06: kill -9 of the parent process: of a replica that begins again, and of a gateway with an embedded store."""
+    lonely = Replica("lonely", stage.folder, {**stage.settings(), "redis": {"url": "embedded"}}, {})
+    lonely.begin()
+    await lonely.wait_started()
+    killed = stage.replicas[-1]
+    left = {*killed.workers(), *family(lonely.pid)} - {lonely.pid}
+    store = sum("valkey-server" in command(pid) for pid in left)
+    for replica in (killed, lonely):
+        os.kill(replica.pid, signal.SIGKILL)
+
+    async def gone() -> bool:
+        return not any(command(pid) for pid in left)
+
+    yield
+    await stage.until(gone, "workers or a store outlive their parent", 30)
+    await killed.wait_ended()
+    killed.begin()
+    await killed.wait_started()
+    await stage.until(stage.all_ready, "the replica does not come back", 60)
+    proof.text = f"kill -9 of two parents; all their {len(left)} processes ended, {store} of them an embedded store"
+    proof.broken += [] if store == 1 else ["the gateway had no embedded store"]
 
 
 @asynccontextmanager
@@ -266,6 +291,7 @@ def _row(load: Load, proof: Proof, recovery: float | None) -> Row:
 
 FAULTS = (
     Fault(name="reload (SIGHUP)", happening=reloaded, at_once=True, seconds=6.0, after=nobody_noticed),
+    Fault(name="gateway killed", happening=gateway_killed, seconds=6.0),
     Fault(name="logs not read", happening=logs_not_read, seconds=8.0, untouched=True, serves=True),
     Fault(
         name="workers cannot be started",

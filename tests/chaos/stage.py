@@ -128,7 +128,7 @@ class Stage:
 
     async def _open_replicas(self) -> None:
         environ = await asyncio.to_thread(self._environ, self.folder)
-        self.replicas = [Replica(name, self.folder, self._settings(), environ) for name in ("a", "b")]
+        self.replicas = [Replica(name, self.folder, self.settings(), environ) for name in ("a", "b")]
         for one in self.replicas:
             one.begin()
         await asyncio.gather(*(one.wait_started() for one in self.replicas))
@@ -136,7 +136,8 @@ class Stage:
         for one in self.replicas:
             self.links[f"client-{one.name}"] = await Link(f"client-{one.name}", "127.0.0.1", one.port).open()
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """The configuration of a replica, without its ports."""
         return {
             "external_url_scheme": "http",
             "workers": WORKERS,

@@ -413,3 +413,20 @@ async def test_a_client_that_ends_its_side_after_its_request_counts_as_gone(hous
     house.worker.context.flush()
     assert any(b'"path":"/half","status":499' in line for line in house.lines)
     assert (await house.ask("/next", cookie=cookie)).body == b"you asked for /next"
+
+
+async def test_a_sweep_that_raises_keeps_no_other_from_running(open_house: OpenHouse) -> None:
+    """D-20: what ends slow clients goes on, whatever breaks beside it."""
+    house = await open_house(limits={"head_timeout": "500ms"})
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    house.worker.context.on_sweep.insert(0, broken)
+    swept = asyncio.Event()
+    house.worker.context.on_sweep.append(swept.set)
+    await asyncio.wait_for(swept.wait(), 10)
+    slow = await Wire.open(house.port)
+    await slow.send(b"GET / HTTP/1.1\r\n")
+    answer = await slow.response()
+    assert answer.status == 408

@@ -108,6 +108,28 @@ async def test_a_server_whose_gateway_was_killed_is_replaced_and_its_data_kept(f
         server.stop()
 
 
+async def test_the_watchdog_of_a_killed_gateway_leaves_the_next_gateway_s_server_alone(folder: Path) -> None:
+    """D-06: both have the same folder and socket."""
+    program = (
+        "import os, sys; from pathlib import Path; from gateway.redis_client.embedded import EmbeddedValkey;"
+        "server = EmbeddedValkey(Path(sys.argv[1])); server.start(); print(server._watchdog.pid, flush=True);"
+        "os.kill(server._watchdog.pid, 19); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True, check=False
+    )
+    watchdog = int(killed.stdout)
+    server = EmbeddedValkey(folder)
+    server.start()
+    try:
+        os.kill(watchdog, signal.SIGCONT)
+        await eventually(lambda: is_gone(watchdog))
+        async with a_client(server.url) as client:
+            assert await client.ping()
+    finally:
+        server.stop()
+
+
 def is_gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
