@@ -1,7 +1,7 @@
 """The command line: arguments in, tables out.
 
     main               every command of `doorward`, put together
-    run                `run`, `check`, `demo`
+    run                `run`, `reload`, `check`, `demo`
     explain            `explain`: the gate's decision on one request
     probe              `probe`: sends every spelling of every password rule to a running gateway
     sessions           `sessions list | show | revoke`

@@ -23,6 +23,7 @@ def options(version: Annotated[bool, typer.Option("--version", help="Say which v
 
 
 app.command()(run_commands.run)
+app.command()(run_commands.reload)
 app.command()(run_commands.check)
 app.command()(explain_command.explain)
 app.command()(probe_command.probe)

@@ -9,6 +9,8 @@ import typer
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_toggles, show_warnings
 from gateway.demo import run as demo_run
 from gateway.operations.check import advise, check_all
+from gateway.operations.reload import ReloadFailed
+from gateway.operations.reload import reload as reload_running
 from gateway.runtime import supervisor
 
 
@@ -18,6 +20,18 @@ def run(config: ConfigPath) -> None:
     show_warnings(valid)
     show_toggles(valid, err)
     raise typer.Exit(supervisor.run(config, os.environ))
+
+
+def reload(
+    config: ConfigPath,
+    pid: Annotated[int, typer.Option("--pid", help="The process id of `doorward run`.")],
+) -> None:
+    """Have a running gateway read CONFIG again, and wait for the result. Exit status 0, or 1 when the old configuration stays."""
+    try:
+        out.print(asyncio.run(reload_running(loaded(config), pid)))
+    except ReloadFailed as error:
+        err.print(f"{config}: reload failed: {error}")
+        raise typer.Exit(1) from error
 
 
 def check(

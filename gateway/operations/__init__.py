@@ -3,6 +3,7 @@
     explain       the gate's decision on one request
     check         each dependency of the gateway, checked once
     credentials   the trial of our client authentication at a provider
+    reload        SIGHUP to a running gateway, and its result
     probe         sends every spelling of every password rule to a running gateway
 
 Nothing here prints or exits; a command does that.

@@ -123,11 +123,13 @@ def build_admin(
     wanted: Callable[[], int],
     stopping: Callable[[], bool],
     own: Callable[[], Mapping[str, Mapping[str, Any]]],
+    process: Callable[[], Mapping[str, Any]],
 ) -> web.Application:
     """The admin application.
 
     `reports()` requests one of every worker, `past()` gives the counts of workers that are gone or drain, `wanted()` is how many workers there
-    should be, `stopping()` whether the process is stopping, `own()` the dependencies that the parent reports itself.
+    should be, `stopping()` whether the process is stopping, `own()` the dependencies that the parent reports itself,
+    `process()` its process id and its reloads.
     """
 
     async def ping(request: web.Request) -> web.Response:
@@ -135,6 +137,7 @@ def build_admin(
 
     async def ready(request: web.Request) -> web.Response:
         status, body = readiness(await reports(), wanted(), stopping=stopping(), own=own())
+        body["process"] = process()
         return web.json_response(body, status=status, headers={"Cache-Control": "no-store"})
 
     async def metrics(request: web.Request) -> web.Response:

@@ -4,18 +4,27 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Sequence
 
 from gateway.config.addresses import Listen, parse_listen
 
 
 class Listeners:
-    """The listening sockets of `workers` workers: a TCP socket for each, or one unix socket for all. Raises OSError that names the address."""
+    """The listening sockets of `workers` workers: a TCP socket for each, or one unix socket for all. Raises OSError that names the address.
 
-    def __init__(self, listen: str, workers: int) -> None:
+    `inherited` sockets take their place; all workers serve all of them.
+    """
+
+    def __init__(self, listen: str, workers: int, inherited: Sequence[socket.socket] = ()) -> None:
         self.workers = workers
         address = parse_listen(listen)
-        self._path = address.path
-        if address.path is not None:
+        self._path = address.path if not inherited else None
+        self._shared = bool(inherited)
+        if inherited:
+            for sock in inherited:
+                _refuse_other_address(sock, address, listen)
+            self.sockets = list(inherited)
+        elif address.path is not None:
             self.sockets = [_unix_socket(address.path)]
         else:
             # A socket without SO_REUSEPORT detects another listener; those with it would not.
@@ -29,7 +38,7 @@ class Listeners:
 
     def of(self, slot: int) -> frozenset[int]:
         """The indexes of the sockets that the worker of this slot serves."""
-        return frozenset({slot % len(self.sockets)})
+        return self.all if self._shared else frozenset({slot % len(self.sockets)})
 
     def close(self) -> None:
         """Close the sockets, which refuses new connections, and delete the path of a unix socket."""
@@ -38,6 +47,25 @@ class Listeners:
         if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
+
+
+def _refuse_other_address(sock: socket.socket, address: Listen, listen: str) -> None:
+    """What `check` says about `listen` must be true of the socket. Raises OSError."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        same, found = name == address.path, f"unix:{name}"
+    else:
+        host, port = name[:2]
+        same = address.path is None and port == address.port and host in _addresses(address.host, sock.family)
+        found = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not same:
+        raise OSError(errno.EINVAL, f"the socket that was handed over listens on {found}, but listen is {listen}")
+
+
+def _addresses(host: str, family: int) -> set[str]:
+    with contextlib.suppress(OSError):
+        return {str(each[4][0]) for each in socket.getaddrinfo(host, None, family)}
+    return set()
 
 
 def _tcp_socket(address: Listen, *, shared: bool) -> socket.socket:

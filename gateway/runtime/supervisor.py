@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 from aiohttp import web
 
+from gateway import __version__
 from gateway.break_glass.store import ENDED_LIFETIME
 from gateway.config.addresses import parse_listen
 from gateway.config.checks.safety import rotation_warnings
@@ -35,6 +36,7 @@ from gateway.runtime.child import WorkerChild, WorkerFailed
 from gateway.runtime.credentials import CredentialsWatch
 from gateway.runtime.generation import Generation
 from gateway.runtime.sockets import Listeners
+from gateway.runtime.systemd import Notifier, inherited_sockets
 
 _log = logging.getLogger("doorward.workers")
 _STORE_SECONDS: Final = 1.0
@@ -59,7 +61,10 @@ class Supervisor:
         self._started: WeakSet[WorkerChild] = WeakSet()
         self._background: set[asyncio.Task[None]] = set()
         self._credentials = CredentialsWatch(lambda: datetime.now(UTC))
+        self._notifier = Notifier(environ)
         self._reloading = asyncio.Lock()
+        self._reloads = 0  # that have ended
+        self._problem: str | None = None  # why the last one was refused
         self._stopping = asyncio.Event()
         self._notice_cut_short = asyncio.Event()
 
@@ -89,7 +94,9 @@ class Supervisor:
             self._streams.print(
                 f"doorward: ready on {config.listen}, {self._listeners.workers} workers, admin on {config.admin_listen}"
             )
+            self._notifier.ready(f"serving on {config.listen}")
             await self._stopping.wait()
+            self._notifier.stopping()
             await self._give_notice(self._current.config.shutdown.notice.total_seconds())
             _log.info("stopping: no new connections, open requests may end")
             self._listeners.close()
@@ -100,7 +107,7 @@ class Supervisor:
     async def _start(self, data: dict[str, Any], config: Config, opened: contextlib.AsyncExitStack) -> None:
         """Start everything; `opened` ends it in reverse order."""
         workers = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
-        self._listeners = Listeners(config.listen, workers)
+        self._listeners = Listeners(config.listen, workers, inherited_sockets(self._environ, os.getpid()))
         opened.callback(self._listeners.close)
         self._redis_url = self._start_valkey(config, opened)
         opened.callback(self._cancel_background)
@@ -135,6 +142,7 @@ class Supervisor:
                 lambda: self._listeners.workers,
                 self._stopping.is_set,
                 self._credentials.report,
+                self._process,
             ),
             access_log=None,
         )
@@ -175,7 +183,8 @@ class Supervisor:
         ended = list(self._ended_openings)
         openings = {"gateway": self._gateway, "ended": ended}
         await worker.start(
-            {"config": data, "redis_url": self._redis_url, "openings": openings}, self._listeners.sockets
+            {"version": __version__, "config": data, "redis_url": self._redis_url, "openings": openings},
+            self._listeners.sockets,
         )
         for opening_id in self._ended_openings.keys() - set(ended):  # those that ended while it started
             worker.mark_opening_ended(opening_id)
@@ -209,14 +218,28 @@ class Supervisor:
 
     async def _reload(self) -> None:
         async with self._reloading:
+            self._notifier.reloading()
             try:
                 old = await self._replace()
             except ReloadRefused as refused:
                 _log.error("reload refused, the old configuration stays: %s", refused)
+                self._end_reload(str(refused))
                 return
+            self._end_reload(None)
         # Outside the lock: the next reload, which may correct this one, does not wait for connections that stay open.
         await old.wait_ended()
         self._draining.remove(old)
+
+    def _end_reload(self, problem: str | None) -> None:
+        self._reloads += 1
+        self._problem = problem
+        self._notifier.ready(
+            "reloaded" if problem is None else f"reload refused, the old configuration stays: {problem}"
+        )
+
+    def _process(self) -> dict[str, Any]:
+        """For `/ready`: what `doorward reload` waits for."""
+        return {"pid": os.getpid(), "reloads": self._reloads, "problem": self._problem}
 
     async def _replace(self) -> Generation:
         """Replace the workers by those of the file as it is now. Returns the old generation, which drains. Raises ReloadRefused."""

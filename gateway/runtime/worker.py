@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import uvloop
 
+from gateway import __version__
 from gateway.config.loader import build
 from gateway.observability.background import UnexpectedErrors, report_error
 from gateway.observability.logging import LogStreams
@@ -95,6 +96,12 @@ async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> Non
     reader, writer = await asyncio.open_connection(sock=control, limit=16 * 1024 * 1024)
     parent = Parent(reader, writer, sockets)
     first = json.loads(await reader.readline())
+    if first["version"] != __version__:
+        # The package was replaced on the disk: another release may take the same configuration in another way.
+        what = f"the files of {__version__} are installed and the parent process is {first['version']}: restart it"
+        parent.send({"failed": f"worker {first['slot']} cannot start: {what}"})
+        await parent.flush()
+        return
     config = build(first["config"])
     streams, errors = LogStreams(config.log), UnexpectedErrors()
     errors.install()
