@@ -75,6 +75,10 @@ clean: ## take away all that the other targets made
 	rm -rf $(VENV) build dist $(E2E)/node_modules .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+.PHONY: messages
+messages: $(VENV)/.dev ## the pages' messages from the source into the catalogues, where new ones wait for a translation
+	@$(BIN)/python -m tests.messages
+
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 # The first interpreter that is new enough; PYTHON=... chooses another.

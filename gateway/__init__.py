@@ -11,8 +11,9 @@ Two planes and one gate::
 
 Imports go one way only; a package imports itself and what stands to its left::
 
-    errors -> config -> observability -> identity -> http -> policy -> redis_client -> sessions -> directory -> oidc -> token_refresh
-      -> gate -> pages -> sign_in -> proxy -> break_glass -> rewriting -> hand_off -> held_forms -> web -> operations -> runtime -> demo -> cli
+    languages -> errors -> config -> observability -> identity -> http -> policy -> redis_client -> sessions -> directory -> oidc
+      -> token_refresh -> gate -> pages -> sign_in -> proxy -> break_glass -> rewriting -> hand_off -> held_forms -> web
+      -> operations -> runtime -> demo -> cli
 
 Start reading at `gate/admission.py`: it is where one request is admitted or not. `runtime/composition.py` puts the parts together.
 """

@@ -230,7 +230,7 @@ def refusals(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
 def test_what_a_page_says_is_found_in_the_troubleshooting_guide(refusal: type[Refusal]) -> None:
     guide = re.sub(r"\s+", " ", (ROOT / "deploy" / "guides" / "troubleshooting.md").read_text())
     assert f"`{refusal.code}`" in guide
-    assert refusal.title in guide
+    assert str(refusal.title) in guide
 
 
 def promises() -> Iterator[tuple[str, set[str], list[Path]]]:

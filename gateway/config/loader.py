@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config.checks import consistency, files, safety
+from gateway.config.checks import consistency, files, page_texts, safety
 from gateway.config.reading.messages import Fault, faults
 from gateway.config.reading.packs import with_pack_files
 from gateway.config.reading.problems import ConfigInvalid, Finding, Problem, is_below, overlap
@@ -87,6 +87,7 @@ def _judged(source: Resolved, *, with_files: bool) -> Config:
 def _findings(config: Config, with_files: bool) -> Iterator[Finding]:
     yield from consistency.findings(config)
     yield from safety.refusals(config)
+    yield from page_texts.findings(config)
     if with_files:
         yield from files.findings(config)
 

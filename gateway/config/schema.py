@@ -45,7 +45,7 @@ from gateway.config.sections.fields import (
     checked,
 )
 from gateway.config.sections.openid import ClaimNames, OpenID, ProviderKeys
-from gateway.config.sections.pages import PageSettings, PageText
+from gateway.config.sections.pages import PageSettings
 from gateway.config.sections.password_rules import PackFile, PackRule, PasswordKnown, PasswordRule, PasswordWhen
 from gateway.config.sections.redis import Redis, RedisSentinel, RedisTls
 
@@ -78,7 +78,6 @@ __all__ = [
     "PackFile",
     "PackRule",
     "PageSettings",
-    "PageText",
     "PasswordKnown",
     "PasswordRule",
     "PasswordWhen",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from gateway.errors.refusal import Refusal, WaysOn
+from gateway.languages.message import Message
 
 
 class LoginRequired(Refusal):
@@ -11,8 +12,8 @@ class LoginRequired(Refusal):
 
     status = 401
     code = "login_required"
-    title = "Please sign in"
-    message = "You are not signed in, or your session has ended."
+    title = Message("login_required.title", "Please sign in")
+    message = Message("login_required.message", "You are not signed in, or your session has ended.")
     ways_on = ("sign_in", "home")
 
 
@@ -20,16 +21,17 @@ class FormLost(LoginRequired):
     """A form that was sent without a session, and is not kept. facts: sign_in_url, target, note."""
 
     code = "form_lost"
-    title = "Your session has ended"
-    message = (
+    title = Message("form_lost.title", "Your session has ended")
+    message = Message(
+        "form_lost.message",
         "What you sent was not accepted, and it is not kept here. Sign in, then go back to the form: your browser may still have what "
-        "you typed."
+        "you typed.",
     )
-    notes: ClassVar[Mapping[str, str]] = {
-        "cross_site": "The form was sent from another site.",
-        "upload": "Files are never kept.",
-        "password": "A form with a password is never kept.",
-        "too_large": "It is larger than what can be kept.",
+    notes: ClassVar[Mapping[str, Message]] = {
+        "cross_site": Message("form_lost.cross_site", "The form was sent from another site."),
+        "upload": Message("form_lost.upload", "Files are never kept."),
+        "password": Message("form_lost.password", "A form with a password is never kept."),
+        "too_large": Message("form_lost.too_large", "It is larger than what can be kept."),
     }
 
 
@@ -37,8 +39,11 @@ class FormKept(LoginRequired):
     """A form that was sent into an ended session, and is kept (`held_forms`). facts: sign_in_url, target."""
 
     code = "form_kept"
-    title = "Your session has ended"
-    message = "What you typed is kept for 15 minutes, for you only. Sign in, and you can send it with one click."
+    title = Message("form_kept.title", "Your session has ended")
+    message = Message(
+        "form_kept.message",
+        "What you typed is kept for 15 minutes, for you only. Sign in, and you can send it with one click.",
+    )
 
 
 class FormOfAnotherPerson(Refusal):
@@ -46,8 +51,11 @@ class FormOfAnotherPerson(Refusal):
 
     status = 403
     code = "form_of_another_person"
-    title = "Another person filled in this form"
-    message = "A form is kept in this browser for another account. Only that account can send it."
+    title = Message("form_of_another_person.title", "Another person filled in this form")
+    message = Message(
+        "form_of_another_person.message",
+        "A form is kept in this browser for another account. Only that account can send it.",
+    )
     ways_on = ("another_account", "home")
 
 
@@ -56,8 +64,8 @@ class FormGone(Refusal):
 
     status = 410
     code = "form_gone"
-    title = "No form is kept here any more"
-    message = "It has been sent already, or it was kept longer than 15 minutes ago."
+    title = Message("form_gone.title", "The form is no longer kept")
+    message = Message("form_gone.message", "It has already been sent, or more than 15 minutes have passed.")
     ways_on = ("home",)
 
 
@@ -66,8 +74,10 @@ class StepUpRequired(Refusal):
 
     status = 401
     code = "insufficient_user_authentication"
-    title = "Please sign in again"
-    message = "This page needs a fresher or stronger sign-in."
+    title = Message("insufficient_user_authentication.title", "Please sign in again")
+    message = Message(
+        "insufficient_user_authentication.message", "This page requires a more recent or a stronger sign-in."
+    )
     ways_on = ("sign_in", "home")
 
 
@@ -76,8 +86,8 @@ class Forbidden(Refusal):
 
     status = 403
     code = "access_denied"
-    title = "You have no access to this page"
-    message = "You are signed in, but this page is not open to your account."
+    title = Message("access_denied.title", "You don't have access to this page")
+    message = Message("access_denied.message", "You are signed in, but your account does not have access to this page.")
     ways_on = ("another_account", "another_provider", "home", "sign_out")
 
 
@@ -86,8 +96,10 @@ class SignInDisabled(Refusal):
 
     status = 403
     code = "sign_in_disabled"
-    title = "This page is closed"
-    message = "This page needs a sign-in, and sign-in is switched off."
+    title = Message("sign_in_disabled.title", "This page is closed")
+    message = Message(
+        "sign_in_disabled.message", "This page requires you to sign in, and sign-in is currently turned off."
+    )
     ways_on = ("home", "retry")
 
 
@@ -96,8 +108,8 @@ class OriginForbidden(Refusal):
 
     status = 403
     code = "origin_not_allowed"
-    title = "This origin is not allowed"
-    message = "The connection was opened from another site."
+    title = Message("origin_not_allowed.title", "This connection is not allowed")
+    message = Message("origin_not_allowed.message", "The connection was opened from another site.")
     ways_on = ("home", "retry")
 
 
@@ -106,16 +118,22 @@ class RouteBlocked(Refusal):
 
     status = 403
     code = "password_login_disabled"
-    title = "Signing in with a password is switched off"
-    message = "This site signs people in through the company's sign-in page. Passwords are neither accepted, set nor reset here."
+    title = Message("password_login_disabled.title", "Password sign-in is turned off")
+    message = Message(
+        "password_login_disabled.message",
+        "You sign in to this site on a separate sign-in page. Passwords cannot be entered, set or reset here.",
+    )
     ways_on: ClassVar[WaysOn] = ("sign_in", "home")
 
 
 class OwnLoginClosed(RouteBlocked):
     """The upstream's own login page was asked for by a person with a session: another sign-in would loop. facts: account."""
 
-    title = "The application asks for its own login"
-    message = "You are signed in here, but the application asks for its own password, which is switched off. Its own session may be over."
+    title = Message("own_login_closed.title", "The application asks for its own login")
+    message = Message(
+        "own_login_closed.message",
+        "You are signed in, but the application asks for its own password, and password sign-in is turned off. Its session may have ended.",
+    )
     ways_on = ("home", "sign_out")
 
 
@@ -124,8 +142,8 @@ class UntrustedPeer(Refusal):
 
     status = 403
     code = "untrusted_peer"
-    title = "This address is not for you"
-    message = "Only proxies that the operator trusts may ask here."
+    title = Message("untrusted_peer.title", "You can't use this address")
+    message = Message("untrusted_peer.message", "Only trusted proxies may use this address.")
     ways_on = ("home",)
 
 
@@ -134,6 +152,8 @@ class CrossSiteRequest(Refusal):
 
     status = 403
     code = "cross_site_request"
-    title = "This request came from another site"
-    message = "For your safety this can only be done from this site's own pages."
+    title = Message("cross_site_request.title", "This request came from another site")
+    message = Message(
+        "cross_site_request.message", "For your security, this can only be done from this site's own pages."
+    )
     ways_on = ("retry", "home")

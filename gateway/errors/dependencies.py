@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.errors.refusal import Refusal
+from gateway.languages.message import Message
 
 
 class StoreUnavailable(Refusal):
@@ -10,8 +11,8 @@ class StoreUnavailable(Refusal):
 
     status = 503
     code = "session_store_unavailable"
-    title = "Sessions cannot be checked at the moment"
-    message = "You are still signed in. Please try again in a moment."
+    title = Message("session_store_unavailable.title", "Your session can't be checked right now")
+    message = Message("session_store_unavailable.message", "You are still signed in. Please try again in a moment.")
     ways_on = ("retry",)
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 2, **facts: Any) -> None:
@@ -23,9 +24,10 @@ class UpstreamUnreachable(Refusal):
 
     status = 503
     code = "upstream_unavailable"
-    title = "The application cannot be reached"
-    message = (
-        "The application behind this address does not accept connections at the moment. Please try again in a minute."
+    title = Message("upstream_unavailable.title", "The application is not available")
+    message = Message(
+        "upstream_unavailable.message",
+        "The application is not accepting connections at the moment. Please try again in a minute.",
     )
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 5, **facts: Any) -> None:
@@ -37,8 +39,11 @@ class UpstreamFault(Refusal):
 
     status = 502
     code = "upstream_fault"
-    title = "The application gave an answer that cannot be used"
-    message = "The application behind this address broke off or answered in a way that cannot be passed on."
+    title = Message("upstream_fault.title", "The application sent an invalid response")
+    message = Message(
+        "upstream_fault.message",
+        "The application's response broke off or could not be understood. Please try again in a minute.",
+    )
 
 
 class LoopDetected(Refusal):
@@ -46,8 +51,11 @@ class LoopDetected(Refusal):
 
     status = 508
     code = "loop_detected"
-    title = "This address leads back to itself"
-    message = "The gateway was to pass this request on to the application, and got it back. The people who run this site must correct that."
+    title = Message("loop_detected.title", "This address leads back to itself")
+    message = Message(
+        "loop_detected.message",
+        "This request should have reached the application, but it came back here. Please contact the people who run this site.",
+    )
 
 
 class UpstreamTlsFault(Refusal):
@@ -55,8 +63,10 @@ class UpstreamTlsFault(Refusal):
 
     status = 502
     code = "upstream_tls_fault"
-    title = "The TLS connection to the application failed"
-    message = "The application behind this address could not prove that it is the right one. Nothing was sent to it."
+    title = Message("upstream_tls_fault.title", "There is no secure connection to the application")
+    message = Message(
+        "upstream_tls_fault.message", "The application could not prove its identity, so nothing was sent to it."
+    )
 
 
 class UpstreamTimeout(Refusal):
@@ -64,5 +74,7 @@ class UpstreamTimeout(Refusal):
 
     status = 504
     code = "upstream_timeout"
-    title = "The application took too long to answer"
-    message = "The application behind this address did not answer in time."
+    title = Message("upstream_timeout.title", "The application took too long to respond")
+    message = Message(
+        "upstream_timeout.message", "The application did not respond in time. Please try again in a minute."
+    )

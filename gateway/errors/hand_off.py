@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from gateway.errors.refusal import Refusal, WaysOn
+from gateway.languages.message import Message
 
 
 class HandOffFailed(Refusal):
@@ -10,9 +11,10 @@ class HandOffFailed(Refusal):
 
     status = 502
     code = "hand_off_failed"
-    title = "The application did not open its session"
-    message = (
-        "You are signed in, but the application behind this address did not let you in. Please try again in a minute."
+    title = Message("hand_off_failed.title", "The application did not let you in")
+    message = Message(
+        "hand_off_failed.message",
+        "You are signed in, but the application did not open a session for you. Please try again in a minute.",
     )
     ways_on: ClassVar[WaysOn] = ("retry", "home", "sign_out")
 
@@ -26,8 +28,11 @@ class NoUpstreamLogin(HandOffFailed):
 
     status = 403
     code = "no_upstream_login"
-    title = "You have no login at the application"
-    message = "There is an account for you, but no login belongs to it. Ask the people who run this space."
+    title = Message("no_upstream_login.title", "You have no login for this application")
+    message = Message(
+        "no_upstream_login.message",
+        "You have an account, but no login for this application belongs to it. Please contact the people who run this site.",
+    )
     ways_on = ("another_account", "another_provider", "retry", "sign_out")
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
@@ -39,8 +44,12 @@ class HandOffMismatch(HandOffFailed):
 
     status = 403
     code = "hand_off_mismatch"
-    title = "The application took you for somebody else"
-    message = "Its session was ended, and nothing of it was shown. Ask the people who run this space: two accounts may be mixed up."
+    title = Message("hand_off_mismatch.title", "The application mistook you for someone else")
+    message = Message(
+        "hand_off_mismatch.message",
+        "The other person's session was closed, and you were shown nothing of it. "
+        "Please contact the people who run this site: two accounts may have been mixed up.",
+    )
     ways_on = ("retry", "another_account", "another_provider", "sign_out")
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
@@ -52,8 +61,11 @@ class HandOffLoop(HandOffFailed):
 
     status = 403
     code = "hand_off_loop"
-    title = "The application keeps asking for its own login"
-    message = "It was given a session for you several times within a short while, and asked again each time."
+    title = Message("hand_off_loop.title", "The application keeps asking for its own login")
+    message = Message(
+        "hand_off_loop.message",
+        "The application was given a session for you several times in a short time, but asked you to log in again each time.",
+    )
     ways_on = ("retry", "another_account", "another_provider", "sign_out")
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
@@ -65,5 +77,8 @@ class UpstreamSessionEnded(Refusal):
 
     status = 409
     code = "upstream_session_ended"
-    title = "The application's own session had ended"
-    message = "What you sent was not taken. Its session is open again: go back and send it once more."
+    title = Message("upstream_session_ended.title", "The application's session had ended")
+    message = Message(
+        "upstream_session_ended.message",
+        "What you sent was not processed. The session is open again now: go back and send it once more.",
+    )

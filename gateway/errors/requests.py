@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from gateway.errors.refusal import Refusal, WaysOn
+from gateway.languages.message import Message
 
 
 class BadRequest(Refusal):
@@ -11,8 +12,8 @@ class BadRequest(Refusal):
 
     status = 400
     code = "bad_request"
-    title = "This request is not valid"
-    message = "The address or the request could not be understood."
+    title = Message("bad_request.title", "This request is not valid")
+    message = Message("bad_request.message", "The address, or what was sent with it, could not be understood.")
     ways_on: ClassVar[WaysOn] = ("home",)
 
 
@@ -27,23 +28,29 @@ class AmbiguousTarget(BadRequest):
     """A request-target whose encoding servers decode differently."""
 
     code = "ambiguous_target"
-    title = "This address can be read in two ways"
-    message = "The address holds an encoding that servers read differently. Use the plain form of the address."
+    title = Message("ambiguous_target.title", "This address is ambiguous")
+    message = Message(
+        "ambiguous_target.message",
+        "The address contains encoded characters that not every server reads in the same way. Please use the plain form of the address.",
+    )
 
 
 class HeadTooLarge(Refusal):
     status = 431
     code = "request_header_fields_too_large"
-    title = "The request's headers are too large"
-    message = "The browser sent more header data than is accepted here. Clearing this site's cookies usually helps."
+    title = Message("request_header_fields_too_large.title", "Your browser sent too much data")
+    message = Message(
+        "request_header_fields_too_large.message",
+        "The request headers are larger than this site accepts. Deleting this site's cookies usually helps.",
+    )
     close = True
 
 
 class TargetTooLong(Refusal):
     status = 414
     code = "uri_too_long"
-    title = "The address is too long"
-    message = "The address is longer than is accepted here."
+    title = Message("uri_too_long.title", "This address is too long")
+    message = Message("uri_too_long.message", "The address is longer than this site accepts.")
     ways_on = ("home",)
     close = True
 
@@ -51,24 +58,24 @@ class TargetTooLong(Refusal):
 class PayloadTooLarge(Refusal):
     status = 413
     code = "content_too_large"
-    title = "The request is too large"
-    message = "The request carries more data than is accepted here."
+    title = Message("content_too_large.title", "This is too large to send")
+    message = Message("content_too_large.message", "You sent more data than this site accepts.")
     close = True
 
 
 class RequestTimeout(Refusal):
     status = 408
     code = "request_timeout"
-    title = "The request took too long to arrive"
-    message = "The request did not arrive completely in time."
+    title = Message("request_timeout.title", "The request took too long")
+    message = Message("request_timeout.message", "Your request did not arrive completely in time. Please try again.")
     close = True
 
 
 class MethodNotAllowed(Refusal):
     status = 405
     code = "method_not_allowed"
-    title = "This method is not allowed"
-    message = "The request method is not accepted for this address."
+    title = Message("method_not_allowed.title", "This is not possible here")
+    message = Message("method_not_allowed.message", "This address does not accept the request method.")
     ways_on = ("home",)
 
     def __init__(self, detail: str = "", *, allow: Iterable[str] = ()) -> None:
@@ -79,8 +86,10 @@ class MethodNotAllowed(Refusal):
 class CodingNotImplemented(Refusal):
     status = 501
     code = "not_implemented"
-    title = "This transfer coding or method is not supported"
-    message = "The request uses a transfer coding or a method that is not supported here."
+    title = Message("not_implemented.title", "This request is not supported")
+    message = Message(
+        "not_implemented.message", "The request uses a method or a transfer coding that is not supported here."
+    )
     ways_on = ("home",)
     close = True
 
@@ -88,8 +97,8 @@ class CodingNotImplemented(Refusal):
 class VersionNotSupported(Refusal):
     status = 505
     code = "http_version_not_supported"
-    title = "This HTTP version is not supported"
-    message = "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    title = Message("http_version_not_supported.title", "This HTTP version is not supported")
+    message = Message("http_version_not_supported.message", "This site supports HTTP/1.0 and HTTP/1.1 only.")
     ways_on = ("home",)
     close = True
 
@@ -97,8 +106,8 @@ class VersionNotSupported(Refusal):
 class ExpectationFailed(Refusal):
     status = 417
     code = "expectation_failed"
-    title = "This expectation cannot be met"
-    message = "Only Expect: 100-continue is understood."
+    title = Message("expectation_failed.title", "This expectation cannot be met")
+    message = Message("expectation_failed.message", "The only expectation that this site supports is 100-continue.")
     ways_on = ("home",)
     close = True
 
@@ -106,8 +115,8 @@ class ExpectationFailed(Refusal):
 class UpgradeRequired(Refusal):
     status = 426
     code = "upgrade_required"
-    title = "This WebSocket version is not supported"
-    message = "Only version 13 of the WebSocket protocol is spoken here."
+    title = Message("upgrade_required.title", "This WebSocket version is not supported")
+    message = Message("upgrade_required.message", "This site supports only version 13 of the WebSocket protocol.")
     ways_on = ("home",)
     fields = (
         ("Upgrade", "websocket"),
@@ -118,14 +127,14 @@ class UpgradeRequired(Refusal):
 class UnknownHost(Refusal):
     status = 421
     code = "unknown_host"
-    title = "No application answers under this name"
-    message = "The host name of the address is not one that is served here."
+    title = Message("unknown_host.title", "There is no site at this address")
+    message = Message("unknown_host.message", "The host name in the address is not served here.")
     ways_on = ("home",)
 
 
 class NotFound(Refusal):
     status = 404
     code = "not_found"
-    title = "There is nothing here"
-    message = "This address does not exist."
+    title = Message("not_found.title", "Page not found")
+    message = Message("not_found.message", "There is no page at this address.")
     ways_on = ("home",)

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from gateway.errors.refusal import Refusal, WaysOn
 from gateway.errors.requests import BadRequest
+from gateway.languages.message import Message
 
 
 class SignInFailed(Refusal):
@@ -11,8 +12,8 @@ class SignInFailed(Refusal):
 
     status = 400
     code = "sign_in_failed"
-    title = "Signing in did not work"
-    message = "The sign-in could not be completed. Please try again."
+    title = Message("sign_in_failed.title", "Sign-in failed")
+    message = Message("sign_in_failed.message", "Your sign-in could not be completed. Please try again.")
     ways_on: ClassVar[WaysOn] = ("retry", "another_account", "another_provider")
 
     def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
@@ -31,10 +32,11 @@ class StepUpUnmet(IdTokenInvalid):
     """The sign-in that the provider answered with is too old or too weak for what was requested (RFC 9470). facts: retry_url."""
 
     code = "step_up_unmet"
-    title = "This page needs a fresher or stronger sign-in"
-    message = (
-        "The sign-in page answered with a sign-in that is too old or too weak for this page. You are still signed in here as before. "
-        "Try again: you will be asked to sign in anew."
+    title = Message("step_up_unmet.title", "This page requires a stronger sign-in")
+    message = Message(
+        "step_up_unmet.message",
+        "Your sign-in is too old or too weak for this page. You are still signed in as before. "
+        "If you try again, you will be asked to sign in once more.",
     )
     ways_on = ("retry", "another_account", "home")
 
@@ -50,8 +52,6 @@ class LogoutTokenInvalid(BadRequest):
     """A back-channel logout token that failed a check; `reason` names the check. No session was touched."""
 
     code = "logout_token_invalid"
-    title = "This logout token is not valid"
-    message = "The logout token could not be accepted."
 
     def __init__(self, reason: str, detail: str = "", **facts: Any) -> None:
         super().__init__(detail or reason, reason=reason, **facts)
@@ -63,8 +63,11 @@ class EmailNotVerified(SignInFailed):
 
     status = 403
     code = "email_not_verified"
-    title = "Your e-mail address is not verified"
-    message = "The sign-in page says that your e-mail address is not verified. Verify it there, then try again."
+    title = Message("email_not_verified.title", "Your email address is not verified")
+    message = Message(
+        "email_not_verified.message",
+        "The sign-in page reports that your email address is not verified. Verify it there, then try again.",
+    )
     ways_on = ("retry", "another_account", "another_provider")
 
 
@@ -73,9 +76,10 @@ class EmailDomainForeign(SignInFailed):
 
     status = 403
     code = "email_domain_foreign"
-    title = "Your e-mail address does not belong to this sign-in page"
-    message = (
-        "You signed in, but at a sign-in page that is not the one for your e-mail address. Please choose another one."
+    title = Message("email_domain_foreign.title", "Your email address can't be used here")
+    message = Message(
+        "email_domain_foreign.message",
+        "The sign-in page that you used is not meant for your email address. Please choose another one.",
     )
     ways_on = ("another_account", "another_provider")
 
@@ -84,8 +88,11 @@ class SignInExpired(SignInFailed):
     """A callback without a login attempt of this browser: the back button, a bookmark, a lost cookie. facts: cause."""
 
     code = "sign_in_expired"
-    title = "This sign-in is over"
-    message = "It was used already, is older than fifteen minutes, or began in another browser. Nothing is wrong with your account."
+    title = Message("sign_in_expired.title", "This sign-in has expired")
+    message = Message(
+        "sign_in_expired.message",
+        "It has already been used, is more than 15 minutes old, or was started in another browser. There is nothing wrong with your account.",
+    )
     ways_on = ("continue", "home")
 
 
@@ -94,10 +101,11 @@ class TooManyFailedSignIns(SignInFailed):
 
     status = 429
     code = "too_many_failed_sign_ins"
-    title = "Too many sign-ins have failed"
-    message = (
-        "Too many sign-ins from your network have failed within a minute. Nothing is wrong with your account. "
-        "Please wait a moment, then try again."
+    title = Message("too_many_failed_sign_ins.title", "Too many sign-ins have failed")
+    message = Message(
+        "too_many_failed_sign_ins.message",
+        "Too many sign-ins from your network have failed within a minute. There is nothing wrong with your account. "
+        "Please wait a moment, then try again.",
     )
     ways_on = ("retry", "home")
 
@@ -107,8 +115,11 @@ class TooManyRedirects(SignInFailed):
 
     status = 400
     code = "redirect_loop"
-    title = "Signing in goes round in circles"
-    message = "You were sent to the sign-in page several times without a session being kept."
+    title = Message("redirect_loop.title", "Sign-in keeps starting over")
+    message = Message(
+        "redirect_loop.message",
+        "You were sent to the sign-in page several times, but each time you came back without being signed in.",
+    )
     ways_on = ("retry", "another_provider")
 
 
@@ -117,8 +128,11 @@ class TooManySessions(Refusal):
 
     status = 403
     code = "too_many_sessions"
-    title = "You are signed in in too many places"
-    message = "You are signed in on as many browsers and devices as this site allows. Sign out on one of them, then try again."
+    title = Message("too_many_sessions.title", "You are signed in on too many devices")
+    message = Message(
+        "too_many_sessions.message",
+        "You have reached the number of browsers and devices that this site allows. Sign out on one of them, then try again.",
+    )
     ways_on = ("retry", "another_account", "another_provider")
 
 
@@ -126,8 +140,10 @@ class UnknownIssuer(BadRequest):
     """A third-party initiated login (OpenID Connect Core 1.0 section 4) names an issuer that is not configured."""
 
     code = "unknown_issuer"
-    title = "This sign-in was begun for another sign-in page"
-    message = "The link that brought you here names a sign-in page that this site does not use."
+    title = Message("unknown_issuer.title", "This link is for another sign-in page")
+    message = Message(
+        "unknown_issuer.message", "The link that brought you here names a sign-in page that this site does not use."
+    )
     ways_on = ("continue", "home")
 
 
@@ -136,8 +152,11 @@ class ProviderUnavailable(Refusal):
 
     status = 503
     code = "provider_unavailable"
-    title = "The sign-in page cannot be reached"
-    message = "Nobody can sign in at the moment. People who are signed in already are not affected. Please try again in a minute."
+    title = Message("provider_unavailable.title", "The sign-in page is not available")
+    message = Message(
+        "provider_unavailable.message",
+        "Nobody can sign in at the moment. If you are already signed in, you are not affected. Please try again in a minute.",
+    )
     ways_on = ("retry", "another_provider", "home")
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 5, **facts: Any) -> None:
@@ -149,8 +168,11 @@ class ProviderFault(Refusal):
 
     status = 502
     code = "provider_fault"
-    title = "The sign-in page gave an answer that cannot be used"
-    message = "The sign-in could not be completed because of an error at the sign-in page. Please try again."
+    title = Message("provider_fault.title", "The sign-in page sent an invalid response")
+    message = Message(
+        "provider_fault.message",
+        "Your sign-in could not be completed because of an error on the sign-in page. Please try again.",
+    )
     ways_on = ("retry", "another_provider", "home")
 
 
@@ -159,8 +181,11 @@ class NotRegistered(Refusal):
 
     status = 403
     code = "not_registered"
-    title = "You are not registered here"
-    message = "You signed in, but there is no member account for you. Ask the people who run this space to add you."
+    title = Message("not_registered.title", "You are not registered here")
+    message = Message(
+        "not_registered.message",
+        "Your sign-in worked, but there is no member account for you. Please ask the people who run this site to add you.",
+    )
     ways_on = ("another_account", "another_provider", "retry")
 
 
@@ -169,8 +194,11 @@ class AccountSuspended(Refusal):
 
     status = 403
     code = "account_suspended"
-    title = "Your account is not active"
-    message = "There is a member account for you, but it is not active. Ask the people who run this space."
+    title = Message("account_suspended.title", "Your account is not active")
+    message = Message(
+        "account_suspended.message",
+        "There is a member account for you, but it is not active. Please contact the people who run this site.",
+    )
     ways_on = ("another_account", "another_provider", "retry")
 
 
@@ -179,8 +207,12 @@ class AccountLinkedElsewhere(Refusal):
 
     status = 403
     code = "account_linked_elsewhere"
-    title = "This account belongs to another sign-in"
-    message = "There is a member account with your e-mail address, but somebody else has signed in to it before. Ask who runs this space."
+    title = Message("account_linked_elsewhere.title", "This account belongs to another sign-in")
+    message = Message(
+        "account_linked_elsewhere.message",
+        "There is a member account with your email address, but it is already linked to a different sign-in. "
+        "Please contact the people who run this site.",
+    )
     ways_on = ("another_account", "another_provider", "retry")
 
 
@@ -189,8 +221,11 @@ class AccountAmbiguous(Refusal):
 
     status = 403
     code = "account_ambiguous"
-    title = "There is more than one account for you"
-    message = "Several member accounts have your e-mail address, and it is not clear which one is yours. Ask the people who run this space."
+    title = Message("account_ambiguous.title", "There is more than one account for you")
+    message = Message(
+        "account_ambiguous.message",
+        "Several member accounts have your email address, and it is unclear which one is yours. Please contact the people who run this site.",
+    )
     ways_on = ("another_account", "another_provider", "retry")
 
 
@@ -199,8 +234,11 @@ class DirectoryUnavailable(Refusal):
 
     status = 503
     code = "directory_unavailable"
-    title = "Your account could not be looked up"
-    message = "You signed in, but the member directory did not answer. Nothing was lost or created twice. Please try again in a minute."
+    title = Message("directory_unavailable.title", "Your account could not be looked up")
+    message = Message(
+        "directory_unavailable.message",
+        "Your sign-in worked, but the member directory did not respond. Nothing was lost or created twice. Please try again in a minute.",
+    )
     ways_on = ("retry", "another_account")
 
     def __init__(self, reason: str, detail: str = "", *, retry_after: int | None = 10, **facts: Any) -> None:

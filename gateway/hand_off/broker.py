@@ -41,6 +41,7 @@ from gateway.hand_off.set_cookie import SetCookie, parse_set_cookie
 from gateway.hand_off.templates import facts_of, outgoing
 from gateway.hand_off.tokens import CalledTokens, DirectoryTokens, TokenSource
 from gateway.identity.claims import Identity
+from gateway.languages.message import Message
 from gateway.observability import events as events
 from gateway.observability.events import Audit
 from gateway.proxy.subrequest import Credentials
@@ -52,7 +53,10 @@ from gateway.sessions.live import LiveSession
 log = logging.getLogger("doorward.hand_off")
 _LOG_OUT_SECONDS: Final = 5.0
 _Result = TypeVar("_Result")
-_CAUSE: Final = "Either the browser does not keep its session cookie, or this account may not open the page and is asked for another."
+_CAUSE: Final = Message(
+    "hand_off_loop.cause",
+    "Your browser may not be keeping the application's cookie, or the application may not allow your account to open this page.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,5 +112,5 @@ def cookie_name(route: AppRoute) -> str:
 
 def _explained(lost: FormLost, loss: Loss, request: Request[ParsedRequest]) -> FormLost:
     """The refusal with what is lost, and why."""
-    facts = {**lost.facts, "target": request.matched.path, "note": FormLost.notes.get(loss, ""), "reason": loss}
+    facts = {**lost.facts, "target": request.matched.path, "note": FormLost.notes.get(loss), "reason": loss}
     return FormLost(loss, **facts)

@@ -187,7 +187,7 @@ def _outcome(site: Site, decision: Decision) -> list[Step]:
         return [
             ("rule", decision.rule),
             ("decision", f"refuse: {refusal.status} {refusal.code}"),
-            ("because", refusal.detail or refusal.message),
+            ("because", refusal.detail or str(refusal.message)),
             *_step_up(refusal.facts.get("max_age"), refusal.facts.get("acr_values")),
         ]
     if isinstance(decision, NeedBody):

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from gateway.errors.refusal import Refusal, WayOn
 from gateway.gate.site import Site, start_url
+from gateway.languages.message import Message
+from gateway.languages.negotiation import NO_PREFERENCE, PreferredLanguages
 
 HOME: Final = "/"
 _LONGEST: Final = 2000  # of a local URL in a link: `/oauth2/start` takes no longer one
@@ -17,9 +19,9 @@ _LONGEST: Final = 2000  # of a local URL in a link: `/oauth2/start` takes no lon
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link of a page."""
+    """A link of a page. A label that is no message is a name, as that of a provider."""
 
-    label: str
+    label: Message | str
     href: str
 
 
@@ -28,7 +30,8 @@ class PageContext:
     """The request that a page answers.
 
     `site` is None where no app answers. `return_to` is the local URL of the page that was asked for, or that sent the form; None: it is
-    not known. `retry_url` repeats the request; "" where no link can. `provider` is the one that the sign-in was at.
+    not known. `retry_url` repeats the request; "" where no link can. `provider` is the one that the sign-in was at. `languages` are the
+    reader's.
     """
 
     request_id: str
@@ -36,6 +39,7 @@ class PageContext:
     return_to: str | None = None
     retry_url: str = ""
     provider: str | None = None
+    languages: PreferredLanguages = NO_PREFERENCE
 
     @property
     def host_name(self) -> str:
@@ -54,14 +58,14 @@ class PageContext:
 
 
 #: The fact that holds the URL of a way on, where the refusal has one of its own; and the link's words.
-_WAYS: Final[dict[WayOn, tuple[str, str]]] = {
-    "continue": ("continue_url", "Continue"),
-    "sign_in": ("sign_in_url", "Sign in"),
-    "retry": ("retry_url", "Try again"),
-    "another_account": ("switch_url", "Use another account"),
-    "another_provider": ("choose_url", "Choose another sign-in page"),
-    "home": ("home_url", "Go to the start page"),
-    "sign_out": ("sign_out_url", "Sign out"),
+_WAYS: Final[dict[WayOn, tuple[str, Message]]] = {
+    "continue": ("continue_url", Message("page.continue", "Continue")),
+    "sign_in": ("sign_in_url", Message("page.sign_in", "Sign in")),
+    "retry": ("retry_url", Message("page.try_again", "Try again")),
+    "another_account": ("switch_url", Message("page.another_account", "Use another account")),
+    "another_provider": ("choose_url", Message("page.another_provider", "Sign in another way")),
+    "home": ("home_url", Message("page.home", "Go to the home page")),
+    "sign_out": ("sign_out_url", Message("page.sign_out", "Sign out")),
 }
 
 
@@ -72,10 +76,10 @@ def links_of(refusal: Refusal, context: PageContext) -> tuple[Link, ...]:
         fact, label = _WAYS[way]
         href = refusal.facts.get(fact) or _default(way, context)
         if way == "retry" and href == context.return_to != context.retry_url:
-            label = "Go back"
+            label = Message("page.back", "Go back")
         if isinstance(href, str) and is_href(href):
             found.setdefault(href, Link(label=label, href=href))
-    return tuple(found.values()) or (Link(label="Try again", href=HOME),)
+    return tuple(found.values()) or (Link(label=Message("page.try_again", "Try again"), href=HOME),)
 
 
 def _default(way: WayOn, context: PageContext) -> str | None:

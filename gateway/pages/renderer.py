@@ -15,6 +15,8 @@ from markupsafe import Markup
 
 from gateway.config import schema
 from gateway.errors.refusal import Refusal
+from gateway.languages.catalogue import load_catalogues
+from gateway.languages.message import Message
 from gateway.pages.links import Link, PageContext, links_of
 from gateway.pages.theme import Theme, theme_of
 
@@ -59,16 +61,16 @@ class Content:
     status: int = 200
     code: str
     tone: str
-    title: str
-    message: str
+    title: Message
+    message: Message
     reason: str = ""
-    cause: str = ""
+    cause: Message | None = None
     account: str = ""
-    note: str = ""
+    note: Message | None = None
     target: str = ""
     links: tuple[Link, ...] = ()
     form_action: str = ""
-    form_label: str = ""
+    form_label: Message | None = None
     form_targets: tuple[str, ...] = ()
     form_fields: tuple[tuple[str, str], ...] = ()
     form_charset: str = "UTF-8"
@@ -79,13 +81,14 @@ class Pages:
     """Renders all pages. `own` are the settings of single apps. The constructor raises ValueError as `theme_of`."""
 
     def __init__(self, common: schema.PageSettings, own: Mapping[str, schema.PageSettings] | None = None) -> None:
-        self._theme = theme_of(common)
-        self._themes = {name: theme_of(common, settings) for name, settings in (own or {}).items()}
+        catalogues = load_catalogues()
+        self._theme = theme_of(catalogues, common)
+        self._themes = {name: theme_of(catalogues, common, settings) for name, settings in (own or {}).items()}
         environment = Environment(loader=PackageLoader("gateway.pages"), autoescape=True, undefined=StrictUndefined)
         self._template = environment.get_template("page.html")
 
     def render(self, refusal: Refusal, context: PageContext, *, html: bool) -> RenderedPage:
-        """The response to a refused request: a page for a person (`html`), else a problem document."""
+        """The response to a refused request: a page for a person (`html`), else a problem document in English."""
         page = self.show(content_of(refusal, context), context) if html else _problem(refusal, _shown_id(context))
         extra = [*refusal.fields]
         if refusal.retry_after is not None:
@@ -95,11 +98,13 @@ class Pages:
         return page.plus(*extra)
 
     def show(self, content: Content, context: PageContext) -> RenderedPage:
-        """The response with a page."""
+        """The response with a page, in the reader's language."""
         theme = self._themes.get(context.site.route.name, self._theme) if context.site is not None else self._theme
-        text = theme.text(content.code)
+        catalogue = theme.catalogue(context.languages)
         page = self._template.render(
-            page=replace(content, title=text.title or content.title, message=text.message or content.message),
+            page=content,
+            language=catalogue,
+            Message=Message,
             brand=theme.title or context.host_name,
             logo=theme.logo,
             support=theme.support,
@@ -114,6 +119,8 @@ class Pages:
             status=content.status,
             headers=[
                 ("Content-Type", "text/html; charset=utf-8"),
+                ("Content-Language", catalogue.tag),
+                ("Vary", "Accept-Language"),
                 ("Content-Security-Policy", policy),
                 ("X-Frame-Options", "DENY"),
                 *_personal(referrer),
@@ -161,10 +168,10 @@ def as_json(status: int, document: dict[str, Any], content_type: str = "applicat
 def _problem(refusal: Refusal, request_id: str) -> RenderedPage:
     document: dict[str, Any] = {
         "type": f"urn:doorward:problem:{refusal.code}",
-        "title": refusal.title,
+        "title": str(refusal.title),
         "status": refusal.status,
         "code": refusal.code,
-        "detail": refusal.message,
+        "detail": str(refusal.message),
         "request_id": request_id,
     }
     facts = {name: refusal.facts[name] for name in _PROBLEM_FACTS if refusal.facts.get(name) not in (None, "", ())}
@@ -196,9 +203,9 @@ def content_of(refusal: Refusal, context: PageContext) -> Content:
         title=refusal.title,
         message=refusal.message,
         reason=str(fact("reason") or ""),
-        cause=str(fact("cause") or ""),
+        cause=fact("cause"),
         account=str(fact("account") or ""),
-        note=str(fact("note") or ""),
+        note=fact("note"),
         target=str(fact("target") or ""),
         links=links_of(refusal, context),
     )

@@ -1,4 +1,4 @@
-"""How the pages of one app look and what they say in place of our texts: title, logo, colour, support link, texts."""
+"""How the pages of one app look and what they say: title, logo, colour, support link, catalogues with the operator's texts."""
 
 import base64
 import hashlib
@@ -8,7 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from gateway.config.schema import PageSettings, PageText
+from gateway.config.schema import PageSettings
+from gateway.languages.catalogue import Catalogue
+from gateway.languages.message import SOURCE
+from gateway.languages.negotiation import PreferredLanguages
 from gateway.pages.color import palette
 
 LOGO_LIMIT: Final = 256 * 1024
@@ -18,7 +21,6 @@ _LOGO_STARTS: Final = (
     (b"GIF8", "image/gif"),
 )
 _CARD: Final = ("#ffffff", "#19212b")  # `--card` of page.css, in light and in dark
-_NO_TEXT: Final = PageText()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +32,15 @@ class Theme:
     support: str
     style: str
     style_hash: str
-    texts: Mapping[str, PageText]
+    language: str
+    catalogues: Mapping[str, Catalogue]
 
-    def text(self, code: str) -> PageText:
-        """The operator's texts for the page with this code."""
-        return self.texts.get(code, _NO_TEXT)
+    def catalogue(self, languages: PreferredLanguages) -> Catalogue:
+        """The texts in the reader's language."""
+        return self.catalogues[languages.choose(self.catalogues, self.language)]
 
 
-def theme_of(common: PageSettings, own: PageSettings | None = None) -> Theme:
+def theme_of(catalogues: Mapping[str, Catalogue], common: PageSettings, own: PageSettings | None = None) -> Theme:
     """The theme of an app: its `own` settings, and the `common` ones where it has none. Raises ValueError for an unusable logo."""
     own = own or PageSettings()
     logo, color = own.logo or common.logo, own.color or common.color
@@ -49,8 +52,17 @@ def theme_of(common: PageSettings, own: PageSettings | None = None) -> Theme:
         support=own.support or common.support or "",
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        texts={**common.texts, **own.texts},
+        language=own.language or common.language or SOURCE,
+        catalogues={tag: _replaced(catalogue, common, own) for tag, catalogue in catalogues.items()},
     )
+
+
+def _replaced(catalogue: Catalogue, common: PageSettings, own: PageSettings) -> Catalogue:
+    """A catalogue with the operator's texts, those of the app before the common ones."""
+    given = (texts for settings in (common, own) for tag, texts in settings.texts.items() if tag == catalogue.tag)
+    for texts in given:
+        catalogue = catalogue.with_texts(texts)
+    return catalogue
 
 
 def _colors(color: str) -> str:

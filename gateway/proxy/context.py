@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_reque
 from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import ParsedRequest, RequestReader, parse_host
 from gateway.identity.assertion import AssertionSigner
+from gateway.languages.negotiation import PreferredLanguages
 from gateway.observability.access_log import AccessLog
 from gateway.observability.background import report_error
 from gateway.observability.counters import Counters
@@ -235,7 +236,11 @@ class ProxyContext:
         return self._parts.sign_in.begin(
             route,
             SignInRequest(
-                return_to=decision.return_to, method=head.method, step_up=decision.step_up, provider=decision.provider
+                return_to=decision.return_to,
+                method=head.method,
+                step_up=decision.step_up,
+                provider=decision.provider,
+                languages=PreferredLanguages(head.values(b"accept-language")),
             ),
             cookies=head.cookies,
             request_id=request.request_id,
@@ -258,13 +263,16 @@ class ProxyContext:
 
 def _page_context(head: ParsedRequest | None, request_id: str, site: Site | None) -> PageContext:
     """What a page that answers this request refers to: the page that was asked for, or the one that sent the form."""
-    if head is None or site is None:
+    if head is None:
         return PageContext(request_id=request_id, site=site)
+    bare = PageContext(request_id=request_id, site=site, languages=PreferredLanguages(head.values(b"accept-language")))
+    if site is None:
+        return bare
     repeatable = head.method in ("GET", "HEAD")
     there = head.target.decode("latin-1") if repeatable else referring_page(site, head)
     if there is None or is_own_target(there.encode("latin-1")):
-        return PageContext(request_id=request_id, site=site)
-    return PageContext(request_id=request_id, site=site, return_to=there, retry_url=there if repeatable else "")
+        return bare
+    return replace(bare, return_to=there, retry_url=there if repeatable else "")
 
 
 def _guard(sweep: Callable[..., None], *values: float) -> None:

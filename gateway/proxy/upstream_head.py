@@ -27,6 +27,7 @@ _log = logging.getLogger("doorward.proxy")
 _READ_BY_PAGES: Final = frozenset(
     (
         b"accept",
+        b"accept-language",
         b"content-type",
         b"origin",
         b"purpose",

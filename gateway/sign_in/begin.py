@@ -15,6 +15,8 @@ from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.errors.access import SignInDisabled
 from gateway.errors.signing_in import TooManyRedirects
 from gateway.gate.site import AppRoute, Site, start_url
+from gateway.languages.message import Message
+from gateway.languages.negotiation import NO_PREFERENCE, PreferredLanguages
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import LoginAttempt, attempt_secrets, authorization_url
@@ -46,6 +48,7 @@ class SignInRequest:
     prompt: str | None = None
     login_hint: str | None = None
     provider: str | None = None
+    languages: PreferredLanguages = NO_PREFERENCE
 
 
 class SignInStarter:
@@ -102,7 +105,18 @@ class SignInStarter:
         rounds = self.attempts.rounds(return_to, cookies, app, self._now())
         if rounds.looping:
             cause = likely_cause(app, cookies, rounds, client.name, step_up=bool(step_up))
-            return self._loop_page(app, return_to, cookies, request_id, cause)
+            return self._loop_page(
+                PageContext(
+                    request_id=request_id,
+                    site=self._sites[app.host],
+                    return_to=return_to,
+                    retry_url=start_url(return_to),
+                    languages=wanted.languages,
+                ),
+                app,
+                cookies,
+                cause,
+            )
         attempt = LoginAttempt(
             **attempt_secrets(self._random), app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
             acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=client.name, begun=self._moment(),
@@ -126,15 +140,10 @@ class SignInStarter:
             return self.providers[names[0]]
         return self.providers[provider] if provider in names else None
 
-    def _loop_page(
-        self, app: AppRoute, return_to: str, cookies: Sequence[bytes], request_id: str, cause: str
-    ) -> RenderedPage:
+    def _loop_page(self, context: PageContext, app: AppRoute, cookies: Sequence[bytes], cause: Message) -> RenderedPage:
         """The page about a redirect loop; it removes all attempts, so that `Try again` begins a new login."""
-        self._audit.emit(audit.LOGIN_REFUSED, app=app.name, request_id=request_id, reason="redirect_loop")
+        self._audit.emit(audit.LOGIN_REFUSED, app=app.name, request_id=context.request_id, reason="redirect_loop")
         refusal = TooManyRedirects("redirect_loop", cause=cause)
-        context = PageContext(
-            request_id=request_id, site=self._sites[app.host], return_to=return_to, retry_url=start_url(return_to)
-        )
         page = self._pages.render(refusal, context, html=True)
         return page.plus(*(("Set-Cookie", value) for value in self.attempts.drop_all(cookies, app)))
 
@@ -152,37 +161,45 @@ def understood_prompt(prompt: str | None, issuer: str) -> str | None:
     return prompt if prompt in PROMPTS else None
 
 
+_TWO_COOKIES: Final = Message(
+    "redirect_loop.two_cookies",
+    "Your browser sends two session cookies, or a damaged one, so neither can be trusted. Delete this site's cookies and try again.",
+)
+_STEP_UP: Final = Message(
+    "redirect_loop.step_up",
+    "This page requires a more recent or a stronger sign-in than the sign-in page provides. Please contact the people who run this site.",
+)
+_NO_SESSION: Final = Message(
+    "redirect_loop.no_session",
+    "The sign-in succeeded and your browser kept its cookie, but the session could not be found afterwards. There may be several "
+    "servers behind this name that do not share their session store and keys.",
+)
+_NO_COOKIE: Final = Message(
+    "redirect_loop.no_cookie",
+    "The sign-in succeeded, but your browser did not send the session cookie back. "
+    "The browser, an extension or a proxy may be removing cookies.",
+)
+_NO_COOKIE_HTTPS: Final = Message(
+    "redirect_loop.no_cookie_https",
+    "The sign-in succeeded, but your browser did not send the session cookie back. The page may have been opened over http:// "
+    "instead of https://, or the browser, an extension or a proxy may be removing cookies.",
+)
+_NOT_FINISHED: Final = Message(
+    "redirect_loop.not_finished",
+    "The sign-in page sent you back before the sign-in was finished. It may be using a return address other than {address}, "
+    "or another server may be answering at that address.",
+)
+
+
 def likely_cause(
     app: AppRoute, cookies: Sequence[bytes], rounds: Rounds, provider: str = DEFAULT_PROVIDER, *, step_up: bool
-) -> str:
-    """The most likely cause of a redirect loop, by the cookies that came back; a sentence for the person."""
+) -> Message:
+    """The most likely cause of a redirect loop, by the cookies that came back."""
     split = SessionCookie(app.secure).split(cookies)
     if split.spoiled:
-        return (
-            "The browser sends two session cookies, or a damaged one, so neither can be trusted. "
-            "Clear the cookies of this site and try again."
-        )
-    if split.token is not None and step_up:
-        return (
-            "The page asks for a fresher or stronger sign-in than the sign-in page gives. "
-            "The people who run this site can change what the page asks for, or the sign-in page's settings."
-        )
+        return _TWO_COOKIES
     if split.token is not None:
-        return (
-            "The sign-in succeeded and the browser kept its cookie, but the session was not found afterwards. Perhaps several "
-            "servers answer under this name without sharing one session store and the same keys."
-        )
+        return _STEP_UP if step_up else _NO_SESSION
     if rounds.done:
-        return (
-            "The sign-in succeeded, but the browser did not send the session cookie back. "
-            + (
-                "Perhaps the page was opened over http:// although this site is https://, or"
-                if app.secure
-                else "Perhaps"
-            )
-            + " the browser or an extension deletes cookies, or a proxy on the way removes them."
-        )
-    return (
-        "The sign-in page sent you back without finishing the sign-in. Perhaps the address that it returns to is not "
-        f"{app.redirect_uri(provider)}, or something on the way answers that address."
-    )
+        return _NO_COOKIE_HTTPS if app.secure else _NO_COOKIE
+    return _NOT_FINISHED.fill(address=app.redirect_uri(provider))

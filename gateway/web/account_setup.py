@@ -24,6 +24,7 @@ from gateway.errors.signing_in import DirectoryUnavailable, SignInExpired, SignI
 from gateway.gate.access import account_of
 from gateway.gate.site import AppRoute, start_url
 from gateway.identity.claims import Identity
+from gateway.languages.message import Message
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.pages.links import Link
@@ -189,9 +190,12 @@ class AccountSetup:
             status=202,
             code="setting_up",
             tone="waiting",
-            title="Your account is being set up",
-            message="This takes a few seconds. The page goes on by itself. You may also close it and come back: nothing is lost.",
-            links=(Link(label="Go on", href=address),),
+            title=Message("setting_up.title", "Your account is being set up"),
+            message=Message(
+                "setting_up.message",
+                "This takes a few seconds. You will then be taken to your page automatically. You can also close this page and come back later.",
+            ),
+            links=(Link(label=Message("page.continue", "Continue"), href=address),),
             refresh=f"{min(max(pause, 1), 15)};url={address}",
         )
         return self._pages.show(content, request.page_context())

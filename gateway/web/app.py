@@ -23,6 +23,7 @@ from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.held_forms.store import HeldForms
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
+from gateway.languages.negotiation import PreferredLanguages
 from gateway.observability.events import Audit
 from gateway.oidc.providers import Providers
 from gateway.pages.links import PageContext
@@ -184,7 +185,8 @@ class AiohttpAdapter:
         if parsed is not None:
             return self._pages.render(refusal, _context_of(parsed), html=parsed.html)
         head = RequestHead(request.method, b"", b"", list(request.raw_headers))
-        context = PageContext(request_id=request.headers.get("X-Request-Id", "-"))
+        languages = PreferredLanguages(head.values(b"accept-language"))
+        context = PageContext(request_id=request.headers.get("X-Request-Id", "-"), languages=languages)
         return self._pages.render(refusal, context, html=is_navigation(head))
 
 

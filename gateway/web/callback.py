@@ -25,6 +25,7 @@ from gateway.errors.signing_in import (
 )
 from gateway.gate.site import callback_path, start_url
 from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
+from gateway.languages.message import Message
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import (
@@ -51,6 +52,13 @@ from gateway.web.request import WebRequest
 
 log = logging.getLogger("doorward.web")
 
+_CHECK_COOKIES: Final = Message(
+    "sign_in_expired.cookies", "If this keeps happening, check that your browser accepts cookies from {host}."
+)
+_CHECK_COOKIES_AND_SCHEME: Final = Message(
+    "sign_in_expired.cookies_https",
+    "If this keeps happening, check that your browser accepts cookies from {host} and that the address begins with https://.",
+)
 _REMEMBERED: Final = 2 * ATTEMPT_LIFETIME  # of a used attempt in Redis: longer than its cookie can exist
 
 
@@ -217,9 +225,9 @@ def _landing(attempt: LoginAttempt) -> str:
     return attempt.return_to if is_local(attempt.return_to) else HOME
 
 
-def _likely_cause(request: WebRequest) -> str:
+def _likely_cause(request: WebRequest) -> Message | None:
     """Advice for a person whose cookie did not come back; none when cookies of other attempts did, because then this one has expired."""
     if read_cookies(request.cookies, request.route):
-        return ""
-    secure = " and that the address begins with https://" if request.route.secure else ""
-    return f"If this happens every time: check that the browser accepts cookies from {request.route.host}{secure}."
+        return None
+    advice = _CHECK_COOKIES_AND_SCHEME if request.route.secure else _CHECK_COOKIES
+    return advice.fill(host=request.route.host)

@@ -12,6 +12,7 @@ from gateway.gate.access import account_of
 from gateway.gate.site import FORM, start_url
 from gateway.held_forms.holding import cookie_name, form_cookie
 from gateway.held_forms.store import HeldForm, HeldForms
+from gateway.languages.message import Message
 from gateway.observability import events
 from gateway.observability.events import Audit
 from gateway.pages.links import Link
@@ -47,15 +48,18 @@ class HeldFormPage:
         content = Content(
             code="form_ready",
             tone="waiting",
-            title="Your form has not been sent yet",
-            message="Your session had ended when you sent it. Send it now, or leave it: it is deleted after 15 minutes.",
+            title=Message("form_ready.title", "Your form has not been sent yet"),
+            message=Message(
+                "form_ready.message",
+                "Your session had ended when you sent it. Send it now, or leave it: it is deleted after 15 minutes.",
+            ),
             account=account_of(session.session.identity),
             target=_shown(held.form.target),
             form_action=FORM,
-            form_label="Send it now",
+            form_label=Message("form_ready.send", "Send it now"),
             form_fields=held.form.fields,
             form_charset=held.form.charset,
-            links=(Link(label="Do not send it", href=HOME),),
+            links=(Link(label=Message("form_ready.leave", "Do not send it"), href=HOME),),
         )
         return self._pages.show(content, request.page_context(FORM))
 

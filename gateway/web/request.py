@@ -16,6 +16,7 @@ from gateway.gate.request import Request
 from gateway.gate.site import AppRoute, Site
 from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import parse_host
+from gateway.languages.negotiation import PreferredLanguages
 from gateway.pages.links import PageContext
 
 _MOST_PARAMETERS: Final = 40
@@ -46,8 +47,18 @@ class WebRequest:
     ) -> PageContext:
         """What a page that answers this request refers to."""
         return PageContext(
-            request_id=self.request_id, site=self.site, return_to=return_to, provider=provider, retry_url=retry_url
+            request_id=self.request_id,
+            site=self.site,
+            return_to=return_to,
+            provider=provider,
+            retry_url=retry_url,
+            languages=self.languages,
         )
+
+    @property
+    def languages(self) -> PreferredLanguages:
+        """The languages that the person prefers."""
+        return PreferredLanguages(self.head.values(b"accept-language"))
 
     @property
     def html(self) -> bool:

@@ -16,6 +16,7 @@ from gateway.errors.signing_in import ProviderUnavailable
 from gateway.gate.access import account_of
 from gateway.gate.site import START
 from gateway.hand_off.sign_out import UpstreamSignOut
+from gateway.languages.message import Message
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.logout import logout_url
@@ -79,13 +80,16 @@ class SignOut:
         content = Content(
             code="sign_out",
             tone="leave",
-            title="Sign out?",
-            message="This ends your session here, and on the other sites that you opened with the same sign-in.",
+            title=Message("sign_out.title", "Sign out?"),
+            message=Message(
+                "sign_out.message",
+                "You will be signed out here and on the other sites that you opened with the same sign-in.",
+            ),
             account=account_of(session.session.identity),
             form_action=action,
-            form_label="Sign out",
+            form_label=Message("page.sign_out", "Sign out"),
             form_targets=_leads_to(self._providers.of(session.session), there),
-            links=(Link(label="Stay signed in", href=HOME),),
+            links=(Link(label=Message("sign_out.stay", "Stay signed in"), href=HOME),),
         )
         return self._pages.show(content, request.page_context())
 
@@ -186,9 +190,12 @@ def signed_out_page() -> Content:
     return Content(
         code="signed_out",
         tone="done",
-        title="You are signed out",
-        message="You have no session here. On a shared computer, close the browser as well.",
-        links=(Link(label="Sign in again", href=START),),
+        title=Message("signed_out.title", "You are signed out"),
+        message=Message(
+            "signed_out.message",
+            "You have no session here. If you share this computer, please close the browser as well.",
+        ),
+        links=(Link(label=Message("signed_out.sign_in", "Sign in again"), href=START),),
     )
 
 
@@ -197,10 +204,16 @@ def signed_in_page(session: Session) -> Content:
     return Content(
         code="signed_in",
         tone="leave",
-        title="You are signed in",
-        message="You have a session here: you were not signed out, or you have signed in again since.",
+        title=Message("signed_in.title", "You are signed in"),
+        message=Message(
+            "signed_in.message",
+            "You have a session here: you were not signed out, or you have signed in again since then.",
+        ),
         account=account_of(session.identity),
-        links=(Link(label="Go to the start page", href=HOME), Link(label="Sign out", href=SIGN_OUT)),
+        links=(
+            Link(label=Message("page.home", "Go to the home page"), href=HOME),
+            Link(label=Message("page.sign_out", "Sign out"), href=SIGN_OUT),
+        ),
     )
 
 

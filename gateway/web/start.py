@@ -15,6 +15,7 @@ from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
 from gateway.errors.signing_in import UnknownIssuer
 from gateway.gate.site import Site, start_url
+from gateway.languages.message import Message
 from gateway.pages.links import Link
 from gateway.pages.renderer import Content, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of
@@ -61,6 +62,7 @@ class Start:
                 prompt=prompt,
                 login_hint=hint,
                 provider=provider,
+                languages=request.languages,
             ),
             cookies=request.cookies,
             request_id=request.request_id,
@@ -93,8 +95,8 @@ class Start:
         content = Content(
             code="choose_provider",
             tone="locked",
-            title="How do you want to sign in?",
-            message="Choose the sign-in page that knows you.",
+            title=Message("choose_provider.title", "How would you like to sign in?"),
+            message=Message("choose_provider.message", "Choose the account that you want to use."),
             links=tuple(
                 Link(
                     label=title_of(client.name, client.settings),

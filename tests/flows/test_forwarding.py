@@ -154,7 +154,7 @@ async def test_an_upstream_that_is_down_gets_a_page_that_says_so(open_house: Ope
     house = await open_house(upstreams={"portal": "http://127.0.0.1:9"})
     response = await house.ask("/", cookie=await house.session(), fields=BROWSER)
     assert response.status == 503
-    assert b"cannot be reached" in response.body
+    assert b"is not available" in response.body
     assert response.value("retry-after") is not None
 
 

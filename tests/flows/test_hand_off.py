@@ -226,7 +226,7 @@ async def test_a_session_of_somebody_else_is_ended_and_never_relayed(open_street
     browser = street.house.browser()
     page = await street.house.sign_in(browser, at="/bookings")
     assert page.status == 403
-    assert "somebody else" in page.document.title + page.document.words
+    assert "someone else" in page.document.title + page.document.words
     assert street.cookie_of(browser) == ""
     assert street.portal.logged_out == [ADA_MAIL]
     assert street.portal.pages == []

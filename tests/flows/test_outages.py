@@ -252,7 +252,7 @@ async def test_an_application_that_is_down_is_503_and_comes_back_alone(open_hous
     house = await open_house(upstreams={"portal": f"http://127.0.0.1:{port}"})
     page = await answered(house)
     assert (page.status, page.value("retry-after") is not None) == (503, True)
-    assert b"The application cannot be reached" in page.body
+    assert b"The application is not available" in page.body
     assert json.loads((await answered(house, fields="")).body)["code"] == "upstream_unavailable"
     back = RecordingUpstream()
     await back.start(port)
@@ -304,7 +304,7 @@ async def test_an_application_that_answers_nonsense_is_502_and_the_next_request_
     await wire.send(f"POST /x {head}".encode())
     page = await wire.response()
     assert page.status == 502
-    assert b"cannot be used" in page.body
+    assert b"sent an invalid response" in page.body
     if page.value("connection") == "close":
         await wire.close()
         wire = await Wire.open(house.port)

@@ -290,3 +290,19 @@ async def test_a_request_that_cannot_be_parsed_is_refused_in_few_words(
     assert response.status == status
     assert b"xxxx" not in response.body
     assert response.value("connection") == "close"
+
+
+@pytest.mark.parametrize("name", ["forbidden", "nothing here", "provider down"])
+async def test_both_planes_speak_the_browsers_language_and_json_stays_english(open_house: OpenHouse, name: str) -> None:
+    house = await open_house(**SECTIONS)
+    _, _, make = PAGES[name]
+    page = await make(Asker(house, BROWSER + "Accept-Language: de-DE,de;q=0.9,en;q=0.5\r\n"))
+    assert_locked_down(page)
+    assert (page.value("content-language"), page.value("vary")) == ("de", "Accept-Language")
+    assert b'<html lang="de" dir="ltr">' in page.body
+    document = json.loads((await make(Asker(house, "Accept-Language: de\r\n"))).body)
+    assert document["title"] in (
+        "You don't have access to this page",
+        "Page not found",
+        "The sign-in page is not available",
+    )

@@ -361,13 +361,13 @@ async def test_with_a_live_session_the_login_page_says_that_the_application_want
     assert "mia@example.com" in page.text
     assert provider.count("authorize") == asked
     assert street.visits == 0
-    assert (await browser.click(page.document.link("Go to the start page"))).status == 200
+    assert (await browser.click(page.document.link("Go to the home page"))).status == 200
 
 
 async def test_a_person_at_a_closed_door_reads_how_to_sign_in_and_a_program_gets_a_code(shut: Street) -> None:
     page = await shut.house.ask("/forgot-password", fields=BROWSER)
     assert page.status == 403
-    assert b"switched off" in page.body
+    assert b"Password sign-in is turned off" in page.body
     answer = Answer("", "GET", 403, [], page.body, b"", "")
     assert answer.document.link("Sign in") == shut.house.origin() + "/oauth2/start"
     problem = json.loads((await shut.house.ask("/forgot-password")).body)

@@ -83,7 +83,7 @@ async def test_a_full_house_refuses_with_a_page_and_lets_in_again_when_a_place_i
     house = await open_house(apps=limited(1, when_full="refuse"), provider=provider)
     first, second = await sign_in(house), house.browser()
     page = await house.sign_in(second)
-    assert (page.status, "too many places" in page.text) == (403, True)
+    assert (page.status, "too many devices" in page.text) == (403, True)
     assert page.document.link("Try again")
     assert second.jar.named("doorward_session", "portal.localhost") is None
     assert await is_alive(house, cookie_of(first))

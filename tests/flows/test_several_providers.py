@@ -91,7 +91,7 @@ async def test_people_choose_and_each_provider_answers_at_an_address_of_its_own(
     first = await browser.open(house.origin() + "/bookings?day=1", follow=False)
     assert (first.status, urlsplit(first.location).path) == (302, "/oauth2/start")
     page = await browser.follow()
-    assert page.document.title.startswith("How do you want to sign in?")
+    assert page.document.title.startswith("How would you like to sign in?")
     assert page.header("Cache-Control") == "no-store"
     assert page.all("Set-Cookie") == [], "nothing is remembered, and nothing was begun"
     assert [words.strip() for _, words in page.document.links][:2] == ["Staff", "Members & friends"]
@@ -156,7 +156,7 @@ async def test_a_fresher_sign_in_is_asked_of_the_provider_that_one_came_from(
     assert page.location.startswith(members.issuer + "/authorize?")
     assert dict(parameters_of(page.location))["max_age"] == "300"
     page = await browser.open(house.origin() + "/vault/1")
-    assert "This page needs a fresher or stronger sign-in" in page.text
+    assert "This page requires a stronger sign-in" in page.text
     page = await browser.click(page.document.link("Try again"))
     assert page.url.startswith(members.issuer + "/authorize?")
 
@@ -370,7 +370,7 @@ async def test_a_provider_vouches_for_its_own_domains_only(
     await choosing(house, browser, "members")
     page = await browser.submit(person=str(ADA["sub"]))
     assert page.status == 403
-    assert "does not belong to this sign-in page" in page.text
+    assert "not meant for your email address" in page.text
     assert house.upstream.requests == []
     cookie = await house.session(**earlier_sign_in(members), provider="members")
     assert await is_alive(house, cookie)

@@ -85,7 +85,7 @@ async def test_a_program_is_told_what_would_do_and_where(house: House, provider:
     assert refused.status == 401
     assert challenge_of(refused) == (
         'Bearer realm="doorward", error="insufficient_user_authentication", '
-        'error_description="This page needs a fresher or stronger sign-in.", max_age="300", acr_values="mfa"'
+        'error_description="This page requires a more recent or a stronger sign-in.", max_age="300", acr_values="mfa"'
     )
     problem = json.loads(refused.body)
     assert (problem["max_age"], problem["acr_values"]) == (300, "mfa")
@@ -168,7 +168,7 @@ async def test_a_provider_that_does_not_give_what_was_asked_opens_nothing_and_ma
     page = await house.choose(browser, await browser.open(house.origin() + at))
     for _ in range(5):
         assert page.status == 403
-        assert "This page needs a fresher or stronger sign-in" in page.text
+        assert "This page requires a stronger sign-in" in page.text
         page = await browser.click(page.document.link("Try again"))
         assert asked_of(provider, page.url)["prompt"] == "login"
         page = await house.choose(browser, page)

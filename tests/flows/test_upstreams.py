@@ -153,7 +153,7 @@ async def test_an_https_upstream_that_cannot_prove_itself_gets_nothing_and_a_502
         house = await open_house(**portal(upstream.url, upstream_tls={"ca": str(authority.ca)}))
         response = await house.ask("/", cookie=await house.session(), fields=BROWSER)
         assert response.status == 502
-        assert b"TLS connection to the application failed" in response.body
+        assert b"no secure connection to the application" in response.body
         assert upstream.requests == []
         response = await house.ask("/", cookie=await house.session())
         assert b'"upstream_tls_fault"' in response.body
@@ -186,7 +186,7 @@ async def test_an_upstream_that_does_not_answer_in_time_gets_a_504_that_says_so(
     house.upstream.answer = silent
     response = await house.ask("/", cookie=await house.session(), fields=BROWSER)
     assert response.status == 504
-    assert b"took too long to answer" in response.body
+    assert b"took too long to respond" in response.body
 
 
 async def test_a_handshake_that_stands_still_is_a_504_within_the_connect_timeout(open_house: OpenHouse) -> None:
@@ -303,7 +303,7 @@ async def test_a_request_whose_answer_has_begun_is_never_sent_again(house: House
     house.upstream.answer = stammer
     response = await house.ask("/second", cookie=cookie, fields=BROWSER)
     assert response.status == 502
-    assert b"an answer that cannot be used" in response.body
+    assert b"an invalid response" in response.body
     assert len(house.upstream.requests) == 2
 
 

@@ -34,7 +34,7 @@ async def test_a_person_whose_address_is_not_verified_or_foreign_goes_on_with_an
 ) -> None:
     for change, title in (
         ({"email_verified": False}, "not verified"),
-        ({"email": "mia@elsewhere.example"}, "does not belong to this sign-in page"),
+        ({"email": "mia@elsewhere.example"}, "not meant for your email address"),
     ):
         house = await open_house(
             provider=provider, openid={"require_verified_email": "always", "email_domains": ["example.com"]}

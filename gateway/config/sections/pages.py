@@ -1,23 +1,13 @@
 """The pages of our own: how they look, where people find help, and texts in place of ours. For all apps, or for one."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from gateway.config import values
 from gateway.config.sections.fields import File, Section
-from gateway.errors import access, dependencies, hand_off, requests, signing_in
-from gateway.errors.refusal import Refusal
 
-#: The codes of the pages that are no refusals.
-_OWN_CODES: Final = frozenset({"choose_provider", "setting_up", "sign_out", "signed_out", "signed_in", "form_ready"})
-_CODES: Final = _OWN_CODES | {
-    kind.code
-    for module in (access, dependencies, hand_off, requests, signing_in)
-    for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, Refusal)
-}
 _REST: Final = r"[!#-;=?-~]*"
 _SUPPORT: Final = re.compile(
     rf"https://[A-Za-z0-9.-]+(?::[0-9]{{1,5}})?(?:[/?#]{_REST})?"
@@ -26,15 +16,9 @@ _SUPPORT: Final = re.compile(
 )
 
 
-def _code(text: str) -> str:
-    if text not in _CODES:
-        raise ValueError("is no page's code; allowed: the code at the foot of a page, as not_registered")
-    return text
-
-
 def _text(text: str) -> str:
     if not text.strip() or not text.isprintable() or len(text) > 600:
-        raise ValueError("is not a page's text; allowed: one line of at most 600 characters")
+        raise ValueError("is not a page's text; allowed: one line of plain text, at most 600 characters")
     return text
 
 
@@ -56,14 +40,15 @@ def _support(text: str) -> str:
 Text = Annotated[str, AfterValidator(_text)]
 
 
-class PageText(Section):
-    title: Annotated[str, AfterValidator(values.parse_title)] | None = None
-    message: Text | None = None
+Language = Literal["ar", "de", "en", "es", "fr", "it", "ja", "nl", "pl", "pt"]
 
 
 class PageSettings(Section):
+    """`language` is that of readers who ask for none of ours; None: English. `texts` are by language and message ID."""
+
     title: Annotated[str, AfterValidator(values.parse_title)] | None = None  # None: the host's name
     logo: File | None = None
     color: Annotated[str, AfterValidator(_color)] | None = None
     support: Annotated[str, AfterValidator(_support)] | None = None
-    texts: dict[Annotated[str, AfterValidator(_code)], PageText] = Field(default_factory=dict)
+    language: Language | None = None
+    texts: dict[Language, dict[str, Text]] = Field(default_factory=dict)

@@ -17,8 +17,9 @@ from tests.unit.config.made import config_with, problems_with
         ("support", "mailto:front.desk+door@example.com?subject=Sign-in"),
         ("support", "tel:+351210000000"),
         ("title", "Harbour"),
-        ("texts", {"not_registered": {"title": "No member yet", "message": "Ask at the desk."}}),
-        ("texts", {"signed_out": {"title": "Bye"}}),
+        ("texts", {"en": {"not_registered.title": "No member yet"}, "de": {"signed_out.title": "Bis bald"}}),
+        ("texts", {"de": {"sign_in_expired.cookies": "Cookies für {host}!"}}),
+        ("language", "de"),
     ],
 )
 def test_what_is_taken_is_taken_for_all_apps_and_for_one(key: str, value: Any) -> None:
@@ -43,11 +44,15 @@ def test_what_is_taken_is_taken_for_all_apps_and_for_one(key: str, value: Any) -
         ("support", "mailto:help", "is not a support link"),
         ("support", "tel:javascript", "is not a support link"),
         ("support", "https://help.example.com/\n", "is not a support link"),
-        ("texts", {"not_a_code": {"title": "x"}}, "is no page's code"),
-        ("texts", {"not_registered": {"message": "two\nlines"}}, "is not a page's text"),
-        ("texts", {"not_registered": {"message": "x" * 601}}, "is not a page's text"),
-        ("texts", {"not_registered": {"title": " "}}, "is not a title"),
-        ("texts", {"not_registered": {"html": "<b>"}}, "is not a known key"),
+        ("texts", {"de": {"zzz": "x"}}, "is not the ID of a message"),
+        ("texts", {"de": {"sign_in_expired.cookies": "{host} {person}"}}, "has {person}, which this message does not"),
+        ("texts", {"de": {"not_registered.title": "{host}"}}, "has {host}, which this message does not"),
+        ("texts", {"de": {"not_registered.message": "two\nlines"}}, "is not a page's text"),
+        ("texts", {"de": {"not_registered.message": "a\u202eb"}}, "is not a page's text"),
+        ("texts", {"de": {"not_registered.message": "x" * 601}}, "is not a page's text"),
+        ("texts", {"de": {"not_registered.title": " "}}, "is not a page's text"),
+        ("texts", {"sv": {"not_registered.title": "x"}}, "is not one of the choices"),
+        ("language", "sv", "is not one of the choices"),
     ],
 )
 def test_what_would_leave_its_place_in_a_page_is_refused_by_name(key: str, value: Any, problem: str) -> None:
@@ -57,3 +62,8 @@ def test_what_would_leave_its_place_in_a_page_is_refused_by_name(key: str, value
         assert found.key.startswith(f"{section}.{key}")
         assert problem in found.what
         assert "allowed: " in str(found)
+
+
+def test_an_unknown_id_names_the_nearest() -> None:
+    (found,) = problems_with({"pages": {"texts": {"de": {"not_registred.title": "x"}}}})
+    assert str(found) == "pages.texts.de.not_registred.title: is not the ID of a message; nearest: not_registered.title"

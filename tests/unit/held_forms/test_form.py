@@ -7,8 +7,11 @@ import pytest
 
 from gateway.config.schema import PageSettings
 from gateway.held_forms.form import LARGEST, Form, NotKept, form_of
+from gateway.languages.message import Message
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Content, Pages
+
+LABEL = Message("m.x", "a label")
 
 
 class Fields(HTMLParser):
@@ -30,7 +33,7 @@ class Fields(HTMLParser):
 def browser_sends(form: Form) -> bytes:
     """The body that a browser makes of the page (WHATWG HTML, URL, Encoding), written independently of the code under test."""
     content = Content(
-        code="form_ready", tone="waiting", title="t", message="m", form_action="/x", form_label="l",
+        code="form_ready", tone="waiting", title=LABEL, message=LABEL, form_action="/x", form_label=LABEL,
         form_fields=form.fields, form_charset=form.charset,
     )  # fmt: skip
     page = Pages(PageSettings()).show(content, PageContext(request_id="r")).body.decode()

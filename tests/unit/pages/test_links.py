@@ -45,7 +45,7 @@ CONTEXTS = {
 
 
 def links(refusal: Refusal, context: PageContext) -> dict[str, str]:
-    return {link.label: link.href for link in links_of(refusal, context)}
+    return {str(link.label): link.href for link in links_of(refusal, context)}
 
 
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
@@ -70,10 +70,10 @@ def test_who_signed_in_and_is_refused_may_try_another_account_or_provider_and_la
 ) -> None:
     refusal = kind("a reason")
     assert links(refusal, CONTEXTS["page"])["Use another account"] == f"/oauth2/start?{KEPT}&prompt=select_account"
-    assert "Choose another sign-in page" not in links(refusal, CONTEXTS["page"])
+    assert "Sign in another way" not in links(refusal, CONTEXTS["page"])
     several = links(refusal, CONTEXTS["several providers"])
     assert several["Use another account"] == f"/oauth2/start?{KEPT}&prompt=select_account&provider=members"
-    assert several["Choose another sign-in page"] == f"/oauth2/start?{KEPT}"
+    assert several["Sign in another way"] == f"/oauth2/start?{KEPT}"
 
 
 def test_the_same_address_is_not_tried_again_where_it_is_foreign() -> None:
@@ -81,8 +81,8 @@ def test_the_same_address_is_not_tried_again_where_it_is_foreign() -> None:
 
 
 def test_a_page_is_tried_again_and_a_form_goes_back() -> None:
-    assert links(Refusal(), CONTEXTS["page"]) == {"Try again": DEEP, "Go to the start page": "/"}
-    assert links(PayloadTooLarge(), CONTEXTS["form"]) == {"Go back": DEEP, "Go to the start page": "/"}
+    assert links(Refusal(), CONTEXTS["page"]) == {"Try again": DEEP, "Go to the home page": "/"}
+    assert links(PayloadTooLarge(), CONTEXTS["form"]) == {"Go back": DEEP, "Go to the home page": "/"}
 
 
 def test_a_url_of_the_refusal_comes_before_the_one_that_is_made() -> None:
@@ -90,7 +90,7 @@ def test_a_url_of_the_refusal_comes_before_the_one_that_is_made() -> None:
 
 
 def test_the_start_page_does_not_lead_to_itself_where_another_link_does_better() -> None:
-    assert "Go to the start page" not in links(Forbidden(), CONTEXTS["start page"])
+    assert "Go to the home page" not in links(Forbidden(), CONTEXTS["start page"])
     assert links(NotFound(), CONTEXTS["start page"]) == {"Try again": "/"}
 
 

@@ -16,14 +16,18 @@ from gateway.errors.access import Forbidden, LoginRequired, OwnLoginClosed, Rout
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import SignInFailed
+from gateway.languages.catalogue import source_messages
+from gateway.languages.message import Message
+from gateway.languages.negotiation import PreferredLanguages
 from gateway.pages.links import PageContext, is_href
 from gateway.pages.renderer import Content, Pages, RenderedPage, redirect
 from gateway.pages.theme import LOGO_LIMIT, logo_uri
 from tests.fakes.browser import Document
-from tests.unit.web.made import PORTAL, made_sites
+from tests.unit.web.made import DASHBOARD, PORTAL, made_sites
 
 PAGES = Pages(schema.PageSettings(title="Harbour members"))
-SITE = made_sites()[PORTAL]
+SITES = made_sites()
+SITE = SITES[PORTAL]
 CONTEXT = PageContext(request_id="r-1", site=SITE, return_to="/rooms?day=2", retry_url="/rooms?day=2")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
@@ -54,7 +58,7 @@ def test_every_refusal_has_a_page_with_its_title_its_code_and_the_request_id(ref
     page = html(refusal, "r-77")
     document = Document.of(page.body.decode())
     assert page.status == refusal.status
-    assert refusal.title in document.words
+    assert str(refusal.title) in document.words
     assert document.title == f"{refusal.title} · Harbour members"
     assert refusal.code in document.words
     assert "r-77" in document.words
@@ -67,8 +71,8 @@ def test_every_refusal_has_a_problem_document_with_a_stable_code(refusal: Refusa
     document = json.loads(page.body)
     assert document["code"] == refusal.code
     assert document["status"] == page.status == refusal.status
-    assert document["title"] == refusal.title
-    assert document["detail"] == refusal.message
+    assert document["title"] == str(refusal.title)
+    assert document["detail"] == str(refusal.message)
     assert document["request_id"] == "r-1"
 
 
@@ -119,14 +123,15 @@ def test_a_page_knows_light_and_dark_and_small_screens() -> None:
     text = html(Forbidden()).body.decode()
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport" content="width=device-width' in text
-    assert '<html lang="en">' in text
+    assert '<html lang="en" dir="ltr">' in text
 
 
 @pytest.mark.parametrize("fact", ["account", "cause", "reason"])
 def test_text_from_outside_is_escaped(fact: str) -> None:
     """A-76."""
-    refusal = SignInFailed("x", **({fact: "<script>alert(1)</script>\"'&"} if fact != "reason" else {}))
-    refusal.facts[fact] = "<script>alert(1)</script>\"'&"
+    hostile = "<script>alert(1)</script>\"'&"
+    refusal = SignInFailed("x")
+    refusal.facts[fact] = Message("x", "{host}").fill(host=hostile) if fact == "cause" else hostile
     text = html(refusal).body.decode()
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;" in text
@@ -153,7 +158,7 @@ def test_the_page_for_somebody_without_access_names_the_account_and_offers_anoth
 def test_somebody_whose_portal_wants_its_own_login_is_not_sent_in_circles() -> None:
     document = Document.of(html(OwnLoginClosed(account="ada@example.com")).body.decode())
     assert "The application asks for its own login" in document.words
-    assert (document.link("Go to the start page"), document.link("Sign out")) == ("/", "/oauth2/sign_out")
+    assert (document.link("Go to the home page"), document.link("Sign out")) == ("/", "/oauth2/sign_out")
     assert not any("/oauth2/start" in href for href, _ in document.links)
 
 
@@ -183,7 +188,7 @@ def test_a_step_up_says_which_sign_in_would_do() -> None:
     page = PAGES.render(StepUpRequired(max_age=300, acr_values='mfa"'), CONTEXT, html=False)
     assert header(page, "WWW-Authenticate") == (
         'Bearer realm="doorward", error="insufficient_user_authentication", '
-        'error_description="This page needs a fresher or stronger sign-in.", max_age="300", acr_values="mfa"'
+        'error_description="This page requires a more recent or a stronger sign-in.", max_age="300", acr_values="mfa"'
     )
 
 
@@ -195,7 +200,7 @@ def test_what_may_be_tried_again_says_when() -> None:
 @pytest.mark.parametrize("request_id", ["a\r\nX: y", "<b>", "x" * 200, ""])
 def test_a_request_id_of_another_shape_is_not_shown(request_id: str) -> None:
     text = html(Forbidden(), request_id).body.decode()
-    assert "<dd>-</dd>" in text
+    assert '<dd dir="ltr">-</dd>' in text
 
 
 @pytest.mark.parametrize("location", ["/x\r\nSet-Cookie: a=b", "/x\nY", "/x\x00", "/caf\u00e9", "/a b", ""])
@@ -215,10 +220,10 @@ def test_a_page_with_a_form_lets_it_go_where_it_leads_and_sends_its_origin() -> 
     content = Content(
         code="c",
         tone="leave",
-        title="t",
-        message="m",
+        title=Message("t", "t"),
+        message=Message("m", "m"),
         form_action="/x",
-        form_label="Go",
+        form_label=Message("go", "Go"),
         form_targets=("https://login.example",),
     )
     page = PAGES.show(content, CONTEXT)
@@ -260,3 +265,74 @@ def test_a_logo_that_is_none_is_refused_by_name(tmp_path: Path, data: bytes, why
 def test_a_logo_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         logo_uri(tmp_path / "none.png")
+
+
+def reader(*languages: str) -> PageContext:
+    return replace(CONTEXT, languages=PreferredLanguages([language.encode() for language in languages]))
+
+
+def test_a_page_is_in_the_language_that_the_browser_asks_for_and_says_so() -> None:
+    page = PAGES.render(Forbidden(account="ada@example.com"), reader("sv, de-AT;q=0.9, en;q=0.1"), html=True)
+    text = page.body.decode()
+    assert '<html lang="de" dir="ltr">' in text
+    assert "Sie haben keinen Zugriff auf diese Seite" in text
+    assert (header(page, "Content-Language"), header(page, "Vary")) == ("de", "Accept-Language")
+
+
+def test_arabic_is_written_from_right_to_left_and_addresses_in_it_are_not() -> None:
+    refusal = SignInFailed("x", cause=Message("sign_in_expired.cookies", "{host}").fill(host="a.example:8443"))
+    text = PAGES.render(refusal, reader("ar-EG"), html=True).body.decode()
+    assert '<html lang="ar" dir="rtl">' in text
+    assert "\u2068a.example:8443\u2069" in text
+    assert '<dd dir="ltr">sign_in_failed</dd>' in text
+
+
+def test_the_style_has_no_left_and_no_right() -> None:
+    """Logical properties follow the direction of the language."""
+    style = html(Forbidden()).body.decode().partition("<style>")[2].partition("</style>")[0]
+    assert not re.search(
+        r"(?<![\w-])(?:margin|padding|border|inset)-(?:left|right)\b|(?:text-align|float): *(?:left|right)\b", style
+    )
+
+
+def test_the_configuration_has_the_last_word_on_the_language() -> None:
+    pages = Pages(schema.PageSettings(language="ar"), {"dashboard": schema.PageSettings(language="de")})
+
+    def language(*accept: str, host: str = PORTAL) -> str | None:
+        context = replace(reader(*accept), site=SITES[host])
+        return header(pages.render(Forbidden(), context, html=True), "Content-Language")
+
+    assert (language("en"), language("sv"), language()) == ("en", "ar", "ar")
+    assert language(host=DASHBOARD) == "de"
+
+
+def test_an_operators_text_replaces_ours_in_its_language_and_is_text() -> None:
+    """A-76."""
+    pages = Pages(schema.PageSettings(texts={"de": {"access_denied.title": "Kein <b>Zutritt</b>"}}))
+    assert "Kein &lt;b&gt;Zutritt&lt;/b&gt;" in pages.render(Forbidden(), reader("de"), html=True).body.decode()
+    assert "Zutritt" not in pages.render(Forbidden(), reader("en"), html=True).body.decode()
+
+
+def test_a_program_gets_english_whatever_it_asks_for() -> None:
+    pages = Pages(schema.PageSettings(language="de", texts={"en": {"access_denied.title": "Members only"}}))
+    page = pages.render(Forbidden(), reader("de"), html=False)
+    assert json.loads(page.body)["title"] == str(Forbidden.title)
+    assert header(page, "Content-Language") is None
+
+
+@pytest.mark.parametrize("refusal", every_refusal(), ids=lambda refusal: type(refusal).__name__)
+def test_every_word_of_a_page_comes_from_a_catalogue(refusal: Refusal) -> None:
+    """In a language in which each text is a mark, nothing but marks is left, and what the page was given."""
+    pages = Pages(schema.PageSettings(title="1", texts={"de": dict.fromkeys(source_messages(), "◆")}))
+    refusal.facts |= dict.fromkeys(
+        ("continue_url", "sign_in_url", "retry_url", "home_url", "switch_url", "sign_out_url", "choose_url"), "/1"
+    )
+    refusal.facts |= {
+        "account": "1",
+        "reason": "1",
+        "cause": Message("redirect_loop.no_cookie", "x"),
+        "note": Message("form_lost.upload", "x"),
+        "target": "1",
+    }
+    words = Document.of(pages.render(refusal, reader("de"), html=True).body.decode()).words
+    assert not re.search(r"[^\W\d_]", words.replace(refusal.code, "").replace("r-1", ""))

@@ -6,18 +6,17 @@ import re
 
 import pytest
 
-from gateway.config.schema import PageSettings, PageText
+from gateway.config.schema import PageSettings
 from gateway.errors.signing_in import NotRegistered
 from gateway.pages.color import READABLE, contrast, palette, parse
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage
-from gateway.pages.theme import theme_of
 from tests.fakes.browser import Document
 from tests.unit.web.made import DASHBOARD, PORTAL, made_sites
 
 SITES = made_sites()
 LIGHT, DARK = "#ffffff", "#19212b"
-TEXTS = {"not_registered": PageText(title="No <b>member</b> yet", message="Ask at the desk.")}
+TITLE, MESSAGE = "not_registered.title", "not_registered.message"
 
 
 def page_of(pages: Pages, host: str = PORTAL) -> RenderedPage:
@@ -60,22 +59,23 @@ def test_without_a_title_the_name_of_the_host_stands_there() -> None:
     assert document_of(Pages(PageSettings())).title.endswith(f" · {PORTAL}")
     assert document_of(Pages(PageSettings(title="Harbour"))).title.endswith(" · Harbour")
     unknown = Pages(PageSettings()).render(NotRegistered("x"), PageContext(request_id="r"), html=True)
-    assert Document.of(unknown.body.decode()).title == NotRegistered.title
+    assert Document.of(unknown.body.decode()).title == str(NotRegistered.title)
 
 
 def test_an_apps_own_settings_come_before_the_common_ones_one_by_one() -> None:
-    common = PageSettings(title="Harbour", support="mailto:help@example.com", texts=TEXTS)
-    own = PageSettings(support="tel:+351210000000", texts={"signed_out": PageText(title="Bye")})
+    texts = {TITLE: "No member yet", MESSAGE: "Ask at the desk."}
+    common = PageSettings(title="Harbour", support="mailto:help@example.com", texts={"en": texts})
+    own = PageSettings(support="tel:+351210000000", texts={"en": {MESSAGE: "Ask upstairs."}})
     pages = Pages(common, {"dashboard": own})
     portal, dashboard = document_of(pages), document_of(pages, DASHBOARD)
     assert (portal.link("Get help"), dashboard.link("Get help")) == ("mailto:help@example.com", "tel:+351210000000")
-    assert portal.title == dashboard.title == "No <b>member</b> yet · Harbour"
-    assert set(theme_of(common, own).texts) == {"not_registered", "signed_out"}
+    assert portal.title == dashboard.title == "No member yet · Harbour"
+    assert ("Ask at the desk." in portal.words, "Ask upstairs." in dashboard.words) == (True, True)
 
 
 def test_an_operators_text_takes_the_place_of_ours_and_is_text() -> None:
     """A-76."""
-    page = page_of(Pages(PageSettings(texts=TEXTS))).body.decode()
+    page = page_of(Pages(PageSettings(texts={"en": {TITLE: "No <b>member</b> yet"}}))).body.decode()
     assert "No &lt;b&gt;member&lt;/b&gt; yet" in page
-    assert "Ask at the desk." in page
-    assert NotRegistered.message not in page
+    assert str(NotRegistered.title) not in page
+    assert str(NotRegistered.message) in page

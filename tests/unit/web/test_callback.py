@@ -270,7 +270,7 @@ async def test_a_bookmarked_callback_shows_a_page_with_a_way_on_and_no_loop(offi
     browser = office.browser()
     page = await browser.open(CALLBACK + "?code=x&state=y")
     assert refused(page)
-    assert "This sign-in is over" in page.document.words
+    assert "This sign-in has expired" in page.document.words
     assert f"accepts cookies from {PORTAL}" in page.document.words
     assert page.document.link("Continue") == "/oauth2/start"
 

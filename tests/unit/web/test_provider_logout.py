@@ -254,7 +254,7 @@ async def test_a_login_that_a_logout_token_overtakes_becomes_no_session(office: 
     assert (await tell(office, **({"sid": sid, "sub": MISSING} if by == "sid" else {"sub": "hd-1001"}))).status == 200
     go.set()
     page = await landing
-    assert (page.status, "This sign-in is over" in page.text) == (400, True)
+    assert (page.status, "This sign-in has expired" in page.text) == (400, True)
     assert office.token(browser, DASHBOARD) is None
     assert await office.redis.keys(f"{office.prefix}s:*") == []
     del office.provider.faults["userinfo"]
@@ -272,7 +272,7 @@ async def test_what_began_after_a_logout_token_is_let_in_within_the_same_second(
     await office.arrive(before, origin=DASHBOARD_ORIGIN)
     assert (await tell(office, **names)).status == 200
     page = await before.follow()
-    assert (page.status, "This sign-in is over" in page.text) == (400, True)
+    assert (page.status, "This sign-in has expired" in page.text) == (400, True)
     after = office.browser()
     after.jar.cookies += browser.jar.cookies
     await office.sign_in_as(after)
