@@ -23,6 +23,7 @@ from gateway.policy.readings import model_of
 from gateway.policy.rules import restricting_rules
 
 _SHOWN: Final = 20
+_WIDTH: Final = max(map(len, ProbeVerdict))
 Rules = Sequence[tuple[str, PasswordRule]]
 
 
@@ -120,11 +121,11 @@ def _show(outcome: Outcome, *, verbose: bool) -> None:
     several = len({host for host, _, _ in rows}) > 1
     named = [(f"{host} {rule}" if several else rule, counts) for host, rule, counts in rows]
     width = max(len(name) for name, _ in named)
-    out.print(f"{'rule':{width}}  {'sent':>6}" + "".join(f"  {verdict:>12}" for verdict in ProbeVerdict))
+    out.print(f"{'rule':{width}}  {'sent':>6}" + "".join(f"  {verdict:>{_WIDTH}}" for verdict in ProbeVerdict))
     for name, counts in named:
         out.print(
             f"{name:{width}}  {counts.total():>6}"
-            + "".join(f"  {_cell(counts, verdict):>12}" for verdict in ProbeVerdict)
+            + "".join(f"  {_cell(counts, verdict):>{_WIDTH}}" for verdict in ProbeVerdict)
         )
     groups = Counter(result.request.group for result in outcome.results)
     out.print("tricks: " + ", ".join(f"{group} {count}" for group, count in groups.items()))

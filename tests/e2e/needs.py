@@ -1,4 +1,4 @@
-"""What the end-to-end tests need from the operating system: a browser, two web servers, PHP, and the Redis of the distribution.
+"""What the end-to-end tests need from the operating system: a browser, web servers and proxies, PHP, and the Redis of the distribution.
 
 Installs what is missing where it can (Debian or Ubuntu, as root) and otherwise says what to install. Run by `make e2e`.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 PACKAGES = {
     "chromium": "chromium",
     "nginx": "nginx-light",  # has the WebDAV module
+    "haproxy": "haproxy",
+    "caddy": "caddy",
     "apache2": "apache2-bin",
     "redis-server": "redis-server",
     "php": "php-cli",

@@ -1,8 +1,11 @@
 """`doorward probe` against the sample applications behind a running door: nothing gets through, and a missing rule is found."""
 
 import asyncio
+import contextlib
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from gateway.policy.readings import model_of
 from gateway.policy.rules import restricting_rules
 from tests.fakes.authority import Authority
 from tests.fakes.house import House
-from tests.fakes.recorder import RecordingUpstream
+from tests.fakes.recorder import Recorded, RecordingUpstream
 from tests.flows.conftest import OpenHouse
 from tests.flows.test_password_routes import CLOSED, OpenStreet, open_street
 
@@ -144,6 +147,75 @@ async def test_a_door_that_stops_answering_is_not_called_shut(open_house: OpenHo
     outcome = await firing
     assert outcome.status == 2
     assert outcome.unanswered
+
+
+class Relay:
+    """A proxy in front that passes bytes on as they come, and answers malformed heads and the targets with `%zz` itself."""
+
+    PAGE = b"HTTP/1.1 400 Bad Request\r\nServer: front\r\nContent-Type: text/html\r\nContent-Length: 24\r\nConnection: close\r\n\r\n<h1>400 Bad Request</h1>"
+    MALFORMED = re.compile(
+        rb"\x01|%zz|\r\nX Y:|Content-Length: x|Transfer-Encoding: x|HTTP/[^1]|\A(?!.*\r\nHost:)", re.DOTALL
+    )
+
+    def __init__(self, port: int) -> None:
+        self._behind = port
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if self.MALFORMED.search(head):
+                writer.write(self.PAGE)
+            else:
+                other, behind = await asyncio.open_connection("127.0.0.1", self._behind)
+                behind.write(head)
+                sending = asyncio.create_task(_copy(reader, behind))
+                await _copy(other, writer)
+                sending.cancel()
+                behind.transport.abort()
+        writer.close()
+
+    async def close(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
+async def test_what_a_proxy_in_front_refuses_is_told_from_the_same_page_of_the_application(
+    open_house: OpenHouse,
+) -> None:
+    """The application's refusal looks like the proxy's: Doorward got the request, so it got through."""
+    house = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass"}})
+    shut = await open_house(openid=CLOSED, apps={"portal": {"unauthenticated": "pass", "password_routes": "nexudus"}})
+
+    async def refuse(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(Relay.PAGE)
+
+    house.upstream.answer = refuse
+    login = [named for named in NEXUDUS if named[1].match == "GET /signin"]
+    some = [each for each in plan(login) if each.group == "as it is" or (each.group == "path" and b"%z" in each.target)]
+    some.append(replace(some[0], target=b"/signin%zz"))
+    for place, wanted in ((house, {ProbeVerdict.THROUGH}), (shut, {ProbeVerdict.CLOSED})):
+        relay = Relay(place.port)
+        await relay.start()
+        gateway = parse_gateway_address(place.origin(), f"127.0.0.1:{relay.port}")
+        outcome = await Probe(FAST).run([(gateway, some)])
+        found = {result.request.target: result.finding.verdict for result in outcome.results}
+        assert found.pop(b"/signin%zz") is ProbeVerdict.FRONT
+        assert {verdict for target, verdict in found.items() if b"%zz" not in target} == wanted
+        await relay.close()
+    # Without the proxy, nothing is refused in front.
+    outcome = await Probe(FAST).run([(parse_gateway_address(house.origin()), some)])
+    assert {result.finding.verdict for result in outcome.results} == {ProbeVerdict.THROUGH, ProbeVerdict.MALFORMED}
 
 
 async def probe(*arguments: str) -> tuple[int, str, str]:

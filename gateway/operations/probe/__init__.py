@@ -3,6 +3,7 @@
     requests        the requests for each rule
     spellings       spellings of a path that some upstream has been seen to read as that path
     row_spellings   spellings that the rows of `policy.servers` read as a path
+    front           refusals of a proxy in front of the gateway
     runner          sends the requests, 16 at a time
     verdicts        the verdict on a response
     wire            one connection for each request

@@ -10,8 +10,16 @@ from typing import Final
 
 from gateway.config.schema import PasswordRule, Rule
 from gateway.errors.requests import UnknownHost
+from gateway.operations.probe.front import MALFORMED, FrontAnswers, certainly_refused, front_answers
 from gateway.operations.probe.requests import ProbeRequest, access_requests, basic_requests, probe_requests
-from gateway.operations.probe.verdicts import PASSED_VERDICTS, ProbeFinding, ProbeVerdict, problem_of, read
+from gateway.operations.probe.verdicts import (
+    PASSED_VERDICTS,
+    ProbeFinding,
+    ProbeResponse,
+    ProbeVerdict,
+    problem_of,
+    read,
+)
 from gateway.operations.probe.wire import GatewayAddress, send
 from gateway.policy.readings import EVERY, Model
 
@@ -99,11 +107,13 @@ class Probe:
         self._pause = 1 / rate
         self._run_id = secrets.token_hex(4)
         self._count = itertools.count(1)
+        self._fronts: dict[GatewayAddress, FrontAnswers] = {}
 
     async def run(self, targets: Sequence[tuple[GatewayAddress, Sequence[ProbeRequest]]]) -> Outcome:
         """Send all requests. Raises NotDoorward before the first of them."""
         for gateway, _ in targets:
             await self._require_doorward(gateway)
+            self._fronts[gateway] = await self._ask_front(gateway)
         todo = iter([(gateway, request) for gateway, some in targets for request in some])
         results: dict[int, ProbeResult] = {}
         numbered = enumerate(todo)
@@ -136,18 +146,37 @@ class Probe:
         if problem["code"] == UnknownHost.code:
             raise NotDoorward(f"{gateway.url}: no app of this Doorward has the host {gateway.host}")
 
+    async def _ask_front(self, gateway: GatewayAddress) -> FrontAnswers:
+        """What a proxy before the gateway answers itself; nothing where it cannot be told from what is behind it."""
+        plain = ProbeRequest(rule="", group="", how="", method="GET", target=b"/")
+        finding, _ = await self._send(gateway, certainly_refused(plain))
+        if finding.verdict in (ProbeVerdict.THROUGH, ProbeVerdict.UNKNOWN):
+            return FrontAnswers()  # the field does not travel
+        sent = [each.replace(b"{host}", gateway.host.encode()) for each in MALFORMED]
+        return front_answers([await self._exchange(gateway, each) for each in sent])
+
     async def _probe(self, gateway: GatewayAddress, request: ProbeRequest) -> ProbeFinding:
-        head_only = request.method == "HEAD"
         for _ in range(_ATTEMPTS):
-            request_id = self._next_id()
-            try:
-                response = await send(gateway, request.to_bytes(gateway.host, request_id), head_only=head_only)
-            except OSError:
-                response = None
-            finding = read(response, request_id, head_only=head_only)
+            finding, response = await self._send(gateway, request)
             if finding.verdict is not ProbeVerdict.UNKNOWN:
                 break
+        front, head_only = self._fronts[gateway], request.method == "HEAD"
+        if finding.verdict is ProbeVerdict.THROUGH and front.may_be_refusal(response, head_only=head_only):
+            again, same = await self._send(gateway, certainly_refused(request))
+            if again == finding and front.may_be_refusal(same, head_only=head_only):
+                return ProbeFinding(verdict=ProbeVerdict.FRONT, text=finding.text)
         return finding
+
+    async def _send(self, gateway: GatewayAddress, request: ProbeRequest) -> tuple[ProbeFinding, ProbeResponse | None]:
+        request_id, head_only = self._next_id(), request.method == "HEAD"
+        response = await self._exchange(gateway, request.to_bytes(gateway.host, request_id), head_only=head_only)
+        return read(response, request_id, head_only=head_only), response
+
+    async def _exchange(self, gateway: GatewayAddress, data: bytes, *, head_only: bool = False) -> ProbeResponse | None:
+        try:
+            return await send(gateway, data, head_only=head_only)
+        except OSError:
+            return None
 
     def _next_id(self) -> str:
         return f"probe-{self._run_id}-{next(self._count)}"

@@ -44,10 +44,14 @@ _BEFORE_READING: Final = frozenset({400, 405, 408, 414, 417, 421, 431, 501, 505}
 
 
 class ProbeVerdict(StrEnum):
-    """CLOSED: refused as a password route. MALFORMED: refused as no valid request. SIGN_IN and THROUGH: it passed, or would with a session."""
+    """CLOSED: refused as a password route. MALFORMED: refused as no valid request, FRONT by a proxy before the gateway.
+
+    SIGN_IN and THROUGH: it passed, or would with a session.
+    """
 
     CLOSED = "closed"
     MALFORMED = "malformed"
+    FRONT = "refused in front"
     SIGN_IN = "sign-in only"
     THROUGH = "through"
     UNKNOWN = "no answer"

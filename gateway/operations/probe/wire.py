@@ -115,6 +115,9 @@ async def _exchange(
     if head_only or status in (101, 204, 304):
         return response
     length = response.value("content-length")
+    if not length and status >= 400 and response.value("connection").lower() == "close":
+        # The refusal of a server that closes at once, which ends with the connection.
+        return ProbeResponse(status=status, fields=fields, body=await _until_closed(reader))
     if not length.isdigit() or int(length) > _BODY:
         return response  # no refusal of a Doorward is of this kind
     try:
@@ -122,3 +125,13 @@ async def _exchange(
     except asyncio.IncompleteReadError as error:
         return ProbeResponse(status=status, fields=fields, body=error.partial, complete=False)
     return ProbeResponse(status=status, fields=fields, body=body)
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the connection ends, for a second at most."""
+    body = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(1.0):
+            while len(body) < _BODY and (piece := await reader.read(_BODY)):
+                body += piece
+    return body
