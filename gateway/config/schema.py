@@ -34,6 +34,7 @@ from gateway.config.sections.fields import (
     HeadSize,
     Key,
     LogQueue,
+    Mode,
     Network,
     Notice,
     PerMinute,
@@ -129,6 +130,7 @@ class Log(Section):
 class Config(Section):
     listen: Annotated[str, checked(addresses.parse_listen)] = "127.0.0.1:4180"
     admin_listen: Annotated[str, checked(addresses.parse_listen)] = "127.0.0.1:4181"
+    listen_mode: Mode = 0o660
     external_url_scheme: Literal["https", "http"] = "https"
     allow_insecure_http: bool = False
     workers: Workers = "auto"

@@ -45,6 +45,7 @@ _GLOB: Final = "allowed in a path: * inside a segment and ** as a whole segment,
 _NEVER_SENT = re.compile(r"%(?:[01][0-9a-f]|7f|2f|5c|25[0-9a-f]{2})", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_MODE = re.compile(r"0?[0-7]{3}")
 
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
@@ -77,6 +78,15 @@ def parse_size(value: object) -> object:
     if match is None:
         raise ValueError("is not a size; allowed: a number with a unit, as 64KiB or 1MiB")
     return int(match[1]) * _SIZES[match[2]]
+
+
+def parse_mode(value: object) -> int:
+    """A file's permissions in octal digits, as `0660`. Raises ValueError."""
+    if not isinstance(value, str) or not _MODE.fullmatch(value):
+        raise ValueError(
+            'is not a mode; allowed: three octal digits, with or without a 0 before them, in quotes, as "0660"'
+        )
+    return int(value, 8)
 
 
 def parse_route(text: str) -> tuple[frozenset[str], str]:

@@ -4,18 +4,19 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 from collections.abc import Sequence
 
 from gateway.config.addresses import Listen, parse_listen
 
 
 class Listeners:
-    """The listening sockets of `workers` workers: a TCP socket for each, or one unix socket for all. Raises OSError that names the address.
+    """The listening sockets of `workers` workers: a TCP socket for each, or one unix socket for all, whose file has the permissions `mode`.
 
-    `inherited` sockets take their place; all workers serve all of them.
+    `inherited` sockets take their place; all workers serve all of them. Raises OSError that names the address.
     """
 
-    def __init__(self, listen: str, workers: int, inherited: Sequence[socket.socket] = ()) -> None:
+    def __init__(self, listen: str, workers: int, mode: int, inherited: Sequence[socket.socket] = ()) -> None:
         self.workers = workers
         address = parse_listen(listen)
         self._path = address.path if not inherited else None
@@ -25,7 +26,7 @@ class Listeners:
                 _refuse_other_address(sock, address, listen)
             self.sockets = list(inherited)
         elif address.path is not None:
-            self.sockets = [_unix_socket(address.path)]
+            self.sockets = [unix_socket(address.path, mode)]
         else:
             # A socket without SO_REUSEPORT detects another listener; those with it would not.
             _tcp_socket(address, shared=False).close()
@@ -41,12 +42,11 @@ class Listeners:
         return self.all if self._shared else frozenset({slot % len(self.sockets)})
 
     def close(self) -> None:
-        """Close the sockets, which refuses new connections, and delete the path of a unix socket."""
+        """Close the sockets, which refuses new connections, and delete the file of a unix socket."""
+        if self._path is not None:
+            remove_socket(self._path)  # while the socket listens, so that no other process can have taken its place
         for sock in self.sockets:
             sock.close()
-        if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
 
 
 def _refuse_other_address(sock: socket.socket, address: Listen, listen: str) -> None:
@@ -85,15 +85,37 @@ def _tcp_socket(address: Listen, *, shared: bool) -> socket.socket:
     return sock
 
 
-def _unix_socket(path: str) -> socket.socket:
-    """A listening unix socket. Replaces a stale one. Raises OSError when another process listens on it."""
+def unix_socket(path: str, mode: int) -> socket.socket:
+    """A listening unix socket, whose file has the permissions `mode`. Replaces a stale one.
+
+    Raises OSError when another process listens on it, and for a file that is no socket.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-        if other.connect_ex(path) == 0:
-            sock.close()
-            raise OSError(errno.EADDRINUSE, f"cannot listen on unix:{path}: another process does")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    sock.bind(path)
-    sock.listen(4096)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            if other.connect_ex(path) == 0:
+                raise OSError(errno.EADDRINUSE, "another process does")
+        if not remove_socket(path):
+            raise OSError(errno.EEXIST, "there is a file that is no socket: remove it, or name another path")
+        # SECURITY: the file has its permissions from the start: who may connect stands where trusted_proxies says 127.0.0.1 does (C-34).
+        before = os.umask(~mode & 0o777)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        sock.listen(4096)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on unix:{path}: {error.strerror}") from error
     return sock
+
+
+def remove_socket(path: str) -> bool:
+    """Delete the file of a unix socket, if there is one. False: there is a file that is no socket; it stays."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    return True

@@ -35,12 +35,12 @@ from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
 from gateway.runtime.credentials import CredentialsWatch
 from gateway.runtime.generation import Generation
-from gateway.runtime.sockets import Listeners
+from gateway.runtime.sockets import Listeners, remove_socket, unix_socket
 from gateway.runtime.systemd import Notifier, inherited_sockets
 
 _log = logging.getLogger("doorward.workers")
 _STORE_SECONDS: Final = 1.0
-_NEEDS_RESTART: Final = ("listen", "admin_listen", "workers")
+_NEEDS_RESTART: Final = ("listen", "listen_mode", "admin_listen", "workers")
 
 
 class ReloadRefused(Exception):
@@ -107,7 +107,8 @@ class Supervisor:
     async def _start(self, data: dict[str, Any], config: Config, opened: contextlib.AsyncExitStack) -> None:
         """Start everything; `opened` ends it in reverse order."""
         workers = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
-        self._listeners = Listeners(config.listen, workers, inherited_sockets(self._environ, os.getpid()))
+        inherited = inherited_sockets(self._environ, os.getpid())
+        self._listeners = Listeners(config.listen, workers, config.listen_mode, inherited)
         opened.callback(self._listeners.close)
         self._redis_url = self._start_valkey(config, opened)
         opened.callback(self._cancel_background)
@@ -149,11 +150,12 @@ class Supervisor:
         opened.push_async_callback(runner.cleanup)
         await runner.setup()
         address = parse_listen(config.admin_listen)
-        site = (
-            web.UnixSite(runner, address.path)
-            if address.path is not None
-            else web.TCPSite(runner, address.host, address.port)
-        )
+        site: web.BaseSite
+        if address.path is not None:
+            site = web.SockSite(runner, unix_socket(address.path, config.listen_mode))
+            opened.callback(remove_socket, address.path)
+        else:
+            site = web.TCPSite(runner, address.host, address.port)
         await site.start()
 
     async def _reports(self) -> Sequence[WorkerReport]:

@@ -76,6 +76,8 @@ def _transport(config: Config) -> Iterator[str]:
     listen, admin = parse_listen(config.listen), parse_listen(config.admin_listen)
     if not admin.on_loopback:
         yield "admin_listen: is not on loopback; health and metrics are open to every machine that reaches it"
+    if listen.path is not None and config.listen_mode & 0o002:
+        yield "listen_mode: every user of this machine may connect to the socket, as 127.0.0.1"
     if config.allow_insecure_http:
         yield "allow_insecure_http: is on; http is accepted where sessions, tokens and passwords can be read on the way"
     if config.external_url_scheme == "http":

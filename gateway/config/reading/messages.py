@@ -125,10 +125,10 @@ def _known(place: tuple[str | int, ...], data: Any) -> tuple[str | None, str]:
         kinds = [kind for kind in KINDS if wrong in tree.keys_of(tree.chosen(above, kind))]
         return None, f"allowed: with kind {' or '.join(kinds)}"
     names = list(tree.keys_of(section)) or list(tree.keys_of(tree.listed(section)))
-    near = difflib.get_close_matches(wrong.lower(), names, 1)
+    elsewhere = [path for path in tree.every_key() if path[-1] == wrong]
+    near = difflib.get_close_matches(wrong.lower(), names, 1, 0.8 if elsewhere else 0.6)
     if near:
         return near[0], f"nearest: {near[0]}"
-    elsewhere = [path for path in tree.every_key() if path[-1] == wrong]
     if elsewhere:
         return None, f"nearest: {'.'.join(elsewhere[0]).replace('.[]', '[]')}"
     return None, f"allowed: {', '.join(names)}"

@@ -69,6 +69,7 @@ Id = Annotated[
 ]
 Network = IPv4Network | IPv6Network
 GivenNetwork = Annotated[Network, BeforeValidator(values.parse_network)]
+Mode = Annotated[int, BeforeValidator(values.parse_mode)]
 Workers = Annotated[values.Workers, BeforeValidator(values.parse_workers)]
 File = Annotated[Path, BeforeValidator(values.refuse_empty)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]

@@ -60,6 +60,7 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"allow_insecure_http": True}, "allow_insecure_http: is on"),
         (HTTP, "external_url_scheme: is http; session cookies carry neither Secure"),
         ({"listen": "0.0.0.0:4180"}, "listen: takes plain http from other machines"),
+        ({"listen": "unix:/run/door", "listen_mode": "0666"}, "listen_mode: every user of this machine may connect"),
         ({"trusted_proxies": []}, "trusted_proxies: is empty although something in front ends TLS"),
         ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies: trusts every address"),
         ({"trusted_proxies": ["::/0"]}, "trusted_proxies: trusts every address"),

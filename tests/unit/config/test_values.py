@@ -26,6 +26,18 @@ def test_a_size_is_a_number_of_bytes_or_has_a_unit(text: object, size: int) -> N
     assert values.parse_size(text) == size
 
 
+@pytest.mark.parametrize(("text", "mode"), [("0660", 0o660), ("600", 0o600), ("0666", 0o666)])
+def test_a_mode_is_octal_digits_in_quotes(text: str, mode: int) -> None:
+    assert values.parse_mode(text) == mode
+
+
+@pytest.mark.parametrize("text", ["", 660, 0o660, "0o660", "1777", "0680", "rw-rw----", None, "0660 ", "٠٦٦٠"])
+def test_anything_else_is_no_mode(text: object) -> None:
+    """A number would be read as an octal or a decimal one, by the version of YAML."""
+    with pytest.raises(ValueError, match="allowed: three octal digits"):
+        values.parse_mode(text)
+
+
 @pytest.mark.parametrize("text", ["", "64KB", "64kib", "1.5MiB", True, None, "-1B"])
 def test_anything_else_is_no_size(text: object) -> None:
     with pytest.raises(ValueError, match="allowed: a number with a unit"):
