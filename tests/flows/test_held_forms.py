@@ -102,6 +102,7 @@ async def test_a_form_is_kept_and_sent_once_after_the_sign_in_and_a_click(house:
 
 
 async def test_a_form_in_another_charset_is_sent_in_the_same_bytes(house: House) -> None:
+    """A-75: and to a URL of this very origin."""
     browser = await ended(house)
     await send(house, browser, b"name=Jos%E9")
     await house.sign_in(browser, at="/oauth2/form")
