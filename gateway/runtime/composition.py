@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -104,6 +104,17 @@ class ExpiryEvents:
                 )
 
 
+def filters_of(config: Config, context: ProxyContext, brokers: Mapping[str, Broker]) -> dict[str, list[AppFilter]]:
+    """By app; an app whose settings need only forwarding has none."""
+    filters: dict[str, list[AppFilter]] = {}
+    for name, app in config.apps.items():
+        if name in brokers:
+            filters.setdefault(name, []).append(HandOffFilter(context, brokers[name]))
+        if app.responses.hide or app.responses.drop_cookies:
+            filters.setdefault(name, []).append(ResponseRewriter(name, app.responses))
+    return filters
+
+
 class GatewayWorker:
     """All parts of one worker process. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
 
@@ -176,7 +187,7 @@ class GatewayWorker:
         self.context = ProxyContext(self._proxy_parts(ring, sites, pages, sign_in, signer))
         self.context.admit = self.break_glass.admit
         self.context.on_sweep.append(self.break_glass.sweep)
-        self.context.filters.update(self._filters())
+        self.context.filters.update(filters_of(config, self.context, self.brokers))
         self.context.on_refusal = FormHolding(self.context, self.store, self._forms, self.audit).on_refusal
         self.server = Server(self.context)
         self.cache.start()
@@ -324,16 +335,6 @@ class GatewayWorker:
                 name.lower().encode() for app in config.apps.values() for name in app.client_headers
             ),
         )
-
-    def _filters(self) -> dict[str, list[AppFilter]]:
-        """By app; an app whose settings need only forwarding has none."""
-        filters: dict[str, list[AppFilter]] = {}
-        for name, app in self.config.apps.items():
-            if name in self.brokers:
-                filters.setdefault(name, []).append(HandOffFilter(self.context, self.brokers[name]))
-            if app.responses.hide or app.responses.drop_cookies:
-                filters.setdefault(name, []).append(ResponseRewriter(name, app.responses))
-        return filters
 
     def _web_handler(self) -> asyncio.Protocol:
         server = self._runner.server
