@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import yaml
 
+from gateway import __version__
 from gateway.config.loader import load
 from tests.bench import cores
 from tests.bench.children import BenchFailed, Child, free_port
@@ -49,12 +50,20 @@ class Watched:
             ]  # fmt: skip
             self.child = Child("callgrind", command, self._folder, cores.MEASURED, pass_fds=descriptors)
         self._control = control
+        openings = {"gateway": "bench", "ended": []}
         self._say(
-            {"config": load(file, {}).data, "redis_url": None, "slot": 0, "openings": {"gateway": "bench", "ended": []}}
+            {
+                "version": __version__,
+                "config": load(file, {}).data,
+                "redis_url": None,
+                "slot": 0,
+                "openings": openings,
+            }
         )
         control.settimeout(120)
         if not control.recv(65536).startswith(b'{"ready"'):
             raise BenchFailed(f"the worker under callgrind does not get ready: {self.child.errors.read_text()[-2000:]}")
+        self._say({"do": "listen", "sockets": [0]})
 
     def wait_provider(self) -> None:
         view = Load(signed_in=False, fields=NAVIGATION)
