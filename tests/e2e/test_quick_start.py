@@ -37,7 +37,7 @@ done
 rm -f /usr/local/bin/doorward && mkdir -p /etc/nginx/tls /etc/systemd/system /var/lib/nginx
 printf '#!/bin/sh\\nexec {python} {manager} "$@"\\n' > /usr/local/bin/systemctl && chmod 0755 /usr/local/bin/systemctl
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=portal.example.com -keyout /etc/nginx/tls/privkey.pem -out /etc/nginx/tls/fullchain.pem 2>/dev/null
-trap 'systemctl stop doorward; cat /run/doorward.log >&2' EXIT
+trap 'systemctl stop doorward; systemctl stop doorward.socket; cat /run/doorward.log >&2' EXIT
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 
@@ -97,29 +97,31 @@ def fresh_checkout(folder: Path) -> None:
 async def test_the_commands_for_a_machine_with_systemd_run_as_written(world: World, tmp_path: Path) -> None:
     checkout = tmp_path / "doorward"
     fresh_checkout(checkout)
+    socket_unit = checkout / "deploy" / "doorward.socket"
+    socket_unit.write_text(world.told(socket_unit.read_text()))  # its address is that of `listen`
     (config,) = examples(section("On a machine, with systemd"), "yaml")
-    install, secrets, start, ask, nginx = examples(section("On a machine, with systemd"), "sh")
+    install, secrets, start, with_socket, ask, nginx = examples(section("On a machine, with systemd"), "sh")
     check_new, switch = examples(section("Upgrade"), "sh")
     ready = f"curl -s http://127.0.0.1:4181/ready > {tmp_path}/ready"
     visit = f"curl -s -o /dev/null -D {tmp_path}/visit -H 'Host: portal.example.com' -H 'Accept: text/html' http://127.0.0.1:4180/"
     settled = f"until {ready} && grep -q '\"ready\"' {tmp_path}/ready; do sleep 0.2; done"
     written = f"cat > /etc/doorward/doorward.yaml <<'END'\n{config}END"
-    script = "\n".join(
-        (
-            install,
-            secrets,
-            written,
-            start,
-            settled,
-            ask,
-            nginx,
-            visit,
-            check_new,
-            switch,
-            settled,
-            "systemctl reload doorward",
-        )
+    steps = (
+        install,
+        secrets,
+        written,
+        start,
+        settled,
+        with_socket,
+        settled,
+        ask,
+        nginx,
+        visit,
+        check_new,
+        switch,
+        settled,
     )
+    script = "\n".join((*steps, "systemctl reload doorward"))
     machine = MACHINE.format(python=sys.executable, manager=service_manager.__file__)
     done = await asyncio.create_subprocess_exec(
         "unshare", "--mount", "/bin/bash", "-e", "-c", machine + world.told(script), cwd=checkout,

@@ -165,7 +165,7 @@ async def test_the_secret_is_tried_at_the_start_and_a_reload_and_never_by_ready(
             return await state() == wanted
 
         await eventually(lambda: is_now("degraded"))
-        assert "openid: the client authentication is refused: sign-ins fail" in door.errors
+        await eventually(lambda: "openid: the client authentication is refused: sign-ins fail" in door.errors)
         assert provider.count("token") == 1
         for _ in range(3):
             answer = await door.admin("/ready")
