@@ -37,6 +37,7 @@ from gateway.observability import events as audit
 from gateway.observability.access_log import AccessLog, AccessRecord
 from gateway.observability.counters import WorkerCounts, WorkerReport
 from gateway.observability.events import Audit
+from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.oidc.calls import open_session
 from gateway.oidc.providers import open_providers
 from gateway.pages.renderer import Pages
@@ -55,6 +56,7 @@ from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.logout_markers import LogoutMarkers
+from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.renewal_hook import Recheck
@@ -176,6 +178,7 @@ class GatewayWorker:
         pages = Pages(config.pages, {name: app.pages for name, app in config.apps.items()})
         sign_in = SignInStarter(
             providers=self.providers, enabled=config.openid.enabled, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
+            links=LongLinks(self.redis, config.redis.key_prefix, ring, ATTEMPT_LIFETIME, time.monotonic),
             now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
         self.brokers = self._build_brokers(ring)

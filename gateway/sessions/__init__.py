@@ -11,6 +11,7 @@
     tombstones        sessions that this worker ended, so that no failover brings them back
     redemptions       login attempts that are used
     owners            whose a session was, after its end
+    long_links        links that are too long for a login attempt's `state`
     pending_sign_in   sign-ins that wait for their account
     scan              all sessions, in batches, for operators
     live              one session in a worker's memory

@@ -1,4 +1,4 @@
-"""Begins a login: keeps a LoginAttempt in a cookie and redirects the browser to the provider.
+"""Begins a login: binds a LoginAttempt to the browser and redirects it to the provider.
 
 For `/oauth2/start`, and for the data plane when a request to a protected page has no session. It reads nothing from Redis and leaves an existing
 session as it is: the callback replaces it (C-06, C-49).
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.errors.access import SignInDisabled
 from gateway.errors.signing_in import TooManyRedirects
 from gateway.gate.site import AppRoute, Site, start_url
@@ -19,14 +18,15 @@ from gateway.languages.message import Message
 from gateway.languages.negotiation import NO_PREFERENCE, PreferredLanguages
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.oidc.authorization import LoginAttempt, attempt_secrets, authorization_url
+from gateway.oidc.authorization import AttemptFacts, authorization_url
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
-from gateway.sign_in.attempt_cookies import AttemptCookies, Rounds
+from gateway.sessions.long_links import LongLinks
+from gateway.sign_in.login_attempts import LoginAttempts
 from gateway.sign_in.return_to import ReturnGuard
 
 PROMPTS: Final = frozenset({"select_account", "login"})
@@ -64,13 +64,14 @@ class SignInStarter:
         enabled: bool,
         sites: Mapping[str, Site],
         ring: KeyRing,
+        links: LongLinks,
         pages: Pages,
         audit: Audit,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = secrets.token_bytes,
         moment: Callable[[], float] = time.time,
     ) -> None:
-        self.attempts = AttemptCookies(ring)
+        self.attempts = LoginAttempts(ring, links, random)
         self.guard = ReturnGuard(sites)
         self.providers = providers
         self.pages = pages
@@ -79,7 +80,6 @@ class SignInStarter:
         self._pages = pages
         self._audit = audit
         self._now = now
-        self._random = random
         self._moment = moment
 
     def begin(
@@ -102,9 +102,8 @@ class SignInStarter:
         if client is None:
             return redirect(away_status(wanted.method), start_url(return_to, step_up_for=wanted.step_up_for))
         metadata = client.provider.metadata
-        rounds = self.attempts.rounds(return_to, cookies, app, self._now())
-        if rounds.looping:
-            cause = likely_cause(app, cookies, rounds, client.name, step_up=bool(step_up))
+        if self.attempts.is_looping(return_to, cookies, app, self._now()):
+            cause = likely_cause(app, cookies, step_up=bool(step_up))
             return self._loop_page(
                 PageContext(
                     request_id=request_id,
@@ -117,10 +116,11 @@ class SignInStarter:
                 cookies,
                 cause,
             )
-        attempt = LoginAttempt(
-            **attempt_secrets(self._random), app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
+        facts = AttemptFacts(
+            app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
             acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=client.name, begun=self._moment(),
         )  # fmt: skip
+        attempt, set_cookies = self.attempts.begin(facts, cookies, app)
         url = authorization_url(
             metadata,
             client.settings,
@@ -130,8 +130,7 @@ class SignInStarter:
             wanted.login_hint,
         )
         self._audit.emit(audit.LOGIN_STARTED, app=app.name, request_id=request_id, provider=client.name)
-        kept = (("Set-Cookie", value) for value in self.attempts.keep(attempt, cookies, app))
-        return redirect(away_status(wanted.method), url, *kept)
+        return redirect(away_status(wanted.method), url, *(("Set-Cookie", value) for value in set_cookies))
 
     def _client(self, host: str, provider: str | None) -> ProviderClient | None:
         """The only provider of the app, or the named one; None when the person has to choose."""
@@ -141,11 +140,11 @@ class SignInStarter:
         return self.providers[provider] if provider in names else None
 
     def _loop_page(self, context: PageContext, app: AppRoute, cookies: Sequence[bytes], cause: Message) -> RenderedPage:
-        """The page about a redirect loop; it removes all attempts, so that `Try again` begins a new login."""
+        """The page about a redirect loop; after it, `Try again` begins a new login; attempts of other tabs stay."""
         self._audit.emit(audit.LOGIN_REFUSED, app=app.name, request_id=context.request_id, reason="redirect_loop")
         refusal = TooManyRedirects("redirect_loop", cause=cause)
         page = self._pages.render(refusal, context, html=True)
-        return page.plus(*(("Set-Cookie", value) for value in self.attempts.drop_all(cookies, app)))
+        return page.plus(*(("Set-Cookie", value) for value in self.attempts.restart(cookies, app)))
 
 
 def away_status(method: str) -> int:
@@ -184,22 +183,13 @@ _NO_COOKIE_HTTPS: Final = Message(
     "The sign-in succeeded, but your browser did not send the session cookie back. The page may have been opened over http:// "
     "instead of https://, or the browser, an extension or a proxy may be removing cookies.",
 )
-_NOT_FINISHED: Final = Message(
-    "redirect_loop.not_finished",
-    "The sign-in page sent you back before the sign-in was finished. It may be using a return address other than {address}, "
-    "or another server may be answering at that address.",
-)
 
 
-def likely_cause(
-    app: AppRoute, cookies: Sequence[bytes], rounds: Rounds, provider: str = DEFAULT_PROVIDER, *, step_up: bool
-) -> Message:
+def likely_cause(app: AppRoute, cookies: Sequence[bytes], *, step_up: bool) -> Message:
     """The most likely cause of a redirect loop, by the cookies that came back."""
     split = SessionCookie(app.secure).split(cookies)
     if split.spoiled:
         return _TWO_COOKIES
     if split.token is not None:
         return _STEP_UP if step_up else _NO_SESSION
-    if rounds.done:
-        return _NO_COOKIE_HTTPS if app.secure else _NO_COOKIE
-    return _NOT_FINISHED.fill(address=app.redirect_uri(provider))
+    return _NO_COOKIE_HTTPS if app.secure else _NO_COOKIE

@@ -15,7 +15,7 @@ from gateway.gate.site import FORM, Site, is_own
 from gateway.policy.paths import parse_target
 
 HOME: Final = "/"
-LONGEST: Final = 2000  # a LoginAttempt travels in a cookie of at most 4096 bytes
+LONGEST: Final = 2000  # a LoginAttempt with a longer link than a `state` has room for costs a record in Redis
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 _ABSOLUTE = re.compile(
     r"(https?)://((?:[a-z0-9-]+\.)*[a-z0-9-]+|\[[0-9a-f:]+\])\.?(?::([0-9]{1,5}))?(?=[/?#]|$)(.*)", re.IGNORECASE

@@ -7,7 +7,7 @@ new session ID and ends the browser's earlier session (C-40). The rules of `requ
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.config import schema
@@ -30,6 +30,7 @@ from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import (
     ATTEMPT_LIFETIME,
+    AttemptFacts,
     AuthorizationCode,
     LoginAttempt,
     validate_authorization_response,
@@ -41,8 +42,8 @@ from gateway.sessions.pending_sign_in import PendingSignIn
 from gateway.sessions.redemptions import Redemptions, TakenAttempt
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.attempt_cookies import read_cookies
 from gateway.sign_in.begin import SignInStarter
+from gateway.sign_in.browser_binding import read_bindings
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
 from gateway.web.account_setup import AccountSetup
@@ -59,7 +60,7 @@ _CHECK_COOKIES_AND_SCHEME: Final = Message(
     "sign_in_expired.cookies_https",
     "If this keeps happening, check that your browser accepts cookies from {host} and that the address begins with https://.",
 )
-_REMEMBERED: Final = 2 * ATTEMPT_LIFETIME  # of a used attempt in Redis: longer than its cookie can exist
+_REMEMBERED: Final = ATTEMPT_LIFETIME + timedelta(minutes=1)  # a used attempt, in Redis: clocks differ
 
 
 class Callback:
@@ -94,11 +95,11 @@ class Callback:
             limited = TooManyFailedSignIns("too_many_failures", retry_after=wait, retry_url=start_url(HOME))
             self._log_refused(request, limited)
             raise limited
-        state = request.param("state")
-        attempt = self._attempts.find(state, request.cookies, request.route, self._now()) if state is not None else None
+        state, attempt = request.param("state") or "", None
         try:
+            attempt = await self._attempts.find(state, request.cookies, request.route, self._now())
             if attempt is None:
-                return await self._unexpected(request)
+                return await self._unexpected(request, state)
             return await self._finish(request, attempt)
         except Refusal as refusal:
             self._log_refused(request, refusal)
@@ -116,13 +117,22 @@ class Callback:
         again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
         context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again)
         page = self._pages.render(refusal, context, html=request.html)
-        return page.plus(("Set-Cookie", self._attempts.drop(attempt, request.route)))
+        dropped = self._attempts.drop(attempt, request.cookies, request.route)
+        return page.plus(*(("Set-Cookie", value) for value in dropped))
 
-    async def _unexpected(self, request: WebRequest) -> RenderedPage:
-        """The back button, a bookmark, a login that took too long, or another browser's response (A-53): no session, and no loop."""
+    async def _unexpected(self, request: WebRequest, state: str) -> RenderedPage:
+        """A bookmark, a login that took too long, a lost cookie, or another browser's response (A-53): no session, and no loop.
+
+        A state of ours still says where the person wanted to go.
+        """
+        wanted = await self._attempts.wanted(state, request.route)
         if await self._sessions.find(request) is not None:
-            return redirect(303, HOME)
-        raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=start_url(HOME))
+            return redirect(303, HOME if wanted is None else _landing(wanted))
+        again = start_url(HOME)
+        if wanted is not None:
+            provider = wanted.provider if len(request.site.providers) > 1 else None
+            again = start_url(_landing(wanted), step_up_for=wanted.step_up_for, provider=provider)
+        raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=again)
 
     async def _finish(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
         client = self._client_of(request, attempt)
@@ -146,7 +156,8 @@ class Callback:
                 begun=attempt.begun,
             ),
         )
-        return page.plus(("Set-Cookie", self._attempts.finish(attempt, request.route)))
+        finished = self._attempts.finish(attempt, request.cookies, request.route, self._now())
+        return page.plus(*(("Set-Cookie", value) for value in finished))
 
     async def _redeem(
         self, request: WebRequest, client: ProviderClient, code: AuthorizationCode, taken: TakenAttempt
@@ -220,14 +231,14 @@ def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity
     return identity
 
 
-def _landing(attempt: LoginAttempt) -> str:
+def _landing(attempt: AttemptFacts) -> str:
     # SECURITY: checked when the login began, and once more where the browser is redirected (A-50, A-52).
     return attempt.return_to if is_local(attempt.return_to) else HOME
 
 
 def _likely_cause(request: WebRequest) -> Message | None:
     """Advice for a person whose cookie did not come back; none when cookies of other attempts did, because then this one has expired."""
-    if read_cookies(request.cookies, request.route):
+    if read_bindings(request.cookies, request.route):
         return None
     advice = _CHECK_COOKIES_AND_SCHEME if request.route.secure else _CHECK_COOKIES
     return advice.fill(host=request.route.host)

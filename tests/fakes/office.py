@@ -27,6 +27,7 @@ from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.held_forms.store import HeldForms
 from gateway.identity.assertion import AssertionSigner
 from gateway.observability.events import Audit
+from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.oidc.providers import Providers
 from gateway.pages.renderer import Pages
 from gateway.proxy.pool import Pool
@@ -36,6 +37,7 @@ from gateway.redis_client.once import Once
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import LogoutMarkers
+from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.session import Session
@@ -126,6 +128,7 @@ class Office:
             enabled=config.openid.enabled,
             sites=self.sites,
             ring=self.ring,
+            links=LongLinks(self.redis, self.prefix, self.ring, ATTEMPT_LIFETIME, self.clock.monotonic),
             pages=pages,
             audit=self.audit,
             now=self.clock.now,

@@ -593,19 +593,6 @@ async def test_a_browser_that_loses_the_session_cookie_is_told_instead_of_redire
     assert (await house.choose(browser, page)).url == house.origin() + "/page"
 
 
-async def test_a_provider_that_sends_people_straight_back_is_noticed(
-    house: House, provider: MisbehavingProvider
-) -> None:
-    async def back(request: Any) -> Any:
-        return await says("", status=302, Location=house.origin() + "/page")(request)
-
-    provider.faults["authorize"] = back
-    answer = await house.browser().open(house.origin() + "/page")
-    assert answer.status == 400
-    assert "Sign-in keeps starting over" in answer.text
-    assert house.upstream.requests == []
-
-
 def test_the_forged_keys_are_not_the_published_one() -> None:
     """The A-62 case above would prove nothing otherwise."""
     assert forge.rsa_key("eve").as_dict(private=False)["n"] != forge.rsa_key().as_dict(private=False)["n"]

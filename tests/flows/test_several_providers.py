@@ -11,10 +11,11 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from gateway.identity.claims import Identity
-from gateway.oidc.authorization import LoginAttempt, attempt_secrets
+from gateway.oidc.authorization import ATTEMPT_LIFETIME, AttemptFacts
 from gateway.operations.check import check_all
 from gateway.sessions.keyring import KeyRing
-from gateway.sign_in.attempt_cookies import AttemptCookies
+from gateway.sessions.long_links import LongLinks
+from gateway.sign_in.login_attempts import LoginAttempts
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.forge import rsa_key, sign
 from tests.fakes.house import BROWSER, House
@@ -221,11 +222,12 @@ async def test_a_sign_in_at_a_provider_that_the_app_does_not_offer_any_more_ends
 ) -> None:
     """A-57: it was begun while the app offered it, and its answer comes after a reload."""
     route = house.worker.sites.of(house.host("dashboard")).route
-    attempt = LoginAttempt(
-        **attempt_secrets(secrets.token_bytes), app="dashboard", host=route.host, return_to="/", started_at=house.worker.context.now(),
-        provider="members",
-    )  # fmt: skip
-    kept = AttemptCookies(KeyRing(house.worker.config.keys)).keep(attempt, [], route)
+    facts = AttemptFacts(
+        app="dashboard", host=route.host, return_to="/", started_at=house.worker.context.now(), provider="members"
+    )
+    ring = KeyRing(house.worker.config.keys)
+    links = LongLinks(house.worker.redis, house.worker.config.redis.key_prefix, ring, ATTEMPT_LIFETIME, time.monotonic)
+    attempt, kept = LoginAttempts(ring, links, secrets.token_bytes).begin(facts, [], route)
     browser = house.browser()
     browser.jar.store(house.origin("dashboard") + "/", kept[0])
     answer = urlencode({"code": "c", "state": attempt.state, "iss": members.issuer})

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import secrets
 import sys
 from datetime import timedelta
 from typing import Any, cast
@@ -18,6 +19,7 @@ from gateway.gate.site import Site, app_routes
 from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
 from gateway.identity.assertion import AssertionSigner
+from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.proxy.identity_fields import IdentityLines
 from gateway.redis_client.client import connect
 from gateway.redis_client.once import Once
@@ -25,12 +27,13 @@ from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import live_from
 from gateway.sessions.logout_markers import LogoutMarkers
+from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from gateway.sessions.records import Stored
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.attempt_cookies import AttemptCookies
+from gateway.sign_in.login_attempts import LoginAttempts
 from gateway.web.sign_out import AfterSignOut
 from tests.fakes.redis_commands import stored
 from tests.fakes.valkey import running_valkey
@@ -106,15 +109,18 @@ async def lines(redis: Redis, ring: KeyRing, token: str) -> None:
         await redis.set(name, value, px=HOUR)
 
 
-def in_the_browser(ring: KeyRing, tokens: dict[str, str]) -> dict[str, Any]:
+def in_the_browser(ring: KeyRing, links: LongLinks, tokens: dict[str, str]) -> dict[str, Any]:
     site = the_site()
-    attempts = AttemptCookies(ring)
-    kept, *_ = attempts.keep(ATTEMPT, [], site.route)
+    attempts = LoginAttempts(ring, links, secrets.token_bytes)
+    attempt, (kept, *_) = attempts.begin(ATTEMPT, [], site.route)
+    cookie = kept.partition(";")[0]
+    finished, *_ = attempts.finish(attempt, [cookie.encode()], site.route, NOW)
     return {
         "tokens": tokens,
         "session": SessionCookie(secure=True).set_header(tokens["full"]).partition(";")[0],
-        "attempt": kept.partition(";")[0],
-        "finished": attempts.finish(ATTEMPT, site.route).partition(";")[0],
+        "state": attempt.state,
+        "attempt": cookie,
+        "finished": finished.partition(";")[0],
         "after_sign_out": AfterSignOut(ring).seal("https://portal.example.com/bye", HOST),
         "sealed_cookie": Seals(ring, APP, ["upstream"]).seal(FULL.sid, b"upstream", b"value").decode(),
     }
@@ -149,7 +155,7 @@ async def main(release: str) -> None:
             "keys": KEYS,
             "prefix": PREFIX,
             "signing_keys": AssertionSigner(ring.raw).kids,
-            "browser": in_the_browser(ring, tokens),
+            "browser": in_the_browser(ring, LongLinks(redis, PREFIX, ring, ATTEMPT_LIFETIME, lambda: 0.0), tokens),
             "redis": await in_redis(redis),
         }
         await redis.aclose()

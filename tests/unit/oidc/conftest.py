@@ -1,6 +1,5 @@
 """One misbehaving provider a test, and the client that it should not fool."""
 
-import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,13 +13,13 @@ from gateway.demo.provider import DemoClient
 from gateway.oidc.authorization import (
     AuthorizationCode,
     LoginAttempt,
-    attempt_secrets,
     authorization_url,
     validate_authorization_response,
 )
 from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.tokens import TokenClient, TokenResult
+from tests.fakes.attempts import attempt_secrets
 from tests.fakes.provider import Fault, MisbehavingProvider, dripping, parameters_of, sign_in_at
 
 REDIRECT_URI = "http://portal.localhost:4180/oauth2/callback"
@@ -63,7 +62,7 @@ class Trip:
             await self.provider.ping()
         now = datetime.now(UTC)
         where: dict[str, Any] = {"app": "portal", "host": "portal", "return_to": "/", "started_at": now}
-        attempt = LoginAttempt(**attempt_secrets(secrets.token_bytes), **where, **asked)
+        attempt = LoginAttempt(**attempt_secrets(), **where, **asked)
         url = authorization_url(self.provider.metadata, self.openid, REDIRECT_URI, attempt)
         callback = await sign_in_at(self.browser, url)
         return validate_authorization_response(parameters_of(callback), attempt, self.provider.metadata, now)

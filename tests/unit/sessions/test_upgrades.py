@@ -1,7 +1,9 @@
 """Workers of two releases share what is stored: what a release left is read by the next one, and nothing that is known gets lost."""
 
 import base64
+import dataclasses
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -19,6 +21,7 @@ from gateway.hand_off.cookie_seals import Seals
 from gateway.hand_off.records import Bearer, HandOffRecord, HandOffRecords
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.claims import Identity
+from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.proxy.identity_fields import IdentityLines, specimen
 from gateway.redis_client.once import Once
 from gateway.sessions.cache import SessionCache
@@ -26,6 +29,7 @@ from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.live import live_from
 from gateway.sessions.logout_markers import LogoutMarkers
+from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIn, PendingSignIns
 from gateway.sessions.records import Stored
 from gateway.sessions.scan import SessionFilter, SessionScan
@@ -33,7 +37,7 @@ from gateway.sessions.session import Session, decode, encode
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.attempt_cookies import AttemptCookies, read_cookies
+from gateway.sign_in.login_attempts import LoginAttempts
 from gateway.web.sign_out import AfterSignOut
 from tests.fakes.redis_commands import stored
 from tests.fakes.waiting import eventually
@@ -198,11 +202,17 @@ async def test_sessions_of_an_earlier_release_are_found_by_person_by_sign_in_and
 async def test_a_sign_in_that_an_earlier_release_began_is_finished_once(left: Left) -> None:
     """C-70, A-54."""
     route = release_site().route
-    attempts = AttemptCookies(left.ring)
-    kept, finished = (left.browser[name].encode() for name in ("attempt", "finished"))
-    assert attempts.find(written.ATTEMPT.state, [kept], route, written.NOW) == written.ATTEMPT
-    assert attempts.rounds(written.ATTEMPT.return_to, [finished], route, written.NOW).done == 1
-    assert [cookie.finished for cookie in read_cookies([finished], route)] == [True]
+    links = LongLinks(left.redis, left.prefix, left.ring, ATTEMPT_LIFETIME, lambda: 0.0)
+    attempts = LoginAttempts(left.ring, links, secrets.token_bytes)
+    kept, state = left.browser["attempt"].encode(), left.browser.get("state", written.ATTEMPT.state)
+    found = await attempts.find(state, [kept], route, written.NOW)
+    assert found is not None
+    theirs = written.ATTEMPT
+    assert dataclasses.replace(found, state=theirs.state, nonce=theirs.nonce, verifier=theirs.verifier) == theirs
+    assert await attempts.find(state, [], route, written.NOW) is None
+    assert await attempts.find(state, [kept], route, written.NOW + timedelta(minutes=16)) is None
+    (removed,) = attempts.drop_all([kept], route)
+    assert removed.partition("=")[0] == kept.decode().partition("=")[0]
     assert not await left.store.consume(f"login:{written.ATTEMPT.id}", HOUR)
     pending = await PendingSignIns(left.redis, left.prefix, left.ring).find(
         left.browser["tokens"]["pending"], written.HOST

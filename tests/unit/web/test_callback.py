@@ -211,6 +211,57 @@ async def test_a_login_that_takes_longer_than_fifteen_minutes_is_over(office: Of
     assert refused(await browser.open(callback))
 
 
+async def test_a_callback_whose_cookie_was_lost_shows_a_page_that_keeps_the_link(office: Office) -> None:
+    """A-53: and no circle: the person goes on by a click."""
+    browser = office.browser()
+    callback = await office.arrive(browser, rd="/bookings?day=1")
+    browser.jar.cookies = []
+    page = await browser.open(callback)
+    assert refused(page)
+    assert f"accepts cookies from {PORTAL}" in page.document.words
+    assert page.document.link("Continue") == "/oauth2/start?rd=/bookings%3Fday%3D1"
+    assert office.provider.count("token") == 0
+
+
+async def test_a_person_who_is_signed_in_already_lands_on_the_link_of_an_attempt_without_its_cookie(
+    office: Office,
+) -> None:
+    """A-53: nothing is redeemed, and the session stays the one that it was."""
+    browser = office.browser()
+    callback = await office.arrive(browser, rd="/bookings")
+    browser.jar.cookies = []
+    await office.sign_in_as(browser)
+    token, spent = office.token(browser), office.provider.count("token")
+    browser.jar.cookies = [cookie for cookie in browser.jar.cookies if cookie.name == COOKIE]
+    landed = await browser.open(callback, follow=False)
+    assert (landed.status, landed.location) == (303, f"{PORTAL_ORIGIN}/bookings")
+    assert (office.token(browser), office.provider.count("token")) == (token, spent)
+
+
+async def test_a_state_with_the_cookie_of_another_attempt_is_refused_at_both_ends(office: Office) -> None:
+    """A-86: the attacker's own state and code, with the victim's cookie; the victim's state, with the attacker's code."""
+    attacker, victim = office.browser(), office.browser()
+    stolen = dict(parse_qsl(urlsplit(await office.arrive(attacker, str(ADA["sub"]))).query))
+    callback = await office.arrive(victim)
+    assert refused(await victim.open(edited(callback, state=stolen["state"], code=stolen["code"])))
+    assert office.provider.count("token") == 0
+    assert refused(await victim.open(edited(callback, code=stolen["code"])))
+    assert office.events("login.refused")[-1]["reason"] == "code_refused"
+    assert office.token(victim) is None
+
+
+async def test_another_spelling_of_a_used_state_is_not_a_new_attempt(office: Office) -> None:
+    """A-86, A-54: a provider's code that can be used twice is still redeemed once."""
+    browser = office.browser()
+    callback = await office.arrive(browser)
+    state = dict(parse_qsl(urlsplit(callback).query))["state"]
+    await browser.open(callback, follow=False)
+    browser.jar.cookies = [cookie for cookie in browser.jar.cookies if cookie.name != COOKIE]
+    for spelling in (state + "=", state + "==", state[:-1] + ("B" if state[-1] == "A" else "A"), state + "\n"):
+        assert refused(await browser.open(edited(callback, state=spelling)))
+    assert office.provider.count("token") == 1
+
+
 async def test_a_code_of_another_login_does_not_fit(office: Office) -> None:
     """A-54: code injection; PKCE and the nonce see to that."""
     attacker, victim = office.browser(), office.browser()
@@ -263,7 +314,7 @@ async def test_the_back_button_after_a_login_is_harmless(office: Office) -> None
     callback = await office.arrive(browser, rd="/bookings")
     await browser.open(callback, follow=False)
     back = await browser.open(callback, follow=False)
-    assert (back.status, back.location) == (303, f"{PORTAL_ORIGIN}/")
+    assert (back.status, back.location) == (303, f"{PORTAL_ORIGIN}/bookings")
 
 
 async def test_a_bookmarked_callback_shows_a_page_with_a_way_on_and_no_loop(office: Office) -> None:

@@ -1,0 +1,118 @@
+"""The cookie that binds the login attempts of one browser on one host: a secret, and marks of the sign-ins that ended a moment ago.
+
+One cookie for each host, for the life of an attempt; the attempts themselves travel in `state` (`login_state`). Requests that a browser sends
+side by side before it has a cookie get one each, under names of their own, so that none replaces another. The marks tell a redirect loop: three
+sign-ins for one page that succeeded within a minute, and no session was kept. A browser can forge them, and then sees a page.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.gate.site import AppRoute
+from gateway.oidc.authorization import ATTEMPT_LIFETIME
+from gateway.sessions.cookie import set_cookie
+
+SECRET_BYTES: Final = 32
+LOOP_WINDOW: Final = timedelta(seconds=60)
+LOOPING: Final = 3  # browsers stop after about twenty redirects in a row
+BUDGET: Final = 3500  # bytes of all these cookies in the Cookie field; many servers refuse a field of 8 KiB
+MOST_CLEARED: Final = 40  # bounds the response, however many cookies were planted
+_MOST_MARKS: Final = 8
+_TIME, _PAGE = 4, 4  # bytes of a mark: seconds since 1970, and a hash of the page
+_NAME: Final = re.compile(rb"(?:__Host-)?doorward_login_([0-9a-f]{8})")
+_VALUE: Final = re.compile(rb"([A-Za-z0-9_-]{43})(~?)(?:\.([A-Za-z0-9_-]{1,128}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserBinding:
+    """One such cookie. `marks` are (seconds since 1970, hash of a page), the newest first; `shared`: more than one attempt began with it."""
+
+    secret: bytes
+    shared: bool = False
+    marks: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What a `state` holds of it."""
+        return hashlib.sha256(b"doorward login binding" + self.secret).digest()[:16]
+
+    @property
+    def name_tag(self) -> str:
+        return hashlib.sha256(b"doorward login cookie" + self.secret).hexdigest()[:8]
+
+    def verifier(self, state: str) -> str:
+        """The PKCE verifier of an attempt: neither the cookie nor the `state` alone gives it (RFC 7636 section 4.1)."""
+        # SECURITY: a code that was injected into another browser, or with another state, is worth nothing at the token endpoint (A-86).
+        return _text(hmac.digest(self.secret, b"pkce " + state.encode("ascii"), hashlib.sha256))
+
+    def finished(self, return_to: str, now: datetime) -> "BrowserBinding":
+        """The same with the mark of a sign-in that ended on `return_to`."""
+        recent = tuple(mark for mark in self.marks if _is_recent(mark[0], now))
+        return replace(self, marks=((int(now.timestamp()), _page(return_to)), *recent)[:_MOST_MARKS])
+
+    def set_header(self, route: AppRoute, life: timedelta = ATTEMPT_LIFETIME) -> str:
+        """The Set-Cookie value; a `life` of zero deletes the cookie."""
+        marks = b"".join(time.to_bytes(_TIME, "big") + page for time, page in self.marks)
+        value = _text(self.secret) + ("~" if self.shared else "") + ("." + _text(marks) if marks else "")
+        name = f"{'__Host-' if route.secure else ''}doorward_login_{self.name_tag}"
+        return set_cookie(name, value if life else "", secure=route.secure, max_age=int(life.total_seconds()))
+
+
+def read_bindings(values: Sequence[bytes], route: AppRoute) -> list[BrowserBinding]:
+    """The bindings in these `Cookie` values, with the prefix that this route uses."""
+    found: dict[bytes, BrowserBinding] = {}
+    for pair in (pair.strip(b" \t") for value in values for pair in value.split(b";")):
+        name, _, value = pair.partition(b"=")
+        named, held = _NAME.fullmatch(name), _VALUE.fullmatch(value)
+        # SECURITY: on https any subdomain can set the name without the prefix for the whole site (C-37).
+        if not named or not held or name.startswith(b"__Host-") != route.secure:
+            continue
+        binding = BrowserBinding(secret=_bytes(held[1]), shared=bool(held[2]), marks=_marks(held[3] or b""))
+        if binding.name_tag.encode() == named[1]:
+            found.setdefault(binding.secret, binding)
+    return list(found.values())
+
+
+def over_budget(bindings: Sequence[BrowserBinding]) -> Sequence[BrowserBinding]:
+    """Those for which a Cookie field has no room."""
+    room, size = BUDGET, len("__Host-doorward_login_01234567=; ") + 43 + 2 + _MOST_MARKS * 11
+    return bindings[room // size :]
+
+
+def finished_rounds(bindings: Sequence[BrowserBinding], return_to: str, now: datetime) -> int:
+    """How many sign-ins for this page succeeded within the last minute."""
+    page = _page(return_to)
+    return sum(_is_recent(time, now) and mark == page for binding in bindings for time, mark in binding.marks)
+
+
+def _is_recent(time: int, now: datetime) -> bool:
+    return abs(now.timestamp() - time) <= LOOP_WINDOW.total_seconds()
+
+
+def _page(return_to: str) -> bytes:
+    return hashlib.sha256(return_to.encode()).digest()[:_PAGE]
+
+
+def _marks(text: bytes) -> tuple[tuple[int, bytes], ...]:
+    try:
+        raw = _bytes(text)
+    except (ValueError, binascii.Error):
+        return ()
+    size = _TIME + _PAGE
+    each = [raw[place : place + size] for place in range(0, len(raw) - size + 1, size)]
+    return tuple((int.from_bytes(mark[:_TIME], "big"), mark[_TIME:]) for mark in each[:_MOST_MARKS])
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _bytes(text: bytes) -> bytes:
+    return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
