@@ -9,7 +9,9 @@
     token_revocation   revokes the tokens of ended sessions at their providers
     provisioning       `provision`, `unlink`, `reconcile`
     break_glass        `break-glass open | status | close`
-    keys               `keys new | status`
+    keys               `keys new`, and the group `keys`
+    key_status         `keys status`
+    lazy               a group of commands that are imported when they are used
     printing           the CONFIG argument, the two consoles, a configuration or all of its problems
 
 Each module has plain functions with typer's annotations, or a typer app of its own where a command has sub-commands. All output goes

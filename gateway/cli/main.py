@@ -1,39 +1,71 @@
 """The command line: all commands of `doorward`."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from gateway import __version__
-from gateway.cli import break_glass, keys, provisioning, sessions
-from gateway.cli import explain as explain_command
-from gateway.cli import probe as probe_command
-from gateway.cli import run as run_commands
-from gateway.cli.printing import out
+from gateway.cli.lazy import LazyGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+class Commands(LazyGroup):
+    """All commands."""
+
+    table: ClassVar = {
+        "run": ("run", "run", "Run the gateway."),
+        "reload": ("run", "reload", "Have a running gateway read CONFIG again, and wait for the result."),
+        "check": ("run", "check", "Say every problem of CONFIG at once."),
+        "explain": (
+            "explain",
+            "explain",
+            "Say what would happen to one request: the rule, the decision, the headers that the upstream would get.",
+        ),
+        "probe": ("probe", "probe", "Send every spelling of every password rule and access rule to a gateway."),
+        "demo": (
+            "run",
+            "demo",
+            "Run the whole product on this machine: a provider, a portal, a dashboard, a directory, and the gateway in front.",
+        ),
+        "provision": (
+            "provisioning",
+            "provision",
+            "Find or create one person's account, bring its fields up to date, or suspend it.",
+        ),
+        "unlink": (
+            "provisioning",
+            "unlink",
+            "Forget whose the account with this address is: the next person who signs in with the address gets it.",
+        ),
+        "reconcile": (
+            "provisioning",
+            "reconcile",
+            "Accounts whose person was not seen, and persons whose account is gone.",
+        ),
+        "break-glass": (
+            "break_glass",
+            "app",
+            "Let an address range use an app's own password login for a while: for when single sign-on is broken.",
+        ),
+        "keys": ("keys", "app", "Keys that encrypt sessions and sign assertions."),
+        "sessions": ("sessions", "app", "Who is signed in, and ending that."),
+    }
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 @app.callback(invoke_without_command=True)
 def options(version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False) -> None:
     """Doorward: an OpenID Connect gateway in front of portals and dashboards that cannot be changed."""
     if version:
-        out.print(f"doorward {__version__}")
+        typer.echo(f"doorward {__version__}")
         raise typer.Exit
-
-
-app.command()(run_commands.run)
-app.command()(run_commands.reload)
-app.command()(run_commands.check)
-app.command()(explain_command.explain)
-app.command()(probe_command.probe)
-app.command()(run_commands.demo)
-app.command()(provisioning.provision)
-app.command()(provisioning.unlink)
-app.command()(provisioning.reconcile)
-app.add_typer(break_glass.app, name="break-glass")
-app.add_typer(keys.app, name="keys")
-app.add_typer(sessions.app, name="sessions")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@
     generation    the workers of one configuration, started again when they die
     supervisor    the parent process: sockets, signals, reloads
     systemd       sockets that are handed over, and states that are announced
+    cores         how many workers `workers: auto` means
     sockets       the sockets that the parent opens and the workers serve
     tls           the listener's TLS
     health        the state of a worker's dependencies

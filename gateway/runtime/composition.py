@@ -9,7 +9,6 @@ import contextlib
 import logging
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -123,7 +122,7 @@ class GatewayWorker:
     Raises OSError or ssl.SSLError for a certificate that cannot be used.
 
     `gateway` as in OpeningWatcher; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
-    `on_opening_ended(id)` is called for each that it sees end. `log_lines_dropped` counts by stream, `unexpected_errors` by work.
+    `on_opening_ended(id)` is called for each that it sees end.
     """
 
     def __init__(
@@ -135,8 +134,6 @@ class GatewayWorker:
         gateway: str = "",
         ended_openings: Sequence[str] = (),
         on_opening_ended: Callable[[str], None] = lambda opening_id: None,
-        log_lines_dropped: Counter[str] | None = None,
-        unexpected_errors: Counter[str] | None = None,
     ) -> None:
         self.config = config
         self.audit = Audit(write, pii_full=config.log.pii == "full")
@@ -145,8 +142,6 @@ class GatewayWorker:
         self._gateway = gateway
         self._ended_openings = ended_openings
         self._on_opening_ended = on_opening_ended
-        self._log_lines_dropped = log_lines_dropped if log_lines_dropped is not None else Counter()
-        self._unexpected_errors = unexpected_errors if unexpected_errors is not None else Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._tls = server_tls(config.tls)
 
@@ -272,7 +267,6 @@ class GatewayWorker:
         counts = WorkerCounts(
             requests=counters.requests, durations=counters.durations, events=self.audit.counts,
             redis_durations={"session": self.store.durations}, break_glass_uses=self.break_glass.uses,
-            log_lines_dropped=self._log_lines_dropped, unexpected_errors=self._unexpected_errors,
         )  # fmt: skip
         upstreams = {
             (name, state): count

@@ -33,6 +33,7 @@ from gateway.observability.logging import LogStreams
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
+from gateway.runtime.cores import usable_cores
 from gateway.runtime.credentials import CredentialsWatch
 from gateway.runtime.generation import Generation
 from gateway.runtime.sockets import Listeners, remove_socket, unix_socket
@@ -106,7 +107,7 @@ class Supervisor:
 
     async def _start(self, data: dict[str, Any], config: Config, opened: contextlib.AsyncExitStack) -> None:
         """Start everything; `opened` ends it in reverse order."""
-        workers = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
+        workers = usable_cores() if config.workers == "auto" else config.workers
         inherited = inherited_sockets(self._environ, os.getpid())
         self._listeners = Listeners(config.listen, workers, config.listen_mode, inherited)
         opened.callback(self._listeners.close)

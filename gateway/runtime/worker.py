@@ -21,6 +21,7 @@ import uvloop
 from gateway import __version__
 from gateway.config.loader import build
 from gateway.observability.background import UnexpectedErrors, report_error
+from gateway.observability.counters import WorkerCounts
 from gateway.observability.logging import LogStreams
 from gateway.runtime.composition import GatewayWorker
 
@@ -30,7 +31,10 @@ _ORPHAN_SECONDS: Final = 5.0  # to drain when the parent is gone
 
 
 class Parent:
-    """The private socket to the parent process. `sockets` are the listening sockets, in the order in which the parent counts them."""
+    """The private socket to the parent process. `sockets` are the listening sockets, in the order in which the parent counts them.
+
+    `process_counts` are those of the process itself, and a part of each report.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sockets: Sequence[socket.socket]
@@ -39,6 +43,13 @@ class Parent:
         self._writer = writer
         self._sockets = sockets
         self._served: dict[int, socket.socket] = {}
+        self.process_counts = WorkerCounts()
+
+    def report(self, worker: GatewayWorker) -> None:
+        """Send the worker's numbers and health."""
+        report = worker.report()
+        report.counts.merge(self.process_counts)
+        self.send({"report": report.to_json()})
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Nothing when the parent is gone."""
@@ -74,7 +85,7 @@ class Parent:
 
     async def _obey_one(self, worker: GatewayWorker, message: Mapping[str, Any]) -> None:
         if message["do"] == "report":
-            self.send({"report": worker.report().to_json()})
+            self.report(worker)
         elif message["do"] == "listen":
             await self._listen(worker, frozenset(message["sockets"]))
         elif message["do"] == "mark_opening_ended":
@@ -105,10 +116,10 @@ async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> Non
     config = build(first["config"])
     streams, errors = LogStreams(config.log), UnexpectedErrors()
     errors.install()
+    parent.process_counts = WorkerCounts(log_lines_dropped=streams.dropped, unexpected_errors=errors.counts)
     try:
         worker = GatewayWorker(
-            config, first["redis_url"], streams.output, log_lines_dropped=streams.dropped, unexpected_errors=errors.counts,
-            gateway=first["openings"]["gateway"], ended_openings=first["openings"]["ended"],
+            config, first["redis_url"], streams.output, gateway=first["openings"]["gateway"], ended_openings=first["openings"]["ended"],
             on_opening_ended=lambda opening_id: parent.send({"opening_ended": opening_id}),
         )  # fmt: skip
         await worker.start()
@@ -124,7 +135,7 @@ async def serve(control: socket.socket, sockets: Sequence[socket.socket]) -> Non
     gc.freeze()
     parent.send({"ready": True})
     await worker.close(await parent.obey(worker))
-    parent.send({"report": worker.report().to_json()})  # so that the counts are not lost
+    parent.report(worker)  # so that the counts are not lost
     await parent.flush()
 
 
