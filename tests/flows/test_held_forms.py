@@ -94,7 +94,7 @@ async def test_a_form_is_kept_and_sent_once_after_the_sign_in_and_a_click(house:
     assert house.upstream.requests[-1].values("x-forwarded-email") == [b"mia@example.com"]
     browser.history.append(ready)  # the back button, and another click
     page = await browser.submit()
-    assert (page.status, "No form is kept here" in page.text) == (410, True)
+    assert (page.status, "no longer kept" in page.text) == (410, True)
     page = await browser.open(house.origin() + "/oauth2/form")
     assert page.status == 410
     assert posted(house) == [(ROOM, TYPED)]
@@ -297,7 +297,7 @@ async def test_a_form_lives_fifteen_minutes_and_is_sealed(house: House) -> None:
     assert "Max-Age=900; HttpOnly; SameSite=Lax" in cookie
     await house.worker.redis.delete(name)  # as its time does
     page = await come_back(house, browser, page)
-    assert (page.status, "No form is kept here" in page.text) == (410, True)
+    assert (page.status, "no longer kept" in page.text) == (410, True)
 
 
 async def test_forms_of_a_fleet_have_bounded_room(house: House) -> None:
