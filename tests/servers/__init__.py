@@ -9,6 +9,7 @@ else Debian has (`test_servers.py` here), with more requests each.
     door       one server, one door before it, a provider to sign in at
     small      the servers of pip and npm, `php -S`, nginx with WebDAV
     debian     Ruby, Java, uWSGI and PHP of the distribution
+    test_readings   the table of readings beside what these servers route
     needs      what `make servers` installs
     apps/      the application, once for each way to write one
 
