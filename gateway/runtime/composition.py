@@ -309,7 +309,7 @@ class GatewayWorker:
     def _proxy_parts(
         self, ring: KeyRing, sites: Sites, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner
     ) -> ProxyParts:
-        config = self.config
+        config, apps = self.config, self.config.apps.values()
         self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
         return ProxyParts(
             config=config,
@@ -325,12 +325,8 @@ class GatewayWorker:
             on_forwarding=self.break_glass.on_forwarding,
             web_handler=self._web_handler,
             now=utc_now,
-            extra_names=frozenset(
-                normalise_name(name.encode()) for app in config.apps.values() for name in app.headers
-            ),
-            client_names=frozenset(
-                name.lower().encode() for app in config.apps.values() for name in app.client_headers
-            ),
+            extra_names=frozenset(normalise_name(name.encode()) for app in apps for name in app.headers),
+            client_names=frozenset(name.lower().encode() for app in apps for name in app.client_headers),
         )
 
     def _web_handler(self) -> asyncio.Protocol:

@@ -1,6 +1,6 @@
 """From a verified sign-in to a session, with an account in the directory; and the page for accounts that take longer than two seconds.
 
-`GET /oauth2/wait` reloads itself until the account is there. The invariant: there is no session before the directory has
+`GET /oauth2/wait` loads itself again until the account is there. The invariant: there is no session before the directory has
 confirmed the account. Closing the page loses nothing, because the sign-in is kept for its browser (`sessions.pending_sign_in`)
 and the creation goes on. All requests for one sign-in share the work, and one of them gets the session.
 """
@@ -41,6 +41,8 @@ log = logging.getLogger("doorward.web")
 
 WAIT: Final = "/oauth2/wait"
 PATIENCE: Final = 2.0  # seconds before the person sees the page
+_HELD: Final = 5  # times as long: a page that waits already is loaded behind the one that is shown
+_BEFORE_ASKING_AGAIN: Final = 3.0  # seconds after a directory that did not answer
 _GIVEN_UP: Final = timedelta(minutes=2)  # after that, a directory that does not answer is an error
 _TAG = re.compile(r"[0-9a-f]{16}")
 
@@ -75,7 +77,7 @@ class AccountSetup:
     async def start(self, request: WebRequest, waiting: PendingSignIn) -> RenderedPage:
         """Set up the account of a sign-in that just succeeded: the redirect with a session, or the page that waits for it. Raises Refusal."""
         task = self._start_provisioning(request, waiting)
-        identity = await self._outcome(task, waiting)
+        identity = await self._outcome(task, waiting, self._patience)
         if identity is not None:
             return await self._sign_in(request, waiting, identity)
         try:
@@ -95,10 +97,11 @@ class AccountSetup:
         if task is None:
             self._share(token, task := self._start_provisioning(request, waiting))
         try:
-            identity = await self._outcome(task, waiting)
+            identity = await self._outcome(task, waiting, _HELD * self._patience)
         except DirectoryUnavailable as refusal:
             if self._now() - waiting.began < _GIVEN_UP:
-                return self._wait_page(request, token, refusal.retry_after or 0)
+                await asyncio.sleep(_BEFORE_ASKING_AGAIN)
+                return self._wait_page(request, token)
             refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}"
             raise
         except Refusal as refusal:
@@ -128,9 +131,9 @@ class AccountSetup:
         self._working[token] = task
         task.add_done_callback(lambda _: self._working.pop(token, None))
 
-    async def _outcome(self, task: asyncio.Task[Identity], waiting: PendingSignIn) -> Identity | None:
+    async def _outcome(self, task: asyncio.Task[Identity], waiting: PendingSignIn, patience: float) -> Identity | None:
         """The identity with its account; None while it is not ready. Raises what the provisioner raised."""
-        await asyncio.wait({task}, timeout=self._patience)
+        await asyncio.wait({task}, timeout=patience)
         if not task.done():
             return None
         try:
@@ -184,7 +187,8 @@ class AccountSetup:
         page = self._pages.render(refusal, context, html=request.html)
         return page.plus(("Set-Cookie", _cookie("", request.route, _tag(token))))
 
-    def _wait_page(self, request: WebRequest, token: str, pause: int = 0) -> RenderedPage:
+    def _wait_page(self, request: WebRequest, token: str) -> RenderedPage:
+        """The page that loads itself again at once; the next response waits here, so no delay runs out while a person reads (WCAG 2.2.1)."""
         address = f"{WAIT}?id={_tag(token)}"
         content = Content(
             status=202,
@@ -196,7 +200,7 @@ class AccountSetup:
                 "This takes a few seconds. You will then be taken to your page automatically. You can also close this page and come back later.",
             ),
             links=(Link(label=Message("page.continue", "Continue"), href=address),),
-            refresh=f"{min(max(pause, 1), 15)};url={address}",
+            refresh=f"0;url={address}",
         )
         return self._pages.show(content, request.page_context())
 

@@ -181,6 +181,7 @@ class Door:
         folder: Path,
         *,
         apps: Mapping[str, Mapping[str, Any]] | None = None,
+        sections: Mapping[str, Any] | None = None,
         keeps_sessions: bool = False,
     ) -> None:
         self.port = port
@@ -188,7 +189,7 @@ class Door:
         self.behind = Behind(keeps_sessions=keeps_sessions)
         self._backstage = Backstage()
         self._backstage.run(self.behind.start())
-        config = settings(port, free_port(), provider, self.behind, openid, apps)
+        config = {**settings(port, free_port(), provider, self.behind, openid, apps), **(sections or {})}
         self._program = start_gateway(config, folder)
 
     def origin(self, name: str) -> str:
