@@ -1,6 +1,7 @@
 """What all commands share: the CONFIG argument, the two consoles, the configuration or all of its problems."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,17 +22,17 @@ err: Final = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 _UNFOLDED: Final = 1000  # columns
 
 
-def loaded(path: Path) -> Config:
-    """The configuration. With problems: all of them on standard error, and exit status 1."""
+def loaded(path: Path, report: Callable[[str], object] = err.print) -> Config:
+    """The configuration. With problems: all of them to `report`, one by one, and exit status 1."""
     try:
         return load_config(path, os.environ)
     except ConfigInvalid as error:
         for problem in error.problems:
-            err.print(str(problem))
-        err.print(f"{path}: {len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}")
+            report(str(problem))
+        report(f"{path}: {len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}")
         raise typer.Exit(1) from error
     except OSError as error:
-        err.print(f"{path}: cannot be read: {error.strerror}")
+        report(f"{path}: cannot be read: {error.strerror}")
         raise typer.Exit(1) from error
 
 

@@ -1,24 +1,43 @@
 """`doorward run | check | demo`: the gateway, the check of its configuration, and a demo on one machine."""
 
 import asyncio
+import logging
 import os
 from typing import Annotated
 
 import typer
 
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_toggles, show_warnings
+from gateway.config.checks.safety import warnings
+from gateway.config.schema import Log
+from gateway.config.toggles import toggle_table
 from gateway.demo import run as demo_run
+from gateway.observability.logging import configure_start
 from gateway.operations.check import advise, check_all
 from gateway.operations.reload import ReloadFailed
 from gateway.operations.reload import reload as reload_running
 from gateway.runtime import supervisor
 
+_log = logging.getLogger("doorward.run")
+
 
 def run(config: ConfigPath) -> None:
-    """Run the gateway. SIGTERM drains, SIGHUP reads CONFIG again."""
-    valid = loaded(config)
-    show_warnings(valid)
-    show_toggles(valid, err)
+    """Run the gateway. SIGTERM drains, SIGHUP reads CONFIG again. Everything that it says is a line of the log."""
+    # Until the file is read, `log.format` is not known.
+    configure_start(Log(format="text" if err.is_terminal else "json"))
+    valid = loaded(config, lambda problem: _log.error("%s", problem))
+    configure_start(valid.log)
+    for warning in warnings(valid):
+        _log.warning("%s", warning)
+    for row in toggle_table(valid):
+        _log.info(
+            "app %s: surface %s, signs in at %s; a person the directory does not know: %s; password routes: %s",
+            row.app,
+            row.surface,
+            " or ".join(row.providers) or "-",
+            row.unregistered,
+            row.password_routes,
+        )
     raise typer.Exit(supervisor.run(config, os.environ))
 
 

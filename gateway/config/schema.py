@@ -123,6 +123,7 @@ class Log(Section):
     format: Literal["json", "text"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
     access: bool = True
+    access_fields: tuple[Literal["user", "host", "agent"], ...] = ()
     queue: LogQueue = 4 * 1024**2
     pii: Literal["minimal", "full"] = "minimal"
 

@@ -32,6 +32,9 @@ METHODS: Final = frozenset(
 #: A WebSocket handshake, among the methods of a compiled route: written WEBSOCKET, kept in a form that no request's method has.
 WEBSOCKET: Final = "websocket"
 
+#: What stands in logs as a rule where none of the configuration's decided.
+_RULES_OF_OURS: Final = frozenset({"acr", "cors_preflight", "default", "own", "require", "target"})
+
 OF_DIRECTORY: Final = re.compile(r"directory\.[a-z][a-z0-9_]{0,63}")
 #: The rows of gateway/policy/servers.py, which `reads_like` chooses from.
 READERS: Final = (
@@ -310,6 +313,17 @@ def parse_provider_name(text: str) -> str:
     """The name of a provider, as it stands in addresses, logs and metrics. Raises ValueError."""
     if not re.fullmatch(r"[a-z0-9](?:-?[a-z0-9]){0,62}", text) or text == "openid":
         raise ValueError("is not a provider's name; allowed: lower-case letters, digits and single -, but not openid")
+    return text
+
+
+def parse_rule_name(text: str) -> str:
+    """The name of an access rule, as it stands in logs and events. Raises ValueError."""
+    # SECURITY: a rule that is called `require` would count as the app's own, which break-glass opens (C-73).
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", text) or text in _RULES_OF_OURS:
+        allowed = (
+            f"allowed: letters, digits and . _ - between them, at most 64, but not {', '.join(sorted(_RULES_OF_OURS))}"
+        )
+        raise ValueError(f"is not a rule's name; {allowed}")
     return text
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from gateway.directory.person import Person
 from gateway.errors.signing_in import DirectoryUnavailable
+from gateway.observability.redaction import hide_addresses
 
 Reason = Literal[
     "throttled",
@@ -29,7 +30,6 @@ Reason = Literal[
 #: field, and the account that `find` returns may be a row of a list without it.
 Ability = Literal["create", "update", "suspend", "sign_in_token", "link", "list", "brief"]
 
-_ADDRESS = re.compile(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -170,4 +170,4 @@ def same_email(one: object, address: str) -> bool:
 
 def quotable(text: str, limit: int = 200) -> str:
     """A foreign text for the log: one bounded line, without addresses. Pure."""
-    return _ADDRESS.sub("<address>", _UNPRINTABLE.sub(" ", text[: 4 * limit]))[:limit].strip()
+    return hide_addresses(_UNPRINTABLE.sub(" ", text[: 4 * limit]))[:limit].strip()

@@ -256,7 +256,7 @@ class HandOffFilter:
             links.discard(request)
 
     def _emit(self, request: Request[ParsedRequest], refused: Refusal) -> None:
-        emit_refusal(self._context.audit, request, Refuse(refused, request.rule))
+        emit_refusal(self._context, request, Refuse(refused, request.rule))
 
 
 def _replace_with(control: FilterControl, work: Coroutine[Any, Any, None]) -> Replace:

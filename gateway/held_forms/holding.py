@@ -76,7 +76,7 @@ class FormHolding:
 
     def _answer_lost(self, control: FilterControl, request: Request[ParsedRequest], lost: FormLost, loss: Loss) -> None:
         refusal = _explained(lost, loss, request)
-        emit_refusal(self._audit, request, Refuse(refusal, request.rule))
+        emit_refusal(self._context, request, Refuse(refusal, request.rule))
         control.respond(self._context.render(refusal, request.head, request.request_id, request.site))
 
 

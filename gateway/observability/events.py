@@ -1,14 +1,16 @@
 """Security events: their names, and the one writer.
 
 Each event is one JSON line and one count of `doorward_events_total{event,app}`. No event holds a secret: callers pass public handles (the
-session's `sid`, the request id), and e-mail addresses are written only at `pii: full`.
+session's `sid`, the request id), and e-mail addresses are written only at `pii: full`, in no value and in no encoding otherwise.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
+
+from gateway.observability.logging import json_line
+from gateway.observability.redaction import hide_addresses
 
 LOGIN_STARTED: Final = "login.started"
 LOGIN_SUCCEEDED: Final = "login.succeeded"
@@ -85,12 +87,13 @@ class Audit:
         if name not in EVENTS:
             raise KeyError(name)
         self.counts[name, app] += 1
-        line: dict[str, Fact] = {"time": self._now().isoformat(timespec="milliseconds"), "event": name, "app": app}
+        line: dict[str, Fact] = {"event": name, "app": app}
         if session is not None:
             line["session"] = session
         if request_id is not None:
             line["request_id"] = request_id
         if email is not None and self._pii_full:
             line["email"] = email
-        line.update(facts)
-        self._write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
+        for key, value in facts.items():
+            line[key] = hide_addresses(value) if isinstance(value, str) and not self._pii_full else value
+        self._write(json_line(self._now().timestamp(), "info", "event", line).encode() + b"\n")

@@ -196,7 +196,7 @@ def refusals(
 def still_closed(app: App) -> list[str]:
     """The rules of the app that hold during break-glass too, because they are narrower than the app's `require`."""
     return [
-        f"rules[{place}] ({', '.join(rule.match)})"
+        f"{rule.name or f'rules[{place}]'} ({', '.join(rule.match)})"
         for place, rule in enumerate(app.rules)
         if rule.require.groups
         or rule.require.emails

@@ -19,7 +19,7 @@ from gateway.policy.paths import Target
 from gateway.policy.readings import Model, NamedPaths, Readings, is_wordpress, model_of
 from gateway.policy.routes import RouteMatch, parse_match
 
-#: The name of the app's own `require`, where a rule has `rules[N]`.
+#: The name of the app's own `require`, where a rule has its own or `rules[N]`.
 APP_WIDE: Final = "require"
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -82,12 +82,11 @@ class RouteRules:
 
     def __init__(self, app: App) -> None:
         self.model = model_of(app)
-        named = [(f"rules[{place}]", rule) for place, rule in enumerate(app.rules)]
         self._rules = tuple(_compiled(name, rule, self.model) for name, rule in restricting_rules(app))
         self._openings = (
             *(
                 _Opening(name=name, route=parse_match(text))
-                for name, rule in named
+                for name, rule in _named(app)
                 if _opens(rule)
                 for text in rule.match
             ),
@@ -174,7 +173,11 @@ class RouteRules:
 
 def restricting_rules(app: App) -> list[tuple[str, Rule]]:
     """The rules of an app that restrict, each with its name in logs and events."""
-    return [(f"rules[{place}]", rule) for place, rule in enumerate(app.rules) if not _opens(rule)]
+    return [(name, rule) for name, rule in _named(app) if not _opens(rule)]
+
+
+def _named(app: App) -> list[tuple[str, Rule]]:
+    return [(rule.name or f"rules[{place}]", rule) for place, rule in enumerate(app.rules)]
 
 
 def _opens(rule: Rule) -> bool:

@@ -244,6 +244,7 @@ class ProxyContext:
             ),
             cookies=head.cookies,
             request_id=request.request_id,
+            client=self.heads.client_address(request),
         )
 
     def render(self, refusal: Refusal, head: ParsedRequest | None, request_id: str, site: Site | None) -> LocalReply:

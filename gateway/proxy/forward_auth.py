@@ -190,7 +190,7 @@ async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> Loca
     refused = decision.unread if isinstance(decision, NeedBody) else decision
     if isinstance(refused, Refuse):
         # The events are about the described request.
-        emit_refusal(context.audit, question, refused)
+        emit_refusal(context, question, refused)
     identity = b""
     if isinstance(decision, Forward) and decision.session is not None:
         context.cache.touch(decision.session)

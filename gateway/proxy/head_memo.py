@@ -23,6 +23,7 @@ def _never(line: bytes) -> Route | None:
 
 class HeadMemo:
     """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own X-Request-Id.
+    `client` is the client's address as a trusted proxy tells it; empty until it is read.
 
     `fields` are the lines for the upstream once they were written, and `route_of_line` finds the route of a request line of the site that was
     judged before; both stay empty until a request with these fields was admitted.
@@ -35,6 +36,7 @@ class HeadMemo:
         "_limit",
         "_line_limit",
         "block",
+        "client",
         "entries",
         "fields",
         "key",
@@ -53,6 +55,7 @@ class HeadMemo:
         self.site: Site | None = None
         self.entries: list[Field] | None = None
         self.fields = b""
+        self.client = ""
         self.key: str | None = None
         self.other_cookies: list[bytes] = []
         self.request_id: str | None = None
@@ -103,4 +106,4 @@ class HeadMemo:
     def forget(self) -> None:
         """Other fields are coming."""
         # SECURITY: what was written for other fields must never be sent with these (B-54).
-        self.entries, self.fields, self.route_of_line = None, b"", _never
+        self.entries, self.fields, self.route_of_line, self.client = None, b"", _never, ""

@@ -178,7 +178,7 @@ class RequestHandler:
 
     def emit_refusal(self, request: Request[ParsedRequest], refusal: Refusal) -> None:
         """The event of docs/interface.md for a refusal that has one."""
-        emit_refusal(self.context.audit, request, Refuse(refusal, request.rule))
+        emit_refusal(self.context, request, Refuse(refusal, request.rule))
 
     # --- decisions ---
 

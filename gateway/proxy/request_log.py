@@ -39,9 +39,31 @@ class RequestLog:
                 status=status,
                 size=size,
                 seconds=seconds,
-                client=self._stream.peer,
+                client=self._client(request) if self._stream.trusted else self._stream.peer,
                 session=session.session.sid if session is not None else "",
                 request_id=self.request_id,
                 rule=request.rule if request is not None else "",
+                chosen=log.choose(_facts(request)) if log.fields else (),
             )
         )
+
+    def _client(self, request: Request[ParsedRequest] | None) -> str:
+        """The client's address behind a trusted proxy."""
+        if request is None:
+            return self._stream.peer
+        memo = self._memo
+        if not memo.client:
+            memo.client = self._context.heads.client_address(request)
+        return memo.client
+
+
+def _facts(request: Request[ParsedRequest] | None) -> dict[str, str]:
+    """What an access line can have besides."""
+    if request is None:
+        return {}
+    agent = request.head.first(b"user-agent")
+    return {
+        "user": request.session.session.identity.subject if request.session is not None else "",
+        "host": request.site.route.host,
+        "agent": agent.decode("latin-1") if agent is not None else "",
+    }

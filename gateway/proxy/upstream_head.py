@@ -16,7 +16,8 @@ from gateway.errors.requests import BadRequest
 from gateway.gate.decision import Forward, Own
 from gateway.gate.request import Request
 from gateway.gate.site import Route, Site
-from gateway.http.header_policy import Kind, forwarding_block, trusted_forwarding_block
+from gateway.http.header_policy import Kind, client_address, forwarding_block, trusted_forwarding_block
+from gateway.http.message import RequestHead
 from gateway.http.request_head import ParsedRequest
 from gateway.identity.assertion import AssertionSigner
 from gateway.proxy.identity_fields import IdentityLines
@@ -138,6 +139,8 @@ class HeadWriter:
             raise BadRequest("two Content-Types")
         parts += [line for line in head.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
         parts += [b"Cookie: %b" % value for value in head.cookies]
+        agent = head.first(b"user-agent")
+        parts += [b"User-Agent: %b" % agent] if agent is not None else []
         parts.append(self.forwarding(request))
         parts.append(
             b"X-Request-Id: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
@@ -150,6 +153,14 @@ class HeadWriter:
         if session.assertion_until <= self._clock():
             self._lines.renew(session, site)
         return self._proof + session.assertion
+
+    def client_address(self, request: Request[RequestHead]) -> str:
+        """The client's address: the peer, or what trusted proxies say of it (C-34)."""
+        if not request.trusted:
+            return request.peer
+        carrier = request.carrier or request.head
+        chain = [value for name, value in carrier.fields if name.lower() == b"x-forwarded-for"]
+        return client_address(request.peer, chain, self._networks)
 
     def forwarding(self, request: Request[ParsedRequest]) -> bytes:
         """The X-Forwarded-* and X-Real-IP lines of a request, without the last line's end."""

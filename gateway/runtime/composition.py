@@ -34,7 +34,7 @@ from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
 from gateway.observability.access_log import AccessLog, AccessRecord
-from gateway.observability.counters import WorkerCounts, WorkerReport
+from gateway.observability.counters import Counters, WorkerCounts, WorkerReport
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.oidc.calls import open_session
@@ -116,6 +116,36 @@ def filters_of(config: Config, context: ProxyContext, brokers: Mapping[str, Brok
     return filters
 
 
+class PageLog:
+    """Counts and logs the requests to Doorward's own pages, as the proxy does all others. `log`: None where there are no access lines."""
+
+    def __init__(self, sites: Sites, counters: Counters, log: AccessLog | None) -> None:
+        self._sites = sites
+        self._counters = counters
+        self._log = log
+
+    @web.middleware
+    async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The middleware."""
+        began = time.monotonic()
+        response = await handler(request)
+        seconds = time.monotonic() - began
+        site = self._sites.by_host.get(request.headers["Host"])
+        app, host = ("-", "") if site is None else (site.route.name, site.route.host)
+        self._counters.finished(app, response.status, seconds)
+        if self._log is not None:
+            path, _, _ = request.raw_path.partition("?")
+            client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
+            size = response.content_length or 0
+            chosen = self._log.choose({"host": host, "agent": request.headers.get("User-Agent", "")})
+            self._log.write(
+                AccessRecord(
+                    app, request.method, path, response.status, size, seconds, client, "", request_id, "own", chosen
+                )
+            )
+        return response
+
+
 class GatewayWorker:
     """All parts of one worker process. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
 
@@ -179,10 +209,10 @@ class GatewayWorker:
         self.brokers = self._build_brokers(ring)
         self._forms = HeldForms(self.redis, ring, prefix)
         own_pages = build_app(self._web_parts(ring, pages, sign_in, signer))
-        own_pages.middlewares.append(self._count_and_log)
         self._runner = runner_of(own_pages, config.limits)
-        await self._runner.setup()
         self.context = ProxyContext(self._proxy_parts(ring, sites, pages, sign_in, signer))
+        own_pages.middlewares.append(PageLog(sites, self.context.counters, self.context.access_log).observe)
+        await self._runner.setup()
         self.context.admit = self.break_glass.admit
         self.context.on_sweep.append(self.break_glass.sweep)
         self.context.filters.update(filters_of(config, self.context, self.brokers))
@@ -310,7 +340,10 @@ class GatewayWorker:
         self, ring: KeyRing, sites: Sites, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner
     ) -> ProxyParts:
         config, apps = self.config, self.config.apps.values()
-        self._access_log = AccessLog(self._write, text=config.log.format == "text") if config.log.access else None
+        log = config.log
+        access_log = AccessLog(
+            self._write, text=log.format == "text", pii_full=log.pii == "full", fields=log.access_fields
+        )
         return ProxyParts(
             config=config,
             sites=sites,
@@ -319,7 +352,7 @@ class GatewayWorker:
             signer=signer,
             shared=SharedHeaders(ring, config.redis.key_prefix, self._reader),
             audit=self.audit,
-            access_log=self._access_log,
+            access_log=access_log if log.access else None,
             pages=pages,
             sign_in=sign_in,
             on_forwarding=self.break_glass.on_forwarding,
@@ -333,21 +366,3 @@ class GatewayWorker:
         server = self._runner.server
         assert server is not None
         return server()
-
-    @web.middleware
-    async def _count_and_log(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count and log a request to one of Doorward's own pages, as the proxy does for all others."""
-        began = time.monotonic()
-        response = await handler(request)
-        seconds = time.monotonic() - began
-        site = self.sites.by_host.get(request.headers["Host"])
-        app = site.route.name if site is not None else "-"
-        self.context.counters.finished(app, response.status, seconds)
-        if self._access_log is not None:
-            path, _, _ = request.raw_path.partition("?")
-            client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
-            size = response.content_length or 0
-            self._access_log.write(
-                AccessRecord(app, request.method, path, response.status, size, seconds, client, "", request_id, "own")
-            )
-        return response

@@ -90,10 +90,10 @@ class Supervisor:
                 async with self._reloading:  # a SIGHUP that comes meanwhile waits
                     await self._start(data, config, opened)
             except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
-                self._streams.print(f"doorward: {error}")
+                _log.error("cannot start: %s", error)
                 return 1
-            self._streams.print(
-                f"doorward: ready on {config.listen}, {self._listeners.workers} workers, admin on {config.admin_listen}"
+            _log.info(
+                "ready on %s, %d workers, admin on %s", config.listen, self._listeners.workers, config.admin_listen
             )
             self._notifier.ready(f"serving on {config.listen}")
             await self._stopping.wait()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors.access import SignInDisabled
 from gateway.errors.signing_in import TooManyRedirects
@@ -30,6 +30,7 @@ from gateway.sign_in.login_attempts import LoginAttempts
 from gateway.sign_in.return_to import ReturnGuard
 
 PROMPTS: Final = frozenset({"select_account", "login"})
+_LONGEST_PAGE: Final = 512
 # Providers that support `select_account`. For others it may be an error, while all of them support `login`.
 _SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.microsoftonline.com/")
 
@@ -89,21 +90,30 @@ class SignInStarter:
         *,
         cookies: Sequence[bytes],
         request_id: str,
+        client: str | None,
     ) -> RenderedPage:
         """The redirect to the provider: 302, or 303 so that neither method nor body reach it (A-75).
 
         The page about redirect loops instead of one redirect too many; the choice of a provider where there are several and none was named.
-        `return_to` is checked once more.
+        `return_to` is checked once more. `client` is the client's address, for the event.
         """
         if not self._enabled:
             raise SignInDisabled("openid.enabled is off")
         return_to, step_up = self.guard.local(wanted.return_to, app.host), wanted.step_up
-        client = self._client(app.host, wanted.provider)
-        if client is None:
+        chosen = self._client(app.host, wanted.provider)
+        if chosen is None:
             return redirect(away_status(wanted.method), start_url(return_to, step_up_for=wanted.step_up_for))
-        metadata = client.provider.metadata
+        metadata = chosen.provider.metadata
+        facts: dict[str, Any] = {
+            "app": app.name,
+            "request_id": request_id,
+            "client": client,
+            "provider": chosen.name,
+            "page": page_of(return_to),
+        }
         if self.attempts.is_looping(return_to, cookies, app, self._now()):
             cause = likely_cause(app, cookies, step_up=bool(step_up))
+            self._audit.emit(audit.LOGIN_REFUSED, **facts, reason="redirect_loop")
             return self._loop_page(
                 PageContext(
                     request_id=request_id,
@@ -116,20 +126,20 @@ class SignInStarter:
                 cookies,
                 cause,
             )
-        facts = AttemptFacts(
+        begun = AttemptFacts(
             app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
-            acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=client.name, begun=self._moment(),
+            acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=chosen.name, begun=self._moment(),
         )  # fmt: skip
-        attempt, set_cookies = self.attempts.begin(facts, cookies, app)
+        attempt, set_cookies = self.attempts.begin(begun, cookies, app)
         url = authorization_url(
             metadata,
-            client.settings,
-            app.redirect_uri(client.name),
+            chosen.settings,
+            app.redirect_uri(chosen.name),
             attempt,
             understood_prompt(wanted.prompt, metadata.issuer),
             wanted.login_hint,
         )
-        self._audit.emit(audit.LOGIN_STARTED, app=app.name, request_id=request_id, provider=client.name)
+        self._audit.emit(audit.LOGIN_STARTED, **facts)
         return redirect(away_status(wanted.method), url, *(("Set-Cookie", value) for value in set_cookies))
 
     def _client(self, host: str, provider: str | None) -> ProviderClient | None:
@@ -141,10 +151,14 @@ class SignInStarter:
 
     def _loop_page(self, context: PageContext, app: AppRoute, cookies: Sequence[bytes], cause: Message) -> RenderedPage:
         """The page about a redirect loop; after it, `Try again` begins a new login; attempts of other tabs stay."""
-        self._audit.emit(audit.LOGIN_REFUSED, app=app.name, request_id=context.request_id, reason="redirect_loop")
         refusal = TooManyRedirects("redirect_loop", cause=cause)
         page = self._pages.render(refusal, context, html=True)
         return page.plus(*(("Set-Cookie", value) for value in self.attempts.restart(cookies, app)))
+
+
+def page_of(return_to: str) -> str:
+    """The page that a sign-in is for, as events name it: without its query, which may carry secrets (C-48)."""
+    return return_to.partition("?")[0][:_LONGEST_PAGE]
 
 
 def away_status(method: str) -> int:

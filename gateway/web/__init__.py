@@ -11,6 +11,7 @@
     sign_out            sign-out by the person
     provider_logout     sign-out by the provider (back-channel, front-channel)
     token_revocation    revokes the tokens of ended sessions (RFC 7009)
+    sign_in_facts       what the events of a sign-in say
     userinfo            `/oauth2/userinfo`, and the public keys of the assertion
 
 The invariant: a code is redeemed only for a LoginAttempt that this browser began on this host and that was not used before; a

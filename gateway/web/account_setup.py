@@ -36,6 +36,7 @@ from gateway.sessions.store import SessionStore
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.request import WebRequest
+from gateway.web.sign_in_facts import SignInFacts
 
 log = logging.getLogger("doorward.web")
 
@@ -103,8 +104,10 @@ class AccountSetup:
                 await asyncio.sleep(_BEFORE_ASKING_AGAIN)
                 return self._wait_page(request, token)
             refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}"
+            self._log_refused(request, refusal, SignInFacts.of_pending(waiting))
             raise
         except Refusal as refusal:
+            self._log_refused(request, refusal, SignInFacts.of_pending(waiting))
             return await self._render_refusal(request, token, waiting, refusal)
         if identity is None:
             return self._wait_page(request, token)
@@ -156,12 +159,7 @@ class AccountSetup:
         session = structs.replace(waiting.session, identity=identity)
         token = await self._sessions.replace(request, session, waiting.issued_at, waiting.begun)
         self._audit.emit(
-            audit.LOGIN_SUCCEEDED,
-            app=request.route.name,
-            session=session.sid,
-            request_id=request.request_id,
-            email=identity.email,
-            provider=session.provider,
+            audit.LOGIN_SUCCEEDED, session=session.sid, **SignInFacts.of_pending(waiting).to_event(request)
         )
         # SECURITY: checked when the login began, and once more where the browser is redirected (A-50, A-52).
         landing = waiting.return_to if is_local(waiting.return_to) else HOME
@@ -171,15 +169,20 @@ class AccountSetup:
         """This browser has no pending sign-in: it has its session already, or it took longer than fifteen minutes."""
         if await self._sessions.find(request) is not None:
             return redirect(303, HOME)
-        raise SignInExpired("no_attempt", continue_url=start_url(HOME))
+        refusal = SignInExpired("no_attempt", continue_url=start_url(HOME))
+        self._log_refused(request, refusal, SignInFacts())
+        raise refusal
+
+    def _log_refused(self, request: WebRequest, refusal: Refusal, facts: SignInFacts) -> None:
+        reason = facts.emit_refused(self._audit, request, refusal)
+        log.warning(
+            "login refused on %s: %s (%s) request %s", request.route.host, reason, refusal.detail, request.request_id
+        )
 
     async def _render_refusal(
         self, request: WebRequest, token: str, waiting: PendingSignIn, refusal: Refusal
     ) -> RenderedPage:
         """The refusal's page; a 403 ends the pending sign-in."""
-        log.warning("login refused on %s: %s (%s)", request.route.host, refusal.code, refusal.detail)
-        reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
-        self._audit.emit(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
         if refusal.status == 403:
             await self._pending.drop(token)
         context = request.page_context(waiting.return_to, provider=waiting.session.provider)

@@ -26,7 +26,6 @@ from gateway.errors.signing_in import (
 from gateway.gate.site import callback_path, start_url
 from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
 from gateway.languages.message import Message
-from gateway.observability import events as audit
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import (
     ATTEMPT_LIFETIME,
@@ -50,6 +49,7 @@ from gateway.web.account_setup import AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.failed_callbacks import FailedCallbacks
 from gateway.web.request import WebRequest
+from gateway.web.sign_in_facts import SignInFacts
 
 log = logging.getLogger("doorward.web")
 
@@ -93,16 +93,17 @@ class Callback:
         # SECURITY: a person who begins sign-ins and makes up the codes would cost the provider a call each, and Redis a key.
         if wait := self._failures.wait(request.client or ""):
             limited = TooManyFailedSignIns("too_many_failures", retry_after=wait, retry_url=start_url(HOME))
-            self._log_refused(request, limited)
+            self._log_refused(request, limited, SignInFacts())
             raise limited
-        state, attempt = request.param("state") or "", None
+        state, attempt, facts = request.param("state") or "", None, SignInFacts()
         try:
             attempt = await self._attempts.find(state, request.cookies, request.route, self._now())
             if attempt is None:
                 return await self._unexpected(request, state)
-            return await self._finish(request, attempt)
+            facts = SignInFacts.of_attempt(attempt)
+            return await self._finish(request, attempt, facts)
         except Refusal as refusal:
-            self._log_refused(request, refusal)
+            self._log_refused(request, refusal, facts)
             if not isinstance(refusal, StoreUnavailable | DirectoryUnavailable):
                 self._failures.count(request.client or "")
             if attempt is None:
@@ -134,7 +135,7 @@ class Callback:
             again = start_url(_landing(wanted), step_up_for=wanted.step_up_for, provider=provider)
         raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=again)
 
-    async def _finish(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
+    async def _finish(self, request: WebRequest, attempt: LoginAttempt, facts: SignInFacts) -> RenderedPage:
         client = self._client_of(request, attempt)
         code = validate_authorization_response(request.params, attempt, client.provider.metadata, self._now())
         # SECURITY: taken before the code is redeemed: of two requests with one state, one proceeds.
@@ -144,6 +145,7 @@ class Callback:
                 return redirect(303, _landing(attempt))
             raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
         signed_in = await self._redeem(request, client, code, taken)
+        facts.verified(signed_in.claims, client.settings.claims.email)
         identity = _identify(signed_in, client.settings)
         page = await self._account_setup.start(
             request,
@@ -214,12 +216,11 @@ class Callback:
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 
-    def _log_refused(self, request: WebRequest, refusal: Refusal) -> None:
-        reason = refusal.reason if isinstance(refusal, SignInFailed) else refusal.code
+    def _log_refused(self, request: WebRequest, refusal: Refusal, facts: SignInFacts) -> None:
+        reason = facts.emit_refused(self._audit, request, refusal)
         log.warning(
             "login refused on %s: %s (%s) request %s", request.route.host, reason, refusal.detail, request.request_id
         )
-        self._audit.emit(audit.LOGIN_REFUSED, app=request.route.name, request_id=request.request_id, reason=reason)
 
 
 def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity:

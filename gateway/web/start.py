@@ -66,6 +66,7 @@ class Start:
             ),
             cookies=request.cookies,
             request_id=request.request_id,
+            client=request.client,
         )
 
     def _named(self, request: WebRequest, parameters: "_Parameters") -> str | None:

@@ -82,7 +82,7 @@ class Doorward:
 
     def wait_ready(self) -> "Doorward":
         """Until it serves, and knows its provider if that is to be had."""
-        self.child.wait_until(lambda: "doorward: ready" in self.child.errors.read_text())
+        self.child.wait_until(lambda: "ready on " in self.child.errors.read_text())
         return self
 
     def wait_provider(self) -> "Doorward":

@@ -49,7 +49,7 @@ class Replica:
 
     async def wait_started(self) -> "Replica":
         """Raises BenchFailed with what it said."""
-        await asyncio.to_thread(self._child.wait_until, lambda: "doorward: ready" in self.said, 90)
+        await asyncio.to_thread(self._child.wait_until, lambda: "ready on " in self.said, 90)
         return self
 
     @property

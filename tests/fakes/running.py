@@ -117,7 +117,7 @@ async def running(
         )
     door = Running(process, config, port, admin_port, folder)
     try:
-        await eventually(lambda: process.returncode is not None or "doorward: ready" in door.errors, within=120)
+        await eventually(lambda: process.returncode is not None or "ready on " in door.errors, within=120)
         assert process.returncode is None, door.errors
         yield door
     finally:

@@ -128,7 +128,7 @@ async def test_a_service_account_without_the_role_lets_nobody_in(open_place: Ope
     service["IsAdmin"] = False
     page = await place.house.sign_in(place.house.browser(), at="/profile")
     assert page.status == 503
-    assert b'"event": "hand_off.failed"' in b"".join(place.house.lines)
+    assert b'"event":"hand_off.failed"' in b"".join(place.house.lines)
 
 
 async def test_the_portals_own_login_page_is_a_hand_off_for_whoever_is_signed_in(open_place: OpenPlace) -> None:

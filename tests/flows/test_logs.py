@@ -8,9 +8,11 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis.asyncio import Redis
@@ -24,6 +26,7 @@ from tests.fakes.provider import ADA, MIA, MisbehavingProvider, parameters_of, s
 from tests.fakes.recorder import RecordingUpstream
 from tests.fakes.running import Running, running
 from tests.fakes.waiting import eventually
+from tests.fakes.wire import Wire
 from tests.flows.conftest import OpenHouse
 
 CLIENT_SECRET = "client-secret-that-nobody-may-read"
@@ -32,7 +35,7 @@ RESET_TOKEN = "reset-token-in-a-query"
 APPS: dict[str, dict[str, Any]] = {
     "portal": {
         "password_routes": ["nexudus"],
-        "rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
+        "rules": [{"name": "staff-only", "match": ["* /admin/**"], "require": {"groups": ["staff"]}}],
         "headers": {"X-Who": "{email}"},
     },
     "dashboard": {"surface": "dashboard"},
@@ -41,7 +44,7 @@ OPENID = {
     "client_secret": CLIENT_SECRET, "create_users": True, "prevent_password_login": True, "unregistered_when_sso_only": "create",
     "scopes": ["openid", "email", "profile", "offline_access"],
 }  # fmt: skip
-ADDRESSES = ("mia@example.com", "ada@example.com", "mia%40example.com")
+ADDRESSES = ("mia@example.com", "ada@example.com", "mia%40example.com", "mia%2540example.com", "bWlhQGV4YW1wbGUuY29t")
 
 
 class Everything(logging.Handler):
@@ -116,6 +119,13 @@ async def fail_in_every_way(
     assert (await house.sign_in(fourth)).status == 503
     stub.faults.clear()
     page = await fifth.open(house.origin() + "/oauth2/callback?code=stolen-code&state=stolen-state")
+    assert page.status == 400
+    away = await fifth.open(house.origin() + "/", follow=False)
+    description = "for+mia%252540example.com%2C+mia%40example.com+and+bWlhQGV4YW1wbGUuY29t"
+    answer = urlencode(
+        {"state": dict(parameters_of(away.location))["state"], "iss": provider.issuer, "error": "server_error"}
+    )
+    page = await fifth.open(house.origin() + f"/oauth2/callback?{answer}&error_description={description}")
     assert page.status == 400
     house.upstream.answer = _breaks
     assert (await house.sign_in(sixth, at="/broken")).status == 502
@@ -202,7 +212,8 @@ async def test_no_secret_and_no_address_is_in_any_line_or_in_redis(
     assert len(secrets) > 60
     leaked = sorted(name for name, value in secrets.items() if value in written)
     assert leaked == []
-    assert [address for address in ADDRESSES if address in written.lower()] == []
+    assert "the provider returned server_error" in written
+    assert [address for address in ADDRESSES if address.lower() in written.lower()] == []
     assert len(stored) >= 8
     in_redis = b"\n".join(stored)
     assert b":s:" in in_redis
@@ -233,12 +244,21 @@ async def test_the_events_of_a_whole_visit_are_there_with_their_reasons_and_ids(
     (ended,) = [line for line in events if line["event"] == "session.revoked" and line["session"] == out["session"]]
     (denied,) = [line for line in events if line["event"] == "access.denied"]
     assert (came["app"], out["kind"], ended["by"], denied["session"]) == ("portal", "local", "sign_out", out["session"])
-    assert denied["rule"] == "rules[0]"
+    assert (denied["rule"], denied["method"], denied["path"], denied["client"]) == (
+        "staff-only",
+        "GET",
+        "/admin/x",
+        "127.0.0.1",
+    )
+    assert {(line["path"], line["method"]) for line in events if line["event"] == "route.blocked"} >= {
+        ("/login", "POST")
+    }
     assert {line["reason"] for line in events if line["event"] == "login.refused"} >= {
         "nonce",
         "directory_unavailable",
         "no_attempt",
     }
+    assert {(line["level"], line["log"]) for line in events} == {("info", "event")}
     assert {line["kind"] for line in events if line["event"] == "route.blocked"} == {"password", "passwordless"}
     for (name, app), count in house.worker.audit.counts.items():
         assert count == sum(line["event"] == name and line["app"] == app for line in events)
@@ -251,6 +271,66 @@ async def test_addresses_are_in_the_events_only_where_the_operator_asked_for_the
     house = await open_house(provider=provider, log={"pii": pii})
     await house.sign_in(house.browser())
     assert (b"mia@example.com" in b"".join(house.lines)) == (pii == "full")
+
+
+@pytest.mark.parametrize("pii", ["minimal", "full"])
+async def test_a_refused_sign_in_says_who_from_where_and_for_which_page(
+    open_house: OpenHouse, provider: MisbehavingProvider, pii: str
+) -> None:
+    house = await open_house(provider=provider, openid={"email_domains": ["other.example"]}, log={"pii": pii})
+    page = await house.sign_in(house.browser(), at="/bookings?token=" + RESET_TOKEN)
+    assert page.status == 403
+    events = [json.loads(line) for batch in house.lines for line in batch.splitlines() if b'"log":"event"' in line]
+    (started,) = [line for line in events if line["event"] == "login.started"]
+    (refused,) = [line for line in events if line["event"] == "login.refused"]
+    assert (started["client"], started["provider"], started["page"]) == ("127.0.0.1", "openid", "/bookings")
+    known = ("reason", "app", "client", "provider", "page", "subject")
+    wanted = ("email_domain", "portal", "127.0.0.1", "openid", "/bookings", MIA["sub"])
+    assert tuple(refused[name] for name in known) == wanted
+    assert refused.get("email") == (MIA["email"] if pii == "full" else None)
+
+
+async def test_behind_a_trusted_proxy_events_and_access_lines_name_the_client(open_house: OpenHouse) -> None:
+    house = await open_house(
+        apps={"portal": {"rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}}]}},
+        trusted_proxies=["127.0.0.1/32"],
+    )
+    cookie, clients = await house.session(), ["192.0.2.7", "192.0.2.7", "192.0.2.8"]
+    wire = await Wire.open(house.port)
+    for client in clients:
+        await wire.send(
+            f"GET /admin/x HTTP/1.1\r\nHost: {house.host()}\r\nX-Forwarded-For: {client}\r\nCookie: {cookie}\r\n\r\n".encode()
+        )
+        assert (await wire.response()).status == 403
+    await wire.close()
+    house.worker.context.flush()
+    lines = [json.loads(line) for batch in house.lines for line in batch.splitlines()]
+    assert [line["client"] for line in lines if line["log"] == "event"] == clients
+    assert [line["client"] for line in lines if line["log"] == "access"] == clients
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_access_lines_have_the_fields_that_the_operator_chose(
+    open_house: OpenHouse, provider: MisbehavingProvider, form: str
+) -> None:
+    house = await open_house(provider=provider, log={"format": form, "access_fields": ["user", "host", "agent"]})
+    await house.sign_in(house.browser())
+    cookie = await house.session(subject="bob-7")
+    await house.ask("/x", cookie=cookie, fields='User-Agent: "a" \xe9 {b}\r\n')
+    await house.ask("/oauth2/userinfo", fields="User-Agent: probe\r\nUser-Agent: two\r\n")
+    await house.raw(b"nonsense\r\n\r\n")
+    house.worker.context.flush()
+    lines = [line for batch in house.lines for line in batch.decode().splitlines() if '"log":"event"' not in line]
+    if form == "text":
+        assert any(line.endswith(rf' user="bob-7" host="{house.host()}" agent="\"a\" \u00e9 {{b}}"') for line in lines)
+        return
+    access = [json.loads(line) for line in lines]
+    chosen = {(line["path"], line["user"], line["host"], line["agent"]) for line in access}
+    assert chosen >= {
+        ("/x", "bob-7", house.host(), '"a" \xe9 {b}'),
+        ("/oauth2/userinfo", "", house.host(), "probe"),
+        ("-", "", "", ""),
+    }
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -316,6 +396,19 @@ async def test_a_defect_is_logged_without_the_texts_of_its_exception(everything:
     assert line["error"] == "ValueError"
     assert "test_logs.py" in line["at"]
     assert CLIENT_SECRET not in "".join(everything.lines)
+
+
+async def test_an_exception_that_ends_a_process_is_a_line_without_its_text() -> None:
+    """C-48: the interpreter's own traceback quotes it."""
+    program = (
+        "from gateway.config.schema import Log\nfrom gateway.observability.logging import configure_start\n"
+        f"configure_start(Log())\nraise ValueError('cannot parse {CLIENT_SECRET}')"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    line = json.loads(errors)
+    assert (line["level"], line["error"]) == ("critical", "ValueError")
+    assert CLIENT_SECRET.encode() not in errors
 
 
 async def test_the_sample_person_is_the_one_that_was_looked_for() -> None:

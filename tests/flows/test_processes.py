@@ -1,6 +1,7 @@
 """The parent and its workers: started, restarted, reloaded, drained."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -65,6 +66,38 @@ async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door:
         assert name in metrics
     assert (await door.ask("/metrics")).status == 401
     assert (await door.ask("/ready")).status == 401
+
+
+async def test_all_that_is_said_has_one_shape_and_one_form_of_time(door: Running) -> None:
+    """The parent's lines, the workers', access lines and events; from the first one on."""
+    await eventually(lambda: "provider cannot be used" in door.errors)
+    fields = f"Cookie: doorward_session={'0' * 43}\r\nSec-Fetch-Mode: navigate\r\nAccept: text/html\r\n"
+    assert (await door.ask("/closed", fields=fields)).status == 503
+    door.rewrite(apps=5)
+    door.hang_up()
+    await eventually(lambda: "reload refused" in door.errors)
+    await eventually(lambda: '"access"' in door.output)
+    lines = [json.loads(line) for line in (door.errors + door.output).splitlines()]
+    for line in lines:
+        assert list(line)[:3] == ["time", "level", "log"], line
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+    said = " ".join(line.get("message", "") for line in lines)
+    assert "app portal: surface portal" in said
+    assert "ready on" in said
+    assert {line["log"] for line in lines} >= {"doorward.run", "doorward.workers", "doorward.oidc", "access"}
+    assert {line["pid"] for line in lines if "pid" in line} >= {door.process.pid, *door.workers()}
+
+
+async def test_a_start_that_is_refused_says_why_in_the_same_shape(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text("apps: {portal: {hosts: [a.example]}}\nlissten: x\n")
+    command = (sys.executable, "-m", "gateway.cli.main", "run", str(config))
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert process.returncode == 1
+    assert all((list(line)[:3], line["level"]) == (["time", "level", "log"], "error") for line in lines)
+    assert [line for line in lines if line["message"].startswith("lissten: ")]
 
 
 async def _is(door: Running, name: str, state: str) -> bool:

@@ -80,7 +80,7 @@ async def ask_at_once(door: Running, cookie: str) -> Counter[int]:
 
 
 def told(door: Running, event: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in door.output.splitlines() if f'"event": "{event}"' in line]
+    return [json.loads(line) for line in door.output.splitlines() if f'"event":"{event}"' in line]
 
 
 async def test_five_hundred_requests_at_once_cost_the_provider_one_refresh(

@@ -79,7 +79,7 @@ async def is_alive(house: House, cookie: str, app: str = "portal") -> bool:
 
 
 def events(house: House, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in house.lines if f'"event": "{name}"'.encode() in line]
+    return [json.loads(line) for line in house.lines if f'"event":"{name}"'.encode() in line]
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------

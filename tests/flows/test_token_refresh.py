@@ -55,7 +55,7 @@ async def stored(house: House, cookie: str) -> Session | None:
 
 
 def events(house: House, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in house.lines if b'"event": "%b"' % name.encode() in line]
+    return [json.loads(line) for line in house.lines if b'"event":"%b"' % name.encode() in line]
 
 
 def refreshes(provider: MisbehavingProvider) -> int:

@@ -3,7 +3,7 @@
 Each function checks one section of a whole configuration and yields findings. Pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from urllib.parse import parse_qsl
 
@@ -218,8 +218,7 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         what = "leaves out wordpress, whose pack the app uses"
         yield Finding(key=f"{key}.reads_like", what=what, allowed=allowed, reads=(f"{key}.password_routes",))
     yield from _require(f"{key}.require", app.require)
-    for index, rule in enumerate(app.rules):
-        yield from _rule(f"{key}.rules[{index}]", rule)
+    yield from _rules(key, app.rules)
     yield from password_routes(key, app)
 
 
@@ -281,6 +280,15 @@ def _password_entry(key: str, entry: str | PackFile | PasswordRule) -> Iterator[
 def _has_condition(rule: PasswordRule) -> bool:
     when = rule.when
     return when is not None and bool(when.form or when.json_ or when.query or when.header)
+
+
+def _rules(key: str, rules: Sequence[Rule]) -> Iterator[Finding]:
+    names = [rule.name for rule in rules]
+    for index, rule in enumerate(rules):
+        yield from _rule(f"{key}.rules[{index}]", rule)
+        if rule.name is not None and rule.name in names[:index]:
+            what = "is the name of another rule of this app"
+            yield Finding(key=f"{key}.rules[{index}].name", what=what, allowed="allowed: each name once")
 
 
 def _rule(key: str, rule: Rule) -> Iterator[Finding]:

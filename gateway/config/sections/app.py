@@ -34,6 +34,7 @@ class Require(Section):
 
 
 class Rule(Section):
+    name: Annotated[str, AfterValidator(values.parse_rule_name)] | None = None
     match: tuple[Entry, ...]
     public: bool = False
     require: Require = Require()

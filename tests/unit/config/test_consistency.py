@@ -91,6 +91,10 @@ def said(changes: dict[str, Any]) -> list[str]:
          "apps.portal.public[1]: names WEBSOCKET, but upgrades does not"),
         ({"apps.portal.client_headers": ["my_field", "My.Field"]}, "apps.portal.client_headers[1]: is set by headers, or named twice"),
         ({"apps.portal.headers": {"X-Id": "{email}", "x-id": "{name}"}}, "apps.portal.headers.x-id: is the same header as another one"),
+        ({"apps.portal.rules": [{"name": "a", "match": ["* /x"], "public": True}, {"name": "a", "match": ["* /y"], "public": True}]},
+         "apps.portal.rules[1].name: is the name of another rule"),
+        *(({"apps.portal.rules": [{"name": name, "match": ["* /x"], "public": True}]}, "apps.portal.rules[0].name: is not a rule's name" if not name else f"apps.portal.rules[0].name: {name!r}")
+          for name in ("require", "default", "own", "target", "break-glass 1", "rules[1]", 'a"b', "a" * 65, "")),  # C-73
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "require": {"groups": ["a"]}}]}, "apps.portal.rules[0]: is public and"),
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "max_age": "1h"}]}, "apps.portal.rules[0]: is public and"),
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "acr": ["a"]}]}, "apps.portal.rules[0]: is public and"),

@@ -37,7 +37,7 @@ def begin(
     """As the data plane does it."""
     route = office.sites[PORTAL].route
     wanted = SignInRequest(return_to=return_to, method=method, step_up=StepUp(max_age))
-    return office.sign_in.begin(route, wanted, cookies=cookies, request_id="r-1")
+    return office.sign_in.begin(route, wanted, cookies=cookies, request_id="r-1", client="192.0.2.7")
 
 
 def header(page: RenderedPage, name: str) -> str:
