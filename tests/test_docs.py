@@ -272,7 +272,7 @@ def test_every_threat_names_tests_that_name_it() -> None:
     ("source", "names"),
     [
         ("observability/events.py", r'"([a-z_]+\.[a-z_]+)"'),
-        ("runtime/admin.py", r'"(doorward_[a-z_]+)"'),
+        ("runtime/metrics.py", r'"((?:doorward|process)_[a-z_]+)"'),
     ],
 )
 def test_every_event_and_metric_is_promised(source: str, names: str) -> None:

@@ -34,7 +34,7 @@ class Openings:
         self._forwarders: Final = f"{prefix}forwarders"
         self._redis = redis
         self._ring = ring.purpose("break-glass")
-        self._operations = Operations()
+        self._operations = Operations(redis, "break_glass")
 
     async def write(self, opening: Opening, now: datetime) -> None:
         """Store an opening in place of the one that its app may have. Raises StoreUnavailable."""

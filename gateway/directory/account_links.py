@@ -38,7 +38,7 @@ class AccountLinks:
         self._redis = redis
         self._prefix = f"{prefix}link:{realm}:"
         self._ring = ring.purpose("link")
-        self._operations = Operations()
+        self._operations = Operations(redis, "account_link")
 
     async def read(self, link: str) -> str | None:
         """The id of the account that this person is linked to; None: there is no link."""

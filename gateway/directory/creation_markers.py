@@ -42,7 +42,7 @@ class CreationMarkers:
         self._prefix = f"{prefix}note:"
         self._attempt_life = attempt_life
         self._created_life = created_life
-        self._operations = Operations()
+        self._operations = Operations(redis, "creation_marker")
 
     async def read(self, name: str) -> CreationMarker | None:
         """The marker of a name; None: there is none."""

@@ -18,6 +18,7 @@ from gateway.directory.backends.nexudus import NexudusDirectory
 from gateway.directory.backends.scim import ScimDirectory
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.provisioner import Provisioner, ProvisioningPolicy
+from gateway.observability.counters import Durations
 from gateway.observability.events import Audit
 from gateway.redis_client.leases import Leases
 from gateway.sessions.keyring import KeyRing
@@ -40,10 +41,11 @@ def open_directory(
     *,
     hold_writes: bool = False,
     watch: Callable[[Planned], None] | None = None,
+    durations: Durations | None = None,
 ) -> Directory | None:
     """The directory; None for `kind: none`. Without `redis` no call is counted in the budget that all workers share.
 
-    `hold_writes`: a dry run. `watch` is called with every call before it is sent.
+    `hold_writes`: a dry run. `watch` is called with every call before it is sent. `durations`: where calls are timed.
     """
     if isinstance(settings, schema.NoDirectory):
         return None
@@ -52,7 +54,10 @@ def open_directory(
         budget = CallBudget(redis, prefix, _realm(settings), settings.budget)
     held = hold_writes or settings.mode == "shadow"
     breaker = Breaker(time.monotonic)
-    return backend(settings, ApiTransport(http=http, budget=budget, breaker=breaker, hold_writes=held, watch=watch))
+    transport = ApiTransport(
+        http=http, budget=budget, breaker=breaker, hold_writes=held, watch=watch, durations=durations or Durations()
+    )
+    return backend(settings, transport)
 
 
 def open_links(settings: schema.RemoteDirectory, redis: Redis, prefix: str, ring: KeyRing) -> AccountLinks:

@@ -105,7 +105,7 @@ class HandOffRecords:
         self._now = now
         self._ring = ring.purpose("hand-off")
         self._prefix = f"{prefix}handed:"
-        self._operations = Operations()
+        self._operations = Operations(redis, "hand_off")
 
     async def read(self, session: LiveSession) -> HandOffRecord:
         sealed = await self._operations.run(self._redis.get(self._prefix + session.key))

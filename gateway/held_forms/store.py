@@ -55,7 +55,7 @@ class HeldForms:
         self._prefix = f"{prefix}form:"
         self._taken = f"{prefix}forms"
         self._room = room
-        self._operations = Operations()
+        self._operations = Operations(redis, "held_form")
 
     def token_of(self, session_key: str) -> str:
         """The token of an ended session: 64 hexadecimal digits that only this fleet can make."""

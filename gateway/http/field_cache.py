@@ -117,6 +117,8 @@ def _response_kind(lower: bytes, value: bytes) -> Kind:
         return Kind.CONNECTION
     if lower == b"upgrade":
         return Kind.UPGRADE
+    if lower == b"content-type" and value.partition(b";")[0].rstrip().lower() == b"text/event-stream":
+        return Kind.EVENT_STREAM
     # SECURITY: an upstream that sets a cookie of ours could plant a session (C-36).
     # A nameless cookie is sent back as its bare value, which may look like one of ours (C-37).
     if lower == b"set-cookie" and b"doorward_" in value.lstrip(b"= \t").partition(b"=")[0].lower():

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: forwarded from a trusted proxy only, since upstreams believe them (C-34)
     CLIENTS = 16  # dropped, except for an app whose `client_headers` names it
     BY_CONNECTION = 17  # of a response: the upstream authenticates the connection, or reports that it did
+    EVENT_STREAM = 19  # of a response: its Content-Type is text/event-stream
     REFERENCE = 18  # Destination, If: another resource, judged like the target
     VIA = 19  # forwarded, with ours behind it, where it names no proxy of ours
 

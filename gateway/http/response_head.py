@@ -23,12 +23,12 @@ CHUNKED: Final = b"Transfer-Encoding: chunked"
 class ParsedResponse:
     """A valid response head. `status_line` and `lines` are forwarded, without line ends; `length_line` is the line of Content-Length.
 
-    `authenticates`: it offers or reports a scheme that authenticates the connection. `wire` is the whole forwarded head of a response that
-    arrived complete, on a connection that stays open; `whole` makes it.
+    `event_stream`: its body has no end of its own (text/event-stream). `authenticates`: it offers or reports a scheme that authenticates the
+    connection. `wire` is the whole forwarded head of a response that arrived complete, on a connection that stays open; `whole` makes it.
     """
 
     __slots__ = (
-        "authenticates", "chunked", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade", "wire",
+        "authenticates", "chunked", "event_stream", "keep_alive", "length", "length_line", "lines", "status", "status_line", "upgrade", "wire",
     )  # fmt: skip
 
     def __init__(self, status: int, keep_alive: bool, status_line: bytes) -> None:
@@ -39,7 +39,7 @@ class ParsedResponse:
         self.length: int | None = None
         self.length_line = b""
         self.chunked = False
-        self.authenticates = False
+        self.authenticates = self.event_stream = False
         self.upgrade: bytes | None = None
         self.wire = b""
 
@@ -66,6 +66,9 @@ def parse_response(head: bytes) -> ParsedResponse:
             forward.append(entry.line)
         elif entry.kind is Kind.BY_CONNECTION:
             response.authenticates = True
+            forward.append(entry.line)
+        elif entry.kind is Kind.EVENT_STREAM:
+            response.event_stream = True
             forward.append(entry.line)
         elif special is None:
             special = [entry]

@@ -8,7 +8,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from yarl import URL
 
 from gateway.errors.network import network_failure
 from gateway.errors.signing_in import ProviderFault, ProviderUnavailable
+from gateway.observability.counters import Histogram
 from gateway.oidc.metadata import is_loopback
 from gateway.oidc.strict_json import parse_object
 
@@ -48,15 +50,24 @@ class ProviderResponse:
 
 
 class Calls:
-    """The calls to one provider. Every method raises ProviderUnavailable without a response in time, ProviderFault for an unusable one."""
+    """The calls to one provider. Every method raises ProviderUnavailable without a response in time, ProviderFault for an unusable one.
+
+    `timer(what)` is where the durations of the calls to one endpoint are counted.
+    """
 
     def __init__(
-        self, http: aiohttp.ClientSession, *, timeout: timedelta = timedelta(seconds=10), limit: int = _LIMIT
+        self,
+        http: aiohttp.ClientSession,
+        *,
+        timeout: timedelta = timedelta(seconds=10),
+        limit: int = _LIMIT,
+        timer: Callable[[str], Histogram] = lambda what: Histogram(),
     ) -> None:
         self._http = http
         self._seconds = timeout.total_seconds()
         self._timeout = aiohttp.ClientTimeout(total=self._seconds)
         self._limit = limit
+        self._timer = timer
 
     async def get(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> ProviderResponse:
         return await self._call(what, "GET", url, headers or {}, None)
@@ -69,7 +80,7 @@ class Calls:
     async def _call(
         self, what: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> ProviderResponse:
-        responded = False
+        responded, begun = False, time.perf_counter()
         try:
             async with self._http.request(
                 method,
@@ -88,6 +99,8 @@ class Calls:
             if responded:
                 raise ProviderFault(f"{what}: {_host(url)}: the response broke off") from error
             raise ProviderUnavailable(f"{what}: {network_failure(_host(url), error)}") from error
+        finally:
+            self._timer(what).observe(time.perf_counter() - begun)
 
     async def _read(self, what: str, response: aiohttp.ClientResponse) -> ProviderResponse:
         # SECURITY: a redirect would carry the code, the secret or the token to any URL (A-69).

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -16,7 +17,8 @@ import aiohttp
 from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.schema import Config, ProviderKeys
 from gateway.identity.claims import EMAIL_CLAIM, Identity, is_at
-from gateway.oidc.calls import open_session
+from gateway.observability.counters import Durations
+from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.tokens import TokenClient
@@ -53,6 +55,7 @@ class Providers:
         now: Callable[[], datetime],
         *,
         allow_insecure_http: bool = False,
+        durations: Durations | None = None,
     ) -> None:
         self._offered = offered
         self._accepted: set[tuple[str, str, str]] = set()  # (app, provider, issuer); a few, as the configuration names
@@ -64,7 +67,8 @@ class Providers:
         for name, keys in settings.items():
             http = open_session(keys.ca)
             self._connections.append(http)
-            provider = Provider(keys, http, allow_insecure_http=allow_insecure_http)
+            calls = Calls(http, timer=partial((durations or Durations()).of, "provider", name))
+            provider = Provider(keys, http, allow_insecure_http=allow_insecure_http, calls=calls)
             self._clients[name] = provider_client(name, keys, provider, now)
 
     def __iter__(self) -> Iterator[ProviderClient]:
@@ -131,7 +135,9 @@ class Providers:
         await asyncio.gather(*(http.close() for http in self._connections))
 
 
-def open_providers(config: Config, now: Callable[[], datetime]) -> Providers:
-    """The providers of a configuration; none where `openid.enabled` is off."""
+def open_providers(config: Config, now: Callable[[], datetime], durations: Durations | None = None) -> Providers:
+    """The providers of a configuration; none where `openid.enabled` is off. `durations`: where the calls to them are timed."""
     settings = providers_of(config) if config.openid.enabled else {}
-    return Providers(settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http)
+    return Providers(
+        settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http, durations=durations
+    )

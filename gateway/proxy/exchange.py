@@ -5,6 +5,7 @@ A response that broke off is cut on the client's side too (B-45); a connection t
 """
 
 import asyncio
+from math import inf
 from typing import Final
 
 from gateway.config.schema import Limits
@@ -45,11 +46,16 @@ _REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROP
 
 
 class Exchange:
-    """One request on its way. `status` is 0 until the response begins."""
+    """One request on its way. `status` is 0 until the response begins.
+
+    `waited` is how long the upstream took to begin it, in seconds, once there is a `status`; infinite for an event stream, which ends when it
+    likes.
+    """
 
     __slots__ = (
         "_clock", "_connecting", "_connection", "_finished", "_head", "_queued", "_rate", "_retried", "_stopped",
         "authenticates", "client", "plain", "pool", "received", "request", "request_done", "size", "status", "touched",
+        "waited",
     )  # fmt: skip
 
     def __init__(self, client: ClientStream, request: ParsedRequest, head: bytes, pool: Pool) -> None:
@@ -212,7 +218,8 @@ class Exchange:
 
     def on_response(self, response: ParsedResponse, first: bytes | None) -> None:
         """The head, and the body bytes that came with it; None: this response has no body."""
-        self.touched = self._clock()
+        now = self._clock()
+        self.waited, self.touched = inf if response.event_stream else now - self.touched, now
         self.status = response.status
         if not self.request_done and self._connection is not None:
             # SECURITY: an upstream that answers before the body ended would read the rest as the next person's request (B-02).
@@ -234,6 +241,7 @@ class Exchange:
         if self._stopped:
             connection.transport.resume_reading()  # its next exchange is another one
         self.pool.give_back(connection)
+        self.waited = connection.idle_since - self.touched
         self.client.whole(response, body)
 
     def on_body(self, data: bytes, *, last: bool = False) -> None:
@@ -269,13 +277,8 @@ class Exchange:
         connection, self._connection = self._connection, None
         used = connection is not None and connection.used
         # A kept connection that died before a byte came back is no failure of the request: once more, on a fresh one.
-        if (
-            used
-            and not answered
-            and not self._retried
-            and self.request.method in _REPEATABLE
-            and not self.request.has_body
-        ):
+        repeatable = self.request.method in _REPEATABLE and not self.request.has_body
+        if used and repeatable and not answered and not self._retried:
             self._retried = True
             self._connecting = asyncio.get_running_loop().create_task(self._open_connection())
             return

@@ -151,9 +151,9 @@ class RequestHandler:
     def finished(self, status: int, size: int) -> None:
         """The request is over, and nothing of it is kept."""
         request, self.request = self.request, None
-        self.forwarder.exchange = None
+        exchange, self.forwarder.exchange = self.forwarder.exchange, None
         self.context.counters.in_flight -= 1
-        self.log.write(request, status, size)
+        self.log.write(request, status, size, exchange)
 
     def unparsed(self, status: int) -> None:
         """A response was given to something that was no request."""

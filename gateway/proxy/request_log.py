@@ -5,6 +5,7 @@ from gateway.http.request_head import ParsedRequest
 from gateway.observability.access_log import AccessRecord
 from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.context import ProxyContext
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.head_memo import HeadMemo
 
 
@@ -21,12 +22,15 @@ class RequestLog:
         self._context = context
         self._memo = memo
 
-    def write(self, request: Request[ParsedRequest] | None, status: int, size: int) -> None:
-        """Count the request, and write its access line. None: its head did not lead to a site."""
+    def write(
+        self, request: Request[ParsedRequest] | None, status: int, size: int, exchange: Exchange | None = None
+    ) -> None:
+        """Count the request, and write its access line. None: its head did not lead to a site. `exchange`: an upstream answered it."""
         context, site = self._context, self._memo.site
         seconds = context.clock() - self.started
         app = site.route.name if site is not None else "-"
-        context.counters.finished(app, status, seconds)
+        waited = exchange.waited if exchange is not None and exchange.status else -1.0
+        context.counters.finished(app, status, seconds, waited)
         log = context.access_log
         if log is None:
             return

@@ -18,8 +18,8 @@ from redis.exceptions import ResponseError
 
 from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.observability.counters import Histogram
-from gateway.redis_client.connection_factory import ConnectionFactory
+from gateway.observability.counters import Durations, Histogram
+from gateway.redis_client.connection_factory import ConnectionFactory, TimedClient
 from gateway.redis_client.discovery import ClusterNodes, Sentinels
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.failures import unavailable
@@ -92,17 +92,25 @@ RedisClient: TypeAlias = Redis
 POOL_SIZE: Final = 32
 
 
-def connect(settings: schema.Redis, url: str | None = None, *, pool_size: int = POOL_SIZE) -> Redis:
+def connect(
+    settings: schema.Redis, url: str | None = None, *, pool_size: int = POOL_SIZE, durations: Durations | None = None
+) -> Redis:
     """The pooled client of one process; it connects at its first command. `url` replaces that of `settings` (embedded server).
+
+    `durations`: where its operations are timed.
 
     Raises ValueError for a URL that cannot be used.
     """
     factory = ConnectionFactory(settings, url)
+    client: TimedClient
     if factory.url.kind == "sentinel":
-        return RoutedClient(factory, Sentinels(factory), pool_size)
-    if factory.url.kind == "cluster":
-        return RoutedClient(factory, ClusterNodes(factory), pool_size)
-    return factory.client(None, pool_size)
+        client = RoutedClient(factory, Sentinels(factory), pool_size)
+    elif factory.url.kind == "cluster":
+        client = RoutedClient(factory, ClusterNodes(factory), pool_size)
+    else:
+        client = factory.client(None, pool_size)
+    client.durations = durations
+    return client
 
 
 def record_reader(settings: schema.Redis, url: str | None, clock: Callable[[], float]) -> RecordReader | None:
@@ -128,7 +136,7 @@ class SingleSource:
         self._factory = factory
         self._redis = redis
         self._reader = reader
-        self._operations = Operations()
+        self._operations = Operations(redis, "invalidation")
 
     async def servers(self) -> Sequence[Source]:
         return (None,)
@@ -154,7 +162,7 @@ class RoutedSources:
 
     def __init__(self, client: RoutedClient) -> None:
         self._client = client
-        self._operations = Operations()
+        self._operations = Operations(client, "invalidation")
 
     async def servers(self) -> Sequence[Source]:
         """Read anew each time: a primary that was replaced may not know it yet. Raises StoreUnavailable."""
@@ -176,10 +184,10 @@ class RoutedSources:
 
 
 class Operations:
-    """Runs Redis operations to their end. `durations`, where it is given, observes how long each took, in seconds."""
+    """Runs operations of one kind to their end. `redis` is their client; `kind` names them in metrics."""
 
-    def __init__(self, durations: Histogram | None = None) -> None:
-        self._durations = durations
+    def __init__(self, redis: Redis, kind: str) -> None:
+        self._histogram = timer(redis, kind)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, operation: Awaitable[_Result]) -> _Result:
@@ -205,8 +213,13 @@ class Operations:
         except Exception as error:
             raise unavailable(error) from error
         finally:
-            if self._durations is not None:
-                self._durations.observe(time.perf_counter() - begun)
+            self._histogram.observe(time.perf_counter() - begun)
+
+
+def timer(redis: Redis, kind: str) -> Histogram:
+    """Where the durations of these operations are counted: with the client, if it was made by `connect`."""
+    durations = redis.durations if isinstance(redis, TimedClient) else None
+    return (durations or Durations()).of("redis", kind)
 
 
 def retrieve_exception(task: asyncio.Task[Any]) -> None:

@@ -25,6 +25,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.config import schema
 from gateway.config.redis_url import Endpoint, parse_redis_url
+from gateway.observability.counters import Durations
 from gateway.redis_client.pipelined_reader import RecordConnection, RecordReader, encode_command
 
 CONNECT_SECONDS: Final = 1.0
@@ -104,6 +105,12 @@ class _UnixConnection(_NamesServer, UnixDomainSocketConnection):
     pass
 
 
+class TimedClient(Redis):
+    """A client that knows where its operations are timed, if they are."""
+
+    durations: Durations | None = None
+
+
 class NotPrimary(RedisConnectionError):
     """The server is a replica: what it has of a session may be long out of date."""
 
@@ -156,7 +163,7 @@ class ConnectionFactory:
             raise ValueError("redis.url is embedded: its server's own URL is needed")
         self._settings = settings
 
-    def client(self, endpoint: Endpoint | None, size: int) -> Redis:
+    def client(self, endpoint: Endpoint | None, size: int) -> TimedClient:
         """A pooled client of a primary; None: of the one server."""
         greeting = {} if self.url.kind == "cluster" else {"redis_connect_func": greet_primary}
         return self._pooled(size, **self._server_options(endpoint), **greeting)
@@ -204,9 +211,11 @@ class ConnectionFactory:
             context.load_cert_chain(str(tls.certificate), str(tls.key) if tls.key else None)
         return context
 
-    def _pooled(self, size: int, **options: Any) -> Redis:
+    def _pooled(self, size: int, **options: Any) -> TimedClient:
         # RESP2: nothing but replies ever comes down a connection that requests share.
-        return Redis.from_pool(_Pool(protocol=2, max_connections=size, timeout=POOL_SECONDS, **options))
+        client = TimedClient(connection_pool=_Pool(protocol=2, max_connections=size, timeout=POOL_SECONDS, **options))
+        client.auto_close_connection_pool = True
+        return client
 
     def _server_options(self, endpoint: Endpoint | None) -> dict[str, Any]:
         url = self.url

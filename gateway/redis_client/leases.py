@@ -45,7 +45,7 @@ class Leases:
         self._redis = redis
         self._prefix = f"{prefix}lock:"
         self._clock = clock
-        self._operations = Operations()
+        self._operations = Operations(redis, "lease")
 
     @asynccontextmanager
     async def hold(self, name: str, wait: timedelta, lease: timedelta = timedelta(seconds=5)) -> AsyncIterator[Lease]:

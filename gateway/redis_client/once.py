@@ -22,7 +22,7 @@ class Once:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._prefix = f"{prefix}once:"
-        self._operations = Operations()
+        self._operations = Operations(redis, "once")
 
     async def begin(self, name: str, ttl: timedelta) -> bool:
         """False when the work was done before. Raises StoreUnavailable."""

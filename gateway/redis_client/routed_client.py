@@ -32,7 +32,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.config.redis_url import Endpoint
 from gateway.redis_client.command_keys import Command, key_of, writes
-from gateway.redis_client.connection_factory import ConnectionFactory
+from gateway.redis_client.connection_factory import ConnectionFactory, TimedClient
 from gateway.redis_client.topology import Topology, slot_of
 
 _log = logging.getLogger("doorward.sessions")
@@ -75,7 +75,7 @@ class Discovery(Protocol):
     async def aclose(self) -> None: ...
 
 
-class RoutedClient(Redis):
+class RoutedClient(TimedClient):
     """`discovery` finds the primaries. `pool_size` bounds the connections to each server."""
 
     def __init__(self, factory: ConnectionFactory, discovery: Discovery, pool_size: int) -> None:

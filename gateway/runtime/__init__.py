@@ -13,6 +13,7 @@
     credentials   the last result of the client authentication at each provider
     readiness     whether the whole gateway is ready (pure)
     admin         `/ping`, `/ready`, `/metrics`
+    metrics       what `/metrics` prints
 
 A worker and the parent exchange JSON lines over a private socket.
 """

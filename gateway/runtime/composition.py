@@ -34,7 +34,7 @@ from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
 from gateway.observability.access_log import AccessLog, AccessRecord
-from gateway.observability.counters import Counters, WorkerCounts, WorkerReport
+from gateway.observability.counters import Counters, Durations, WorkerCounts, WorkerReport
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.oidc.calls import open_session
@@ -49,7 +49,7 @@ from gateway.redis_client.leases import Leases
 from gateway.redis_client.once import Once
 from gateway.rewriting.rewriter import ResponseRewriter
 from gateway.runtime.health import Health
-from gateway.runtime.tls import server_tls, watch_certificate
+from gateway.runtime.tls import certificate_ends, server_tls, watch_certificate
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
@@ -59,6 +59,7 @@ from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.renewal_hook import Recheck
+from gateway.sessions.session_count import SessionCount
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
@@ -173,15 +174,17 @@ class GatewayWorker:
         self._ended_openings = ended_openings
         self._on_opening_ended = on_opening_ended
         self._tasks: list[asyncio.Task[None]] = []
+        self.durations = Durations()
         self._tls = server_tls(config.tls)
+        self._read_certificates()
 
     async def start(self) -> None:
         """Build the parts and start their background tasks. No other server has to be up for that."""
         config = self.config
         ring = KeyRing(config.keys)
-        self.redis = connect(config.redis, self._redis_url)
+        self.redis = connect(config.redis, self._redis_url, durations=self.durations)
         self._fleet_time = FleetTime(self.redis, config.redis.key_prefix, time.monotonic, time.time)
-        self.providers = open_providers(config, utc_now)
+        self.providers = open_providers(config, utc_now, self.durations)
         self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
         self.store = SessionStore(
             self.redis, ring, config.redis.key_prefix, utc_now, accepts=self.providers.accepts, reader=self._reader
@@ -189,7 +192,7 @@ class GatewayWorker:
         self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
         directory, prefix = config.directory, config.redis.key_prefix
         self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
-        self.directory = open_directory(directory, self.directory_http, self.redis, prefix)
+        self.directory = open_directory(directory, self.directory_http, self.redis, prefix, durations=self.durations)
         self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
         self.refresher = self._build_refresher(recheck_of(config, self.provisioner))
         sources = push_sources(self.redis, config.redis, self._redis_url, self._reader)
@@ -208,11 +211,8 @@ class GatewayWorker:
         )  # fmt: skip
         self.brokers = self._build_brokers(ring)
         self._forms = HeldForms(self.redis, ring, prefix)
-        own_pages = build_app(self._web_parts(ring, pages, sign_in, signer))
-        self._runner = runner_of(own_pages, config.limits)
         self.context = ProxyContext(self._proxy_parts(ring, sites, pages, sign_in, signer))
-        own_pages.middlewares.append(PageLog(sites, self.context.counters, self.context.access_log).observe)
-        await self._runner.setup()
+        await self._set_up_pages(self._web_parts(ring, pages, sign_in, signer))
         self.context.admit = self.break_glass.admit
         self.context.on_sweep.append(self.break_glass.sweep)
         self.context.filters.update(filters_of(config, self.context, self.brokers))
@@ -221,9 +221,18 @@ class GatewayWorker:
         self.cache.start()
         self.break_glass.start()
         self.providers.start()
-        self.health = Health(self.store, self.cache, self.providers, self.directory, self.context, self.audit, utc_now)
-        work = (self.health.watch(), self._fleet_time.run(), watch_certificate(self._tls, config.tls))
+        self.health = Health(
+            SessionCount(self.redis, prefix), self.store, self.cache, self.providers, self.directory, self.context, self.audit, utc_now,
+        )  # fmt: skip
+        certificate = watch_certificate(self._tls, config.tls, self._read_certificates)
+        work = (self.health.watch(), self._fleet_time.run(), certificate)
         self._tasks = [asyncio.create_task(each) for each in work]
+
+    async def _set_up_pages(self, parts: WebParts) -> None:
+        pages = build_app(parts)
+        pages.middlewares.append(PageLog(self.sites, self.context.counters, self.context.access_log).observe)
+        self._runner = runner_of(pages, self.config.limits)
+        await self._runner.setup()
 
     def _build_break_glass(self, ring: KeyRing, sites: Sites, sources: Sources) -> BreakGlass:
         config = self.config
@@ -269,6 +278,9 @@ class GatewayWorker:
         """Accept from this socket no more, and close it. Its connections stay."""
         self.server.ignore(sock)
 
+    def _read_certificates(self) -> None:
+        self._certificates = certificate_ends(self.config)
+
     def give_notice(self) -> None:
         """Serve on, but close each connection after its next response, because the process stops soon."""
         self.context.draining = True
@@ -295,8 +307,8 @@ class GatewayWorker:
         """This worker's numbers and health. It shares the counters, which go on counting: serialize it at once."""
         counters = self.context.counters
         counts = WorkerCounts(
-            requests=counters.requests, durations=counters.durations, events=self.audit.counts,
-            redis_durations={"session": self.store.durations}, break_glass_uses=self.break_glass.uses,
+            requests=counters.requests, durations=self.durations.by_labels | counters.durations, events=self.audit.counts,
+            break_glass_uses=self.break_glass.uses, cpu_seconds=time.process_time(),
         )  # fmt: skip
         upstreams = {
             (name, state): count
@@ -305,7 +317,8 @@ class GatewayWorker:
         }
         return WorkerReport(
             counts=counts, in_flight=counters.in_flight, sessions_cached=self.cache.size, upstreams=upstreams,
-            break_glass=self.break_glass.open_now, dependencies=self.health.report(),
+            break_glass=self.break_glass.open_now, dependencies=self.health.report(), sessions=self.health.sessions,
+            certificates=self._certificates,
         )  # fmt: skip
 
     # --- composition ---

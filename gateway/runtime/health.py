@@ -5,6 +5,7 @@ Each dependency has a state, its time, and its last failure. Only Redis makes a 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from gateway.oidc.provider import Provider
 from gateway.oidc.providers import Providers
 from gateway.proxy.context import ProxyContext
 from gateway.sessions.cache import SessionCache
+from gateway.sessions.session_count import SessionCount
 from gateway.sessions.store import SessionStore
 
 OK: Final = "ok"
@@ -32,7 +34,7 @@ UNKNOWN: Final = "unknown"  # the provider's answer does not tell whether it acc
 FAILING: Final = "failing"
 
 _SECONDS: Final = 1.0
-_PING_SECONDS: Final = 60.0  # of providers and the directory
+_PING_SECONDS: Final = 60.0  # of providers and the directory, and between two counts of the sessions
 
 
 @dataclass(slots=True)
@@ -58,10 +60,14 @@ class Dependency:
 
 
 class Health:
-    """Checks the dependencies of one worker. `context` has the pools of the apps; `now` gives aware UTC."""
+    """Checks the dependencies of one worker. `context` has the pools of the apps; `now` gives aware UTC.
+
+    `sessions` is how many there are in Redis, None while that is not known.
+    """
 
     def __init__(
         self,
+        session_count: SessionCount,
         store: SessionStore,
         cache: SessionCache,
         providers: Providers,
@@ -70,6 +76,8 @@ class Health:
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
+        self.sessions: int | None = None
+        self._session_count = session_count
         self._store = store
         self._cache = cache
         self._providers = providers
@@ -88,6 +96,7 @@ class Health:
         watches: list[Coroutine[Any, Any, None]] = [
             repeat("health:redis", self._check_redis, _SECONDS),
             self._watch_pools(),
+            repeat("sessions:count", self._count_sessions, _PING_SECONDS),
         ]
         watches += [self._watch_provider(dependency_of(client.name), client.provider) for client in self._providers]
         if self._directory is not None:
@@ -109,6 +118,11 @@ class Health:
             state = SERVING_CACHED if self._cache.outlasting else FAILING
         self._emit(state, refusal)
         self._record("redis", state, refusal)
+
+    async def _count_sessions(self) -> None:
+        self.sessions = None
+        with contextlib.suppress(StoreUnavailable):
+            self.sessions = await self._session_count.read()
 
     def _emit(self, state: str, refusal: Refusal | None) -> None:
         """An event when an outage of Redis begins, changes and ends."""

@@ -36,6 +36,7 @@ from gateway.runtime.child import WorkerChild, WorkerFailed
 from gateway.runtime.cores import usable_cores
 from gateway.runtime.credentials import CredentialsWatch
 from gateway.runtime.generation import Generation
+from gateway.runtime.metrics import ParentFacts
 from gateway.runtime.sockets import Listeners, remove_socket, unix_socket
 from gateway.runtime.systemd import Notifier, inherited_sockets
 
@@ -56,6 +57,10 @@ class Supervisor:
         self._environ = environ
         self._draining: list[Generation] = []
         self._errors = UnexpectedErrors()
+        self._reloaded, self._loaded_at = (
+            True,
+            time.time(),
+        )  # whether the last reload succeeded, when the last one that did
         self._ended_counts = WorkerCounts()  # of workers that ended
         self._gateway = secrets.token_hex(16)
         self._ended_openings: dict[str, float] = {}  # IDs of break-glass openings, and until when each is remembered
@@ -92,9 +97,8 @@ class Supervisor:
             except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
                 _log.error("cannot start: %s", error)
                 return 1
-            _log.info(
-                "ready on %s, %d workers, admin on %s", config.listen, self._listeners.workers, config.admin_listen
-            )
+            ready = "ready on %s, %d workers, admin on %s"
+            _log.info(ready, config.listen, self._listeners.workers, config.admin_listen)
             self._notifier.ready(f"serving on {config.listen}")
             await self._stopping.wait()
             self._notifier.stopping()
@@ -140,7 +144,7 @@ class Supervisor:
         runner = web.AppRunner(
             build_admin(
                 self._reports,
-                self._past,
+                self._facts,
                 lambda: self._listeners.workers,
                 self._stopping.is_set,
                 self._credentials.report,
@@ -163,12 +167,16 @@ class Supervisor:
         replies = await asyncio.gather(*(worker.report() for worker in self._current.ready))
         return [report for report in replies if report is not None]
 
-    async def _past(self) -> Sequence[WorkerCounts]:
-        """The counts of workers that drain or ended, because a counter never goes back; and those of this process."""
+    async def _facts(self) -> ParentFacts:
+        """For `/metrics`. The counts of workers that drain or ended are in it, because a counter never goes back; and those of this process."""
         leaving = [worker for generation in self._draining for worker in generation.ready]
         replies = await asyncio.gather(*(worker.report() for worker in leaving))
         own = WorkerCounts(log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts)
-        return [*(report.counts for report in replies if report is not None), self._ended_counts, own]
+        return ParentFacts(
+            pids=[worker.process.pid for worker in (*self._current.ready, *leaving)],
+            past=[*(report.counts for report in replies if report is not None), self._ended_counts, own],
+            dependencies=self._credentials.report(), loaded_at=self._loaded_at, reloaded=self._reloaded,
+        )  # fmt: skip
 
     def _keep_counts(self, worker: WorkerChild) -> None:
         """The worker ended: add its last report to the counts of those before."""
@@ -225,9 +233,11 @@ class Supervisor:
             try:
                 old = await self._replace()
             except ReloadRefused as refused:
+                self._reloaded = False
                 _log.error("reload refused, the old configuration stays: %s", refused)
                 self._end_reload(str(refused))
                 return
+            self._reloaded, self._loaded_at = True, time.time()
             self._end_reload(None)
         # Outside the lock: the next reload, which may correct this one, does not wait for connections that stay open.
         await old.wait_ended()

@@ -6,6 +6,7 @@
     records           a session's record in Redis: how it is sealed, read, and sealed with a new key
     store             session records in Redis: issue, fetch, touch, revoke
     indexes           which sessions a person has
+    session_count     how many sessions Redis holds
     session_limit     how many sessions a person may have in an app
     logout_markers    sign-ins that the provider ended a moment ago
     tombstones        sessions that this worker ended, so that no failover brings them back

@@ -29,7 +29,7 @@ class FleetTime:
         self._clock = clock
         self._wall = wall
         self._ahead: float | None = None  # of the monotonic clock
-        self._operations = Operations()
+        self._operations = Operations(redis, "fleet_time")
 
     def now(self) -> float:
         """Seconds since 1970."""

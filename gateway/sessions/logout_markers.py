@@ -35,7 +35,7 @@ class LogoutMarkers:
         self.moment = moment
         self._redis = redis
         self._indexes = Indexes(ring, prefix)
-        self._operations = Operations()
+        self._operations = Operations(redis, "logout_marker")
 
     async def write(
         self, issuer: str, *, sid: str | None, sub: str | None, issued_at: datetime, received: float | None = None

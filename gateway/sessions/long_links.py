@@ -33,7 +33,7 @@ class LongLinks:
         self._ring = ring.purpose("long link")
         self._life = life
         self._clock = clock
-        self._operations = Operations()
+        self._operations = Operations(redis, "long_link")
         self._written = 0
         self._since = clock()
         self._writing: set[asyncio.Task[None]] = set()

@@ -45,7 +45,7 @@ class PendingSignIns:
         self._redis = redis
         self._prefix = f"{prefix}pending:"
         self._ring = ring.purpose("pending sign-in")
-        self._operations = Operations()
+        self._operations = Operations(redis, "pending_sign_in")
 
     async def keep(self, waiting: PendingSignIn) -> str:
         """Store it; the new token. Raises ValueError when it is too large."""

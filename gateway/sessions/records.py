@@ -232,7 +232,7 @@ class SessionReader:
         self._prefix = prefix
         self._shared_prefix = shared_prefix
         self._durations = durations
-        self._operations = Operations(durations)
+        self._operations = Operations(redis, "session_read")
         self._now = now
         self._accepts = accepts
         self._reader = reader

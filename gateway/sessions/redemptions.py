@@ -35,7 +35,7 @@ class Redemptions:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._prefix = f"{prefix}used:"
-        self._operations = Operations()
+        self._operations = Operations(redis, "redemption")
 
     async def take(self, attempt_id: str) -> TakenAttempt | None:
         """Take an attempt; None when it is used, or taken by another request."""

@@ -69,7 +69,7 @@ class SessionLimit:
         self._records = f"{prefix}s:"
         self._indexes = Indexes(ring, prefix)
         self._scan = SessionScan(redis, ring, prefix)
-        self._operations = Operations()
+        self._operations = Operations(redis, "session_limit")
 
     async def take(
         self, key: str, session: Session, limit: int, *, refuse: bool, instead_of: str | None = None

@@ -24,8 +24,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from gateway.errors.signing_in import SignInFailed
-from gateway.observability.counters import Histogram
-from gateway.redis_client.client import Operations, raise_refused, values_of
+from gateway.redis_client.client import Operations, raise_refused, timer, values_of
 from gateway.redis_client.limits import MAX_RECORD
 from gateway.redis_client.pipelined_reader import RecordReader
 from gateway.sessions.indexes import Indexes
@@ -71,8 +70,8 @@ class SessionStore:
         self._owners = SessionOwners(ring, prefix)
         self._prefix = prefix
         self._now = now
-        self.durations: Final = Histogram()  # how long Redis took to reply
-        self._operations = Operations(self.durations)
+        self.durations: Final = timer(redis, "session_read")
+        self._operations = Operations(redis, "session_store")
         self._reader = SessionReader(
             redis, self._records, self.record_prefix, shared_prefix(prefix), self.durations, now, accepts, reader
         )

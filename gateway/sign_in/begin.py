@@ -104,28 +104,16 @@ class SignInStarter:
         if chosen is None:
             return redirect(away_status(wanted.method), start_url(return_to, step_up_for=wanted.step_up_for))
         metadata = chosen.provider.metadata
-        facts: dict[str, Any] = {
-            "app": app.name,
-            "request_id": request_id,
-            "client": client,
-            "provider": chosen.name,
-            "page": page_of(return_to),
-        }
+        facts: dict[str, Any] = {"app": app.name, "request_id": request_id, "client": client, "provider": chosen.name}
+        facts["page"] = page_of(return_to)
         if self.attempts.is_looping(return_to, cookies, app, self._now()):
             cause = likely_cause(app, cookies, step_up=bool(step_up))
             self._audit.emit(audit.LOGIN_REFUSED, **facts, reason="redirect_loop")
-            return self._loop_page(
-                PageContext(
-                    request_id=request_id,
-                    site=self._sites[app.host],
-                    return_to=return_to,
-                    retry_url=start_url(return_to),
-                    languages=wanted.languages,
-                ),
-                app,
-                cookies,
-                cause,
-            )
+            context = PageContext(
+                request_id=request_id, site=self._sites[app.host], return_to=return_to, retry_url=start_url(return_to),
+                languages=wanted.languages,
+            )  # fmt: skip
+            return self._loop_page(context, app, cookies, cause)
         begun = AttemptFacts(
             app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
             acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=chosen.name, begun=self._moment(),

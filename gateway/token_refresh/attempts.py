@@ -32,7 +32,7 @@ class Attempts:
     def __init__(self, redis: RedisClient, prefix: str) -> None:
         self._redis = redis
         self._prefix = f"{prefix}refresh:"
-        self._operations = Operations()
+        self._operations = Operations(redis, "refresh_attempt")
 
     async def read(self, key: str) -> Past:
         """The attempts at a session so far."""

@@ -41,7 +41,7 @@ async def _ask_directory(server: str, ca: Path | None = None) -> object:
 
 async def _ask_redis(server: str, ca: Path | None = None) -> object:
     async with connect(schema.Redis(url=SecretStr(f"rediss://{server}"), tls=schema.RedisTls(ca=ca))) as client:
-        return await Operations().run(client.ping())
+        return await Operations(client, "test").run(client.ping())
 
 
 async def _ask_upstream(server: str, ca: Path | None = None) -> object:
@@ -158,5 +158,5 @@ async def test_redis_that_refuses_the_password_is_named(valkey: str) -> None:
     path = valkey.removeprefix("unix://")
     async with connect(schema.Redis(url=SecretStr(f"unix://somebody:hunter2@{path}"))) as client:
         with pytest.raises(Refusal) as caught:
-            await Operations().run(client.ping())
+            await Operations(client, "test").run(client.ping())
     assert caught.value.detail == f"{path}: it refuses the user or the password"

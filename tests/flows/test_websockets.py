@@ -57,6 +57,31 @@ async def test_a_websocket_passes_bytes_both_ways(house: House) -> None:
     await wire.close()
 
 
+async def test_what_lasts_as_long_as_both_sides_like_is_not_in_the_histograms(house: House) -> None:
+    """A WebSocket of a day, or an event stream, would make every average of response times meaningless."""
+
+    async def event_stream(request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n\r\ndata: 1\n\n")
+        writer.close()
+
+    cookie = await house.session()
+    wire = await open_socket(house, cookie)
+    await wire.close()
+    house.upstream.answer = event_stream
+    assert b"data: 1" in (await house.ask("/events", cookie=cookie)).body
+    house.upstream.answer = answer_ok
+    for _ in range(2):
+        assert (await house.ask("/page", cookie=cookie)).status == 200
+    assert (await house.ask("/page")).status == 401
+    counts = house.worker.report().counts
+    await eventually(lambda: counts.requests["portal", 101] == 1)
+    assert counts.requests["portal", 200] == 3
+    assert sum(counts.durations["response", "portal"].counts) == 3
+    assert sum(counts.durations["upstream", "portal"].counts) == 2
+    assert 0 < counts.durations["upstream", "portal"].seconds < counts.durations["response", "portal"].seconds
+    assert sum(counts.durations["redis", "session_store"].counts) > 0
+
+
 async def test_a_websocket_without_a_session_is_401_and_with_anothers_origin_403(house: House) -> None:
     """C-19."""
     house.upstream.answer = echo_socket

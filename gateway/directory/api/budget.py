@@ -50,7 +50,7 @@ class CallBudget:
     def __init__(self, redis: Redis, prefix: str, realm: str, limits: schema.Budget) -> None:
         self._redis = redis
         self._key = f"{prefix}budget:{realm}"
-        self._operations = Operations()
+        self._operations = Operations(redis, "directory_budget")
         every = (
             ("second", _SECOND, limits.per_second),
             ("minute", _MINUTE, limits.per_minute),

@@ -25,6 +25,7 @@ from gateway.directory.api.breaker import Breaker, BreakerOpen
 from gateway.directory.api.budget import CallBudget
 from gateway.errors.network import network_failure
 from gateway.errors.signing_in import DirectoryUnavailable
+from gateway.observability.counters import Durations
 
 log = logging.getLogger("doorward.directory")
 
@@ -89,7 +90,7 @@ class ApiProfile:
 class ApiTransport:
     """The connection, clock and guards of the calls. The caller closes `http`.
 
-    `hold_writes`: no call that would write is sent. `watch` is called with every call before it is sent.
+    `hold_writes`: no call that would write is sent. `watch` is called with every call before it is sent. `durations`: where calls are timed.
     """
 
     http: aiohttp.ClientSession
@@ -99,6 +100,7 @@ class ApiTransport:
     breaker: Breaker | None = None
     hold_writes: bool = False
     watch: Callable[[Planned], None] | None = None
+    durations: Durations = field(default_factory=Durations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +229,7 @@ class ApiCalls:
         limits["middlewares"] = (_SendOnce(),)
         headers = {"Accept-Encoding": "identity", **request.headers}
         body = request.body or None
+        begun = time.perf_counter()
         try:
             call = self._transport.http.request(
                 request.method, self._url(request), headers=headers, data=body, **limits
@@ -243,6 +246,9 @@ class ApiCalls:
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DirectoryUnavailable("unreachable", f"{self._failure(error)}: {summary}") from error
+        finally:
+            timer = self._transport.durations.of("directory", "write" if request.write else "read")
+            timer.observe(time.perf_counter() - begun)
 
     def _failure(self, error: BaseException) -> str:
         return quotable(network_failure(self._host, error))

@@ -94,7 +94,7 @@ def test_a_url_of_another_kind_or_with_options_is_refused(url: str) -> None:
 async def test_of_a_failure_of_redis_only_its_kind_is_kept(redis: Redis, valkey: str) -> None:
     """C-48: Redis quotes the arguments of a command that it does not know, and of those that it refuses."""
     with pytest.raises(StoreUnavailable) as caught:
-        await Operations().run(command(redis, "NO-SUCH-COMMAND", "hunter2"))
+        await Operations(redis, "test").run(command(redis, "NO-SUCH-COMMAND", "hunter2"))
     assert "hunter2" in str(caught.value.__cause__)
     assert (caught.value.detail, str(caught.value)) == (f"{valkey.removeprefix('unix://')}: it refuses a command",) * 2
 
