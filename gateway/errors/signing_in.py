@@ -85,7 +85,7 @@ class EmailDomainForeign(SignInFailed):
 
 
 class SignInExpired(SignInFailed):
-    """A callback without a login attempt of this browser: the back button, a bookmark, a lost cookie. facts: cause."""
+    """A callback without a login attempt of this browser: the back button, a bookmark, a lost cookie. facts: cause, ui_locales."""
 
     code = "sign_in_expired"
     title = Message("sign_in_expired.title", "This sign-in has expired")

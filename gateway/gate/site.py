@@ -4,7 +4,7 @@ The route of a method and a path is memoised: it never changes while the configu
 look-up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -221,6 +221,7 @@ def start_url(
     login_hint: str | None = None,
     step_up_for: str | None = None,
     provider: str | None = None,
+    ui_locales: Sequence[str] = (),
 ) -> str:
     """The URL of `/oauth2/start` for a sign-in that ends on `return_to`. `step_up_for`: the "METHOD /path" whose rules it meets."""
     parameters = [] if return_to == "/" else ["rd=" + quote(return_to, safe="/")]
@@ -228,6 +229,7 @@ def start_url(
     parameters += [] if login_hint is None else ["login_hint=" + quote(login_hint, safe="")]
     parameters += [] if step_up_for is None else ["for=" + quote(step_up_for, safe="/")]
     parameters += [] if provider is None else ["provider=" + quote(provider, safe="")]
+    parameters += ["ui_locales=" + quote(" ".join(ui_locales), safe="")] if ui_locales else []
     return START + ("?" + "&".join(parameters) if parameters else "")
 
 

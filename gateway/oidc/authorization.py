@@ -35,6 +35,7 @@ class AttemptFacts:
     `max_age` (seconds) and `acr` are parameters of the authorization request; `step_up_for` is the "METHOD /path" whose rule requires
     them, where it is not `return_to`. `provider` names the provider: no response of another one belongs to this attempt. `begun` is the
     moment in seconds since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
+    `ui_locales` are the language tags that began it: of our pages, and of the authorization request.
     """
 
     app: str
@@ -46,6 +47,7 @@ class AttemptFacts:
     step_up_for: str | None = None
     provider: str = DEFAULT_PROVIDER
     begun: float | None = None
+    ui_locales: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,8 @@ def authorization_url(
         parameters.append(("max_age", str(attempt.max_age)))
     if attempt.acr:
         parameters.append(("acr_values", " ".join(attempt.acr)))
+    if attempt.ui_locales:
+        parameters.append(("ui_locales", " ".join(attempt.ui_locales)))
     return str(add_params_to_uri(metadata.authorization_endpoint, parameters))
 
 

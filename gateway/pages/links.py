@@ -54,7 +54,7 @@ class PageContext:
         """The URL of a sign-in that ends on the page that was asked for."""
         provider = self.provider if same_provider and self.several_providers else None
         there = self.return_to if self.return_to is not None and len(self.return_to) <= _LONGEST else HOME
-        return start_url(there, prompt, provider=provider)
+        return start_url(there, prompt, provider=provider, ui_locales=self.languages.ui_locales)
 
 
 #: The fact that holds the URL of a way on, where the refusal has one of its own; and the link's words.

@@ -102,7 +102,8 @@ class SignInStarter:
         return_to, step_up = self.guard.local(wanted.return_to, app.host), wanted.step_up
         chosen = self._client(app.host, wanted.provider)
         if chosen is None:
-            return redirect(away_status(wanted.method), start_url(return_to, step_up_for=wanted.step_up_for))
+            choice = start_url(return_to, step_up_for=wanted.step_up_for, ui_locales=wanted.languages.ui_locales)
+            return redirect(away_status(wanted.method), choice)
         metadata = chosen.provider.metadata
         facts: dict[str, Any] = {"app": app.name, "request_id": request_id, "client": client, "provider": chosen.name}
         facts["page"] = page_of(return_to)
@@ -110,13 +111,14 @@ class SignInStarter:
             cause = likely_cause(app, cookies, step_up=bool(step_up))
             self._audit.emit(audit.LOGIN_REFUSED, **facts, reason="redirect_loop")
             context = PageContext(
-                request_id=request_id, site=self._sites[app.host], return_to=return_to, retry_url=start_url(return_to),
-                languages=wanted.languages,
+                request_id=request_id, site=self._sites[app.host], return_to=return_to,
+                retry_url=start_url(return_to, ui_locales=wanted.languages.ui_locales), languages=wanted.languages,
             )  # fmt: skip
             return self._loop_page(context, app, cookies, cause)
         begun = AttemptFacts(
             app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
             acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=chosen.name, begun=self._moment(),
+            ui_locales=wanted.languages.ui_locales,
         )  # fmt: skip
         attempt, set_cookies = self.attempts.begin(begun, cookies, app)
         url = authorization_url(

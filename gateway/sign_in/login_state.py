@@ -84,6 +84,7 @@ def _encode(opened: OpenedState) -> bytes:
         "f": facts.step_up_for,
         "p": facts.provider if facts.provider != DEFAULT_PROVIDER else None,
         "b": None if facts.begun is None else int(facts.begun * _SECOND),
+        "u": " ".join(facts.ui_locales) or None,
         "k": opened.link,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
@@ -105,5 +106,6 @@ def _decode(raw: bytes, route: AppRoute) -> OpenedState:
         step_up_for=values.get("f"),
         provider=values.get("p", DEFAULT_PROVIDER),
         begun=None if "b" not in values else values["b"] / _SECOND,
+        ui_locales=tuple(values.get("u", "").split()),
     )
     return OpenedState(facts=facts, nonce=values["n"], binding=bytes.fromhex(values["w"]), link=values.get("k"))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import quote
 
 from msgspec import structs
 
@@ -75,7 +76,9 @@ class AccountSetup:
         self._patience = patience
         self._working: dict[str, asyncio.Task[Identity]] = {}
 
-    async def start(self, request: WebRequest, waiting: PendingSignIn) -> RenderedPage:
+    async def start(
+        self, request: WebRequest, waiting: PendingSignIn, ui_locales: tuple[str, ...] = ()
+    ) -> RenderedPage:
         """Set up the account of a sign-in that just succeeded: the redirect with a session, or the page that waits for it. Raises Refusal."""
         task = self._start_provisioning(request, waiting)
         identity = await self._outcome(task, waiting, self._patience)
@@ -86,7 +89,7 @@ class AccountSetup:
         except ValueError as error:
             raise SignInFailed("session_too_large", str(error)) from error
         self._share(token, task)
-        return self._wait_page(request, token).plus(("Set-Cookie", _cookie(token, request.route)))
+        return self._wait_page(request, token, ui_locales).plus(("Set-Cookie", _cookie(token, request.route)))
 
     async def __call__(self, request: WebRequest) -> RenderedPage:
         """`GET /oauth2/wait?id=`. Raises Refusal."""
@@ -103,7 +106,7 @@ class AccountSetup:
             if self._now() - waiting.began < _GIVEN_UP:
                 await asyncio.sleep(_BEFORE_ASKING_AGAIN)
                 return self._wait_page(request, token)
-            refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}"
+            refusal.facts["retry_url"] = f"{WAIT}?id={_tag(token)}{_ui_locales(request.languages.ui_locales)}"
             self._log_refused(request, refusal, SignInFacts.of_pending(waiting))
             raise
         except Refusal as refusal:
@@ -169,7 +172,7 @@ class AccountSetup:
         """This browser has no pending sign-in: it has its session already, or it took longer than fifteen minutes."""
         if await self._sessions.find(request) is not None:
             return redirect(303, HOME)
-        refusal = SignInExpired("no_attempt", continue_url=start_url(HOME))
+        refusal = SignInExpired("no_attempt", continue_url=start_url(HOME, ui_locales=request.languages.ui_locales))
         self._log_refused(request, refusal, SignInFacts())
         raise refusal
 
@@ -190,9 +193,10 @@ class AccountSetup:
         page = self._pages.render(refusal, context, html=request.html)
         return page.plus(("Set-Cookie", _cookie("", request.route, _tag(token))))
 
-    def _wait_page(self, request: WebRequest, token: str) -> RenderedPage:
+    def _wait_page(self, request: WebRequest, token: str, ui_locales: tuple[str, ...] = ()) -> RenderedPage:
         """The page that loads itself again at once; the next response waits here, so no delay runs out while a person reads (WCAG 2.2.1)."""
-        address = f"{WAIT}?id={_tag(token)}"
+        context = request.page_context(ui_locales=ui_locales)
+        address = f"{WAIT}?id={_tag(token)}{_ui_locales(context.languages.ui_locales)}"
         content = Content(
             status=202,
             code="setting_up",
@@ -205,7 +209,12 @@ class AccountSetup:
             links=(Link(label=Message("page.continue", "Continue"), href=address),),
             refresh=f"0;url={address}",
         )
-        return self._pages.show(content, request.page_context())
+        return self._pages.show(content, context)
+
+
+def _ui_locales(tags: tuple[str, ...]) -> str:
+    """The parameter that keeps the sign-in's languages when the page loads itself again."""
+    return "&ui_locales=" + quote(" ".join(tags)) if tags else ""
 
 
 def _tag(token: str) -> str:

@@ -183,19 +183,20 @@ class AiohttpAdapter:
 
     def _refusal(self, request: web.Request, refusal: Refusal, parsed: WebRequest | None) -> RenderedPage:
         if parsed is not None:
-            return self._pages.render(refusal, _context_of(parsed), html=parsed.html)
+            return self._pages.render(refusal, _context_of(parsed, refusal), html=parsed.html)
         head = RequestHead(request.method, b"", b"", list(request.raw_headers))
         languages = PreferredLanguages(head.values(b"accept-language"))
         context = PageContext(request_id=request.headers.get("X-Request-Id", "-"), languages=languages)
         return self._pages.render(refusal, context, html=is_navigation(head))
 
 
-def _context_of(request: WebRequest) -> PageContext:
+def _context_of(request: WebRequest, refusal: Refusal) -> PageContext:
     """A page of ours that fails is repeated, with its `rd`; a provider's answer is not: it is used up, and a new sign-in begins."""
     wanted = request.param("rd") or ""
     there = wanted if is_local(wanted) else None
+    tags = refusal.facts.get("ui_locales") or request.languages.ui_locales
     if request.head.method not in ("GET", "HEAD") or request.path.startswith(OWN_CALLBACK):
-        return request.page_context(there, retry_url=start_url(there or HOME))
+        return request.page_context(there, retry_url=start_url(there or HOME, ui_locales=tags), ui_locales=tags)
     return request.page_context(there, retry_url=request.head.target.decode("latin-1"))
 
 

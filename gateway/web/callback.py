@@ -115,8 +115,9 @@ class Callback:
         # The same request would give the same sign-in, so the person has to sign in anew.
         prompt = "login" if isinstance(refusal, StepUpUnmet | EmailNotVerified) else None
         provider = attempt.provider if len(request.site.providers) > 1 else None
-        again = start_url(attempt.return_to, prompt, step_up_for=attempt.step_up_for, provider=provider)
-        context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again)
+        tags = attempt.ui_locales
+        again = start_url(attempt.return_to, prompt, None, attempt.step_up_for, provider, tags)
+        context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again, ui_locales=tags)
         page = self._pages.render(refusal, context, html=request.html)
         dropped = self._attempts.drop(attempt, request.cookies, request.route)
         return page.plus(*(("Set-Cookie", value) for value in dropped))
@@ -129,11 +130,12 @@ class Callback:
         wanted = await self._attempts.wanted(state, request.route)
         if await self._sessions.find(request) is not None:
             return redirect(303, HOME if wanted is None else _landing(wanted))
-        again = start_url(HOME)
+        again, tags = start_url(HOME), tuple[str, ...]()
         if wanted is not None:
             provider = wanted.provider if len(request.site.providers) > 1 else None
-            again = start_url(_landing(wanted), step_up_for=wanted.step_up_for, provider=provider)
-        raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=again)
+            tags = wanted.ui_locales
+            again = start_url(_landing(wanted), None, None, wanted.step_up_for, provider, tags)
+        raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=again, ui_locales=tags)
 
     async def _finish(self, request: WebRequest, attempt: LoginAttempt, facts: SignInFacts) -> RenderedPage:
         client = self._client_of(request, attempt)
@@ -143,7 +145,9 @@ class Callback:
         if taken is None:
             if await self._sessions.find(request) is not None:
                 return redirect(303, _landing(attempt))
-            raise SignInExpired("attempt_used", continue_url=start_url(attempt.return_to))
+            raise SignInExpired(
+                "attempt_used", continue_url=start_url(attempt.return_to, ui_locales=attempt.ui_locales)
+            )
         signed_in = await self._redeem(request, client, code, taken)
         facts.verified(signed_in.claims, client.settings.claims.email)
         identity = _identify(signed_in, client.settings)
@@ -157,6 +161,7 @@ class Callback:
                 began=self._now(),
                 begun=attempt.begun,
             ),
+            attempt.ui_locales,
         )
         finished = self._attempts.finish(attempt, request.cookies, request.route, self._now())
         return page.plus(*(("Set-Cookie", value) for value in finished))

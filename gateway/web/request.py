@@ -4,8 +4,9 @@ The data plane has parsed and checked the head and found the host; no forwarding
 this origin comes from the configuration only.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -16,10 +17,25 @@ from gateway.gate.request import Request
 from gateway.gate.site import AppRoute, Site
 from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import parse_host
-from gateway.languages.negotiation import PreferredLanguages
+from gateway.languages.negotiation import PreferredLanguages, read_ui_locales
 from gateway.pages.links import PageContext
 
 _MOST_PARAMETERS: Final = 40
+
+
+class Parameters:
+    """Decoded parameters, in order, with repetitions."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def has(self, name: str) -> bool:
+        return any(key == name for key, _ in self._pairs)
+
+    def one(self, name: str) -> str | None:
+        """The one value; None when it is missing or repeated."""
+        found = [value for key, value in self._pairs if key == name]
+        return found[0] if len(found) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +59,38 @@ class WebRequest:
         return Request(self.site, self.head, None, None, request_id=self.request_id, cookies=self.cookies)
 
     def page_context(
-        self, return_to: str | None = None, *, provider: str | None = None, retry_url: str = ""
+        self,
+        return_to: str | None = None,
+        *,
+        provider: str | None = None,
+        retry_url: str = "",
+        ui_locales: tuple[str, ...] = (),
     ) -> PageContext:
-        """What a page that answers this request refers to."""
+        """What a page that answers this request refers to. `ui_locales` are those of the sign-in that it belongs to, if they are known."""
+        languages = self.languages
         return PageContext(
             request_id=self.request_id,
             site=self.site,
             return_to=return_to,
             provider=provider,
             retry_url=retry_url,
-            languages=self.languages,
+            languages=replace(languages, ui_locales=ui_locales or languages.ui_locales),
         )
 
     @property
     def languages(self) -> PreferredLanguages:
-        """The languages that the person prefers."""
-        return PreferredLanguages(self.head.values(b"accept-language"))
+        """The languages that the person prefers: the parameter `ui_locales`, and the header field."""
+        named = read_ui_locales(self.parameters.one("ui_locales"))
+        return PreferredLanguages(self.head.values(b"accept-language"), named)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the query, and of the form of a POST; a body that is no form has none."""
+        pairs = [*self.params]
+        if self.head.method == "POST" and self.body:
+            with contextlib.suppress(BadRequest):
+                pairs += parse_form(self.body.decode("ascii", "replace"))
+        return Parameters(pairs)
 
     @property
     def html(self) -> bool:
@@ -67,8 +99,7 @@ class WebRequest:
 
     def param(self, name: str) -> str | None:
         """The one value of a query parameter; None when it is missing or repeated."""
-        found = [value for key, value in self.params if key == name]
-        return found[0] if len(found) == 1 else None
+        return Parameters(self.params).one(name)
 
     def field(self, name: bytes) -> str | None:
         """The first value of a header field, as text."""

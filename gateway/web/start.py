@@ -1,17 +1,15 @@
 """`/oauth2/start`: begins a login on request, and shows the page on which people choose a provider.
 
-The caller chooses the destination, one of the app's providers, whether to choose another account, and a login hint; never scopes
-or `acr_values`: those come from the configuration, and from the rules of the named page. It is the client's `initiate_login_uri`
-as well: the provider's own page, or a third party, begins a login with `iss`, `target_link_uri` and `login_hint` (OpenID Connect
-Core 1.0 section 4).
+The caller chooses the destination, one of the app's providers, whether to choose another account, a login hint, and languages
+(`ui_locales`); never scopes or `acr_values`: those come from the configuration, and from the rules of the named page. It is the
+client's `initiate_login_uri` as well: the provider's own page, or a third party, begins a login with `iss`, `target_link_uri` and
+`login_hint` (OpenID Connect Core 1.0 section 4).
 """
 
-import contextlib
 from typing import Final
 
 from gateway.config.providers import title_of
 from gateway.errors.access import SignInDisabled
-from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
 from gateway.errors.signing_in import UnknownIssuer
 from gateway.gate.site import Site, start_url
@@ -20,7 +18,7 @@ from gateway.pages.links import Link
 from gateway.pages.renderer import Content, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of
 from gateway.sign_in.begin import PROMPTS, SignInRequest, SignInStarter, away_status
-from gateway.web.request import WebRequest, parse_form
+from gateway.web.request import Parameters, WebRequest
 
 _LONGEST_HINT: Final = 254
 _LONGEST_ROUTE: Final = 1024
@@ -34,7 +32,7 @@ class Start:
 
     async def __call__(self, request: WebRequest) -> RenderedPage:
         """Raises UnknownIssuer for a login that another provider begins."""
-        parameters = _Parameters(request)
+        parameters = request.parameters
         # SECURITY: a third party that begins a login names the provider; only a configured one is used (A-34).
         provider = self._named(request, parameters)
         wanted = (
@@ -48,7 +46,8 @@ class Start:
         if there.origin is not None:
             prompt = prompt if prompt in PROMPTS else None
             # The other app may offer other providers, so its own start endpoint chooses.
-            url = there.origin + start_url(there.path, prompt, hint, step_up_for, parameters.one("provider"))
+            named, tags = parameters.one("provider"), request.languages.ui_locales
+            url = there.origin + start_url(there.path, prompt, hint, step_up_for, named, tags)
             return redirect(away_status(request.head.method), url)
         if provider is None and len(request.site.providers) > 1:
             return self._choice(request, there.path, prompt, hint, step_up_for)
@@ -69,7 +68,7 @@ class Start:
             client=request.client,
         )
 
-    def _named(self, request: WebRequest, parameters: "_Parameters") -> str | None:
+    def _named(self, request: WebRequest, parameters: Parameters) -> str | None:
         """The provider that the caller names, by name or as an issuer. Raises UnknownIssuer for one that the app does not offer."""
         if not parameters.has("iss") and not parameters.has("provider"):
             return None
@@ -90,6 +89,7 @@ class Start:
         if not request.site.enabled:
             raise SignInDisabled("openid.enabled is off")
         prompt = prompt if prompt in PROMPTS else None
+        tags = request.languages.ui_locales
         clients = [
             client for name in request.site.providers if (client := self._sign_in.providers.get(name)) is not None
         ]
@@ -101,30 +101,12 @@ class Start:
             links=tuple(
                 Link(
                     label=title_of(client.name, client.settings),
-                    href=start_url(return_to, prompt, hint, step_up_for, client.name),
+                    href=start_url(return_to, prompt, hint, step_up_for, client.name, tags),
                 )
                 for client in clients
             ),
         )
         return self._sign_in.pages.show(content, request.page_context(return_to))
-
-
-class _Parameters:
-    """The parameters of the query, and of the form of a POST."""
-
-    def __init__(self, request: WebRequest) -> None:
-        self._params = [*request.params]
-        if request.head.method == "POST" and request.body:
-            with contextlib.suppress(Refusal):
-                self._params += parse_form(request.body.decode("ascii", "replace"))
-
-    def has(self, name: str) -> bool:
-        return any(key == name for key, _ in self._params)
-
-    def one(self, name: str) -> str | None:
-        """The one value; None when it is missing or repeated."""
-        found = [value for key, value in self._params if key == name]
-        return found[0] if len(found) == 1 else None
 
 
 def _hint(text: str | None) -> str | None:

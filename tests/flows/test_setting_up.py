@@ -82,6 +82,19 @@ async def test_a_creation_that_takes_long_shows_a_page_that_goes_on_by_itself(
     assert not [name for name in browser.jar.names("portal.localhost") if "wait" in name]
 
 
+async def test_the_page_that_waits_keeps_the_languages_of_the_sign_in(
+    open_house: OpenHouse, provider: MisbehavingProvider, api: NexudusApi
+) -> None:
+    house = await a_house(open_house, provider, api)
+    api.faults.add(slow_creation())
+    page = await house.sign_in(house.browser(), at="/oauth2/start?rd=/bookings&ui_locales=de%20en")
+    assert (page.status, page.header("Content-Language")) == (202, "de")
+    links = [href for href, _ in page.document.links if href.startswith("/oauth2/wait?id=")]
+    assert links
+    assert links[0].endswith("&ui_locales=de%20en")
+    assert f'content="0;url={links[0].replace("&", "&amp;")}"' in page.text
+
+
 async def test_whoever_closes_the_page_and_comes_back_lost_nothing(
     open_house: OpenHouse, provider: MisbehavingProvider, api: NexudusApi
 ) -> None:

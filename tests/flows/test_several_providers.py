@@ -51,6 +51,13 @@ async def house(open_house: OpenHouse, provider: MisbehavingProvider, members: M
     return house
 
 
+async def test_the_choice_is_in_the_languages_that_began_it_and_keeps_them(house: House) -> None:
+    start = house.origin() + "/oauth2/start?rd=/vault&ui_locales=de%20en"
+    page = await house.browser().open(start, headers={"Accept-Language": "fr"})
+    assert (page.status, page.header("Content-Language")) == (200, "de")
+    assert page.document.link("Staff") == "/oauth2/start?rd=/vault&provider=openid&ui_locales=de%20en"
+
+
 async def choosing(house: House, browser: Browser, title: str, at: str = "/", *, follow: bool = True) -> Answer:
     """Open a page as a stranger, and choose where to sign in."""
     page = await browser.open(house.origin() + at)

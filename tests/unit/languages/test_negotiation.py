@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.languages.negotiation import LONGEST, PreferredLanguages, lookup
+from gateway.languages.negotiation import LONGEST, LONGEST_UI_LOCALES, PreferredLanguages, lookup, read_ui_locales
 
 
 def negotiate(fields: list[bytes], offered: tuple[str, ...], default: str) -> str:
@@ -60,3 +60,29 @@ def test_tags_of_a_request_are_looked_up_in_their_order() -> None:
     assert lookup(["sv", "de-at", "fr"], OFFERED) == "de"
     assert lookup(["sv"], OFFERED) is None
     assert lookup([], OFFERED) is None
+
+
+@pytest.mark.parametrize(
+    ("ui_locales", "chosen"),
+    [("de", "de"), ("sv fr-CA de", "fr"), ("PT-br", "pt"), ("zh-Hant-TW", "zh-hant"), ("sv", "ar"), ("", "ar")],
+)
+def test_ui_locales_come_before_what_the_browser_asks_for(ui_locales: str, chosen: str) -> None:
+    assert PreferredLanguages([b"ar,de;q=0"], read_ui_locales(ui_locales)).choose(OFFERED, "en") == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("de en", ("de", "en")),
+        ("de  de-CH-1996 de", ("de", "de-CH-1996")),
+        ("zh-cmn-Hans-CN sl-rozaj-biske-1994 en-a-bbb-x-a es-419", ("zh-cmn-Hans-CN", "sl-rozaj-biske-1994", "en-a-bbb-x-a", "es-419")),
+        ("d e1 de_DE de; en-x fr-a * abcdefghi de-", ()),
+        ("de\r\nX: y de\ten \u017ft \u212ao de\n en", ("en",)),
+        (None, ()),
+        ("de " * (LONGEST_UI_LOCALES // 3) + "e", ("de",)),
+        ("de " * (LONGEST_UI_LOCALES // 3) + "en", ()),
+    ],
+)  # fmt: skip
+def test_ui_locales_are_a_bounded_list_of_language_tags(text: str | None, tags: tuple[str, ...]) -> None:
+    """A-34."""
+    assert read_ui_locales(text) == tags

@@ -205,6 +205,31 @@ async def test_a_login_that_begins_elsewhere_lands_where_it_wants_and_suggests_a
     assert (await browser.follow()).location == f"{PORTAL_ORIGIN}/bookings?x=1"
 
 
+async def test_ui_locales_go_on_to_the_provider_and_nothing_goes_there_without(office: Office) -> None:
+    """A-34: by GET and by a form, to another of our hosts as well; tags only. The provider reads Accept-Language itself."""
+    named = urlencode({"ui_locales": "de-CH en"})
+    for answer in (
+        await office.browser().open(f"{START}?{named}", follow=False),
+        await office.browser().post_from("https://launchpad.example/", START, named.encode()),
+        await office.browser().open(f"{START}?ui_locales=de-CH%20%0d%0aX:y%20en", follow=False),
+    ):
+        assert asked(answer.location)["ui_locales"] == "de-CH en"
+    elsewhere = await office.browser().open(f"{START}?rd={DASHBOARD_ORIGIN}/members&{named}", follow=False)
+    assert elsewhere.location == f"{DASHBOARD_ORIGIN}/oauth2/start?rd=/members&ui_locales=de-CH%20en"
+    for query in ("", "ui_locales=", "ui_locales=%26x=1", f"{named}&{named}", "ui_locales=" + "de+" * 40):
+        answer = await office.browser().open(f"{START}?{query}", headers={"Accept-Language": "de"}, follow=False)
+        assert "ui_locales" not in asked(answer.location), query
+
+
+async def test_a_page_instead_of_a_sign_in_is_in_the_languages_that_began_it(office: Office) -> None:
+    said = urlencode({"iss": "https://evil.example", "ui_locales": "de"})
+    for answer in (
+        await office.browser().open(f"{START}?{said}", headers={"Accept-Language": "fr"}, follow=False),
+        await office.browser().post_from("https://launchpad.example/", START, said.encode()),
+    ):
+        assert (answer.status, answer.header("Content-Language")) == (400, "de")
+
+
 async def test_a_login_that_begins_elsewhere_goes_on_at_the_host_of_its_target(office: Office) -> None:
     """A-34."""
     said = {"iss": office.provider.issuer, "target_link_uri": f"{DASHBOARD_ORIGIN}/members", "login_hint": "mia&x=1"}

@@ -78,8 +78,9 @@ def tabs(redis: Redis, prefix: str, clock: SettableClock) -> Tabs:
 
 async def test_an_attempt_is_found_by_its_state_in_the_browser_that_began_it(tabs: Tabs) -> None:
     wanted = replace(
-        facts("/a?b=c"), max_age=300, acr=("gold",), step_up_for="POST /zahlen/ä", provider="staff", begun=1.25
-    )
+        facts("/a?b=c"), max_age=300, acr=("gold",), step_up_for="POST /zahlen/ä", provider="staff", begun=1.25,
+        ui_locales=("de-CH", "en"),
+    )  # fmt: skip
     begun = tabs.begin(wanted)
     assert await tabs.find(begun.state) == begun
     assert (begun.return_to, begun.max_age, begun.acr, begun.step_up_for) == (

@@ -340,6 +340,20 @@ async def test_a_person_who_cancels_is_told_so_and_can_try_again(office: Office)
     assert office.events("login.refused")[0]["reason"] == "access_denied"
 
 
+async def test_pages_of_a_sign_in_keep_the_languages_that_began_it(office: Office) -> None:
+    """In the browser that began it, and in another one; the links of the pages too."""
+    office.provider.told.authorization.update({"code": MISSING, "error": "access_denied"})
+    browser, french = office.browser(), {"Accept-Language": "fr"}
+    await browser.open(f"{PORTAL_ORIGIN}/oauth2/start?rd=/bookings&ui_locales=de%20en", follow=False)
+    back = await office.choose(browser)
+    again = "/oauth2/start?rd=/bookings&ui_locales=de%20en"
+    for reader in (office.browser(), browser):
+        answer = await reader.open(back, headers=french)
+        assert refused(answer)
+        assert answer.header("Content-Language") == "de"
+        assert again in [href for href, _ in answer.document.links]
+
+
 async def test_an_error_page_of_the_provider_is_escaped(office: Office) -> None:
     """A-76."""
     office.provider.told.authorization.update(
