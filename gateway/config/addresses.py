@@ -4,8 +4,9 @@ Each `parse_*` raises ValueError as `what is wrong; allowed: what is allowed`, w
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -19,6 +20,12 @@ _SOCKET_PATH_BYTES: Final = 107  # sockaddr_un.sun_path without its NUL
 TENANT: Final = "{tenantid}"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _EVERYWHERE: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared with, not bound
+#: Special-purpose blocks that no client on the internet comes from (RFC 6890), and the one that every IPv6 client there comes from (RFC 4291).
+_NO_CLIENTS: Final = tuple(
+    IPv4Network(text)
+    for text in ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3")
+)  # fmt: skip
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 _LOCALHOST: Final = ({"localhost", "127.0.0.1"}, {"localhost", "::1"})
 
 
@@ -237,3 +244,13 @@ def _url(text: str, schemes: tuple[str, ...], allowed: str) -> SplitResult:
     if "?" in text or "#" in text:
         raise ValueError(f"has a query or a fragment; {allowed}")
     return parts
+
+
+def covers_every_address(networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether networks together hold every public address of a family, without one of them being 0.0.0.0/0 or ::/0."""
+    v4 = [network for network in networks if isinstance(network, IPv4Network)]
+    v6 = [network for network in networks if isinstance(network, IPv6Network)]
+    if any(network.prefixlen == 0 for network in networks):
+        return False
+    whole = any(_GLOBAL_UNICAST.subnet_of(network) for network in collapse_addresses(v6))
+    return whole or any(network.prefixlen == 0 for network in collapse_addresses((*v4, *_NO_CLIENTS)))

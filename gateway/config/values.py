@@ -182,6 +182,13 @@ def parse_key(text: str) -> bytes:
     return base64.urlsafe_b64decode(bare + "=")
 
 
+def refuse_repetition(key: bytes) -> None:
+    """Raises ValueError for a key that repeats a few bytes: all zeros, `ababab...`. Of 2^128 random keys one does."""
+    # SECURITY: such a key is a placeholder that others can guess: they could read and make every session (C-21).
+    if any(key[period:] == key[:-period] for period in range(1, len(key) // 2 + 1)):
+        raise ValueError("repeats the same bytes; allowed: 32 random bytes (`doorward keys new` makes a key)")
+
+
 def normalise_header(name: str) -> str:
     """A field name as CGI-like upstreams compare it: in lower case, everything but letters and digits a hyphen (C-30)."""
     return re.sub(r"[^a-z0-9]", "-", name.lower())

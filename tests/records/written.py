@@ -9,7 +9,10 @@ from gateway.oidc.authorization import LoginAttempt
 from gateway.policy.break_glass import Opening
 from gateway.sessions.session import Session
 
-KEYS: Final = ("S" * 42 + "g", "T" * 42 + "g")  # the ring: the first one sealed
+KEYS: Final = (
+    "9W0mY3pVvT1cQk7XJb2sRz8dLhNfUoAe4iGxKqCw5tE",
+    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+)  # the ring: the first one sealed
 PREFIX: Final = "doorward-of-a-release:"
 HOST, APP, ORIGIN = "portal.example.com", "portal", "https://portal.example.com"
 ISSUER: Final = "https://login.example.com/"

@@ -5,10 +5,11 @@ Each function checks one section of a whole configuration and yields findings. P
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Final
 from urllib.parse import parse_qsl
 
 from gateway.config import providers
-from gateway.config.addresses import canonical_host, is_insecure, parse_listen
+from gateway.config.addresses import canonical_host, covers_every_address, is_insecure, parse_listen
 from gateway.config.checks import directory_rules
 from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
@@ -26,6 +27,9 @@ from gateway.config.schema import (
 )
 from gateway.config.sections.hand_off import Call, HandOff, Redemption
 from gateway.config.values import WEBSOCKET, normalise_header, parse_entry
+
+#: Methods that applications know: with all of them open, nothing of use is left to a `require`.
+_USUAL: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def hand_off_findings(config: Config) -> Iterator[Finding]:
@@ -140,6 +144,10 @@ def _listeners(config: Config) -> Iterator[Finding]:
             "allowed: with the load balancers' addresses in trusted_proxies",
         )
         yield Finding(key="listen_proxy_protocol", what=what, allowed=allowed, reads=("trusted_proxies",))
+    # SECURITY: in pieces it is not seen that every client may claim any address, and ask for forward-auth (C-21).
+    if covers_every_address(config.trusted_proxies):
+        allowed = "allowed: the networks of your proxies (0.0.0.0/0 and ::/0 trust every address by name)"
+        yield Finding(key="trusted_proxies", what="covers every public address, in pieces", allowed=allowed)
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield Finding(key="tls", what="needs both certificate and key", allowed="allowed: both, or neither")
 
@@ -219,6 +227,13 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         yield Finding(key=f"{key}.reads_like", what=what, allowed=allowed, reads=(f"{key}.password_routes",))
     yield from _require(f"{key}.require", app.require)
     yield from _rules(key, app.rules)
+    # SECURITY: the app's `require` would hold for no request, although the file reads as if it did (C-21).
+    if requires(app.require) and all(opens_every_path(app, method) for method in _USUAL):
+        what, reads = (
+            "opens every path to every client, although the app has require",
+            (f"{key}.require", f"{key}.rules"),
+        )
+        yield Finding(key=f"{key}.public", what=what, allowed="allowed: some of the paths, or no require", reads=reads)
     yield from password_routes(key, app)
 
 
@@ -294,7 +309,12 @@ def _rules(key: str, rules: Sequence[Rule]) -> Iterator[Finding]:
 def _rule(key: str, rule: Rule) -> Iterator[Finding]:
     if not rule.match:
         yield Finding(key=f"{key}.match", what="is empty", allowed="allowed: at least one METHODS PATH-GLOB")
-    if rule.public and (requires(rule.require) or rule.max_age is not None or rule.acr):
+    restricts = requires(rule.require) or rule.max_age is not None or rule.acr
+    # SECURITY: `require` forgotten or set in too little reads as protection, and would protect nothing (C-21).
+    if rule.match and not (rule.public or restricts or rule.require.model_fields_set):
+        what = "restricts nothing and opens nothing"
+        yield Finding(key=key, what=what, allowed="allowed: with require, max_age or acr, or public: true")
+    if rule.public and restricts:
         what = "is public and asks for a person at once"
         yield Finding(key=key, what=what, allowed="allowed: public, or require, max_age and acr")
     yield from _require(f"{key}.require", rule.require)
@@ -310,6 +330,16 @@ def _require(key: str, require: Require) -> Iterator[Finding]:
 def requires(require: Require) -> bool:
     """Whether a `require` restricts anything."""
     return bool(require.groups or require.emails or require.email_domains)
+
+
+def opens_every_path(app: App, method: str) -> bool:
+    """Whether the public entries of an app, taken together, open every path to a method, that of `/` perhaps left out."""
+    texts = (*app.public, *(text for rule in app.rules if rule.public for text in rule.match))
+    globs = [glob[1:].split("/") for methods, glob in map(parse_entry, texts) if not methods or method in methods]
+    # Only entries of nothing but * and ** hold for any name; each holds for paths of some length, or of that length and beyond.
+    general = [glob for glob in globs if {*glob} <= {"*", "**"}]
+    exact = {len(glob) for glob in general if "**" not in glob}
+    return any({*range(1, glob.count("*"))} <= exact for glob in general if "**" in glob)
 
 
 def _requirements_without_sign_in(key: str, app: App) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ from gateway.config.reading.yaml_document import Document, parse_document
 
 PREFIX: Final = "DOORWARD__"
 _LARGEST_FILE: Final = 256 * 1024
+_BARE: Final = re.compile(r"(?:^|[\s:/@=])\$[A-Za-z_][A-Za-z0-9_]*(?=[\s:/@]|$)")
+_WITH_BRACES: Final = "allowed: ${NAME}, or file:PATH; also for a secret that has a $ there itself"
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 
 
@@ -169,6 +171,10 @@ class _Resolver:
         if isinstance(value, list):
             return [self.value(inner, (*path, index), tree.below(kind, index)) for index, inner in enumerate(value)]
         if not isinstance(value, str) or shown(path) in self.overrides.verbatim:
+            return value
+        # SECURITY: nothing replaces $NAME, so the name itself, which can be guessed, would be the secret (C-21).
+        if (tree.takes(kind, SecretStr) or tree.takes(tree.listed(kind), SecretStr)) and _BARE.search(value):
+            self._complain(shown(path), "has a $NAME without braces, which nothing replaces", _WITH_BRACES)
             return value
         text = self._resolved_text(value, shown(path))
         if tree.takes(kind, Path) and text and not text.startswith("~"):

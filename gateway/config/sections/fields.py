@@ -33,7 +33,7 @@ def _secret(value: SecretStr) -> SecretStr:
 
 
 def _key(value: SecretStr) -> SecretStr:
-    values.parse_key(value.get_secret_value())
+    values.refuse_repetition(values.parse_key(value.get_secret_value()))
     return SecretStr(value.get_secret_value().rstrip("="))
 
 

@@ -99,6 +99,15 @@ def said(changes: dict[str, Any]) -> list[str]:
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "max_age": "1h"}]}, "apps.portal.rules[0]: is public and"),
         ({"apps.portal.rules": [{"match": ["* /x"], "public": True, "acr": ["a"]}]}, "apps.portal.rules[0]: is public and"),
         ({"apps.portal.rules": [{"match": ["* /x"], "max_age": "0s"}]}, "apps.portal.rules[0].max_age: '0s' is out of bounds"),
+        ({"apps.portal.rules": [{"match": ["* /x"]}]}, "apps.portal.rules[0]: restricts nothing and opens nothing"),
+        ({"apps.portal.rules": [{"match": ["* /x"], "require": {}}]}, "apps.portal.rules[0]: restricts nothing and opens nothing"),
+        *(({"keys": [key]}, "keys[0]: repeats the same bytes") for key in ("A" * 43, "_" * 42 + "8", "VVVV" * 10 + "VVU", "a" * 42 + "Y", KEY[:20] * 2 + KEY[:3])),
+        *(({"trusted_proxies": networks}, "trusted_proxies: covers every public address, in pieces")
+          for networks in (["0.0.0.0/1", "128.0.0.0/1"], ["::1", "128.0.0.0/2", "0.0.0.0/2", "64.0.0.0/2", "192.0.0.0/3"], ["::/1", "8000::/1"], ["2000::/4", "3000::/4"])),
+        *(({"apps.portal.require": {"groups": ["a"]}, "apps.portal.public": public}, "apps.portal.public: opens every path to every client")
+          for public in (["* /**"], ["* /*", "* /*/*/**", "GET /x"], ["* /*/**"], ["GET,POST /**", "PUT,PATCH,DELETE /*/**"])),
+        ({"apps.portal.require": {"groups": ["a"]}, "apps.portal.public": ["GET,POST,PUT /**"], "apps.portal.rules": [{"match": ["PATCH,DELETE /**"], "public": True}]},
+         "apps.portal.public: opens every path to every client"),
         ({"apps.portal.password_routes": [{"match": "* /x", "when": {}}]}, "apps.portal.password_routes[0].when: names nothing"),
         ({"apps.portal.password_routes": [{"match": "* /x", "when": {"form": {}}}]}, "apps.portal.password_routes[0].when: names nothing"),
     ],
@@ -238,3 +247,15 @@ def test_country_and_time_zone_need_not_be_typed() -> None:
 def test_the_numbers_of_the_directory_are_numbers(name: str, value: object) -> None:
     (problem,) = problems_with({"directory": NEXUDUS | {name: value}})
     assert problem.key.startswith(f"directory.{name}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trusted_proxies": ["0.0.0.0/1", "10.0.0.0/8", "2001:db8::/32"]},
+        {"apps.portal.require": {"groups": ["a"]}, "apps.portal.public": ["GET /**", "* /*", "* /*/*/*/**", "* /x/**"]},
+        {"apps.portal.public": ["* /**"]},
+    ],
+)
+def test_what_leaves_something_closed_is_no_mistake(changes: dict[str, Any]) -> None:
+    assert said(changes) == []

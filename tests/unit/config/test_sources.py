@@ -183,3 +183,34 @@ def test_a_problem_with_an_overridden_value_names_the_variable_and_no_line(tmp_p
     (problem,) = problems_of(tmp_path, file, {"DOORWARD__LIMITS__HEADERS": "3"})
     assert str(problem) == "limits.headers: is out of bounds (from DOORWARD__LIMITS__HEADERS); allowed: 8 to 10000"
     assert problem.line is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"openid.client_secret": "$CLIENT_SECRET"}, "openid.client_secret"),
+        ({"keys": ["$DOORWARD_KEY"]}, "keys[0]"),
+        ({"redis": {"url": "rediss://:$REDIS_PASSWORD@valkey:6379"}}, "redis.url"),
+        ({"redis": {"url": "rediss://${HOST}:$PORT/0"}}, "redis.url"),
+    ],
+)
+def test_a_variable_without_braces_in_a_secret_is_a_problem(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
+    """C-21: the name of the variable would be the secret."""
+    (problem,) = problems_of(tmp_path, changed(changes), {"HOST": "valkey"})
+    assert str(problem).startswith(f"{key}: has a $NAME without braces, which nothing replaces; allowed: ${{NAME}}")
+    assert "$CLIENT" not in str(problem)
+
+
+@pytest.mark.parametrize("secret", ["pa$word", "$2y$10$x.y", "US$", "$5 and $$", "x $"])
+def test_a_secret_may_hold_a_dollar_sign(tmp_path: Path, secret: str) -> None:
+    assert problems_of(tmp_path, changed({"openid.client_secret": secret})) == []
+
+
+def test_a_secret_from_outside_may_look_like_a_variable(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("$NAME")
+    for text, environ in (
+        ("${SECRET}", {"SECRET": "$NAME"}),
+        ("file:secret", {}),
+        ("x", {"DOORWARD__OPENID__CLIENT_SECRET": "$NAME"}),
+    ):
+        assert problems_of(tmp_path, changed({"openid.client_secret": text}), environ) == []

@@ -61,7 +61,7 @@ def test_what_is_static_is_said_only_where_no_other_reading_leads_there() -> Non
     ("settings", "known"),
     [
         ({}, False), ({"password_routes": ["wordpress"]}, True), ({"reads_like": "wordpress"}, True), ({"public": ["GET /wp-content/**"]}, True),
-        ({"rules": [{"match": ["* /blog/wp-admin/**"]}]}, True), ({"password_routes": [{"match": "* /wp-login.php"}]}, True), ({"password_routes": ["nexudus"]}, False),
+        ({"rules": [{"match": ["* /blog/wp-admin/**"], "max_age": "1h"}]}, True), ({"password_routes": [{"match": "* /wp-login.php"}]}, True), ({"password_routes": ["nexudus"]}, False),
         ({"reads_like": ["django"], "public": ["GET /wp-content/**"]}, False),
     ],
 )  # fmt: skip

@@ -235,4 +235,4 @@ def test_an_app_says_whether_any_of_its_rules_names_a_method() -> None:
     assert not rules().by_method
     assert not rules(rules=[STAFF], public=["* /x"]).by_method
     assert rules(public=["GET /x"]).by_method
-    assert rules(rules=[{"match": ["PUT /x"]}]).by_method
+    assert rules(rules=[{"match": ["PUT /x"], "max_age": "1h"}]).by_method

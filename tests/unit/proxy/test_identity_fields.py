@@ -26,7 +26,7 @@ from tests.fakes.waiting import eventually
 from tests.unit.redis_client.test_pipelined_reader import read, reading
 from tests.unit.sessions.made import KEY, a_client, a_person, a_session
 
-OTHER_KEY = "B" * 43
+OTHER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 NAME = "doorward:a:k"
 RECORD = b"r" * 16
 

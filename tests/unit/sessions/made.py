@@ -24,7 +24,7 @@ APP = "portal"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ISSUER = "https://login.example.com/"
-KEY = "A" * 43
+KEY = "9W0mY3pVvT1cQk7XJb2sRz8dLhNfUoAe4iGxKqCw5tE"
 
 
 def a_person(subject: str = "sub-7f3a", **changes: Any) -> Identity:
