@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
-from gateway.config.checks.consistency import requires
+from gateway.config.checks.consistency import opens_every_path, requires
 from gateway.config.field_names import meaning_of
 from gateway.config.providers import key_of, offered_by_app, providers_of
 from gateway.config.reading.problems import Finding
@@ -41,6 +41,13 @@ def rotation_warnings(old: Sequence[SecretStr], new: Sequence[SecretStr]) -> Ite
         )
 
 
+#: The claims of OpenID Connect Core 5.1 that describe a person, and the objects in which providers let people keep their own settings.
+_WRITTEN_BY_PEOPLE: Final = frozenset(
+    {
+        "name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "email",
+        "gender", "birthdate", "zoneinfo", "locale", "phone_number", "address", "user_metadata", "unsafe_metadata",
+    }
+)  # fmt: skip
 _BY_NAME = "allowed: https, a loopback name, or allow_insecure_http: true"
 _NEXUDUS_CLIENT: Final = "client_id"  # POST /api/token: the refresh token belongs to the client that this field names
 
@@ -69,7 +76,14 @@ def refusals(config: Config) -> Iterator[Finding]:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What is allowed and unsafe, one line each."""
-    return (*_transport(config), *_stores(config), *_people(config), *_apps(config), *_methods(config))
+    return (
+        *_transport(config),
+        *_stores(config),
+        *_people(config),
+        *_apps(config),
+        *_methods(config),
+        *_blanks("", config),
+    )
 
 
 def _transport(config: Config) -> Iterator[str]:
@@ -124,6 +138,7 @@ def _people(config: Config) -> Iterator[str]:
         yield "openid.enabled: is off; no person signs in, every request passes without identity"
         return
     yield from _providers(config)
+    yield from _toggles(config)
     if openid.create_users and config.directory.kind == "none":
         yield "openid.create_users: is on, but directory.kind is none; no account is created, every person counts as registered"
     directory = config.directory
@@ -137,6 +152,31 @@ def _people(config: Config) -> Iterator[str]:
             "openid.unregistered_when_sso_only: is left out while create_users and prevent_password_login are both on; "
             "unregistered people are refused, as the settings page says (create lets them in)"
         )
+
+
+def _toggles(config: Config) -> Iterator[str]:
+    """Toggles of a surface that no app has."""
+    surfaces = {app.surface for app in config.apps.values()}
+    for toggle, surface in (("prevent_password_login", "portal"), ("prevent_dashboard_password_login", "dashboard")):
+        if getattr(config.openid, toggle) and not surfaces & {surface, "shared"}:
+            yield f"openid.{toggle}: is on, but no app has surface {surface} or shared; it closes no password route"
+
+
+def _blanks(key: str, value: object) -> Iterator[str]:
+    """Secrets with blanks at their ends; a PEM key and a JWK may have them."""
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        if text != text.strip() and not text.strip().startswith(("-----BEGIN ", "{")):
+            yield f"{key}: begins or ends with a blank or a new line, which is part of the secret; most copies of it have none there"
+    elif isinstance(value, schema.Section):
+        for name, field in type(value).model_fields.items():
+            yield from _blanks(f"{key}.{field.alias or name}".lstrip("."), getattr(value, name))
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _blanks(f"{key}.{name}", inner)
+    elif isinstance(value, tuple):
+        for index, inner in enumerate(value):
+            yield from _blanks(f"{key}[{index}]", inner)
 
 
 def _links(directory: schema.Directory) -> Iterator[str]:
@@ -165,11 +205,7 @@ def _providers(config: Config) -> Iterator[str]:
             yield f"{key}.client_authentication: is none; the provider cannot tell this gateway from another client"
         if provider.require_verified_email == "never":
             yield f"{key}.require_verified_email: is never; a person who types an address at the provider is taken for its owner"
-        if provider.claims.email != "email" and not provider.verified_email_domains:
-            yield (
-                f"{key}.claims.email: is {provider.claims.email}, which no provider verifies; such an address finds no account, "
-                "meets no require and is in no header, unless verified_email_domains names its domain"
-            )
+        yield from _claims(key, provider)
         for domain in sorted({name.lower() for name in provider.verified_email_domains}):
             vouching.setdefault(domain, []).append(key)
         if len(known) > 1 and not provider.email_domains:
@@ -186,6 +222,20 @@ def _providers(config: Config) -> Iterator[str]:
             )
 
 
+def _claims(key: str, provider: schema.ProviderKeys) -> Iterator[str]:
+    """Claims that say less than their places in `claims` promise."""
+    if provider.claims.email != "email" and not provider.verified_email_domains:
+        yield (
+            f"{key}.claims.email: is {provider.claims.email}, which no provider verifies; such an address finds no account, "
+            "meets no require and is in no header, unless verified_email_domains names its domain"
+        )
+    if any(way[0] in _WRITTEN_BY_PEOPLE for way in provider.claims.groups.ways):
+        yield (
+            f"{key}.claims.groups: is {provider.claims.groups}, which people can write themselves at many providers: who writes "
+            "the name of a group there is in it"
+        )
+
+
 def _apps(config: Config) -> Iterator[str]:
     for name, app in config.apps.items():
         key = f"apps.{name}"
@@ -196,7 +246,10 @@ def _apps(config: Config) -> Iterator[str]:
             yield f"{key}.public: opens every path to every client"
         yield from _cors(f"{key}.cors_preflight", app)
         if app.surface == "dashboard" and config.openid.enabled and not requires(app.require):
-            yield f"{key}.require: is empty; everyone whom the provider knows reaches this dashboard"
+            if app.unauthenticated == "pass":
+                yield f"{key}.unauthenticated: is pass on a dashboard without require; every client reaches it without signing in"
+            else:
+                yield f"{key}.require: is empty; everyone whom the provider knows reaches this dashboard"
         named = any(place.startswith("directory.") for text in app.headers.values() for place in parse_template(text))
         if named and (app.surface == "dashboard" or config.directory.kind == "none"):
             yield f"{key}.headers: asks for {{directory...}}, which is never known here; those headers are left out"
@@ -221,7 +274,7 @@ def _client_headers(key: str, app: App) -> Iterator[str]:
 
 def _opens_everything(app: App) -> bool:
     routes = [*app.public, *(text for rule in app.rules if rule.public for text in rule.match)]
-    return any(parse_entry(text)[1] == "/**" for text in routes)
+    return opens_every_path(app, "GET") or any(parse_entry(text)[1] == "/**" for text in routes)
 
 
 def _methods(config: Config) -> Iterator[str]:

@@ -5,7 +5,6 @@ a key is always its text (`on:` is not true). An error of YAML's reader is repor
 the file, which may be a secret.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +19,36 @@ _TYPED: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("int", "float
 _AS_TEXT: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge", "value"))
 
 Place = tuple[str | int, ...]
+
+_QUOTED: Final = "the value in quotes"
+_ALIGNED: Final = "keys of one section that begin in the same column, each as key: value"
+#: Words of an error and its context in PyYAML's scanner, parser and composer; the first that fits counts.
+_ERRORS: Final = (
+    ("found character '\\t'", "a tab begins the line or the value", "blanks, as many for each key of a section"),
+    ("that cannot start any token", "a value begins with @, `, % or another sign of YAML", _QUOTED),
+    ("mapping values are not allowed", "a second ': ' on a line, or a line that stands further in than the one above",
+     f"one key: value a line; {_QUOTED} where it has ': ' in it"),
+    ("mapping keys are not allowed", "a key where none can stand", _ALIGNED),
+    ("sequence entries are not allowed", "a list begins behind a key on its line", "each '- entry' on a line of its own, or [one, two]"),
+    ("scanning an alias", "a value begins with * outside of quotes", f'{_QUOTED}, as "* /admin/**"'),
+    ("undefined alias", "a value begins with * outside of quotes", f'{_QUOTED}, as "* /admin/**"'),
+    ("scanning an anchor", "a value begins with & outside of quotes", _QUOTED),
+    ("quoted scalar: found unexpected", "a quote that was opened is not closed", "a quote at both ends of the value"),
+    ("escape", "a backslash between double quotes that means nothing", "single quotes, where a backslash is itself, or \\\\"),
+    ("parsing a flow sequence", "a list in [ ] is not closed, or lacks a comma", "[one, two], each entry with a special sign in quotes"),
+    ("parsing a flow mapping", "a section in { } is not closed, or lacks a comma", "{key: value, other: value}"),
+    ("expected the node content", "a bracket, a comma or another sign where a value belongs", _QUOTED),
+    ("could not find expected ':'", "a line without a colon behind its key, in this line or the one above",
+     "key: value, with a blank behind the colon"),
+    ("parsing a block collection", "a line between the entries of a list that is none", "'- entry' lines that begin in the same column"),
+    ("parsing a block mapping", "a line that begins in another column than its section, or text behind a closing quote",
+     f"{_ALIGNED}; '' for a quote between single quotes"),
+    ("scanning a block scalar", "text behind | or >", "the text on the lines below, further in"),
+    ("another document", "a second document", "one document, without a line of ---"),
+    ("document start", "a directive of YAML, or text behind the document's end", "key: value, and % in quotes"),
+    ("tag", "a value begins with ! outside of quotes", _QUOTED),
+)  # fmt: skip
+_UNKNOWN: Final = ("what stands here cannot be read", f"allowed: key: value; {_QUOTED} where it has special signs")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,9 +67,9 @@ def parse_document(text: str) -> Document:
         reader.read()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.collect_problem(
-            "", _without_quotes(error.problem or "cannot be read"), line=None if mark is None else mark.line + 1
-        )
+        what, allowed = _words(f"{error.context}: {error.problem}")
+        where = "" if mark is None else f" in column {mark.column + 1}"
+        reader.collect_problem("", f"is not YAML{where}: {what}", allowed, None if mark is None else mark.line + 1)
     except yaml.reader.ReaderError:
         reader.collect_problem("", "holds a character that YAML does not allow")
     except RecursionError:
@@ -48,9 +77,13 @@ def parse_document(text: str) -> Document:
     return reader.document
 
 
-def _without_quotes(text: str) -> str:
-    """PyYAML quotes what it stumbled over: an undefined alias is a secret that starts with an asterisk."""
-    return "is not YAML: " + re.sub(r"\s*['\"].{2,}['\"]", "", text, flags=re.DOTALL)
+def _words(error: str) -> tuple[str, str]:
+    """What is wrong and what is allowed, for an error of PyYAML.
+
+    PyYAML quotes what it stumbled over, which may be a secret: an undefined alias is one that starts with an asterisk.
+    """
+    # SECURITY: no word of the error itself is repeated (C-48).
+    return next(((what, f"allowed: {allowed}") for sign, what, allowed in _ERRORS if sign in error), _UNKNOWN)
 
 
 class _YamlReader:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.cors import CorsPreflights
@@ -18,7 +18,6 @@ from gateway.config.sections.fields import (
     Section,
     Surface,
     Wait,
-    as_list,
     checked,
 )
 from gateway.config.sections.hand_off import HandOff
@@ -68,8 +67,7 @@ Template = Annotated[str, checked(values.parse_template)]
 class App(Section):
     surface: Surface = "portal"
     hosts: tuple[Annotated[str, AfterValidator(addresses.parse_host)], ...]
-    # A lone URL becomes a tuple of one.
-    upstream: Annotated[tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...], BeforeValidator(as_list)]
+    upstream: tuple[Annotated[str, AfterValidator(addresses.parse_upstream)], ...]
     provider: Name | None = None
     providers: tuple[Name, ...] = ()
     unauthenticated: Literal["sign_in", "pass"] = "sign_in"
@@ -77,16 +75,13 @@ class App(Section):
     upgrades: tuple[Annotated[str, AfterValidator(addresses.parse_upgrade)], ...] = ("websocket",)
     websocket_origins: tuple[Annotated[str, AfterValidator(addresses.parse_origin)], ...] = ()
     form_methods: Literal["read", "ignore"] = "read"
-    # The kinds of servers whose readings of a path count (gateway/policy/servers.py); a lone name becomes a tuple of one. Empty: all.
-    reads_like: Annotated[
-        tuple[Annotated[str, AfterValidator(values.parse_reader)], ...], BeforeValidator(as_list)
-    ] = ()
+    # The kinds of servers whose readings of a path count (gateway/policy/servers.py). Empty: all.
+    reads_like: tuple[Annotated[str, AfterValidator(values.parse_reader)], ...] = ()
     public: tuple[Entry, ...] = ()
     require: Require = Require()
     rules: tuple[Rule, ...] = ()
     session: SessionLimits = SessionLimits()
-    # A lone pack name or a lone rule in YAML becomes a tuple of one.
-    password_routes: Annotated[tuple[PasswordEntry, ...], BeforeValidator(as_list)] = ()
+    password_routes: tuple[PasswordEntry, ...] = ()
     authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
     # Fields that end here otherwise, by their exact names: a client may send them to this app.

@@ -17,7 +17,7 @@ from gateway.config.reading.directory_names import (
     parse_scim_attribute,
 )
 from gateway.config.sections.directory_http import HttpAnswer, HttpHeader, HttpRequests, HttpStatuses, LinkValue
-from gateway.config.sections.fields import File, Id, Name, Patience, Secret, Section, Tally, as_list
+from gateway.config.sections.fields import File, Id, Name, Patience, Secret, Section, Tally
 
 KINDS = ("nexudus", "scim", "http", "none")
 
@@ -85,7 +85,7 @@ class Remote(Section):
     update: Literal["never", "at_login"] = "never"
     linked_elsewhere: Literal["refuse", "allow"] = "refuse"
     fields: Fields = Field(default_factory=dict)
-    defaults: Annotated[tuple[Default, ...], BeforeValidator(as_list)] = ()
+    defaults: tuple[Default, ...] = ()
     budget: Budget = Budget()
 
 
@@ -100,7 +100,7 @@ class Nexudus(Remote):
     link_field: NexudusLink | None = None
     link_value: LinkValue = "{link}"
     fields: dict[NexudusField, FieldValue] = Field(default_factory=dict)
-    defaults: Annotated[tuple[NexudusDefault, ...], BeforeValidator(as_list)] = ()
+    defaults: tuple[NexudusDefault, ...] = ()
     budget: NexudusBudget = NexudusBudget()
 
 

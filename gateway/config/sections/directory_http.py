@@ -15,7 +15,7 @@ from gateway.config.reading.directory_names import (
     parse_link_value,
     parse_request_header,
 )
-from gateway.config.sections.fields import Section, as_list
+from gateway.config.sections.fields import Section
 
 #: What requests may name besides `placeholders.IN_DIRECTORY`.
 ABOUT_ACCOUNTS: Final = ("id", "user_id", "page")
@@ -76,7 +76,7 @@ Text = Annotated[str, AfterValidator(_text)]
 Json = Annotated[Any, BeforeValidator(_json)]
 Pointer = Annotated[str, AfterValidator(_pointer)]
 Status = Annotated[int, BeforeValidator(values.refuse_bool), AfterValidator(_status)]
-Statuses = Annotated[tuple[Status, ...], BeforeValidator(lambda value: (value,) if isinstance(value, int) else value)]
+Statuses = tuple[Status, ...]
 HttpHeader = Annotated[str, AfterValidator(parse_request_header)]
 LinkValue = Annotated[str, AfterValidator(parse_link_value)]
 FactName = Annotated[str, AfterValidator(parse_fact_name)]
@@ -100,7 +100,7 @@ class HttpRequest(Section):
 class HttpRequests(Section):
     """The requests. An operation without one is not available. Those of `find` are tried in turn until one finds the person."""
 
-    find: Annotated[tuple[HttpRequest, ...], BeforeValidator(as_list)]
+    find: tuple[HttpRequest, ...]
     find_linked: HttpRequest | None = None
     fetch: HttpRequest
     create: HttpRequest | None = None
@@ -121,7 +121,7 @@ class HttpAnswer(Section):
     link: Pointer | None = None
     link_value: LinkValue = "{link}"
     active: Pointer | None = None
-    active_values: Annotated[tuple[bool | int | str, ...], BeforeValidator(as_list)] = (True,)
+    active_values: tuple[bool | int | str, ...] = (True,)
     token: Pointer = "/token"  # noqa: S105 - where it stands
     facts: dict[FactName, Pointer] = Field(default_factory=dict)
     fields: dict[FieldName, Pointer] = Field(default_factory=dict)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, field_validator
 
 from gateway.config import values
 from gateway.config.values import between
@@ -35,11 +35,6 @@ def _secret(value: SecretStr) -> SecretStr:
 def _key(value: SecretStr) -> SecretStr:
     values.refuse_repetition(values.parse_key(value.get_secret_value()))
     return SecretStr(value.get_secret_value().rstrip("="))
-
-
-def as_list(value: object) -> object:
-    """A lone text or mapping as a tuple of one; anything else as it is."""
-    return (value,) if isinstance(value, str | dict) else value
 
 
 Duration = Annotated[timedelta, BeforeValidator(values.parse_duration)]
@@ -81,6 +76,13 @@ Surface = Literal["portal", "dashboard", "shared"]
 
 
 class Section(BaseModel):
-    """A section of the file: frozen, without unknown keys, and without values in its errors."""
+    """A section of the file: frozen, without unknown keys, and without values in its errors; one value may stand for a list of one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def as_list(cls, value: object, info: ValidationInfo) -> object:
+        """A lone value as a list of one, wherever a list is allowed; anything else as it is."""
+        listed = get_origin(cls.model_fields[str(info.field_name)].annotation) is tuple
+        return (value,) if listed and value is not None and not isinstance(value, list | tuple) else value

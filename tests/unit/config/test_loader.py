@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from gateway.config.loader import ConfigInvalid, load_config
-from tests.unit.config.made import GOOD, KEY, changed, config_with, keys_with, loaded, problems_of, problems_with
+from tests.unit.config.made import (
+    GOOD,
+    KEY,
+    NEXUDUS,
+    changed,
+    config_with,
+    keys_with,
+    loaded,
+    problems_of,
+    problems_with,
+)
 
 TEN_MISTAKES = """\
 listen: 127.0.0.1
@@ -97,14 +107,18 @@ def test_what_follows_from_a_wrong_value_is_not_a_second_problem() -> None:
     assert keys_with({"apps.portal.hosts": ["a b"]}) == ["apps.portal.hosts[0]"]
     assert keys_with({"apps.portal.session": {"idle": "x", "lifetime": "1h"}}) == ["apps.portal.session.idle"]
     assert keys_with({"openid": {"enabled": "maybe"}}) == ["openid.enabled"]
-    assert keys_with({"keys": "no list"}) == ["keys"]
+    assert keys_with({"keys": "no key"}) == ["keys"]
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"openid.enabled": "maybe"}, "openid.enabled: 'maybe' is not true or false; allowed: true, false"),
-        ({"openid.scopes": "email"}, "openid.scopes: 'email' is not a list; allowed: a list, as [one, two]"),
+        ({"openid.scopes": None}, "openid.scopes: is empty; allowed: a list, as [one, two]"),
+        ({"apps.portal.public": "/x"}, "apps.portal.public: '/x' is not a route: it needs methods"),
+        ({"apps.portal.hosts": "a b"}, "apps.portal.hosts: 'a b' is not a host"),
+        ({"apps.portal.require": {"groups": 5}}, "apps.portal.require.groups: 5 is not text"),
+        ({"apps.portal.rules": {"match": "x", "public": True}}, "apps.portal.rules.match: 'x' is not a route"),
         ({"openid.client_id": 12}, "openid.client_id: 12 is not text; allowed: text; put it in quotes"),
         ({"openid.client_id": None}, "openid.client_id: is empty; allowed: text; put it in quotes"),
         ({"openid": None}, "openid: is empty; allowed: keys below it"),
@@ -130,6 +144,26 @@ def test_what_follows_from_a_wrong_value_is_not_a_second_problem() -> None:
 def test_pydantics_findings_are_said_in_plain_words(changes: dict[str, object], said: str) -> None:
     (problem,) = problems_with(changes)
     assert str(problem).startswith(said)
+
+
+def test_one_value_stands_for_a_list_of_one_wherever_a_list_is_allowed() -> None:
+    """The way it is written at the first try means the same as the list."""
+    lone = {
+        "keys": KEY,
+        "trusted_proxies": "10.0.0.0/8",
+        "directory": NEXUDUS | {"business_ids": 501},
+        "apps.portal.hosts": "portal.example.com",
+        "apps.portal.public": "GET /assets/**",
+        "apps.portal.rules": {"match": "* /admin/**", "require": {"groups": "staff"}, "acr": "mfa"},
+        "apps.portal.responses": {"drop_cookies": "rival"},
+    }
+    listed = {
+        **{key: [value] for key, value in lone.items() if isinstance(value, str)},
+        "directory": NEXUDUS,
+        "apps.portal.rules": [{"match": ["* /admin/**"], "require": {"groups": ["staff"]}, "acr": ["mfa"]}],
+        "apps.portal.responses": {"drop_cookies": ["rival"]},
+    }
+    assert config_with(lone) == config_with(listed)
 
 
 def test_password_routes_may_be_a_pack_a_rule_or_a_list_of_both() -> None:

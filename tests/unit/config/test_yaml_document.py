@@ -65,6 +65,38 @@ def test_what_is_not_yaml_is_said_with_its_line_and_without_its_text(text: str, 
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: b: c\n", "in column 5: a second ': ' on a line, or a line that stands further in than the one above; allowed: one key: value a line;"),
+        ("a: 1\n  b: 2\n", "in column 4: a second ': ' on a line, or a line that stands further in"),
+        ("public: * /x\n", "in column 10: a value begins with * outside of quotes; allowed: the value in quotes, as \"* /admin/**\""),
+        ("a: *x\n", "in column 4: a value begins with * outside of quotes"),
+        ("a:\n\tb: 1\n", "in column 1: a tab begins the line or the value; allowed: blanks"),
+        ("a: @x\n", "in column 4: a value begins with @, `, %"),
+        ("a: 'x\n", "in column 1: a quote that was opened is not closed"),
+        ('a: "\\h"\n', "in column 6: a backslash between double quotes that means nothing"),
+        ("a: [1, 2\nb: 3\n", "in column 2: a list in [ ] is not closed"),
+        ("a: {x: 1\nb: 2\n", "in column 2: a section in { } is not closed"),
+        ("a:\n  - 1\n b: 2\n", "in column 2: a line that begins in another column"),
+        ("a: 'it's'\n", "in column 8: a line that begins in another column than its section, or text behind a closing quote"),
+        ("- a\nb: 1\n", "in column 1: a line between the entries of a list"),
+        ("a: 1\nb\nc: 2\n", "in column 1: a line without a colon behind its key"),
+        ("a: - b\n", "in column 4: a list begins behind a key on its line"),
+        ("a: ]\n", "in column 4: a bracket, a comma or another sign"),
+        ("a: | x\n", "in column 6: text behind | or >"),
+        ("a: 1\n---\nb: 1\n", "in column 1: a second document; allowed: one document"),
+        ("%x\na: 1\n", "in column 1: a directive of YAML"),
+        ("a: !h!x y\n", "in column 4: a value begins with ! outside of quotes"),
+    ],
+)  # fmt: skip
+def test_what_is_not_yaml_is_said_with_what_is_allowed(text: str, said: str) -> None:
+    (problem,) = parse_document(text).problems
+    assert str(problem).startswith(f"the file: is not YAML {said}")
+    assert "allowed: " in str(problem)
+    assert "expected" not in str(problem)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "a: " + "[" * 300 + "]" * 300,
