@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-async def eventually(condition: Callable[[], Any | Awaitable[Any]], within: float = 5.0) -> Any:
+async def eventually(condition: Callable[[], Any | Awaitable[Any]], within: float = 60.0) -> Any:
     """The first true value of `condition` (plain or coroutine function). Fails when there is none in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within

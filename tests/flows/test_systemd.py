@@ -49,7 +49,7 @@ def config(tmp_path: Path, manager: ServiceManager, upstream: RecordingUpstream)
         "keys": ["${DOORWARD_TEST_KEY}"],
         "openid": {"authority_url": NOBODY, "client_id": "doorward", "client_secret": "${DOORWARD_TEST_SECRET}"},
         "apps": {"portal": portal},
-        "shutdown": {"drain": "1s"},
+        "shutdown": {"drain": "30s"},
     }
     file = tmp_path / "gateway.yaml"
     file.write_text(yaml.safe_dump(data))

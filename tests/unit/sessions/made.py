@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.config import schema
 from gateway.identity.claims import Identity
+from gateway.observability.counters import Durations
 from gateway.proxy.identity_fields import specimen
 from gateway.redis_client.client import SingleSource, connect
 from gateway.redis_client.connection_factory import ConnectionFactory
@@ -74,7 +75,7 @@ def settings(url: str) -> schema.Redis:
 
 
 def a_client(url: str, pool_size: int = 8) -> Redis:
-    return connect(settings(url), pool_size=pool_size)
+    return connect(settings(url), pool_size=pool_size, durations=Durations())
 
 
 def a_fleet(url: str) -> RoutedClient:
