@@ -11,7 +11,7 @@ from tests.e2e.steps import PROVIDER_PAGE, cookies_of, shows, visit_as
 def test_the_dashboard_is_refused_to_a_member(door: Door, page: Page, snap: Snap) -> None:
     """C-20."""
     visit_as(page, door.origin("dashboard") + "/members", MEMBER)
-    shows(page, "no access")
+    shows(page, "have access to this page")
     shows(page, MEMBER.email)
     snap(page, "03 the dashboard refuses a member")
     cookies = cookies_of(page.context, door.origin("dashboard"))
