@@ -7,7 +7,7 @@ docs/threats.md C-01, C-30, C-34, B-35, B-48. Pure.
 import ipaddress
 import re
 from collections.abc import Sequence
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Final
 
 from gateway.config.field_names import FORWARDING_FIELDS, HOP_BY_HOP, METHOD_OVERRIDES, FieldMeaning, meaning_of
@@ -18,6 +18,7 @@ from gateway.identity.headers import is_identity_name
 _TABLE_LIMIT: Final = 4096
 
 
+@unique
 class Kind(IntEnum):
     """How a field of this name is treated."""
 
@@ -39,9 +40,9 @@ class Kind(IntEnum):
     VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: forwarded from a trusted proxy only, since upstreams believe them (C-34)
     CLIENTS = 16  # dropped, except for an app whose `client_headers` names it
     BY_CONNECTION = 17  # of a response: the upstream authenticates the connection, or reports that it did
-    EVENT_STREAM = 19  # of a response: its Content-Type is text/event-stream
     REFERENCE = 18  # Destination, If: another resource, judged like the target
     VIA = 19  # forwarded, with ours behind it, where it names no proxy of ours
+    EVENT_STREAM = 20  # of a response: its Content-Type is text/event-stream
 
 
 _WEBSOCKET: Final = (
