@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.config.claim_path import ClaimPath
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import SignInFailed
 from gateway.identity.claims import Claims
@@ -33,9 +34,9 @@ class SignInFacts:
         page = page_of(waiting.return_to)
         return cls(provider=waiting.session.provider, page=page, subject=who.subject, email=who.email)
 
-    def verified(self, claims: Claims, email_claim: str) -> None:
+    def verified(self, claims: Claims, email_claim: ClaimPath) -> None:
         """The provider has said who it is; whether the person may come in is not decided yet."""
-        email = claims.values.get(email_claim)
+        email = email_claim.value_in(claims.values)
         self.subject, self.email = claims.subject, email if isinstance(email, str) else None
 
     def to_event(self, request: WebRequest) -> dict[str, Any]:
