@@ -15,7 +15,7 @@ from gateway.observability.redaction import hide_addresses
 
 _BATCH: Final = 64
 _LONGEST_PATH: Final = 512
-_SEARCHED: Final = 2048  # characters of a value that may carry an address; the rest is left out
+_LONGEST_CHOSEN: Final = 2048  # characters of a value of `fields`, which a client wrote
 
 
 class AccessRecord(NamedTuple):
@@ -63,7 +63,7 @@ class AccessLog:
 
     def choose(self, values: Mapping[str, str]) -> Sequence[str]:
         """The values of `fields`; those that are not known are empty."""
-        return [values.get(name, "")[:_SEARCHED] for name in self.fields]
+        return [values.get(name, "")[:_LONGEST_CHOSEN] for name in self.fields]
 
     def write(self, record: AccessRecord) -> None:
         """Add the line of one request."""
@@ -112,10 +112,10 @@ class AccessLog:
 
     def _without_addresses(self, line: str) -> str:
         if self._text:
-            return " ".join(hide_addresses(word[:_SEARCHED]) for word in line.rstrip("\n").split(" ")) + "\n"
+            return hide_addresses(line)
         values = json.loads(line)
         for name in ("path", *self.fields):
-            values[name] = hide_addresses(values[name][:_SEARCHED])
+            values[name] = hide_addresses(values[name])
         return json.dumps(values, separators=(",", ":")) + "\n"
 
 

@@ -71,3 +71,13 @@ def test_an_access_line_hides_addresses_in_its_path_and_its_chosen_fields(*, tex
         line = json.loads(first)
         assert (line["user"], line["agent"]) == ("<address>", 'a "b" (+https://x.example)')
         assert list(line) == list(json.loads(second))
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_long_path_that_may_hold_an_address_stays_whole(*, text: bool) -> None:
+    written: list[bytes] = []
+    log = AccessLog(written.append, text=text)
+    path = "/%20" + "x/" * 4000 + "end"
+    log.write(AccessRecord("portal", "GET", path, 200, 1, 0.1, "192.0.2.1", "sid", "r-1", "default", ()))
+    log.flush()
+    assert path in written[0].decode()
