@@ -9,9 +9,11 @@ import aiohttp
 
 from gateway.config.addresses import Listen, parse_listen
 from gateway.config.schema import Config
+from gateway.errors.network import network_reason
 
 _PATIENCE_SECONDS: Final = 120.0  # every worker has a minute to become ready
 _POLL_SECONDS: Final = 0.1
+_RESTART: Final = "A change of admin_listen needs a restart"
 
 
 class ReloadFailed(Exception):
@@ -50,7 +52,7 @@ async def _state(client: aiohttp.ClientSession, address: Listen) -> dict[str, An
         async with client.get(f"http://{host or 'admin'}:{address.port or 80}/ready") as response:
             state: dict[str, Any] = (await response.json())["process"]
             return state
-    except (OSError, aiohttp.ClientError, KeyError, ValueError) as error:
-        raise ReloadFailed(
-            f"the admin listener does not answer ({type(error).__name__}); a change of admin_listen needs a restart"
-        ) from error
+    except (OSError, aiohttp.ClientError) as error:
+        raise ReloadFailed(f"the admin listener does not answer: {network_reason(error)}. {_RESTART}") from error
+    except (KeyError, ValueError) as error:
+        raise ReloadFailed(f"what answers on the admin listener's address is no Doorward. {_RESTART}") from error

@@ -24,14 +24,6 @@ BODY = b"b" * 5000
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[RecordingUpstream]:
-    recorder = RecordingUpstream()
-    await recorder.start()
-    yield recorder
-    await recorder.close()
-
-
-@pytest.fixture
 async def manager(tmp_path: Path) -> AsyncIterator[ServiceManager]:
     started = ServiceManager(tmp_path, SECRETS)
     yield started
@@ -134,6 +126,8 @@ async def test_a_reload_command_ends_with_the_result_of_the_reload(manager: Serv
     finally:
         process.terminate()
         await asyncio.wait_for(process.wait(), 60)
+    status, output = await reload(config, process.pid)
+    assert (status, "the admin listener does not answer: the connection was refused" in output) == (1, True), output
 
 
 async def test_a_socket_of_another_address_is_refused_with_both_named(manager: ServiceManager, config: Path) -> None:
