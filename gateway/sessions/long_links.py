@@ -1,7 +1,7 @@
 """Links that are too long for a `state`, in Redis until their login attempt is over.
 
 Any stranger can ask for a long link, so their number is bounded: a worker writes at most RATE a minute. Beyond that, and while Redis is
-away, a sign-in lands on the page without its query. Keys `link:<key>` under the prefix, sealed for their host.
+away, a sign-in lands on the page without its query. Keys `long_link:<key>` under the prefix, sealed for their host.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class LongLinks:
 
     def __init__(self, redis: Redis, prefix: str, ring: KeyRing, life: timedelta, clock: Callable[[], float]) -> None:
         self._redis = redis
-        self._prefix = f"{prefix}link:"
+        self._prefix = f"{prefix}long_link:"
         self._ring = ring.purpose("long link")
         self._life = life
         self._clock = clock
