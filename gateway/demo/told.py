@@ -5,14 +5,14 @@ port of their own); an application on an open network checks the assertion's sig
 `/.well-known/doorward/jwks.json`.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
+
+from joserfc.util import urlsafe_b64decode
 
 IDENTITY = (
     "X-Forwarded-User",
@@ -92,8 +92,8 @@ def read_claims(assertion: str) -> dict[str, str]:
     """The payload of a compact JWT for display, without a check of its signature; empty when it is none."""
     try:
         payload = assertion.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, binascii.Error):
+        claims = json.loads(urlsafe_b64decode(payload.encode()))
+    except (IndexError, ValueError):
         return {}
     return {name: _shown(name, value) for name, value in claims.items()} if isinstance(claims, dict) else {}
 

@@ -8,7 +8,6 @@ RFC 6749 section 4.1, RFC 7636 (S256, always), RFC 9207, RFC 9700 section 4, Ope
 import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from typing import Final
 
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from joserfc.util import urlsafe_b64encode
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
 from gateway.errors.signing_in import SignInFailed
@@ -72,7 +72,7 @@ def attempt_of(attempt: AttemptFacts, *, state: str, nonce: str, verifier: str) 
 
 def random_text(random: Callable[[int], bytes]) -> str:
     """256 random bits, base64url. `random(n)` gives n random bytes: `secrets.token_bytes`."""
-    return urlsafe_b64encode(random(32)).rstrip(b"=").decode("ascii")
+    return urlsafe_b64encode(random(32)).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,10 @@ the token came over TLS from the token endpoint.
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from gateway.errors.signing_in import IdTokenInvalid, StepUpUnmet
 from gateway.oidc.registered_claims import (
@@ -47,10 +48,8 @@ def validate_id_token(
         _require_nonce(claims, nonce)
         _require_at_hash(claims, header.alg, access_token)
         authenticated = authentication_time(claims)
-        if (
-            authenticated is not None
-            and authenticated - verification.skew.total_seconds() > verification.now.timestamp()
-        ):
+        latest = (verification.now + verification.skew).timestamp()
+        if authenticated is not None and authenticated > latest:
             raise JwtInvalid("auth_time", "in the future")
         context = optional_text(claims, "acr", "acr")
     except JwtInvalid as error:
@@ -100,8 +99,8 @@ def validate_refreshed_id_token(
 def read_unverified(token: str | None) -> dict[str, Any]:
     """The claims of a token that is not verified, none where it cannot be read: to select keys, or from our own sealed records."""
     try:
-        segment = (token or "").split(".")[1]
-        return parse_object(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+        segment = (token or "").split(".")[1].encode()
+        return parse_object(urlsafe_b64decode(segment))
     except (ValueError, IndexError):
         return {}
 
@@ -125,7 +124,7 @@ def left_hash(alg: str, text: str) -> str:
     """`at_hash` of `text` for a token signed with `alg`."""
     size = alg[-3:] if alg[-3:] in ("256", "384", "512") else "512"  # Ed25519 hashes with SHA-512
     digest = hashlib.new(f"sha{size}", text.encode("ascii", "replace")).digest()
-    return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+    return urlsafe_b64encode(digest[: len(digest) // 2]).decode("ascii")
 
 
 def authentication_time(claims: Mapping[str, Any]) -> float | None:

@@ -3,6 +3,7 @@
     session           one sign-in and its clocks (pure)
     cookie            the session cookie
     keyring           the keys that seal stored values
+    base64url         base64url without padding (pure)
     records           a session's record in Redis: how it is sealed, read, and sealed with a new key
     store             session records in Redis: issue, fetch, touch, revoke
     indexes           which sessions a person has
@@ -11,7 +12,7 @@
     logout_markers    sign-ins that the provider ended a moment ago
     tombstones        sessions that this worker ended, so that no failover brings them back
     redemptions       login attempts that are used
-    owners            whose a session was, after its end
+    owners            the person of a session that may have ended
     long_links        links that are too long for a login attempt's `state`
     pending_sign_in   sign-ins that wait for their account
     scan              all sessions, in batches, for operators

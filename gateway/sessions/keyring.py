@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
+from gateway.sessions import base64url
+
 KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
@@ -83,7 +85,7 @@ class KeyRing:
 
 def new_key() -> str:
     """A key for the configuration file: 32 random bytes, base64url without padding."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).rstrip(b"=").decode()
+    return base64url.encode(secrets.token_bytes(KEY_BYTES))
 
 
 def joined(parts: tuple[str, ...]) -> bytes:

@@ -5,8 +5,6 @@ side by side before it has a cookie get one each, under names of their own, so t
 sign-ins for one page that succeeded within a minute, and no session was kept. A browser can forge them, and then sees a page.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -17,6 +15,7 @@ from typing import Final
 
 from gateway.gate.site import AppRoute
 from gateway.oidc.authorization import ATTEMPT_LIFETIME
+from gateway.sessions import base64url
 from gateway.sessions.cookie import set_cookie
 
 SECRET_BYTES: Final = 32
@@ -27,7 +26,8 @@ MOST_CLEARED: Final = 40  # bounds the response, however many cookies were plant
 _MOST_MARKS: Final = 8
 _TIME, _PAGE = 4, 4  # bytes of a mark: seconds since 1970, and a hash of the page
 _NAME: Final = re.compile(rb"(?:__Host-)?doorward_login_([0-9a-f]{8})")
-_VALUE: Final = re.compile(rb"([A-Za-z0-9_-]{43})(~?)(?:\.([A-Za-z0-9_-]{1,128}))?")
+#: The secret in base64url, whose last character has four bits of it and two zeros.
+_VALUE: Final = re.compile(rb"([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(~?)(?:\.([A-Za-z0-9_-]{1,128}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class BrowserBinding:
     def verifier(self, state: str) -> str:
         """The PKCE verifier of an attempt: neither the cookie nor the `state` alone gives it (RFC 7636 section 4.1)."""
         # SECURITY: a code that was injected into another browser, or with another state, is worth nothing at the token endpoint (A-86).
-        return _text(hmac.digest(self.secret, b"pkce " + state.encode("ascii"), hashlib.sha256))
+        return base64url.encode(hmac.digest(self.secret, b"pkce " + state.encode("ascii"), hashlib.sha256))
 
     def finished(self, return_to: str, now: datetime) -> "BrowserBinding":
         """The same with the mark of a sign-in that ended on `return_to`."""
@@ -60,7 +60,11 @@ class BrowserBinding:
     def set_header(self, route: AppRoute, life: timedelta = ATTEMPT_LIFETIME) -> str:
         """The Set-Cookie value; a `life` of zero deletes the cookie."""
         marks = b"".join(time.to_bytes(_TIME, "big") + page for time, page in self.marks)
-        value = _text(self.secret) + ("~" if self.shared else "") + ("." + _text(marks) if marks else "")
+        value = (
+            base64url.encode(self.secret)
+            + ("~" if self.shared else "")
+            + ("." + base64url.encode(marks) if marks else "")
+        )
         name = f"{'__Host-' if route.secure else ''}doorward_login_{self.name_tag}"
         return set_cookie(name, value if life else "", secure=route.secure, max_age=int(life.total_seconds()))
 
@@ -74,7 +78,7 @@ def read_bindings(values: Sequence[bytes], route: AppRoute) -> list[BrowserBindi
         # SECURITY: on https any subdomain can set the name without the prefix for the whole site (C-37).
         if not named or not held or name.startswith(b"__Host-") != route.secure:
             continue
-        binding = BrowserBinding(secret=_bytes(held[1]), shared=bool(held[2]), marks=_marks(held[3] or b""))
+        binding = BrowserBinding(secret=base64url.decode(held[1]), shared=bool(held[2]), marks=_marks(held[3] or b""))
         if binding.name_tag.encode() == named[1]:
             found.setdefault(binding.secret, binding)
     return list(found.values())
@@ -102,17 +106,9 @@ def _page(return_to: str) -> bytes:
 
 def _marks(text: bytes) -> tuple[tuple[int, bytes], ...]:
     try:
-        raw = _bytes(text)
-    except (ValueError, binascii.Error):
+        raw = base64url.decode(text)
+    except ValueError:
         return ()
     size = _TIME + _PAGE
     each = [raw[place : place + size] for place in range(0, len(raw) - size + 1, size)]
     return tuple((int.from_bytes(mark[:_TIME], "big"), mark[_TIME:]) for mark in each[:_MOST_MARKS])
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
-def _bytes(text: bytes) -> bytes:
-    return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -4,8 +4,6 @@ The other way round, an attempt of this release that comes back to a worker of 0
 more. To be deleted with the release after the next.
 """
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.gate.site import AppRoute
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, AttemptFacts, LoginAttempt, attempt_of
 from gateway.oidc.strict_json import parse_object
+from gateway.sessions import base64url
 from gateway.sessions.cookie import set_cookie
 from gateway.sessions.keyring import KeyRing
 
@@ -51,9 +50,8 @@ class EarlierAttempts:
 
     def _open(self, name: str, value: bytes, route: AppRoute) -> LoginAttempt | None:
         try:
-            sealed = base64.b64decode(value + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-            return _decode(self._ring.open(sealed, ("login", route.host, name)))
-        except (ValueError, binascii.Error, KeyError, TypeError):
+            return _decode(self._ring.open(base64url.decode(value), ("login", route.host, name)))
+        except (ValueError, KeyError, TypeError):
             return None
 
 

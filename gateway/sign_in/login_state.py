@@ -4,7 +4,6 @@ Nothing of an attempt is stored, so a client without a session cannot fill Redis
 keys ends no attempt. A link that is too long for a `state` is kept in Redis (`sessions.long_links`), and the state has its key.
 """
 
-import base64
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.gate.site import AppRoute
 from gateway.oidc.authorization import AttemptFacts
 from gateway.oidc.strict_json import parse_object
+from gateway.sessions import base64url
 from gateway.sessions.keyring import KeyRing
 
 LONGEST: Final = 1536  # characters of a state: it comes back in a URL, beside the code
@@ -41,17 +41,15 @@ class LoginStates:
         """The `state`: visible ASCII. It may be longer than LONGEST."""
         facts = opened.facts
         sealed = self._ring.seal(_encode(opened), _context(facts.host, facts.app))
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
+        return base64url.encode(sealed)
 
     def open(self, state: str, route: AppRoute) -> OpenedState | None:
         """None for any text that was not sealed here for this host."""
         if len(state) > 4 * LONGEST or not state.isascii():
             return None
         try:
-            sealed = base64.b64decode(state + "=" * (-len(state) % 4), altchars=b"-_", validate=True)
-            # SECURITY: a second spelling of the same bytes would be another attempt, and not used yet (A-86).
-            if base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii") != state:
-                return None
+            # SECURITY: a second spelling of the same bytes would be another attempt, and not used yet (A-86): this decoder accepts one.
+            sealed = base64url.decode(state.encode("ascii"))
             return _decode(self._ring.open(sealed, _context(route.host, route.name)), route)
         except (ValueError, TypeError, KeyError):
             return None

@@ -6,8 +6,6 @@ registered exactly; the destination travels in `state`, sealed, and any other va
 RP-Initiated Logout 1.0.
 """
 
-import base64
-import binascii
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -24,6 +22,7 @@ from gateway.oidc.metadata import ProviderMetadata
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.pages.links import Link
 from gateway.pages.renderer import Content, Pages, RenderedPage, redirect
+from gateway.sessions import base64url
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.session import Session
 from gateway.sign_in.begin import SignInStarter
@@ -174,14 +173,13 @@ class AfterSignOut:
 
     def seal(self, url: str, host: str) -> str:
         """The `state` for a destination, bound to the host."""
-        return base64.urlsafe_b64encode(self._ring.seal(url.encode(), (host,))).decode().rstrip("=")
+        return base64url.encode(self._ring.seal(url.encode(), (host,)))
 
     def open(self, state: str, host: str) -> str | None:
         """The destination; None for any text that was not sealed here: a provider may send another (A-21, A-22)."""
         try:
-            sealed = base64.b64decode(state.encode() + b"=" * (-len(state) % 4), altchars=b"-_", validate=True)
-            return self._ring.open(sealed, (host,)).decode()
-        except (ValueError, binascii.Error):
+            return self._ring.open(base64url.decode(state.encode()), (host,)).decode()
+        except ValueError:
             return None
 
 

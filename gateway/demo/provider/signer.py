@@ -1,12 +1,12 @@
 """The provider's signing key, and the tokens it signs with it."""
 
 import hashlib
-from base64 import urlsafe_b64encode
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
+from joserfc.util import urlsafe_b64encode
 
 
 class Signer:
@@ -35,4 +35,4 @@ class Signer:
 
 def at_hash(access_token: str) -> str:
     """OpenID Connect Core 1.0 section 3.1.3.6, for RS256."""
-    return urlsafe_b64encode(hashlib.sha256(access_token.encode("ascii")).digest()[:16]).rstrip(b"=").decode("ascii")
+    return urlsafe_b64encode(hashlib.sha256(access_token.encode("ascii")).digest()[:16]).decode("ascii")
