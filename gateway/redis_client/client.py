@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -187,6 +188,7 @@ class Operations:
     """Runs operations of one kind to their end. `redis` is their client; `kind` names them in metrics."""
 
     def __init__(self, redis: Redis, kind: str) -> None:
+        self._redis = redis
         self._histogram = timer(redis, kind)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -198,6 +200,14 @@ class Operations:
         # SECURITY: a caller cancelled between a command and its reply must never leave the reply on a connection
         # that the next request reads (C-41): no cancellation reaches the library at all.
         return await asyncio.shield(task)
+
+    async def take(self, key: str, owner: bytes, life: timedelta) -> bool:
+        """Set a key that is not set; `owner` is unique to the caller. False: another caller has set it. Raises StoreUnavailable."""
+        # SECURITY: of two callers, one proceeds (A-54).
+        if await self.run(self._redis.set(key, owner, nx=True, px=life)):
+            return True
+        # The library sends SET again when the first reply was lost; then the value is the caller's own.
+        return bool(await self.run(self._redis.get(key)) == owner)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -63,7 +63,7 @@ class _Pool(BlockingConnectionPool):
             await self.disconnect(inuse_connections=False)
 
 
-class _NamesServer:
+class _WithServerName:
     """Adds the server's name to what a connection raises, as a note, because the library's own texts do not always have it."""
 
     async def connect_check_health(self, *options: Any, **named: Any) -> None:
@@ -93,20 +93,20 @@ class _NamesServer:
             error.add_note(pieces["path"] if "path" in pieces else f"{pieces['host']}:{pieces['port']}")
 
 
-class _TcpConnection(_NamesServer, Connection):
+class _TcpConnection(_WithServerName, Connection):
     pass
 
 
-class _TlsConnection(_NamesServer, SSLConnection):
+class _TlsConnection(_WithServerName, SSLConnection):
     pass
 
 
-class _UnixConnection(_NamesServer, UnixDomainSocketConnection):
+class _UnixConnection(_WithServerName, UnixDomainSocketConnection):
     pass
 
 
 class TimedClient(Redis):
-    """A client that knows where its operations are timed, if they are."""
+    """A client with the histograms of its operations, if they are timed."""
 
     durations: Durations | None = None
 

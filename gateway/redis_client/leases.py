@@ -70,10 +70,8 @@ class Leases:
         pause = _POLL_SECONDS
         while True:
             sent_at = self._clock()
-            if await self._operations.run(self._redis.set(held.name, held.owner, nx=True, px=lease)):
+            if await self._operations.take(held.name, held.owner.encode(), lease):
                 return sent_at
-            if await self._owner(held) == held.owner:
-                return sent_at  # the library sent SET again when the first reply was lost
             left = deadline - self._clock()
             if left <= 0:
                 raise LeaseBusy(held.name)
@@ -96,10 +94,6 @@ class Leases:
                         since = sent_at
         finally:  # also when it raised: what nothing renews is not held
             held.lost.set()
-
-    async def _owner(self, held: Lease) -> str | None:
-        value: Any = await self._operations.run(self._redis.get(held.name))
-        return value.decode() if isinstance(value, bytes) else value
 
     async def _run(self, script: str, held: Lease, *arguments: int) -> int:
         answer: Awaitable[Any] = self._redis.eval(script, 1, held.name, held.owner, *map(str, arguments))

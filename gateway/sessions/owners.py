@@ -1,4 +1,4 @@
-"""Whose a session was: the part of it that outlives it, so that what its browser sends after the end can still be told apart from a stranger's.
+"""The person of a session that may have ended: what its browser sends afterwards is not a stranger's.
 
 A session that ends by its idle timeout leaves Redis without a trace, so this is written when it begins. It opens nothing: the person has to sign
 in again.

@@ -15,9 +15,8 @@ from redis.asyncio import Redis
 
 from gateway.redis_client.client import Operations
 
-_TAKEN: Final = timedelta(
-    seconds=60
-)  # longer than the calls to a provider take; the mark of a worker that died ends by itself
+#: Longer than the calls to a provider take; the mark of a worker that died ends by itself.
+_TAKEN: Final = timedelta(seconds=60)
 _FREE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
@@ -43,12 +42,7 @@ class Redemptions:
             name=self._prefix + hashlib.sha256(f"login:{attempt_id}".encode()).hexdigest(),
             owner=secrets.token_bytes(16),
         )
-        # SECURITY: of two requests with one state, one proceeds (A-54).
-        if await self._operations.run(self._redis.set(taken.name, taken.owner, nx=True, px=_TAKEN)):
-            return taken
-        # The library may have sent SET twice when the first reply was lost; then the value is ours.
-        value: Any = await self._operations.run(self._redis.get(taken.name))
-        return taken if value == taken.owner else None
+        return taken if await self._operations.take(taken.name, taken.owner, _TAKEN) else None
 
     async def settle(self, taken: TakenAttempt, remembered: timedelta) -> None:
         """The provider has redeemed or refused the code: the attempt is used, for as long as it is `remembered`."""

@@ -189,11 +189,7 @@ class SessionStore:
     async def consume(self, attempt_id: str, ttl: timedelta) -> bool:
         """Consume what may be used once. False when it was consumed before (A-54). Raises StoreUnavailable."""
         name = f"{self._prefix}used:{hashlib.sha256(attempt_id.encode()).hexdigest()}"
-        owner = secrets.token_bytes(16)
-        if await self._operations.run(self._redis.set(name, owner, nx=True, px=ttl)):
-            return True
-        # The library may have sent SET twice when the first reply was lost; then the value is ours.
-        return bool(await self._operations.run(self._redis.get(name)) == owner)
+        return await self._operations.take(name, secrets.token_bytes(16), ttl)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""
