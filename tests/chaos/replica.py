@@ -1,7 +1,6 @@
 """`doorward run` with its workers: started, killed in part, told to end, started again on the same port."""
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import yaml
 from tests.bench.children import Child, free_port
 from tests.bench.cores import command, family
 from tests.chaos.wire import Client, Failed
+from tests.fakes.connections import holder_of
 
 _EVERYWHERE = set(range(os.cpu_count() or 1))
 
@@ -120,16 +120,4 @@ class Replica:
 
     def worker_of(self, client_port: int) -> int | None:
         """Which worker serves the connection that comes from `client_port` of loopback."""
-        wanted = f"0100007F:{client_port:04X}"
-        mine = f"0100007F:{self.port:04X}"
-        inode = None
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[1] == mine and fields[2] == wanted:
-                inode = f"socket:[{fields[9]}]"
-        for pid in self.workers() if inode is not None else ():
-            with contextlib.suppress(OSError):
-                for entry in os.scandir(f"/proc/{pid}/fd"):
-                    if os.readlink(entry.path) == inode:
-                        return pid
-        return None
+        return holder_of(self.workers(), self.port, client_port)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.fakes.connections import holder_of
 from tests.fakes.house import NOBODY, free_port
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import WireResponse, exchange
@@ -64,18 +65,10 @@ class Running:
     def workers(self) -> set[int]:
         return {pid for pid, command in self.children().items() if "gateway.runtime.worker" in command}
 
-    def worker_behind(self, port: int) -> int | None:
-        """The worker that has a connection with this port at one of its ends."""
-        sockets = {
-            f"socket:[{line.split()[9]}]"
-            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-            if port in [int(end.partition(":")[2], 16) for end in line.split()[1:3]]
-        }
-        for pid in self.workers():
-            with contextlib.suppress(OSError):
-                if sockets & {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}:
-                    return pid
-        return None
+    async def worker_behind(self, port: int, peer_port: int) -> int:
+        """The worker with the connection whose worker's end has `port`, and the other one `peer_port`."""
+        pid: int = await eventually(lambda: holder_of(self.workers(), port, peer_port), within=10)
+        return pid
 
     def rewrite(self, **sections: Any) -> None:
         data = yaml.safe_load(self.config.read_text())

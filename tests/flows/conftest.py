@@ -9,6 +9,7 @@ import uvloop
 
 from tests.fakes.house import House
 from tests.fakes.provider import MisbehavingProvider
+from tests.fakes.recorder import RecordingUpstream
 from tests.fakes.street import Street
 from tests.fakes.street import open_street as a_street
 
@@ -65,3 +66,11 @@ async def open_street(open_house: OpenHouse, provider: MisbehavingProvider) -> A
     yield opening
     for street in streets:
         await street.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[RecordingUpstream]:
+    recorder = RecordingUpstream()
+    await recorder.start()
+    yield recorder
+    await recorder.close()

@@ -479,8 +479,7 @@ async def test_what_one_worker_saw_closed_stays_closed_in_one_that_stood_still(
         assert (await command("open", str(door.config), *ask))[0] == 0
         await eventually(opened, within=15)
         sealed = await stored(redis, record)
-        behind = door.worker_behind(wire.writer.get_extra_info("sockname")[1])
-        assert behind is not None
+        behind = await door.worker_behind(door.port, wire.writer.get_extra_info("sockname")[1])
         others = door.workers() - {behind}
         try:
             os.kill(behind, signal.SIGSTOP)

@@ -24,14 +24,6 @@ SECRETS = {"DOORWARD_TEST_KEY": new_key(), "DOORWARD_TEST_SECRET": "very-secret-
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[RecordingUpstream]:
-    recorder = RecordingUpstream()
-    await recorder.start()
-    yield recorder
-    await recorder.close()
-
-
-@pytest.fixture
 async def door(tmp_path: Path, upstream: RecordingUpstream) -> AsyncIterator[Running]:
     async with running(tmp_path, upstream.url, environ=SECRETS) as started:
         yield started

@@ -31,14 +31,6 @@ FEW = 60
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[RecordingUpstream]:
-    recorder = RecordingUpstream()
-    await recorder.start()
-    yield recorder
-    await recorder.close()
-
-
-@pytest.fixture
 async def fleet(
     tmp_path: Path, upstream: RecordingUpstream, provider: MisbehavingProvider, valkey: str, prefix: str
 ) -> AsyncIterator[Running]:
@@ -133,8 +125,8 @@ async def winner_dies(fleet: Running, provider: MisbehavingProvider, cookie: str
         if spends:
             provider.tokens.refresh(str(form["refresh_token"]), "doorward")
         assert request.transport is not None
-        pid = fleet.worker_behind(request.transport.get_extra_info("peername")[1])
-        assert pid is not None
+        ends = (request.transport.get_extra_info(name)[1] for name in ("peername", "sockname"))
+        pid = await fleet.worker_behind(*ends)
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
         return web.Response(status=500)

@@ -19,14 +19,6 @@ CLIENTS = 40  # enough that the kernel gives some to each worker's socket
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[RecordingUpstream]:
-    recorder = RecordingUpstream()
-    await recorder.start()
-    yield recorder
-    await recorder.close()
-
-
-@pytest.fixture
 async def door(tmp_path: Path, upstream: RecordingUpstream) -> AsyncIterator[Running]:
     async with running(tmp_path, upstream.url, environ=SECRETS) as started:
         yield started
