@@ -168,6 +168,11 @@ def parse_issuer(text: str) -> str:
     return text
 
 
+def issuers_of(issuer: str, tenants: Sequence[str]) -> tuple[str, ...]:
+    """Each issuer that a parsed issuer means: with {tenantid} one for each tenant, else itself."""
+    return tuple(issuer.replace(TENANT, tenant) for tenant in tenants) if TENANT in issuer else (issuer,)
+
+
 def parse_tenant(text: str) -> str:
     """The id of a tenant, as the claim `tid` has it. Raises ValueError."""
     if not re.fullmatch(r"[0-9A-Za-z._-]{1,64}", text):

@@ -1,6 +1,5 @@
-"""Keeps a form that the gate refused because the session has ended, and answers with the page that says what became of it."""
+"""Keeps a form that the gate refused because the session has ended, and answers with a page that says whether it was kept."""
 
-from collections.abc import Callable
 from typing import Final
 
 from gateway.errors.access import FormKept, FormLost
@@ -42,14 +41,13 @@ class FormHolding:
         if loss is not None:
             self._answer_lost(control, request, refused.refusal, loss)
             return True
-        too_large = _explained(refused.refusal, "too_large", request)
-        control.with_body(request, self._keeper(control, request, refused.refusal), too_large)
+        lost = refused.refusal
+        control.with_body(
+            request,
+            lambda body: control.run_later(self._keep(control, request, lost, body)),
+            _explained(lost, "too_large", request),
+        )
         return True
-
-    def _keeper(
-        self, control: FilterControl, request: Request[ParsedRequest], lost: FormLost
-    ) -> Callable[[bytes], None]:
-        return lambda body: control.run_later(self._keep(control, request, lost, body))
 
     async def _keep(self, control: FilterControl, request: Request[ParsedRequest], lost: FormLost, body: bytes) -> None:
         """Raises StoreUnavailable."""
@@ -88,7 +86,7 @@ def loss_by_head(request: Request[ParsedRequest], largest: int) -> Loss | None:
     # SECURITY: a form that a page of another site, or of a sibling host, sends is not what this person typed here (C-80).
     if head.values(b"origin") != [route.origin.encode()] or head.first(b"sec-fetch-site") not in (None, b"same-origin"):
         return "cross_site"
-    # SECURITY: no form of a password route is kept, be its fields called what they may (C-81).
+    # SECURITY: no form of a password route is kept, whatever its fields are called (C-81).
     if request.matched.password_routes or head.authorization:
         return "password"
     kinds = head.values(b"content-type")

@@ -102,9 +102,8 @@ class WorkerCounts:
     break_glass_uses: Counter[str] = field(default_factory=Counter)  # by app
     log_lines_dropped: Counter[str] = field(default_factory=Counter)  # by stream
     unexpected_errors: Counter[str] = field(default_factory=Counter)  # by the name of the work
-    durations: dict[tuple[str, ...], Histogram] = field(
-        default_factory=dict
-    )  # by kind and labels, as Durations has them
+    #: By kind and labels, as Durations has them.
+    durations: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
     cpu_seconds: float = 0.0
 
     def merge(self, other: "WorkerCounts") -> None:

@@ -9,9 +9,6 @@ import select
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
-
-_SILENT: Final = b""
 
 
 class LogWriter:
@@ -22,7 +19,7 @@ class LogWriter:
         self._stream = stream
         self._dropped = dropped
         self.queue = queue
-        self.notice: Callable[[int], bytes] = lambda lines: _SILENT
+        self.notice: Callable[[int], bytes] = lambda lines: b""
         self._waiting: deque[bytes] = deque()
         self._size = 0  # bytes that wait or are being written
         self._lost = 0  # lines dropped since the last notice

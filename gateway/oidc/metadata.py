@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.config.addresses import TENANT
+from gateway.config.addresses import TENANT, issuers_of
 from gateway.config.schema import ProviderKeys
 from gateway.oidc.signatures import ALGORITHMS
 from gateway.oidc.strict_json import parse_object
@@ -42,9 +42,7 @@ class ProviderMetadata:
     @property
     def issuers(self) -> tuple[str, ...]:
         """Each `iss` that its responses and tokens may have."""
-        if TENANT not in self.issuer:
-            return (self.issuer,)
-        return tuple(self.issuer.replace(TENANT, tenant) for tenant in self.tenants)
+        return issuers_of(self.issuer, self.tenants)
 
     def issuer_for(self, claims: Mapping[str, Any]) -> str | None:
         """The `iss` that a token with these claims must have; None: it is from a tenant that is not allowed."""

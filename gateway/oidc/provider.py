@@ -201,9 +201,8 @@ class Provider:
         found = candidates(self._keys or (), kid, alg)
         if found:
             return found
-        for _ in range(
-            2
-        ):  # a fetch under way may have begun before the rotation; then this token is worth one of its own
+        # A fetch under way may have begun before the rotation; then this token is worth one of its own.
+        for _ in range(2):
             if not found and await self._fetch_newer_keys(budget):
                 found = candidates(self._keys or (), kid, alg)
         if found and from_endpoint:

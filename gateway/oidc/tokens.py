@@ -15,17 +15,16 @@ from urllib.parse import urlencode
 from gateway.config.schema import ProviderKeys
 from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
 from gateway.identity.claims import Claims
-from gateway.oidc.absences import Absences
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.client_authentication import ClientAuthentication
 from gateway.oidc.id_token import authentication_time, validate_id_token
+from gateway.oidc.missing_claims import MissingClaimLog, missing_claims
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import parse_token_response
 from gateway.oidc.userinfo import (
     is_disputed,
     merge_claims,
-    missing_claims,
     validate_userinfo,
     validate_userinfo_jwt,
     words_in_both,
@@ -60,7 +59,7 @@ class TokenClient:
         self._settings = settings
         self._now = now
         self._authentication = ClientAuthentication(settings, now, random)
-        self._absences = Absences(settings.claims, lambda: now().timestamp())
+        self._missing = MissingClaimLog(settings.claims, lambda: now().timestamp())
 
     async def redeem(
         self, code: AuthorizationCode, redirect_uri: str, settle: Callable[[], Awaitable[None]] | None = None
@@ -91,7 +90,7 @@ class TokenClient:
         userinfo = await self._userinfo_at_sign_in(tokens.access_token, id_claims)
         names = self._settings.claims
         values = merge_claims(id_claims, userinfo, names)
-        self._absences.log(values)
+        self._missing.log(values)
         return TokenResult(
             claims=Claims(
                 issuer=id_claims["iss"],

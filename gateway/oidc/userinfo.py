@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.config.claim_path import ClaimPath
-from gateway.config.schema import ClaimNames, ProviderKeys
+from gateway.config.schema import ClaimNames
 from gateway.directory.account import fold_email
 from gateway.errors.signing_in import IdTokenInvalid, SignInFailed
 from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM, verified_in
@@ -29,9 +29,8 @@ def validate_userinfo_jwt(token: str, verification: Verification) -> dict[str, A
     """The claims of a signed response (section 5.3.2). Raises IdTokenInvalid."""
     try:
         _, userinfo = verified_claims(token, verification.keys, verification.metadata.userinfo_algs)
-        if (
-            "iss" in userinfo and userinfo["iss"] not in verification.metadata.issuers
-        ):  # iss and aud are recommended only
+        # iss and aud are recommended only.
+        if "iss" in userinfo and userinfo["iss"] not in verification.metadata.issuers:
             raise JwtInvalid("issuer")
         if "aud" in userinfo:
             require_audience(userinfo, verification.client_id, authorized_party=False)
@@ -45,9 +44,8 @@ def validate_userinfo_jwt(token: str, verification: Verification) -> dict[str, A
 def merge_claims(first: Mapping[str, Any], second: Mapping[str, Any], names: ClaimNames) -> dict[str, Any]:
     """Two documents about one person; `first` overrules: the ID Token, or the newer one. `names`: the claims that are used."""
     merged = {**second, **first}
-    for claim in mapped_claims(
-        names
-    ).values():  # one that stands in an object of the second, and not in the same object of the first
+    # One that stands in an object of the second document, and not in the same object of the first.
+    for claim in mapped_claims(names).values():
         if claim.value_in(merged) is None and (value := claim.value_in(second)) is not None:
             merged = claim.put(merged, value)
     verified = _verified_address(first, second, names.email)
@@ -89,17 +87,6 @@ def _same_address(one: Mapping[str, Any], other: Mapping[str, Any], email: Claim
         return bool(values[0] == values[1])
     texts = [fold_email(value) for value in values if isinstance(value, str) and value]
     return len(texts) == len(values) and texts[0] == texts[1]
-
-
-def missing_claims(id_claims: Mapping[str, Any], settings: ProviderKeys, *, all_mapped: bool = False) -> list[str]:
-    """The claims that an ID Token lacks and that decide: address, whether it is verified, groups. `all_mapped`: names too."""
-    names = settings.claims
-    wanted = [names.subject, names.email, names.groups]
-    wanted += [names.name, names.preferred_username] if all_mapped else []
-    missing = [str(claim) for claim in wanted if claim.value_in(id_claims) is None]
-    if names.email == EMAIL_CLAIM and settings.require_verified_email != "never" and VERIFIED_CLAIM not in id_claims:
-        missing.append(VERIFIED_CLAIM)
-    return missing
 
 
 _WORDS: Final = ("groups", "email", "name", "preferred_username")

@@ -1,10 +1,10 @@
 """The work of the commands; a command reads its arguments and prints.
 
-    explain       the gate's decision on one request
-    check         each dependency of the gateway, checked once
-    credentials   the trial of our client authentication at a provider
-    reload        SIGHUP to a running gateway, and its result
-    probe         sends every spelling of every password rule to a running gateway
+    explain                       the gate's decision on one request
+    check                         each dependency of the gateway, checked once
+    client_authentication_trial   the trial of our client authentication at a provider
+    reload                        SIGHUP to a running gateway, and its result
+    probe                         sends every spelling of every password rule to a running gateway
 
 Nothing here prints or exits; a command does that.
 """

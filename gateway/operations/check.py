@@ -21,7 +21,7 @@ from gateway.gate.site import Site, app_routes
 from gateway.http.header_policy import announces_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
-from gateway.operations.credentials import try_credentials
+from gateway.operations.client_authentication_trial import try_client_authentication
 from gateway.policy.paths import parse_target
 from gateway.proxy.pool import Pool
 from gateway.proxy.subrequest import Credentials, FilledRequest, Reply, UpstreamClient
@@ -30,7 +30,8 @@ from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine
 
 _PASSWORD_FIELD: Final = re.compile(rb"""<input[^>]*\stype\s*=\s*["']?password\b""", re.IGNORECASE)
-_AFTER_DISCOVERY: Final = ("keys", "client authentication")
+_KEYS: Final = "keys"
+_CLIENT_AUTHENTICATION: Final = "client authentication"
 
 
 class CheckResult(NamedTuple):
@@ -62,16 +63,17 @@ async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list
         if problem is not None and not problem.startswith("keys"):
             problem = f"{keys.authority_url}: {problem.removeprefix('discovery: ')}"
             failed = [CheckResult(f"{called} discovery", problem)]
-            return failed + [
-                CheckResult(f"{called} {each}", "not asked: discovery failed") for each in _AFTER_DISCOVERY
-            ]
-        results = [CheckResult(f"{called} discovery"), CheckResult(f"{called} keys", problem)]
-        return [*results, await _check_credentials(config, name, keys, provider)]
+            later = (_KEYS, _CLIENT_AUTHENTICATION)
+            return failed + [CheckResult(f"{called} {each}", "not asked: discovery failed") for each in later]
+        results = [CheckResult(f"{called} discovery"), CheckResult(f"{called} {_KEYS}", problem)]
+        return [*results, await _check_client_authentication(config, name, keys, provider)]
 
 
-async def _check_credentials(config: Config, name: str, keys: ProviderKeys, provider: Provider) -> CheckResult:
-    called = f"{dependency_of(name)} {_AFTER_DISCOVERY[-1]}"
-    trial = await try_credentials(config, name, keys, provider, control=True)
+async def _check_client_authentication(
+    config: Config, name: str, keys: ProviderKeys, provider: Provider
+) -> CheckResult:
+    called = f"{dependency_of(name)} {_CLIENT_AUTHENTICATION}"
+    trial = await try_client_authentication(config, name, keys, provider, control=True)
     if trial.verdict == "accepted":
         return CheckResult(called)
     return CheckResult(called, trial.seen, unknown=trial.verdict == "unknown")

@@ -97,7 +97,7 @@ class ProxyContext:
     """One worker's data plane.
 
     `admit` decides about a request: the gate, or what stands before it (break-glass). `filters` are those of the apps that have any,
-    `on_refusal` is asked after them, for all apps.    `on_sweep` are called now and then.
+    `on_refusal` comes after them, for all apps. `on_sweep` are called periodically.
     """
 
     def __init__(self, parts: ProxyParts) -> None:

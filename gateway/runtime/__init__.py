@@ -1,19 +1,19 @@
 """Processes: the parent, its workers, and what they are made of.
 
-    composition   the composition root of a worker
-    worker        the worker process
-    child         one worker process, as the parent sees it
-    generation    the workers of one configuration, started again when they die
-    supervisor    the parent process: sockets, signals, reloads
-    systemd       sockets that are handed over, and states that are announced
-    cores         how many workers `workers: auto` means
-    sockets       the sockets that the parent opens and the workers serve
-    tls           the listener's TLS
-    health        the state of a worker's dependencies
-    credentials   the last result of the client authentication at each provider
-    readiness     whether the whole gateway is ready (pure)
-    admin         `/ping`, `/ready`, `/metrics`
-    metrics       what `/metrics` prints
+    composition                   the composition root of a worker
+    worker                        the worker process
+    child                         one worker process, as the parent sees it
+    generation                    the workers of one configuration, started again when they die
+    supervisor                    the parent process: sockets, signals, reloads
+    systemd                       sockets that are handed over, and states that are announced
+    cores                         how many workers `workers: auto` means
+    sockets                       the sockets that the parent opens and the workers serve
+    tls                           the listener's TLS
+    health                        the state of a worker's dependencies
+    client_authentication_watch   the last result of the client authentication at each provider
+    readiness                     whether the whole gateway is ready (pure)
+    admin                         `/ping`, `/ready`, `/metrics`
+    metrics                       what `/metrics` prints
 
 A worker and the parent exchange JSON lines over a private socket.
 """

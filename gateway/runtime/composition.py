@@ -13,9 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from aiohttp import web
-from aiohttp.typedefs import Handler
-
 from gateway.break_glass.admission import BreakGlass
 from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import WatcherParts
@@ -33,8 +30,8 @@ from gateway.held_forms.store import HeldForms
 from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
-from gateway.observability.access_log import AccessLog, AccessRecord
-from gateway.observability.counters import Counters, Durations, WorkerCounts, WorkerReport
+from gateway.observability.access_log import AccessLog
+from gateway.observability.counters import Durations, WorkerCounts, WorkerReport
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.oidc.calls import open_session
@@ -69,6 +66,7 @@ from gateway.token_refresh.refresher import Refresher
 from gateway.token_refresh.renewal import Renewal
 from gateway.web.app import WebParts, build_app, runner_of
 from gateway.web.failed_callbacks import FailedCallbacks
+from gateway.web.page_log import PageLog
 
 _log = logging.getLogger("doorward.app")
 _EMITTED_LIFETIME: Final = timedelta(minutes=5)
@@ -117,42 +115,12 @@ def filters_of(config: Config, context: ProxyContext, brokers: Mapping[str, Brok
     return filters
 
 
-class PageLog:
-    """Counts and logs the requests to Doorward's own pages, as the proxy does all others. `log`: None where there are no access lines."""
-
-    def __init__(self, sites: Sites, counters: Counters, log: AccessLog | None) -> None:
-        self._sites = sites
-        self._counters = counters
-        self._log = log
-
-    @web.middleware
-    async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The middleware."""
-        began = time.monotonic()
-        response = await handler(request)
-        seconds = time.monotonic() - began
-        site = self._sites.by_host.get(request.headers["Host"])
-        app, host = ("-", "") if site is None else (site.route.name, site.route.host)
-        self._counters.finished(app, response.status, seconds)
-        if self._log is not None:
-            path, _, _ = request.raw_path.partition("?")
-            client, request_id = request.headers["X-Real-IP"], request.headers["X-Request-Id"]
-            size = response.content_length or 0
-            chosen = self._log.choose({"host": host, "agent": request.headers.get("User-Agent", "")})
-            self._log.write(
-                AccessRecord(
-                    app, request.method, path, response.status, size, seconds, client, "", request_id, "own", chosen
-                )
-            )
-        return response
-
-
 class GatewayWorker:
     """All parts of one worker process. `write` takes log lines; `redis_url` is the embedded server's, if there is one.
 
     Raises OSError or ssl.SSLError for a certificate that cannot be used.
 
-    `gateway` as in OpeningWatcher; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
+    `gateway` as in WatcherParts; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
     `on_opening_ended(id)` is called for each that it sees end.
     """
 

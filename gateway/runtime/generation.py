@@ -150,7 +150,7 @@ class Generation:
         return False
 
     def _spread(self) -> None:
-        """Tell each worker its sockets: its own, and those of workers that are missing, whose clients would wait for an answer otherwise."""
+        """Assign the sockets of missing workers to the others too, because clients in their queues would get no answer otherwise."""
         ready = self.ready
         served = {index for worker in ready for index in self._listeners.of(worker.slot)}
         missing = self._listeners.all - served

@@ -33,8 +33,8 @@ from gateway.observability.logging import LogStreams
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
+from gateway.runtime.client_authentication_watch import ClientAuthenticationWatch
 from gateway.runtime.cores import usable_cores
-from gateway.runtime.credentials import CredentialsWatch
 from gateway.runtime.generation import Generation
 from gateway.runtime.metrics import ParentFacts
 from gateway.runtime.sockets import Listeners, remove_socket, unix_socket
@@ -57,16 +57,14 @@ class Supervisor:
         self._environ = environ
         self._draining: list[Generation] = []
         self._errors = UnexpectedErrors()
-        self._reloaded, self._loaded_at = (
-            True,
-            time.time(),
-        )  # whether the last reload succeeded, when the last one that did
+        self._reloaded = True  # whether the last reload succeeded
+        self._loaded_at = time.time()  # when the last one did that succeeded
         self._ended_counts = WorkerCounts()  # of workers that ended
         self._gateway = secrets.token_hex(16)
         self._ended_openings: dict[str, float] = {}  # IDs of break-glass openings, and until when each is remembered
         self._started: WeakSet[WorkerChild] = WeakSet()
         self._background: set[asyncio.Task[None]] = set()
-        self._credentials = CredentialsWatch(lambda: datetime.now(UTC))
+        self._client_authentication = ClientAuthenticationWatch(lambda: datetime.now(UTC))
         self._notifier = Notifier(environ)
         self._reloading = asyncio.Lock()
         self._reloads = 0  # that have ended
@@ -122,8 +120,8 @@ class Supervisor:
         await self._current.start()
         await self._start_admin(config, opened)
         self._current.serve()
-        opened.callback(self._credentials.stop)
-        self._credentials.start(config)
+        opened.callback(self._client_authentication.stop)
+        self._client_authentication.start(config)
 
     def _stop(self) -> None:
         """The first signal stops the process; the second one ends the notice at once."""
@@ -147,7 +145,7 @@ class Supervisor:
                 self._facts,
                 lambda: self._listeners.workers,
                 self._stopping.is_set,
-                self._credentials.report,
+                self._client_authentication.report,
                 self._process,
             ),
             access_log=None,
@@ -175,7 +173,7 @@ class Supervisor:
         return ParentFacts(
             pids=[worker.process.pid for worker in (*self._current.ready, *leaving)],
             past=[*(report.counts for report in replies if report is not None), self._ended_counts, own],
-            dependencies=self._credentials.report(), loaded_at=self._loaded_at, reloaded=self._reloaded,
+            dependencies=self._client_authentication.report(), loaded_at=self._loaded_at, reloaded=self._reloaded,
         )  # fmt: skip
 
     def _keep_counts(self, worker: WorkerChild) -> None:
@@ -278,7 +276,7 @@ class Supervisor:
             raise ReloadRefused("the process is stopping")
         self._streams.apply(config.log)
         fresh.serve()
-        self._credentials.start(config)
+        self._client_authentication.start(config)
         self._current = fresh
         self._draining.append(old)
         old.drain(config.shutdown.drain.total_seconds())

@@ -1,4 +1,4 @@
-"""What systemd and the gateway say to each other: sockets that are handed over, and how far the process is. Without its library.
+"""Socket activation and sd_notify of systemd: sockets that are handed over, and the state of the process. Without its library.
 
 Sockets: sd_listen_fds(3), the variables LISTEN_PID and LISTEN_FDS. States: sd_notify(3), datagrams to the socket in NOTIFY_SOCKET.
 """
@@ -29,7 +29,7 @@ def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[socket.socke
 
 
 class Notifier:
-    """Tells the service manager the state of the process; nothing without NOTIFY_SOCKET."""
+    """Sends the state of the process to the service manager (sd_notify); nothing without NOTIFY_SOCKET."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         path = environ.get("NOTIFY_SOCKET", "")

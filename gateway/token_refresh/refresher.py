@@ -1,6 +1,6 @@
 """The refresh of sessions' tokens: one attempt at a time for each session, over every worker and gateway, and the requests that wait for it.
 
-The holder of the lease in Redis makes the attempt; the others wait for the lease and find that the record on_change. A worker has at
+The holder of the lease in Redis makes the attempt; the others wait for the lease and find that the record has changed. A worker has at
 most one Task for each session, however many requests need it. Refreshes begin with requests and with open exchanges, never by
 themselves: the tokens of a person who is not there are not renewed.
 """

@@ -11,6 +11,7 @@
     sign_out            sign-out by the person
     provider_logout     sign-out by the provider (back-channel, front-channel)
     token_revocation    revokes the tokens of ended sessions (RFC 7009)
+    page_log            counters and access lines of these pages
     sign_in_facts       what the events of a sign-in say
     userinfo            `/oauth2/userinfo`, and the public keys of the assertion
 

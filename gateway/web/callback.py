@@ -116,7 +116,9 @@ class Callback:
         prompt = "login" if isinstance(refusal, StepUpUnmet | EmailNotVerified) else None
         provider = attempt.provider if len(request.site.providers) > 1 else None
         tags = attempt.ui_locales
-        again = start_url(attempt.return_to, prompt, None, attempt.step_up_for, provider, tags)
+        again = start_url(
+            attempt.return_to, prompt=prompt, step_up_for=attempt.step_up_for, provider=provider, ui_locales=tags
+        )
         context = request.page_context(attempt.return_to, provider=attempt.provider, retry_url=again, ui_locales=tags)
         page = self._pages.render(refusal, context, html=request.html)
         dropped = self._attempts.drop(attempt, request.cookies, request.route)
@@ -134,7 +136,7 @@ class Callback:
         if wanted is not None:
             provider = wanted.provider if len(request.site.providers) > 1 else None
             tags = wanted.ui_locales
-            again = start_url(_landing(wanted), None, None, wanted.step_up_for, provider, tags)
+            again = start_url(_landing(wanted), step_up_for=wanted.step_up_for, provider=provider, ui_locales=tags)
         raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=again, ui_locales=tags)
 
     async def _finish(self, request: WebRequest, attempt: LoginAttempt, facts: SignInFacts) -> RenderedPage:

@@ -20,9 +20,8 @@ class FailedCallbacks:
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self._pause = _MINUTE / per_minute
         self._clock = clock
-        self._free_at: dict[
-            str | bytes, float
-        ] = {}  # when all failures of an address are forgotten; the newest failure last
+        # When all failures of an address are forgotten; the newest failure last.
+        self._free_at: dict[str | bytes, float] = {}
 
     def __len__(self) -> int:
         return len(self._free_at)

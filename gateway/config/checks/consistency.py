@@ -132,7 +132,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
     for name, app in config.apps.items():
         for url, key in product(app.upstream, ("listen", "admin_listen")):
             if parse_listen(getattr(config, key)).leads_here(url):
-                # SECURITY: the door would be asked by itself, and the admin listener's pages would be an app's (B-68).
+                # SECURITY: the gateway would forward requests to itself, and the admin listener's pages would be an app's (B-68).
                 what = f"is this gateway's own {key}"
                 yield Finding(
                     key=f"apps.{name}.upstream", what=what, allowed="allowed: the application's address", reads=(key,)

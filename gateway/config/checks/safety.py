@@ -23,6 +23,16 @@ from gateway.config.sections.directory_http import texts_of
 from gateway.config.toggles import password_routes_closed, refused_by_omission
 from gateway.config.values import parse_entry, parse_template
 
+#: The claims of OpenID Connect Core 5.1 that describe a person, and the objects in which providers let people keep their own settings.
+_WRITTEN_BY_PEOPLE: Final = frozenset(
+    {
+        "name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "email",
+        "gender", "birthdate", "zoneinfo", "locale", "phone_number", "address", "user_metadata", "unsafe_metadata",
+    }
+)  # fmt: skip
+_BY_NAME = "allowed: https, a loopback name, or allow_insecure_http: true"
+_NEXUDUS_CLIENT: Final = "client_id"  # POST /api/token: the refresh token belongs to the client that this field names
+
 
 def rotation_warnings(old: Sequence[SecretStr], new: Sequence[SecretStr]) -> Iterator[str]:
     """What a change of `keys` breaks, one line each; nothing for a safe step of a rotation. No line contains a key."""
@@ -39,17 +49,6 @@ def rotation_warnings(old: Sequence[SecretStr], new: Sequence[SecretStr]) -> Ite
             "the key that encrypted and signed until now is gone from keys: its sessions have ended, and assertions of the last "
             "five minutes cannot be verified any more; an old key stays behind the new one until `doorward keys status` counts 0 for it"
         )
-
-
-#: The claims of OpenID Connect Core 5.1 that describe a person, and the objects in which providers let people keep their own settings.
-_WRITTEN_BY_PEOPLE: Final = frozenset(
-    {
-        "name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "email",
-        "gender", "birthdate", "zoneinfo", "locale", "phone_number", "address", "user_metadata", "unsafe_metadata",
-    }
-)  # fmt: skip
-_BY_NAME = "allowed: https, a loopback name, or allow_insecure_http: true"
-_NEXUDUS_CLIENT: Final = "client_id"  # POST /api/token: the refresh token belongs to the client that this field names
 
 
 def refusals(config: Config) -> Iterator[Finding]:
@@ -231,8 +230,8 @@ def _claims(key: str, provider: schema.ProviderKeys) -> Iterator[str]:
         )
     if any(way[0] in _WRITTEN_BY_PEOPLE for way in provider.claims.groups.ways):
         yield (
-            f"{key}.claims.groups: is {provider.claims.groups}, which people can write themselves at many providers: who writes "
-            "the name of a group there is in it"
+            f"{key}.claims.groups: is {provider.claims.groups}, which people can write themselves at many providers, "
+            "and so put themselves into any group"
         )
 
 

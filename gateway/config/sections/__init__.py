@@ -9,7 +9,6 @@
     redis             `redis`
     hand_off          an app's `hand_off`
     password_rules    an app's `password_routes`
-    pages             `pages`
     responses         an app's `responses`
     pages             `pages`, and an app's `pages`
     fields            the annotated types that the sections are made of

@@ -27,16 +27,6 @@ class ClaimNames(Section):
 class ProviderKeys(Section):
     """The settings of one provider, and of Doorward as its client."""
 
-    @property
-    def issuers(self) -> tuple[str, ...]:
-        """Each `iss` that its tokens may have; where only `authority_url` is known, it may end with a slash or not."""
-        if self.issuer is None:
-            issuer = self.authority_url.removesuffix("/")
-            return issuer, f"{issuer}/"
-        if addresses.TENANT not in self.issuer:
-            return (self.issuer,)
-        return tuple(self.issuer.replace(addresses.TENANT, tenant) for tenant in self.allowed_tenants)
-
     title: Annotated[str, AfterValidator(values.parse_title)] = ""
     log_out_url: Annotated[str, checked(addresses.parse_log_out_url)] | None = None
     authority_url: Annotated[str, AfterValidator(addresses.parse_authority)] = ""
@@ -62,6 +52,14 @@ class ProviderKeys(Section):
     email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
     refresh: Literal["before_expiry", "never"] = "before_expiry"
     refresh_before: Wait = timedelta(minutes=1)
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Each `iss` that its tokens may have; where only `authority_url` is known, it may end with a slash or not."""
+        if self.issuer is not None:
+            return addresses.issuers_of(self.issuer, self.allowed_tenants)
+        issuer = self.authority_url.removesuffix("/")
+        return issuer, f"{issuer}/"
 
 
 class OpenID(ProviderKeys):

@@ -113,7 +113,7 @@ class Probe:
         """Send all requests. Raises NotDoorward before the first of them."""
         for gateway, _ in targets:
             await self._require_doorward(gateway)
-            self._fronts[gateway] = await self._ask_front(gateway)
+            self._fronts[gateway] = await self._probe_front(gateway)
         todo = iter([(gateway, request) for gateway, some in targets for request in some])
         results: dict[int, ProbeResult] = {}
         numbered = enumerate(todo)
@@ -146,7 +146,7 @@ class Probe:
         if problem["code"] == UnknownHost.code:
             raise NotDoorward(f"{gateway.url}: no app of this Doorward has the host {gateway.host}")
 
-    async def _ask_front(self, gateway: GatewayAddress) -> FrontAnswers:
+    async def _probe_front(self, gateway: GatewayAddress) -> FrontAnswers:
         """What a proxy before the gateway answers itself; nothing where it cannot be told from what is behind it."""
         plain = ProbeRequest(rule="", group="", how="", method="GET", target=b"/")
         finding, _ = await self._send(gateway, certainly_refused(plain))

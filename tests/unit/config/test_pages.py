@@ -23,7 +23,8 @@ from tests.unit.config.made import config_with, problems_with
     ],
 )
 def test_what_is_taken_is_taken_for_all_apps_and_for_one(key: str, value: Any) -> None:
-    config_with({"pages": {key: value}, "apps.portal.pages": {key: value}})
+    config = config_with({"pages": {key: value}, "apps.portal.pages": {key: value}})
+    assert getattr(config.pages, key) == getattr(config.apps["portal"].pages, key) == value
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,30 @@
-"""Mapped claims that a provider does not send: told in the log, once an hour for each."""
+"""Claims that a provider does not send: those that decide, and the mapped ones, which are logged once an hour each."""
 
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.config.schema import ClaimNames
+from gateway.config.schema import ClaimNames, ProviderKeys
+from gateway.identity.claims import EMAIL_CLAIM, VERIFIED_CLAIM
 
 logger = logging.getLogger("doorward.oidc")
 
 _PAUSE: Final = 3600.0
 
 
-class Absences:
-    """Of the claims that the configuration names, and of groups that are too many for a token. `clock` in seconds."""
+def missing_claims(id_claims: Mapping[str, Any], settings: ProviderKeys, *, all_mapped: bool = False) -> list[str]:
+    """The claims that an ID Token lacks and that decide: address, whether it is verified, groups. `all_mapped`: names too."""
+    names = settings.claims
+    wanted = [names.subject, names.email, names.groups]
+    wanted += [names.name, names.preferred_username] if all_mapped else []
+    missing = [str(claim) for claim in wanted if claim.value_in(id_claims) is None]
+    if names.email == EMAIL_CLAIM and settings.require_verified_email != "never" and VERIFIED_CLAIM not in id_claims:
+        missing.append(VERIFIED_CLAIM)
+    return missing
+
+
+class MissingClaimLog:
+    """Logs claims that the configuration names and no document has, and groups that are too many for a token. `clock` in seconds."""
 
     def __init__(self, names: ClaimNames, clock: Callable[[], float]) -> None:
         self._mapped = {word: getattr(names, word) for word in sorted(names.model_fields_set)}

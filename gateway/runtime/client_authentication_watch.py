@@ -13,14 +13,14 @@ from typing import Any, Final
 from gateway.config.providers import dependency_of, key_of, providers_of
 from gateway.config.schema import Config
 from gateway.oidc.providers import ProviderClient, open_providers
-from gateway.operations.credentials import CredentialsTrial, try_credentials
+from gateway.operations.client_authentication_trial import ClientAuthenticationTrial, try_client_authentication
 from gateway.runtime.health import DEGRADED, OK, UNKNOWN, Dependency
 
 _log = logging.getLogger("doorward.oidc")
 _STATES: Final = {"accepted": OK, "refused": DEGRADED, "unknown": UNKNOWN}
 
 
-class CredentialsWatch:
+class ClientAuthenticationWatch:
     """Tries the secret or key of each provider once for each configuration. `now` gives aware UTC."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -59,13 +59,13 @@ class CredentialsWatch:
         while not client.provider.ready:
             client.provider.attempted.clear()
             await client.provider.attempted.wait()
-        trial = await try_credentials(config, client.name, client.settings, client.provider)
+        trial = await try_client_authentication(config, client.name, client.settings, client.provider)
         self._found[_dependency(client.name)] = self._state(trial)
         if trial.verdict != "accepted":
             log = _log.error if trial.verdict == "refused" else _log.warning
             log("%s: the client authentication is %s: %s", key_of(client.name), trial.verdict, trial.seen)
 
-    def _state(self, trial: CredentialsTrial) -> Dependency:
+    def _state(self, trial: ClientAuthenticationTrial) -> Dependency:
         found = Dependency(_STATES[trial.verdict], self._now())
         if trial.verdict != "accepted":
             found.error, found.error_at = f"client_authentication_{trial.verdict}", self._now()

@@ -25,16 +25,16 @@ _REFUSALS: Final = frozenset({"invalid_client", "unauthorized_client", "access_d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialsTrial:
+class ClientAuthenticationTrial:
     """What the token endpoint made of us. `seen` is one line: its status, and its error with the description."""
 
     verdict: Literal["accepted", "refused", "unknown"]
     seen: str
 
 
-async def try_credentials(
+async def try_client_authentication(
     config: Config, name: str, settings: ProviderKeys, provider: Provider, *, control: bool = False
-) -> CredentialsTrial:
+) -> ClientAuthenticationTrial:
     """One trial at the provider called `name`, whose metadata are known.
 
     `control`: where the answer is `invalid_grant`, try a made-up secret too. A server that answers the same then has looked at the code
@@ -48,11 +48,11 @@ async def try_credentials(
         made_up = settings.model_copy(update={"client_secret": _made_up_secret(), "client_private_key": _made_up_key()})
         if (await _try(TokenClient(provider, made_up), provider, redirect_uri)).verdict == "accepted":
             seen = f"it answers a made-up code alike with our secret and with a made-up one ({trial.seen})"
-            return CredentialsTrial(verdict="unknown", seen=seen)
+            return ClientAuthenticationTrial(verdict="unknown", seen=seen)
     return trial
 
 
-async def _try(client: TokenClient, provider: Provider, redirect_uri: str) -> CredentialsTrial:
+async def _try(client: TokenClient, provider: Provider, redirect_uri: str) -> ClientAuthenticationTrial:
     form = [
         ("grant_type", "authorization_code"),
         ("code", secrets.token_urlsafe(32)),
@@ -62,10 +62,10 @@ async def _try(client: TokenClient, provider: Provider, redirect_uri: str) -> Cr
     try:
         return _judge(await client.post("token", provider.metadata.token_endpoint, form))
     except (ProviderUnavailable, ProviderFault) as refusal:
-        return CredentialsTrial(verdict="unknown", seen=refusal.detail)
+        return ClientAuthenticationTrial(verdict="unknown", seen=refusal.detail)
 
 
-def _judge(response: ProviderResponse) -> CredentialsTrial:
+def _judge(response: ProviderResponse) -> ClientAuthenticationTrial:
     try:
         body = response.json()
     except ProviderFault:
@@ -74,16 +74,18 @@ def _judge(response: ProviderResponse) -> CredentialsTrial:
     said = ": ".join(quotable(part) for part in (error, text) if isinstance(part, str) and part)
     seen = f"status {response.status}, {said or 'no OAuth error'}"
     if error == "invalid_grant":
-        return CredentialsTrial(verdict="accepted", seen=seen)
+        return ClientAuthenticationTrial(verdict="accepted", seen=seen)
     refused = error in _REFUSALS or response.status == 401
-    return CredentialsTrial(verdict="refused" if refused else "unknown", seen=seen)
+    return ClientAuthenticationTrial(verdict="refused" if refused else "unknown", seen=seen)
 
 
-def _explained(trial: CredentialsTrial, place: str) -> CredentialsTrial:
+def _explained(trial: ClientAuthenticationTrial, place: str) -> ClientAuthenticationTrial:
     if trial.verdict != "refused":
         return trial
     keys = f"{place}.client_id, its secret or key, and {place}.client_authentication"
-    return CredentialsTrial(verdict="refused", seen=f"sign-ins fail: compare {keys} with the provider's ({trial.seen})")
+    return ClientAuthenticationTrial(
+        verdict="refused", seen=f"sign-ins fail: compare {keys} with the provider's ({trial.seen})"
+    )
 
 
 def _redirect_uri(config: Config, name: str) -> str:
