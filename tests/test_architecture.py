@@ -319,6 +319,7 @@ def test_every_case_of_a_security_comment_is_explained() -> None:
 
 #: Modules under 40 lines, each with the reason for its room.
 SMALL_MODULES = {
+    "gateway.sessions.base64url": "one strict spelling (A-86) of keys, states and cookies, used by four packages",
     "gateway.cli.keys": "`keys new` must not import what `keys status` needs",
     "gateway.cli.lazy": "two groups of commands are made of it",
     "gateway.config.checks.page_texts": "reads the messages, which no other check does",
