@@ -21,6 +21,10 @@ class SignInFailed(Refusal):
         self.reason = reason
 
 
+class AuthenticationExpired(SignInFailed):
+    """The provider's own sign-in form lay too long: the person may have signed in there in another tab. A new request is answered at once."""
+
+
 class IdTokenInvalid(SignInFailed):
     """An ID Token that failed a check; `reason` names the check (signature, issuer, audience, nonce, expired...)."""
 

@@ -18,13 +18,15 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc.util import urlsafe_b64encode
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
-from gateway.errors.signing_in import SignInFailed
+from gateway.errors.signing_in import AuthenticationExpired, SignInFailed
 from gateway.oidc.metadata import ProviderMetadata
 
 ATTEMPT_LIFETIME: Final = timedelta(minutes=15)
 
 _LONGEST_CODE: Final = 4096
 _FUTURE: Final = timedelta(minutes=1)  # the clocks of two gateways differ
+#: `error` and `error_description` of Keycloak for a sign-in form that lay too long; its manual asks for a new request at once.
+_EXPIRED: Final = ("temporarily_unavailable", "authentication_expired")
 _ERROR = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -35,7 +37,8 @@ class AttemptFacts:
     `max_age` (seconds) and `acr` are parameters of the authorization request; `step_up_for` is the "METHOD /path" whose rule requires
     them, where it is not `return_to`. `provider` names the provider: no response of another one belongs to this attempt. `begun` is the
     moment in seconds since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
-    `ui_locales` are the language tags that began it: of our pages, and of the authorization request.
+    `ui_locales` are the language tags that began it: of our pages, and of the authorization request. `prompt` is the one that was asked for;
+    `begun_again`: it is the second request of a sign-in whose first the provider let expire.
     """
 
     app: str
@@ -48,6 +51,8 @@ class AttemptFacts:
     provider: str = DEFAULT_PROVIDER
     begun: float | None = None
     ui_locales: tuple[str, ...] = ()
+    prompt: str | None = None
+    begun_again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +124,7 @@ def authorization_url(
 def validate_authorization_response(
     params: Sequence[tuple[str, str]], attempt: LoginAttempt, metadata: ProviderMetadata, now: datetime
 ) -> AuthorizationCode:
-    """The code of a callback whose parameters, decoded and in order, are `params`. Raises SignInFailed.
+    """The code of a callback whose parameters, decoded and in order, are `params`. Raises SignInFailed, and AuthenticationExpired of its kind.
 
     Other parameters (`session_state`, tokens of other flows) are ignored.
     """
@@ -150,4 +155,5 @@ def _refused(error: str, values: dict[str, str]) -> SignInFailed:
     name = error if _ERROR.fullmatch(error) else "unreadable"
     description = "".join(c if c.isprintable() else " " for c in values.get("error_description", "")[:200])
     reason = name if name in ("access_denied", "login_required", "interaction_required") else "provider_error"
-    return SignInFailed(reason, f"the provider returned {name}: {description!r}", error=name)
+    kind = AuthenticationExpired if (name, description) == _EXPIRED else SignInFailed
+    return kind(reason, f"the provider returned {name}: {description!r}", error=name)

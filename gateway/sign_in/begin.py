@@ -39,7 +39,7 @@ _SELECTING_ISSUERS: Final = ("https://accounts.google.com", "https://login.micro
 class SignInRequest:
     """What a sign-in is for. `return_to` is a path on the app's host; `method` that of the request that begins it; `provider` a configured name.
 
-    `step_up_for` is the "METHOD /path" whose rules `step_up` meets; `prompt` one of PROMPTS.
+    `step_up_for` is the "METHOD /path" whose rules `step_up` meets; `prompt` one of PROMPTS; `begun_again` as in AttemptFacts.
     """
 
     return_to: str
@@ -50,6 +50,7 @@ class SignInRequest:
     login_hint: str | None = None
     provider: str | None = None
     languages: PreferredLanguages = NO_PREFERENCE
+    begun_again: bool = False
 
 
 class SignInStarter:
@@ -118,7 +119,8 @@ class SignInStarter:
         begun = AttemptFacts(
             app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
             acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=chosen.name, begun=self._moment(),
-            ui_locales=wanted.languages.ui_locales,
+            ui_locales=wanted.languages.ui_locales, prompt=wanted.prompt if wanted.prompt in PROMPTS else None,
+            begun_again=wanted.begun_again,
         )  # fmt: skip
         attempt, set_cookies = self.attempts.begin(begun, cookies, app)
         url = authorization_url(

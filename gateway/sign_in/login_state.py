@@ -84,6 +84,8 @@ def _encode(opened: OpenedState) -> bytes:
         "b": None if facts.begun is None else int(facts.begun * _SECOND),
         "u": " ".join(facts.ui_locales) or None,
         "k": opened.link,
+        "o": facts.prompt,
+        "a": 1 if facts.begun_again else None,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
@@ -105,5 +107,7 @@ def _decode(raw: bytes, route: AppRoute) -> OpenedState:
         provider=values.get("p", DEFAULT_PROVIDER),
         begun=None if "b" not in values else values["b"] / _SECOND,
         ui_locales=tuple(values.get("u", "").split()),
+        prompt=values.get("o"),
+        begun_again="a" in values,
     )
     return OpenedState(facts=facts, nonce=values["n"], binding=bytes.fromhex(values["w"]), link=values.get("k"))

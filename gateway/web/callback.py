@@ -7,6 +7,7 @@ new session ID and ends the browser's earlier session (C-40). The rules of `requ
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,6 +15,7 @@ from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import (
+    AuthenticationExpired,
     DirectoryUnavailable,
     EmailNotVerified,
     ProviderFault,
@@ -37,11 +39,12 @@ from gateway.oidc.authorization import (
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.oidc.tokens import TokenResult
 from gateway.pages.renderer import Pages, RenderedPage, redirect
+from gateway.policy.step_up import StepUp
 from gateway.sessions.pending_sign_in import PendingSignIn
 from gateway.sessions.redemptions import Redemptions, TakenAttempt
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
-from gateway.sign_in.begin import SignInStarter
+from gateway.sign_in.begin import SignInRequest, SignInStarter
 from gateway.sign_in.browser_binding import read_bindings
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
@@ -84,6 +87,7 @@ class Callback:
         self._redemptions = redemptions
         self._failures = failures
         self._sessions = sessions
+        self._sign_in = sign_in
         self._attempts = sign_in.attempts
         self._pages = pages
         self._audit = audit
@@ -141,7 +145,13 @@ class Callback:
 
     async def _finish(self, request: WebRequest, attempt: LoginAttempt, facts: SignInFacts) -> RenderedPage:
         client = self._client_of(request, attempt)
-        code = validate_authorization_response(request.params, attempt, client.provider.metadata, self._now())
+        try:
+            code = validate_authorization_response(request.params, attempt, client.provider.metadata, self._now())
+        except AuthenticationExpired:
+            # SECURITY: a provider that says so each time gets one more request, and the person a page (A-90).
+            if attempt.begun_again:
+                raise
+            return self._begin_again(request, attempt)
         # SECURITY: taken before the code is redeemed: of two requests with one state, one proceeds (A-54).
         taken = await self._redemptions.take(attempt.id)
         if taken is None:
@@ -167,6 +177,21 @@ class Callback:
         )
         finished = self._attempts.finish(attempt, request.cookies, request.route, self._now())
         return page.plus(*(("Set-Cookie", value) for value in finished))
+
+    def _begin_again(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
+        """The same authorization request once more, with secrets of its own: the person has been at the provider, and chose nothing else."""
+        languages = replace(request.languages, ui_locales=attempt.ui_locales)
+        wanted = SignInRequest(
+            return_to=attempt.return_to, method=request.head.method, step_up=StepUp(attempt.max_age, attempt.acr),
+            step_up_for=attempt.step_up_for, prompt=attempt.prompt, provider=attempt.provider, languages=languages,
+            begun_again=True,
+        )  # fmt: skip
+        log.info(
+            "the provider let a sign-in on %s expire; begun again: request %s", request.route.host, request.request_id
+        )
+        return self._sign_in.begin(
+            request.route, wanted, cookies=request.cookies, request_id=request.request_id, client=request.client
+        )
 
     async def _redeem(
         self, request: WebRequest, client: ProviderClient, code: AuthorizationCode, taken: TakenAttempt

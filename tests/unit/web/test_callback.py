@@ -470,3 +470,53 @@ async def test_without_redis_nobody_is_let_in_and_nothing_is_redeemed(shaky: Sha
     assert office.provider.count("token") == 0
     shaky.link.restore()
     assert (await office.sign_in_as(browser)).status == 303
+
+
+# --- a form at the provider that lay too long -------------------------------------------------------------------------
+
+EXPIRED = (("error", "temporarily_unavailable"), ("error_description", "authentication_expired"))
+
+
+def parameters(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query))
+
+
+async def test_a_sign_in_that_the_provider_let_expire_is_begun_again_once_with_all_that_it_was_for(
+    office: Office,
+) -> None:
+    """A-90: what Keycloak answers when its own form lay too long and the person signed in in another tab."""
+    browser = office.browser()
+    await browser.open(f"{PORTAL_ORIGIN}/oauth2/start?rd=/a%3Fb=1%2526c&prompt=login&ui_locales=de", follow=False)
+    first = await office.choose(browser)
+    answer = await browser.open(edited(first, *EXPIRED, code=None), follow=False)
+    assert answer.status == 302
+    assert answer.location.startswith(office.provider.issuer + "/authorize?")
+    before, again = parameters(browser.history[0].location), parameters(answer.location)
+    own = {"state", "nonce", "code_challenge"}
+    assert {name: again[name] for name in again.keys() - own} == {name: before[name] for name in before.keys() - own}
+    assert again["prompt"] == "login"
+    assert all(again[name] != before[name] for name in own)
+    assert office.provider.count("token") == 0
+    second = await office.choose(browser)
+    assert (await browser.open(second, follow=False)).location == f"{PORTAL_ORIGIN}/a?b=1%26c"
+    assert office.token(browser) is not None
+    assert office.events("login.refused") == []
+
+
+async def test_a_provider_that_lets_each_sign_in_expire_gets_two_requests_and_the_person_a_page(office: Office) -> None:
+    """A-90."""
+    browser = office.browser()
+    await browser.open(f"{PORTAL_ORIGIN}/oauth2/start?rd=/bookings", follow=False)
+    for _ in range(2):
+        came = await office.choose(browser)
+        answer = await browser.open(edited(came, *EXPIRED, code=None), follow=False)
+    assert refused(answer)
+    assert answer.document.link("Try again").endswith("/oauth2/start?rd=/bookings")
+    assert [event["reason"] for event in office.events("login.refused")] == ["provider_error"]
+
+
+async def test_a_provider_that_is_unavailable_for_another_reason_is_not_asked_again(office: Office) -> None:
+    browser = office.browser()
+    await browser.open(f"{PORTAL_ORIGIN}/oauth2/start?rd=/bookings", follow=False)
+    came = await office.choose(browser)
+    assert refused(await browser.open(edited(came, EXPIRED[0], code=None), follow=False))
