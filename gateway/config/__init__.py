@@ -10,6 +10,7 @@ A value is checked by itself (`values`, `addresses`), then in its section (`sect
     values         text forms of single values: durations, sizes, routes, networks, header templates
     addresses      listeners, hosts, upstreams, URLs
     redis_url      `redis.url`
+    authorization_parameters   parameters that an operator adds to the authorization request
     claim_path     where a provider's documents have a claim
     placeholders   what placeholders may name, and the directory's texts with them
     field_names    the tables of header field names

@@ -118,6 +118,7 @@ def authorization_url(
         parameters.append(("acr_values", " ".join(attempt.acr)))
     if attempt.ui_locales:
         parameters.append(("ui_locales", " ".join(attempt.ui_locales)))
+    parameters += settings.extra_authorization_parameters.items()
     return str(add_params_to_uri(metadata.authorization_endpoint, parameters))
 
 

@@ -23,7 +23,7 @@ from gateway.observability.background import repeat
 from gateway.oidc.calls import Calls
 from gateway.oidc.metadata import ProviderMetadata, discovery_url, parse_metadata
 from gateway.oidc.registered_claims import Verification
-from gateway.oidc.signatures import ALGORITHMS, JwtInvalid, candidates, parse_keys, read_header
+from gateway.oidc.signatures import ALGORITHMS, JwtInvalid, candidates, parse_keys, read_header, verified_claims
 
 logger = logging.getLogger("doorward.oidc")
 Validated = TypeVar("Validated")
@@ -208,6 +208,16 @@ class Provider:
         if found and from_endpoint:
             budget.restore()
         return found
+
+    def has_key_of(self, id_token: str) -> bool:
+        """Whether a published key signed this ID Token, an old one too; True while no keys are known. Nothing is fetched."""
+        if self._keys is None:
+            return True
+        try:
+            verified_claims(id_token, self._keys, ALGORITHMS)
+        except JwtInvalid:
+            return False
+        return True
 
     async def _fetch_newer_keys(self, budget: KeyBudget) -> bool:
         """Fetch the keys outside their schedule, or wait for a fetch under way. False: the throttle forbids it."""

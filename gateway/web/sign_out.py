@@ -117,10 +117,12 @@ class SignOut:
         client = self._providers.of(session)
         if client is None:
             return None
+        # A provider refuses the whole request for a hint that it cannot verify any more; without one it asks the person.
+        hint = session.id_token
         return logout_url(
             client.settings,
             _metadata(client),
-            id_token_hint=session.id_token,
+            id_token_hint=hint if hint is not None and client.provider.has_key_of(hint) else None,
             client_id=client.settings.client_id,
             return_to=request.route.origin + SIGNED_OUT,
             state=None if there is None else self._after.seal(there.url, request.route.host),

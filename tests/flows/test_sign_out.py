@@ -89,6 +89,19 @@ async def test_the_session_ends_here_first_and_then_at_the_provider(
     assert page.document.forms
 
 
+async def test_the_hint_is_left_out_once_its_key_is_no_longer_published(
+    house: House, provider: MisbehavingProvider
+) -> None:
+    """A-20: a provider refuses a hint that it cannot verify, and the person would stay signed in there."""
+    browsers = [await signed_in(house) for _ in range(2)]
+    old, new = provider.signer, Signer(RSAKey.generate_key(2048, {"kid": "rotated", "use": "sig"}))
+    for published, sent in (([*old.jwks()["keys"], *new.jwks()["keys"]], True), (new.jwks()["keys"], False)):
+        provider.signer, provider.told.jwks = new, {"keys": published}
+        await house.worker.providers["openid"].provider.ping()
+        request = asked((await push_the_button(house, browsers.pop())).location)
+        assert ("id_token_hint" in request, request["client_id"]) == (sent, "doorward")
+
+
 async def test_the_wish_where_to_go_survives_the_provider_unless_its_state_was_changed(
     house: House, provider: MisbehavingProvider
 ) -> None:

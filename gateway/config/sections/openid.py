@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
 from gateway.config import addresses, values
+from gateway.config.authorization_parameters import parse_parameter_name, parse_parameter_value, parse_parameters
 from gateway.config.claim_path import ClaimPath, parse_claim_path, parse_list_claim
 from gateway.config.sections.fields import File, Secret, Section, Skew, Wait, checked
 
@@ -13,6 +14,8 @@ DEFAULT_PROVIDER: Final = "openid"  # the name of the provider that this section
 
 
 Claim = Annotated[ClaimPath, PlainValidator(parse_claim_path)]
+ParameterName = Annotated[str, AfterValidator(parse_parameter_name)]
+ParameterValue = Annotated[str, AfterValidator(parse_parameter_value)]
 ListClaim = Annotated[ClaimPath, PlainValidator(parse_list_claim)]
 
 
@@ -43,6 +46,9 @@ class ProviderKeys(Section):
         | None
     ) = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
+    extra_authorization_parameters: Annotated[dict[ParameterName, ParameterValue], AfterValidator(parse_parameters)] = (
+        Field(default_factory=dict)
+    )
     claims: ClaimNames = ClaimNames()
     userinfo: Literal["always", "when_needed", "never"] = "always"
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"

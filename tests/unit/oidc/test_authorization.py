@@ -18,6 +18,7 @@ from gateway.oidc.authorization import (
 )
 from gateway.oidc.metadata import ProviderMetadata
 from tests.fakes.attempts import attempt_secrets
+from tests.unit.config.made import problems_with
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ISSUER = "https://login.example.com"
@@ -36,6 +37,7 @@ def attempt(**asked: Any) -> LoginAttempt:
 
 
 MINE = attempt()
+MEMBERS = {"authority_url": "https://members.example.net", "client_id": "x", "client_secret": "another secret"}
 
 
 def refused(*params: tuple[str, str], metadata: ProviderMetadata = METADATA, now: datetime = NOW) -> SignInFailed:
@@ -66,6 +68,63 @@ def test_the_request_asks_for_a_code_with_state_nonce_and_pkce() -> None:
         "acr_values": ["mfa phr"],
     }
     assert asked.verifier not in url
+
+
+def test_configured_parameters_stand_beside_those_of_the_request() -> None:
+    added = {"kc_idp_hint": "corporate", "organization": "org 1&state=x"}
+    settings = ProviderKeys(client_id="doorward", extra_authorization_parameters=added)
+    query = parse_qs(urlsplit(authorization_url(METADATA, settings, "https://p/oauth2/callback", MINE)).query)
+    assert {name: query[name] for name in added} == {name: [value] for name, value in added.items()}
+    assert query["state"] == [MINE.state]
+
+
+def test_no_configured_parameter_takes_the_place_of_one_of_ours() -> None:
+    """A-92: each is named with all that are ours, for each provider."""
+    ours = (
+        *(
+            "response_type",
+            "response_mode",
+            "client_id",
+            "redirect_uri",
+            "scope",
+            "state",
+            "STATE",
+            "nonce",
+            "code_challenge",
+        ),
+        *(
+            "code_challenge_method",
+            "prompt",
+            "login_hint",
+            "id_token_hint",
+            "max_age",
+            "acr_values",
+            "ui_locales",
+            "request",
+        ),
+        *("request_uri", "client_assertion", "iss", "exp", "dpop_jkt"),
+    )
+    for place in ("openid", "providers.members"):
+        added = {f"{place}.extra_authorization_parameters": dict.fromkeys(ours, "x")}
+        problems = problems_with({"providers.members": MEMBERS, **added})
+        assert {problem.what for problem in problems} == {f"{name!r} is a parameter of Doorward's own" for name in ours}
+        assert {problem.key for problem in problems} == {
+            f"{place}.extra_authorization_parameters.{name}" for name in ours
+        }
+        assert all(name.lower() in problem.allowed for problem in problems for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({"a b": "x"}, ".a…"), ({"": "x"}, "."), ({"hint": ""}, ".hint"), ({"hint": "a\nb"}, ".hint"), ({"hint": "x" * 501}, ".hint"),
+        ({f"hint{n}": "x" for n in range(21)}, ""), ({f"hint{n}": "x" * 500 for n in range(5)}, ""),
+    ],
+)  # fmt: skip
+def test_a_configured_parameter_that_is_none_is_refused(parameters: dict[str, str], key: str) -> None:
+    (problem,) = problems_with({"openid.extra_authorization_parameters": parameters})
+    assert problem.key == f"openid.extra_authorization_parameters{key}"
+    assert "allowed: " in problem.allowed
 
 
 def test_the_code_for_our_own_state_is_believed() -> None:
