@@ -35,6 +35,7 @@ def facts_of(session: Session, idle_left: timedelta, now: datetime, *, emails: b
         **({"email": who.email} if emails else {}),
         "provider_sid": session.provider_sid,
         "address": session.address,
+        "user_agent": session.user_agent,
         "signed_in_at": session.created_at.isoformat(timespec="seconds"),
         "expires_at": session.expires_at.isoformat(timespec="seconds"),
         "idle_seconds_left": max(0, int(min(idle_left, session.remaining(now)).total_seconds())),

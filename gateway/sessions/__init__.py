@@ -1,6 +1,7 @@
 """Sessions: who is signed in, for how long, and how every process learns at once that it is over.
 
     session           one sign-in and its clocks (pure)
+    user_agent        the browser that a session began in (pure)
     cookie            the session cookie
     keyring           the keys that seal stored values
     base64url         base64url without padding (pure)

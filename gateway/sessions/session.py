@@ -13,7 +13,7 @@ A release that writes a session anew, as a token refresh does, writes the fields
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.identity.claims import Identity
+from gateway.sessions.user_agent import MAX_USER_AGENT
 
 VERSION: Final[Literal[1]] = 1
 MAX_ENCODED: Final = 256 * 1024  # three tokens and 500 groups fit many times over
@@ -35,7 +36,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
     `access_expires_at` and `access_lifetime` are the access token's, for its refresh; None: there is no refresh token.
     `userinfo_told` lists, separated by blanks, the mapped claims (`groups`, `email`, `name`, `preferred_username`) of `id_token` that userinfo
     had at least once since that token came: a claim that userinfo leaves out later is gone, also when the ID Token has it.
-    `provider` names the provider in the configuration. `address` is the client's at the sign-in. Tokens stay out of `repr`,
+    `provider` names the provider in the configuration. `address` and `user_agent` are the client's at the sign-in. Tokens stay out of `repr`,
     and so out of tracebacks (C-48).
     """
 
@@ -57,6 +58,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
     userinfo_told: str = ""
+    user_agent: str | None = None
 
     def __repr__(self) -> str:
         return f"Session({self.sid!r}, {self.app!r}, {self.identity!r})"
@@ -98,6 +100,7 @@ class _Stored(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
     userinfo_told: str = ""
+    user_agent: Any = None  # nothing depends on it, so a value of another type is none, and the session stays one
 
     def __repr__(self) -> str:
         return f"_Stored({self.sid!r}, {self.app!r})"  # no tokens in tracebacks (C-48)
@@ -129,6 +132,7 @@ def encode(session: Session) -> bytes:
         address=session.address,
         provider=session.provider,
         userinfo_told=session.userinfo_told,
+        user_agent=session.user_agent,
     )
     encoded = msgspec.json.encode(stored)
     if len(encoded) > MAX_ENCODED:
@@ -151,7 +155,7 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
         stored = _read(encoded)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error  # in a field that is unknown
-    expires_at, lifetime = stored.access_expires_at, stored.access_lifetime
+    expires_at, lifetime, agent = stored.access_expires_at, stored.access_lifetime, stored.user_agent
     if stored.refresh_token is None:
         expires_at = lifetime = None
     return Session(
@@ -173,6 +177,7 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
         address=None if stored.address is None else sys.intern(stored.address),
         provider=sys.intern(stored.provider),
         userinfo_told=sys.intern(stored.userinfo_told),
+        user_agent=sys.intern(agent) if type(agent) is str and len(agent) <= MAX_USER_AGENT else None,
     )
 
 

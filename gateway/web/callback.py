@@ -44,6 +44,7 @@ from gateway.sessions.pending_sign_in import PendingSignIn
 from gateway.sessions.redemptions import Redemptions, TakenAttempt
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
+from gateway.sessions.user_agent import clean
 from gateway.sign_in.begin import SignInRequest, SignInStarter
 from gateway.sign_in.browser_binding import read_bindings
 from gateway.sign_in.return_to import HOME, is_local
@@ -245,6 +246,7 @@ class Callback:
             address=request.client,
             provider=provider,
             userinfo_told=claims.userinfo_told if signed_in.refresh_token is not None else "",
+            user_agent=clean(request.head.first(b"user-agent")),
             **access_times(signed_in.expires_in, signed_in.refresh_token, self._now()),
         )
 

@@ -117,6 +117,7 @@ class Browser:
         self.resolve = dict(resolve or {})
         self.jar = CookieJar()
         self.history: list[Answer] = []
+        self.user_agent = ""
         self._chain: _Chain | None = None
 
     @property
@@ -207,7 +208,12 @@ class Browser:
         chain.sent = body, headers
         if chain.form_page is not None and not form_may_go(chain.form_page, url):
             raise FormActionRefused(url)
-        fields = {"Host": where.netloc, "Accept": chain.accept, **chain.fetch_metadata(url, method)}
+        fields = {
+            "Host": where.netloc,
+            "Accept": chain.accept,
+            "User-Agent": self.user_agent,
+            **chain.fetch_metadata(url, method),
+        }
         cookies = self.jar.header(
             url,
             same_site=chain.initiator is None or site_of(chain.initiator) == site_of(url),

@@ -84,6 +84,17 @@ async def test_a_deep_link_with_a_query_comes_back_after_the_login(house: House)
     assert not browser.jar.refused
 
 
+async def test_a_session_knows_the_browser_that_signed_in_by_200_bytes_at_most(house: House) -> None:
+    browser = house.browser()
+    browser.user_agent = "Browser/1 (X11) " + "x" * 500
+    await house.sign_in(browser, at="/x")
+    token = session_of(browser)
+    assert token is not None
+    stored = await house.worker.store.fetch(house.worker.store.key_of(token), house.host(), "portal")
+    assert stored is not None
+    assert stored.session.user_agent == ("Browser/1 (X11) " + "x" * 500)[:200]
+
+
 async def test_the_authorization_request_has_pkce_state_nonce_and_the_registered_address(
     house: House, provider: MisbehavingProvider
 ) -> None:

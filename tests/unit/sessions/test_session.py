@@ -27,12 +27,19 @@ def test_a_stored_session_reads_back_as_it_was() -> None:
 
 def test_a_record_without_the_fields_of_later_releases_is_still_a_session() -> None:
     """A rolling upgrade loses nobody."""
-    timed = a_session(access_expires_at=NOON, access_lifetime=timedelta(minutes=5), address="192.0.2.7")
+    timed = a_session(
+        access_expires_at=NOON, access_lifetime=timedelta(minutes=5), address="192.0.2.7", user_agent="Browser/1"
+    )
     assert decode(encode(timed)) == timed
     older = json.loads(encode(timed))
-    del older["access_expires_at"], older["access_lifetime"], older["address"]
-    bare = replace(timed, access_expires_at=None, access_lifetime=None, address=None)
+    del older["access_expires_at"], older["access_lifetime"], older["address"], older["user_agent"]
+    bare = replace(timed, access_expires_at=None, access_lifetime=None, address=None, user_agent=None)
     assert decode(json.dumps(older).encode()) == bare
+
+
+@pytest.mark.parametrize("agent", [7, ["Browser/1"], {"brands": []}, None, True, "x" * 201])
+def test_a_user_agent_of_another_form_is_none_and_the_session_stays(agent: Any) -> None:
+    assert decode(changed(user_agent=agent)).user_agent is None
 
 
 def test_a_session_lives_until_its_idle_timeout_or_the_end_of_its_lifetime_whichever_is_first() -> None:
@@ -52,10 +59,13 @@ def test_a_clock_that_is_set_back_lends_no_session_more_than_its_lifetime() -> N
 
 def test_a_session_for_memory_has_no_tokens_and_shares_what_others_have_too() -> None:
     """C-48."""
-    one, other = (decode(encode(a_session(address="192.0.2.7")), tokens=False) for _ in range(2))
+    one, other = (
+        decode(encode(a_session(address="192.0.2.7", user_agent="Browser/1")), tokens=False) for _ in range(2)
+    )
     assert (one.id_token, one.access_token, one.refresh_token) == (None, None, None)
-    assert replace(one, sid="") == replace(a_session(address="192.0.2.7", created_at=one.created_at, **BARE), sid="")
-    for name in ("key_host", "app", "address", "provider", "idle"):
+    kept = a_session(address="192.0.2.7", user_agent="Browser/1", created_at=one.created_at, **BARE)
+    assert replace(one, sid="") == replace(kept, sid="")
+    for name in ("key_host", "app", "address", "provider", "idle", "user_agent"):
         assert getattr(one, name) is getattr(other, name)
     assert one.identity.issuer is other.identity.issuer
     assert one.identity.groups[0] is other.identity.groups[0]
