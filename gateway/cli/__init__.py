@@ -11,6 +11,7 @@
     break_glass        `break-glass open | status | close`
     keys               `keys new`, and the group `keys`
     key_status         `keys status`
+    client_keys        `keys public`
     lazy               a group of commands that are imported when they are used
     printing           the CONFIG argument, the two consoles, a configuration or all of its problems
 

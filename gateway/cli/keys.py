@@ -1,4 +1,4 @@
-"""`doorward keys new | status`. `new` needs neither the configuration nor Redis, and imports neither."""
+"""`doorward keys new | status | public`. `new` needs neither the configuration nor Redis, and imports neither."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from gateway.sessions.keyring import new_key
 
 
 class KeyCommands(LazyGroup):
-    """`new` is here, `status` imports the gateway."""
+    """`new` is here, the others import the gateway."""
 
     table: ClassVar = {
         "new": ("keys", "new", "Make a key: 32 random bytes, base64url."),
@@ -17,6 +17,11 @@ class KeyCommands(LazyGroup):
             "key_status",
             "status",
             "Say how many sessions each key still encrypts, and under which `kid` it signs.",
+        ),
+        "public": (
+            "client_keys",
+            "public",
+            "Print the public half of each client_private_key as a JWK Set, to register at the provider.",
         ),
     }
 
@@ -26,7 +31,7 @@ app = typer.Typer(cls=KeyCommands, no_args_is_help=True)
 
 @app.callback()
 def keys() -> None:
-    """Keys that encrypt sessions and sign assertions."""
+    """Keys that encrypt sessions, sign assertions, and authenticate at a provider."""
 
 
 def new() -> None:

@@ -46,7 +46,7 @@ class Commands(LazyGroup):
             "app",
             "Let an address range use an app's own password login for a while: for when single sign-on is broken.",
         ),
-        "keys": ("keys", "app", "Keys that encrypt sessions and sign assertions."),
+        "keys": ("keys", "app", "Keys that encrypt sessions, sign assertions, and authenticate at a provider."),
         "sessions": ("sessions", "app", "Who is signed in, and ending that."),
     }
 

@@ -16,6 +16,7 @@ A value is checked by itself (`values`, `addresses`), then in its section (`sect
     field_names    the tables of header field names
     schemes        authentication schemes, and which of them carry a password
     cors           `cors_preflight`
+    client_keys    the private keys by which we authenticate at a provider
     providers      the providers by name, and which of them an app offers
     toggles        what the settings of the "Integrating OpenID" page mean for an app
 """

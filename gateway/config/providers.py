@@ -3,14 +3,7 @@
 `openid` describes the only provider, or one beside the named ones of `providers`. Pure.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.config.addresses import TENANT
 from gateway.config.reading.problems import Finding
@@ -68,20 +61,6 @@ def _provider(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         fault = "is missing" if for_tenants else f"is used only with {TENANT} in issuer"
         ids = "allowed: the ids of the tenants whose people may sign in" if for_tenants else "allowed: nothing"
         yield Finding(key=f"{place}.allowed_tenants", what=fault, allowed=ids, reads=(f"{place}.issuer",))
-    how = settings.client_authentication
-    if settings.client_secret is None and how in (
-        "client_secret_basic",
-        "client_secret_basic_raw",
-        "client_secret_post",
-    ):
-        allowed = "allowed: the secret, as ${NAME} or file:PATH"
-        yield Finding(key=f"{place}.client_secret", what=f"is missing for {how}", allowed=allowed, reads=reads)
-    if how == "private_key_jwt":
-        allowed = "allowed: file:PATH of a private key, RSA of 2048 bits or more, EC or Ed25519, as PEM or JWK"
-        key = settings.client_private_key
-        what = f"is missing for {how}" if key is None else _unusable_key(key.get_secret_value())
-        if what:
-            yield Finding(key=f"{place}.client_private_key", what=what, allowed=allowed, reads=reads)
     if "openid" not in settings.scopes:
         allowed = "allowed: [openid, email, profile]"
         yield Finding(key=f"{place}.scopes", what="does not contain openid", allowed=allowed)
@@ -105,25 +84,6 @@ def _app(place: str, config: Config, app: App, known: Mapping[str, ProviderKeys]
     if not offered(config, app):
         # SECURITY: which of several providers an app trusts must be configured, never guessed (C-21).
         yield Finding(key=f"{place}.provider", what="is missing where there are several", allowed=names, reads=reads)
-
-
-def _unusable_key(text: str) -> str | None:
-    """Why this text is no usable private key; None: it is one."""
-    if text.lstrip().startswith("{"):
-        try:
-            jwk = json.loads(text)
-        except ValueError:
-            return "is not JSON"
-        return None if jwk.get("kty") in ("RSA", "EC", "OKP") and "d" in jwk else "is not a private JWK"
-    try:
-        key = load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return "is not a private key without a passphrase"
-    if isinstance(key, RSAPrivateKey):
-        return None if key.key_size >= 2048 else "is too short"
-    return (
-        None if isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey) else "is of a kind that is not used here"
-    )
 
 
 def dependency_of(provider: str) -> str:

@@ -302,6 +302,13 @@ def parse_client_id(text: str) -> str:
     return text
 
 
+def parse_key_id(text: str) -> str:
+    """A `kid` (RFC 7515 section 4.1.4). Raises ValueError."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", text):
+        raise ValueError("is not a key id; allowed: the kid that the provider knows, printable ASCII without blanks")
+    return text
+
+
 def parse_title(text: str) -> str:
     """The name on our pages. Raises ValueError."""
     if not text.strip() or not text.isprintable() or len(text) > 100:

@@ -15,6 +15,7 @@
     provider                 one provider: metadata and keys, kept fresh
     providers                all configured providers
     calls                    the only way to a provider's endpoints
+    client_signature         JWTs that we sign as a client
     client_authentication    how we authenticate to the token endpoint
 
 One trip, in types that cannot be skipped::

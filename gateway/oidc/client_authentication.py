@@ -4,27 +4,20 @@ client_secret_basic and client_secret_post (RFC 6749 section 2.3.1; `client_secr
 private_key_jwt (RFC 7523, OpenID Connect Core 1.0 section 9), and none, for public clients.
 """
 
-import json
-import warnings
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote_plus
 
-from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
-
 from gateway.config.schema import ProviderKeys
-from gateway.errors.signing_in import ProviderFault
+from gateway.oidc.client_signature import ClientSigner
 from gateway.oidc.metadata import ProviderMetadata
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _ASSERTION_LIFETIME: Final = timedelta(minutes=1)
-_EC_ALGORITHMS: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +37,9 @@ class ClientAuthentication:
         self._secret = openid.client_secret.get_secret_value() if openid.client_secret else ""
         self._now = now
         self._random = random
-        self._key = _private_key(openid) if self._method == "private_key_jwt" else None
+        self._signer = ClientSigner(openid) if self._method == "private_key_jwt" else None
+        self._alg = openid.token_endpoint_auth_signing_alg
+        self._audience = openid.assertion_audience
         if self._method.startswith("client_secret") and not self._secret:
             raise ValueError("openid.client_secret is missing")
 
@@ -55,9 +50,9 @@ class ClientAuthentication:
             return Proof(headers={"Authorization": self._basic()}, form=[])
         if self._method == "client_secret_post":
             return Proof(headers={}, form=[*client, ("client_secret", self._secret)])
-        if self._key is None:
+        if self._signer is None:
             return Proof(headers={}, form=client)
-        assertion = self._assertion(self._key, metadata)
+        assertion = self._assertion(self._signer, metadata)
         form = [*client, ("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)]
         return Proof(headers={}, form=form)
 
@@ -68,60 +63,15 @@ class ClientAuthentication:
             pair = f"{self._client_id}:{self._secret}"  # some providers expect it, against the RFC; used only when configured
         return "Basic " + b64encode(pair.encode()).decode("ascii")
 
-    def _assertion(self, key: Key, metadata: ProviderMetadata) -> str:
-        announced = metadata.client_assertion_algs
-        able = _algorithms(key)
-        alg = next((alg for alg in able if announced is None or alg in announced), None)
-        if alg is None:
-            raise ProviderFault(
-                f"openid.client_private_key signs {', '.join(able)}; the provider supports none of them"
-            )
+    def _assertion(self, signer: ClientSigner, metadata: ProviderMetadata) -> str:
         issued_at = int(self._now().timestamp())
         claims = {
             "iss": self._client_id,
             "sub": self._client_id,
-            "aud": metadata.token_endpoint,
+            # SECURITY: one value, never a list: an assertion for two servers lets each be this client at the other (A-95).
+            "aud": metadata.issuer if self._audience == "issuer" else metadata.token_endpoint,
             "jti": urlsafe_b64encode(self._random(24)).decode("ascii"),
             "iat": issued_at,
             "exp": issued_at + int(_ASSERTION_LIFETIME.total_seconds()),
         }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # EdDSA is the old name of Ed25519, and the usual one
-            return jwt.encode({"alg": alg, "kid": key.kid}, claims, key, algorithms=[alg])
-
-
-def _algorithms(key: Key) -> Sequence[str]:
-    named = key.get("alg")
-    if isinstance(named, str):
-        return (named,)
-    if isinstance(key, RSAKey):
-        return ("RS256", "PS256", "RS384", "PS384", "RS512", "PS512")
-    if isinstance(key, ECKey) and key.curve_name in _EC_ALGORITHMS:
-        return (_EC_ALGORITHMS[key.curve_name],)
-    return ("EdDSA", "Ed25519") if isinstance(key, OKPKey) and key.curve_name == "Ed25519" else ()
-
-
-def _private_key(openid: ProviderKeys) -> Key:
-    """The key from a JWK or PEM. Raises ValueError, without any part of the key in its text."""
-    text = openid.client_private_key.get_secret_value().strip() if openid.client_private_key else ""
-    key: Key | None = None
-    if text.startswith("{"):
-        try:
-            key = JWKRegistry.import_key(json.loads(text))
-        except (JoseError, ValueError, TypeError, KeyError):
-            key = None
-    else:
-        key = next((key for kind in (RSAKey, ECKey, OKPKey) if (key := _from_pem(kind, text)) is not None), None)
-    if key is None or not key.is_private or not _algorithms(key):
-        raise ValueError(
-            "openid.client_private_key is not a private key; allowed: PEM or JWK, RSA, P-256/384/521 or Ed25519"
-        )
-    key.ensure_kid()
-    return key
-
-
-def _from_pem(kind: type[RSAKey] | type[ECKey] | type[OKPKey], text: str) -> Key | None:
-    try:
-        return kind.import_key(text)
-    except (JoseError, ValueError, TypeError):
-        return None
+        return signer.sign(claims, announced=metadata.client_assertion_algs, configured=self._alg)

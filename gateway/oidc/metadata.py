@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.addresses import TENANT, issuers_of
+from gateway.config.client_keys import FAPI_ALGORITHMS
 from gateway.config.schema import ProviderKeys
 from gateway.oidc.signatures import ALGORITHMS
 from gateway.oidc.strict_json import parse_object
@@ -75,8 +76,10 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
     if isinstance(methods, list) and "S256" not in methods:
         raise ValueError("it lists PKCE methods, and S256 is not among them")
     trust = _Trust(settings.authority_url, allow_insecure_http)
+    fapi = settings.profile == "fapi2"
+    able = FAPI_ALGORITHMS if fapi else ALGORITHMS
     alg = _id_token_algorithm(
-        _names(document, "id_token_signing_alg_values_supported"), settings.id_token_signed_response_alg
+        _names(document, "id_token_signing_alg_values_supported"), settings.id_token_signed_response_alg, able
     )
     for_userinfo = _names(document, "userinfo_signing_alg_values_supported") or (alg,)
     revocation_endpoint, unused = trust.used_endpoint(document, "revocation_endpoint")
@@ -89,9 +92,10 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         end_session_endpoint=trust.optional_endpoint(document, "end_session_endpoint"),
         revocation_endpoint=revocation_endpoint,
         id_token_alg=alg,
-        userinfo_algs=tuple(alg for alg in ALGORITHMS if alg in for_userinfo),
+        userinfo_algs=tuple(alg for alg in able if alg in for_userinfo),
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
-        iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
+        # SECURITY: the profile requires `iss` in every authorization response, whatever the document says of it (A-56).
+        iss_parameter_supported=fapi or document.get("authorization_response_iss_parameter_supported") is True,
         tenants=settings.allowed_tenants,
         unused=(unused,) if unused else (),
     )
@@ -104,9 +108,10 @@ def _wrong_issuer(issuer: object, settings: ProviderKeys) -> str:
     return f"its issuer is not the configured authority_url, but {named!r}: set `issuer` where that is the right one"
 
 
-def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None) -> str:
+def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None, allowed: Sequence[str]) -> str:
     """The one algorithm of ID Tokens: the configured one, RS256 (the default of OpenID Connect Registration 1.0 section 2), or the only one."""
-    able = ("RS256",) if announced is None else tuple(alg for alg in ALGORITHMS if alg in announced)
+    listed = ("RS256",) if announced is None else announced
+    able = tuple(alg for alg in allowed if alg in listed)
     if configured is not None:
         if announced is not None and configured not in able:
             raise ValueError(
@@ -116,7 +121,7 @@ def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None)
     if "RS256" in able:
         return "RS256"
     if not able:
-        raise ValueError(f"it signs ID Tokens with none of {', '.join(ALGORITHMS)}")
+        raise ValueError(f"it signs ID Tokens with none of {', '.join(allowed)}")
     if len(able) > 1:
         raise ValueError(
             f"it signs ID Tokens with one of {', '.join(able)}: id_token_signed_response_alg must name the one of this client"

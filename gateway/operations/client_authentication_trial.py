@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
+from gateway.config.client_keys import client_keys
 from gateway.config.providers import key_of, offered_by_app
 from gateway.config.schema import Config, ProviderKeys
 from gateway.directory.account import quotable
@@ -45,7 +49,7 @@ async def try_client_authentication(
     if trial.verdict != "accepted":
         return _explained(trial, key_of(name))
     if control and settings.client_authentication != "none":
-        made_up = settings.model_copy(update={"client_secret": _made_up_secret(), "client_private_key": _made_up_key()})
+        made_up = _with_made_up_credentials(settings)
         if (await _try(TokenClient(provider, made_up), provider, redirect_uri)).verdict == "accepted":
             seen = f"it answers a made-up code alike with our secret and with a made-up one ({trial.seen})"
             return ClientAuthenticationTrial(verdict="unknown", seen=seen)
@@ -95,10 +99,21 @@ def _redirect_uri(config: Config, name: str) -> str:
     return routes[app].redirect_uri(name)
 
 
-def _made_up_secret() -> SecretStr:
-    return SecretStr(secrets.token_urlsafe(32))
+def _with_made_up_credentials(settings: ProviderKeys) -> ProviderKeys:
+    """The same client with another secret, or another key of the same kind."""
+    update: dict[str, SecretStr] = {}
+    if settings.client_secret is not None:
+        update["client_secret"] = SecretStr(secrets.token_urlsafe(32))
+    if keys := client_keys(settings):
+        made = _key_like(keys[0].key.private_key)
+        pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        update["client_private_key"] = SecretStr(pem.decode("ascii"))
+    return settings.model_copy(update=update)
 
 
-def _made_up_key() -> SecretStr:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return SecretStr(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"))
+def _key_like(key: object) -> RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey:
+    if isinstance(key, EllipticCurvePrivateKey):
+        return generate_private_key(key.curve)
+    if isinstance(key, Ed25519PrivateKey):
+        return Ed25519PrivateKey.generate()
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -2,9 +2,10 @@
 
 No value that may be a secret is in a finding.
 
-    consistency       keys that need, exclude or repeat each other
-    directory_rules   the same for the `directory` section
-    page_texts        texts of pages
-    safety            what is refused unless it is allowed by name, and what is logged as a warning at every start
-    files             certificates, keys and folders that a configuration names
+    consistency             keys that need, exclude or repeat each other
+    client_authentication   the same for secrets, keys and profile of a provider
+    directory_rules         the same for the `directory` section
+    page_texts              texts of pages
+    safety                  what is refused unless it is allowed by name, and what is logged as a warning at every start
+    files                   certificates, keys and folders that a configuration names
 """

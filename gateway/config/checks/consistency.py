@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from gateway.config import providers
 from gateway.config.addresses import canonical_host, covers_every_address, is_insecure, parse_listen
-from gateway.config.checks import directory_rules
+from gateway.config.checks import client_authentication, directory_rules
 from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import (
@@ -114,6 +114,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _keys(config)
     if config.openid.enabled:
         yield from providers.findings(config)
+        yield from client_authentication.findings(config)
     yield from directory_rules.findings(config)
     yield from _hosts(config)
     yield from hand_off_findings(config)

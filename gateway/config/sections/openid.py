@@ -13,6 +13,9 @@ from gateway.config.sections.fields import File, Secret, Section, Skew, Wait, ch
 DEFAULT_PROVIDER: Final = "openid"  # the name of the provider that this section describes
 
 
+SigningAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
 Claim = Annotated[ClaimPath, PlainValidator(parse_claim_path)]
 ParameterName = Annotated[str, AfterValidator(parse_parameter_name)]
 ParameterValue = Annotated[str, AfterValidator(parse_parameter_value)]
@@ -40,11 +43,12 @@ class ProviderKeys(Section):
     client_authentication: Literal[
         "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"
     ] = "client_secret_basic"
-    client_private_key: Secret | None = None
-    id_token_signed_response_alg: (
-        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
-        | None
-    ) = None
+    client_private_key: Secret | tuple[Secret, ...] | None = None
+    client_key_id: tuple[Annotated[str, AfterValidator(values.parse_key_id)], ...] = ()
+    token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
+    client_assertion_audience: Literal["token_endpoint", "issuer"] | None = None
+    profile: Literal["fapi2"] | None = None
+    id_token_signed_response_alg: SigningAlgorithm | None = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
     extra_authorization_parameters: Annotated[dict[ParameterName, ParameterValue], AfterValidator(parse_parameters)] = (
         Field(default_factory=dict)
@@ -58,6 +62,18 @@ class ProviderKeys(Section):
     email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()
     refresh: Literal["before_expiry", "never"] = "before_expiry"
     refresh_before: Wait = timedelta(minutes=1)
+
+    @property
+    def client_private_keys(self) -> tuple[str, ...]:
+        """PEM or JWK. The first signs; the provider knows all of them."""
+        given = self.client_private_key
+        listed = () if given is None else given if isinstance(given, tuple) else (given,)
+        return tuple(key.get_secret_value() for key in listed)
+
+    @property
+    def assertion_audience(self) -> Literal["token_endpoint", "issuer"]:
+        """The `aud` of client assertions; FAPI 2.0 Security Profile section 5.3.3.1 wants the issuer."""
+        return self.client_assertion_audience or ("issuer" if self.profile == "fapi2" else "token_endpoint")
 
     @property
     def issuers(self) -> tuple[str, ...]:

@@ -3,17 +3,10 @@
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from tests.unit.config.made import KEY, NEXUDUS, OTHER_KEY, problems_with
 
 OFF = {"openid": {"enabled": False}, "keys": []}
-
-
-def pem(key: Any, password: bytes | None = None) -> str:
-    how = NoEncryption() if password is None else BestAvailableEncryption(password)
-    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how).decode())
 
 
 def said(changes: dict[str, Any]) -> list[str]:
@@ -198,36 +191,6 @@ def test_nobody_can_be_required_while_nobody_can_sign_in(changes: dict[str, Any]
 
 def test_a_plain_proxy_needs_neither_keys_nor_provider() -> None:
     assert said(OFF) == []
-
-
-@pytest.mark.parametrize("how", ["none", "private_key_jwt"])
-def test_a_client_without_a_secret_needs_none(how: str) -> None:
-    changes = {"openid.client_secret": ..., "openid.client_authentication": how}
-    assert said(changes | {"openid.client_private_key": pem(ec.generate_private_key(ec.SECP256R1()))}) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "expected"),
-    [
-        (None, "is missing for private_key_jwt"),
-        ("no key", "is not a private key without a passphrase"),
-        (pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "is not a private key without a passphrase"),
-        (pem(rsa.generate_private_key(65537, 1024)), "is too short"),
-        (pem(x25519.X25519PrivateKey.generate()), "is of a kind that is not used here"),
-        ("{", "is not JSON"),
-        ('{"kty":"RSA","n":"x","e":"AQAB"}', "is not a private JWK"),
-        ('{"kty":"oct","k":"x","d":"y"}', "is not a private JWK"),
-    ],
-)
-def test_a_private_key_that_cannot_sign_is_refused(key: str | None, expected: str) -> None:
-    """C-21: an unusable key stops the start, not the first login."""
-    changes = {"openid.client_authentication": "private_key_jwt", "openid.client_private_key": key}
-    assert said(changes) == [f"openid.client_private_key: {expected}"]
-
-
-def test_a_private_jwk_is_a_private_key() -> None:
-    jwk = '{"kty":"EC","crv":"P-256","x":"x","y":"y","d":"d"}'
-    assert said({"openid.client_authentication": "private_key_jwt", "openid.client_private_key": jwk}) == []
 
 
 @pytest.mark.parametrize("name", ["base_url", "username", "password", "business_ids"])

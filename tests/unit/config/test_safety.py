@@ -73,7 +73,7 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"log": {"pii": "full"}}, "log.pii: is full"),
         ({"log": {"level": "debug"}}, "log.level: is debug"),
         ({"openid": {"enabled": False}}, "openid.enabled: is off"),
-        ({"openid.client_authentication": "none"}, "openid.client_authentication: is none"),
+        ({"openid.client_authentication": "none", "openid.client_secret": ...}, "openid.client_authentication: is none"),
         ({"openid.require_verified_email": "never"}, "openid.require_verified_email: is never"),
         ({"openid.claims": {"email": "upn"}}, "openid.claims.email: is upn, which no provider verifies"),
         ({"openid.create_users": True}, "openid.create_users: is on, but directory.kind is none"),

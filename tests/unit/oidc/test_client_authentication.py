@@ -22,10 +22,12 @@ METADATA = ProviderMetadata(
 )
 
 
-def authentication(key: str | None = None, method: str = "private_key_jwt") -> ClientAuthentication:
+def authentication(key: str | None = None, method: str = "private_key_jwt", **settings: Any) -> ClientAuthentication:
     # model_construct: the configuration's own checks are not what is tried here.
     secret = SecretStr(key) if key is not None else None
-    openid = OpenID.model_construct(client_id="doorward", client_authentication=method, client_private_key=secret)
+    openid = OpenID.model_construct(
+        client_id="doorward", client_authentication=method, client_private_key=secret, **settings
+    )
     return ClientAuthentication(openid, lambda: NOW, lambda size: b"r" * size)
 
 
@@ -70,7 +72,7 @@ def test_basic_is_urlencoded_unless_the_configuration_says_raw(method: str, sent
 )
 def test_a_key_that_cannot_sign_is_refused_without_being_shown(key: str | None) -> None:
     """C-48."""
-    with pytest.raises(ValueError, match="client_private_key is not a private key") as problem:
+    with pytest.raises(ValueError, match=r"client_private_key is (missing|not)") as problem:
         authentication(key)
     assert "secret" not in str(problem.value)
 
@@ -95,9 +97,33 @@ def test_the_assertion_is_for_the_token_endpoint_and_for_a_minute(key: Any, alg:
     assert len(token.claims["jti"]) == 32
 
 
+@pytest.mark.parametrize("settings", [{"client_assertion_audience": "issuer"}, {"profile": "fapi2"}])
+def test_the_audience_is_the_issuer_where_the_provider_wants_that(settings: dict[str, str]) -> None:
+    """A-95: as one text, not a list."""
+    text = ec_key().as_pem(private=True).decode()
+    token = jwt.decode(assertion(authentication(text, **settings)), ec_key(), algorithms=["ES256"])
+    assert token.claims["aud"] == "https://a"
+
+
+def test_the_first_of_several_keys_signs_under_the_id_that_the_provider_knows() -> None:
+    texts = tuple(SecretStr(json.dumps(key.as_dict(private=True))) for key in (ec_key(kid="new"), rsa_key("old")))
+    openid = OpenID.model_construct(
+        client_id="doorward", client_authentication="private_key_jwt", client_private_key=texts
+    )
+    made = ClientAuthentication(openid, lambda: NOW, lambda size: b"r" * size)
+    assert jwt.decode(assertion(made), ec_key(kid="new")).header == {"alg": "ES256", "kid": "new", "typ": "JWT"}
+    named = openid.model_copy(update={"client_key_id": ("2026-11",)})
+    made = ClientAuthentication(named, lambda: NOW, lambda size: b"r" * size)
+    assert jwt.decode(assertion(made), ec_key(kid="new")).header["kid"] == "2026-11"
+
+
 def test_the_algorithm_is_one_that_the_provider_takes() -> None:
     text = rsa_key().as_pem(private=True).decode()
     token = assertion(authentication(text), replace(METADATA, client_assertion_algs=("PS256", "ES256")))
     assert jwt.decode(token, rsa_key(), algorithms=["PS256"]).header["alg"] == "PS256"
-    with pytest.raises(ProviderFault):
+    with pytest.raises(ProviderFault, match="the provider lists ES256"):
         assertion(authentication(text), replace(METADATA, client_assertion_algs=("ES256",)))
+    named = authentication(text, token_endpoint_auth_signing_alg="RS512")
+    assert jwt.decode(assertion(named), rsa_key(), algorithms=["RS512"]).header["alg"] == "RS512"
+    with pytest.raises(ProviderFault, match="signs RS512; the provider lists PS256"):
+        assertion(named, replace(METADATA, client_assertion_algs=("PS256",)))

@@ -191,6 +191,22 @@ def test_id_tokens_have_the_configured_algorithm_or_the_default_or_the_only_one(
     )
 
 
+def test_the_fapi_2_profile_takes_its_own_algorithms_and_always_iss() -> None:
+    """A-09, A-56."""
+    fapi = {"profile": "fapi2"}
+    listed: dict[str, Any] = {"id_token_signing_alg_values_supported": ["RS256", "PS256", "ES512", "none"]}
+    metadata = parse(settings=fapi, **listed, userinfo_signing_alg_values_supported=["RS256", "ES256"])
+    assert metadata.id_token_alg == "PS256"
+    assert metadata.userinfo_algs == ("ES256",)
+    assert metadata.iss_parameter_supported
+    assert not parse(**listed).iss_parameter_supported
+    for few in (["RS256"], None):
+        assert "with none of PS256, ES256" in refused(settings=fapi, id_token_signing_alg_values_supported=few)
+    assert "must name the one" in refused(
+        settings=fapi, id_token_signing_alg_values_supported=["PS256", "ES256", "RS256"]
+    )
+
+
 @pytest.mark.parametrize(
     ("listed", "registered", "fault"),
     [
