@@ -6,17 +6,18 @@ Every mapped claim is a bounded text without control characters (groups: a list 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.config.claim_path import ClaimPath
-from gateway.config.schema import ClaimNames
+from gateway.config.schema import ClaimNames, ProviderKeys
 from gateway.errors.signing_in import EmailDomainForeign, EmailNotVerified, SignInFailed
 
 EMAIL_CLAIM: Final = "email"  # OpenID Connect Core 1.0 section 5.1
 VERIFIED_CLAIM: Final = "email_verified"
+CLAIM_INVALID: Final = "claim_invalid"  # the reason of a refusal whose detail names the claim
 _LONGEST_TEXT: Final = 512
 _LONGEST_EMAIL: Final = 254
 _LARGEST_NUMBER: Final = 1 << 64
@@ -93,15 +94,11 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         return replace(self, directory={name: text.encode("utf-8", "replace").decode() for name, text in facts.items()})
 
 
-def identity_from_claims(
-    claims: Claims,
-    names: ClaimNames,
-    require_verified_email: Literal["always", "when_present", "never"],
-    verified_email_domains: Sequence[str] = (),
-) -> Identity:
-    """The identity by the configured claim names. Raises SignInFailed for a malformed claim, and EmailNotVerified."""
-    email = _email(_one_address(names.email, claims.values, verified_email_domains))
-    verified = _verified(claims, names, email, require_verified_email, verified_email_domains)
+def identity_from_claims(claims: Claims, settings: ProviderKeys) -> Identity:
+    """The identity by the claim names of the provider. Raises SignInFailed for a malformed claim, and EmailNotVerified."""
+    names = settings.claims
+    email = _email(names.email, _one_address(names.email, claims.values, settings.verified_email_domains))
+    verified = _verified(claims, settings, email)
     # SECURITY: X-Forwarded-User names the person; where that is an address, it must be verified (A-81).
     if names.subject == EMAIL_CLAIM and (names.email != EMAIL_CLAIM or not verified):
         raise EmailNotVerified("email_not_verified")
@@ -146,10 +143,11 @@ def verified_in(values: Mapping[str, Any]) -> bool | None:
     return values[VERIFIED_CLAIM] is True or values[VERIFIED_CLAIM] == "true"
 
 
-def _verified(claims: Claims, names: ClaimNames, email: str | None, required: str, domains: Sequence[str]) -> bool:
+def _verified(claims: Claims, settings: ProviderKeys, email: str | None) -> bool:
     """Whether the address counts as verified. Raises EmailNotVerified where the configuration refuses it."""
+    required, domains = settings.require_verified_email, settings.verified_email_domains
     # SECURITY: `email_verified` is about the claim `email`, not about a sign-in name that looks like an address (A-81).
-    mapped = names.email != EMAIL_CLAIM
+    mapped = settings.claims.email != EMAIL_CLAIM
     claimed = None if mapped else verified_in(claims.values)
     vouched = email is not None and is_at(email, domains)
     known = vouched if claimed is None else claimed
@@ -173,7 +171,7 @@ def _text(name: str, value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER:
         return str(value)
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or _UNPRINTABLE.search(value):
-        raise SignInFailed("claim_invalid", name)
+        raise SignInFailed(CLAIM_INVALID, name)
     return value
 
 
@@ -195,16 +193,16 @@ def groups_in(values: Mapping[str, Any], claim: ClaimPath) -> tuple[str, ...]:
         value = [text.strip() for text in _bounded(value, name).split(claim.separator)]
     entries = list(value) if isinstance(value, list | dict) else [value]
     if len(entries) > _MOST_GROUPS:
-        raise SignInFailed("claim_invalid", name)
+        raise SignInFailed(CLAIM_INVALID, name)
     groups = tuple(dict.fromkeys(text for entry in entries if (text := _text(name, entry)) is not None))
     if sum(len(group) for group in groups) > _LONGEST_GROUPS:
-        raise SignInFailed("claim_invalid", name)
+        raise SignInFailed(CLAIM_INVALID, name)
     return groups
 
 
 def _bounded(text: str, name: str) -> str:
     if len(text) > _LONGEST_GROUPS:
-        raise SignInFailed("claim_invalid", name)
+        raise SignInFailed(CLAIM_INVALID, name)
     return text
 
 
@@ -218,7 +216,7 @@ def _one_address(claim: ClaimPath, values: Mapping[str, Any], domains: Sequence[
     return next(vouched, addresses[0] if addresses else None)
 
 
-def _email(value: object) -> str | None:
+def _email(claim: str, value: object) -> str | None:
     """One address with its domain in lower case.
 
     The local part keeps its case; a domain is ASCII: an internationalised one in its A-label form.
@@ -229,5 +227,5 @@ def _email(value: object) -> str | None:
     text = value if isinstance(value, str) and len(value) <= _LONGEST_EMAIL else ""
     local, _, domain = text.partition("@")
     if not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain) or _UNPRINTABLE.search(local):
-        raise SignInFailed("claim_invalid", "email")
+        raise SignInFailed(CLAIM_INVALID, claim)
     return f"{local}@{domain.lower()}"

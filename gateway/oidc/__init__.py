@@ -5,7 +5,7 @@
     refresh                  new tokens for a refresh token, and new Claims
     id_token                 the checks of an ID Token (pure)
     userinfo                 userinfo, and how its claims join those of the ID Token (pure)
-    missing_claims           claims that the documents lack, and the log of them
+    missing_claims           claims that the documents lack, and the log of the mapped ones
     logout                   logout at the provider, and logout tokens from it
     registered_claims        the claims that every token is checked for (pure)
     signatures               keys, algorithms and the verification of signatures (pure)

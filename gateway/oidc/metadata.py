@@ -23,7 +23,7 @@ _LONGEST_URL: Final = 2048
 class ProviderMetadata:
     """`issuer` may hold {tenantid}, for each of `tenants`. `id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo.
 
-    `client_assertion_algs`: None where the document has none. `unused`: what of the document is left out, in words for the log.
+    `client_assertion_algs`, `claims_supported`: None where the document has none. `unused`: what of it is left out, in words for the log.
     """
 
     issuer: str
@@ -37,6 +37,7 @@ class ProviderMetadata:
     userinfo_algs: tuple[str, ...] = ("RS256",)
     client_assertion_algs: tuple[str, ...] | None = None
     iss_parameter_supported: bool = False
+    claims_supported: tuple[str, ...] | None = None
     tenants: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -96,6 +97,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
         # SECURITY: the profile requires `iss` in every authorization response, whatever the document says of it (A-56).
         iss_parameter_supported=fapi or document.get("authorization_response_iss_parameter_supported") is True,
+        claims_supported=_claims_supported(document),
         tenants=settings.allowed_tenants,
         unused=(unused,) if unused else (),
     )
@@ -136,6 +138,12 @@ def _names(document: Mapping[str, Any], member: str) -> tuple[str, ...] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"its {member} is not a list of names")
     return tuple(names)
+
+
+def _claims_supported(document: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """For advice only, so anything else than a list of names is as none."""
+    names = document.get("claims_supported")
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else None
 
 
 class _Trust:

@@ -22,6 +22,7 @@ from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.tokens import TokenClient
+from gateway.redis_client.sightings import Sightings
 from gateway.sessions.session import Session
 
 
@@ -37,10 +38,14 @@ class ProviderClient:
 
 
 def provider_client(
-    name: str, settings: ProviderKeys, provider: Provider, now: Callable[[], datetime]
+    name: str,
+    settings: ProviderKeys,
+    provider: Provider,
+    now: Callable[[], datetime],
+    sightings: Sightings | None = None,
 ) -> ProviderClient:
     """Raises ValueError when the client's secret or key is missing."""
-    tokens = TokenClient(provider, settings, now=now)
+    tokens = TokenClient(provider, settings, now=now, name=name, sightings=sightings)
     refresh = RefreshClient(provider, settings, tokens, now)
     return ProviderClient(name=name, settings=settings, provider=provider, tokens=tokens, refresh=refresh)
 
@@ -56,6 +61,7 @@ class Providers:
         *,
         allow_insecure_http: bool = False,
         durations: Durations | None = None,
+        sightings: Sightings | None = None,
     ) -> None:
         self._offered = offered
         self._accepted: set[tuple[str, str, str]] = set()  # (app, provider, issuer); a few, as the configuration names
@@ -69,7 +75,7 @@ class Providers:
             self._connections.append(http)
             calls = Calls(http, timer=partial((durations or Durations()).of, "provider", name))
             provider = Provider(keys, http, allow_insecure_http=allow_insecure_http, calls=calls)
-            self._clients[name] = provider_client(name, keys, provider, now)
+            self._clients[name] = provider_client(name, keys, provider, now, sightings)
 
     def __iter__(self) -> Iterator[ProviderClient]:
         return iter(self._clients.values())
@@ -135,9 +141,18 @@ class Providers:
         await asyncio.gather(*(http.close() for http in self._connections))
 
 
-def open_providers(config: Config, now: Callable[[], datetime], durations: Durations | None = None) -> Providers:
-    """The providers of a configuration; none where `openid.enabled` is off. `durations`: where the calls to them are timed."""
+def open_providers(
+    config: Config,
+    now: Callable[[], datetime],
+    durations: Durations | None = None,
+    sightings: Sightings | None = None,
+) -> Providers:
+    """The providers of a configuration; none where `openid.enabled` is off.
+
+    `durations`: where the calls to them are timed; `sightings`: where it is kept which claims they sent.
+    """
     settings = providers_of(config) if config.openid.enabled else {}
     return Providers(
-        settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http, durations=durations
-    )
+        settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http, durations=durations,
+        sightings=sightings,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway.config.schema import ClaimNames, ProviderKeys
 from gateway.errors.signing_in import RefreshRefused, SignInFailed
-from gateway.identity.claims import Claims, groups_in
+from gateway.identity.claims import Claims, Identity, groups_in
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import TokenResponse, parse_token_response
@@ -86,6 +86,10 @@ class RefreshClient:
             email_disputed=is_disputed_by_older(userinfo, kept, names.email),
             userinfo_told=words,
         )
+
+    async def identify(self, claims: Claims) -> Identity:
+        """The identity of refreshed claims. Raises as TokenClient.identify."""
+        return await self._tokens.identify(claims)
 
     async def revoke(self, refresh_token: str | None, access_token: str | None) -> None:
         """Revoke the tokens of a session that is over."""

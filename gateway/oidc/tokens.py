@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.config.schema import ProviderKeys
+from gateway.config.sections.openid import DEFAULT_PROVIDER
 from gateway.errors.signing_in import IdTokenInvalid, ProviderFault, ProviderUnavailable, SignInFailed
-from gateway.identity.claims import Claims
+from gateway.identity.claims import CLAIM_INVALID, Claims, Identity, identity_from_claims, validate_email_domain
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.client_authentication import ClientAuthentication
 from gateway.oidc.id_token import authentication_time, validate_id_token
-from gateway.oidc.missing_claims import MissingClaimLog, missing_claims
+from gateway.oidc.missing_claims import MappedClaimLog, missing_claims
 from gateway.oidc.provider import Provider
 from gateway.oidc.token_response import parse_token_response
 from gateway.oidc.userinfo import (
@@ -29,6 +30,7 @@ from gateway.oidc.userinfo import (
     validate_userinfo_jwt,
     words_in_both,
 )
+from gateway.redis_client.sightings import Sightings
 
 logger = logging.getLogger("doorward.oidc")
 
@@ -54,12 +56,14 @@ class TokenClient:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[int], bytes] = secrets.token_bytes,
+        name: str = DEFAULT_PROVIDER,
+        sightings: Sightings | None = None,
     ) -> None:
         self._provider = provider
         self._settings = settings
         self._now = now
         self._authentication = ClientAuthentication(settings, now, random)
-        self._missing = MissingClaimLog(settings.claims, lambda: now().timestamp())
+        self._claim_log = MappedClaimLog(name, settings.claims, lambda: now().timestamp(), sightings)
 
     async def redeem(
         self, code: AuthorizationCode, redirect_uri: str, settle: Callable[[], Awaitable[None]] | None = None
@@ -90,7 +94,7 @@ class TokenClient:
         userinfo = await self._userinfo_at_sign_in(tokens.access_token, id_claims)
         names = self._settings.claims
         values = merge_claims(id_claims, userinfo, names)
-        self._missing.log(values)
+        await self._claim_log.log(values)
         return TokenResult(
             claims=Claims(
                 issuer=id_claims["iss"],
@@ -107,6 +111,16 @@ class TokenClient:
             refresh_token=tokens.refresh_token,
             expires_in=tokens.expires_in,
         )
+
+    async def identify(self, claims: Claims) -> Identity:
+        """The identity of claims that were redeemed or refreshed here. Raises SignInFailed, EmailNotVerified, EmailDomainForeign."""
+        try:
+            identity = identity_from_claims(claims, self._settings)
+        except SignInFailed as refusal:
+            if refusal.reason == CLAIM_INVALID:
+                await self._claim_log.log_malformed(refusal.detail)
+            raise
+        return validate_email_domain(identity, self._settings.email_domains)
 
     @property
     def can_revoke(self) -> bool:

@@ -2,6 +2,7 @@
 
     explain                       the gate's decision on one request
     check                         each dependency of the gateway, checked once
+    claim_doubts                  what is doubtful about the mapped claims of a provider
     client_authentication_trial   the trial of our client authentication at a provider
     reload                        SIGHUP to a running gateway, and its result
     probe                         sends every spelling of every password rule to a running gateway

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from gateway.gate.site import Site, app_routes
 from gateway.http.header_policy import announces_connection_scheme
 from gateway.oidc.calls import open_session
 from gateway.oidc.provider import Provider
+from gateway.operations.claim_doubts import claim_doubts
 from gateway.operations.client_authentication_trial import try_client_authentication
 from gateway.policy.paths import parse_target
 from gateway.proxy.pool import Pool
@@ -28,10 +30,12 @@ from gateway.proxy.subrequest import Credentials, FilledRequest, Reply, Upstream
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine
+from gateway.redis_client.sightings import Sightings
 
 _PASSWORD_FIELD: Final = re.compile(rb"""<input[^>]*\stype\s*=\s*["']?password\b""", re.IGNORECASE)
 _KEYS: Final = "keys"
 _CLIENT_AUTHENTICATION: Final = "client authentication"
+_CLAIMS: Final = "claims"
 
 
 class CheckResult(NamedTuple):
@@ -43,7 +47,7 @@ class CheckResult(NamedTuple):
 
 
 async def check_all(config: Config) -> list[CheckResult]:
-    """A result for Redis, each provider's discovery, keys and client authentication, the directory, and every upstream."""
+    """A result for Redis, each provider's discovery, keys, client authentication and claims, the directory, and every upstream."""
     async with open_session(_directory_ca(config)) as directory_http:
         checks: list[Coroutine[Any, Any, list[CheckResult]]] = [_check("redis", _redis(config))]
         if config.openid.enabled:
@@ -55,7 +59,7 @@ async def check_all(config: Config) -> list[CheckResult]:
 
 
 async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list[CheckResult]:
-    """Discovery, keys and client authentication, a line each; the keys are fetched from the `jwks_uri` of discovery."""
+    """Discovery, keys, client authentication and mapped claims, a line each; the keys are fetched from the `jwks_uri` of discovery."""
     called = dependency_of(name)
     async with open_session(keys.ca) as http:  # a private CA is its own provider's alone
         provider = Provider(keys, http, allow_insecure_http=config.allow_insecure_http)
@@ -63,10 +67,11 @@ async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list
         if problem is not None and not problem.startswith("keys"):
             problem = f"{keys.authority_url}: {problem.removeprefix('discovery: ')}"
             failed = [CheckResult(f"{called} discovery", problem)]
-            later = (_KEYS, _CLIENT_AUTHENTICATION)
+            later = (_KEYS, _CLIENT_AUTHENTICATION, _CLAIMS)
             return failed + [CheckResult(f"{called} {each}", "not asked: discovery failed") for each in later]
         results = [CheckResult(f"{called} discovery"), CheckResult(f"{called} {_KEYS}", problem)]
-        return [*results, await _check_client_authentication(config, name, keys, provider)]
+        results.append(await _check_client_authentication(config, name, keys, provider))
+        return [*results, await _check_claims(config, name, keys, provider)]
 
 
 async def _check_client_authentication(
@@ -77,6 +82,17 @@ async def _check_client_authentication(
     if trial.verdict == "accepted":
         return CheckResult(called)
     return CheckResult(called, trial.seen, unknown=trial.verdict == "unknown")
+
+
+async def _check_claims(config: Config, name: str, keys: ProviderKeys, provider: Provider) -> CheckResult:
+    """What is known of the mapped claims; a running gateway's embedded store cannot be asked."""
+    if _is_embedded(config):
+        doubts = await claim_doubts(name, keys.claims, provider.metadata.claims_supported, None)
+    else:
+        async with _connected(config) as (redis, _):
+            sightings = Sightings(redis, config.redis.key_prefix, lambda: datetime.now(UTC))
+            doubts = await claim_doubts(name, keys.claims, provider.metadata.claims_supported, sightings)
+    return CheckResult(f"{dependency_of(name)} {_CLAIMS}", "; ".join(doubts) or None, unknown=bool(doubts))
 
 
 async def _check(name: str, check: Coroutine[Any, Any, None]) -> list[CheckResult]:
@@ -99,7 +115,7 @@ async def _check_upstream(name: str, app: App) -> list[CheckResult]:
 
 
 async def _redis(config: Config) -> None:
-    if config.redis.url.get_secret_value() == "embedded" and config.redis.data_dir is not None:
+    if _is_embedded(config) and config.redis.data_dir is not None:
         await asyncio.to_thread(EmbeddedValkey(config.redis.data_dir).check_folder)
     async with _connected(config) as (redis, url):
         await examine(redis, push_sources(redis, config.redis, url), config.redis.key_prefix)
@@ -109,7 +125,7 @@ async def advise(config: Config) -> list[str]:
     """Warnings about settings that fail later: of the Redis server, and of upstreams that authenticate connections."""
     sites = {route.name: Site(route, config) for route in app_routes(config)}
     lines = [line for name, site in sites.items() async for line in _advise_upstream(config, name, site)]
-    if config.redis.url.get_secret_value() == "embedded":
+    if _is_embedded(config):
         return lines
     async with _connected(config) as (redis, _):
         return lines + [line async for line in advice(redis)]
@@ -153,11 +169,15 @@ def _own_login(site: Site, reply: Reply) -> str | None:
     return "shows a password form at /" if _PASSWORD_FIELD.search(reply.body) else None
 
 
+def _is_embedded(config: Config) -> bool:
+    return config.redis.url.get_secret_value() == "embedded"
+
+
 @asynccontextmanager
 async def _connected(config: Config) -> AsyncIterator[tuple[Redis, str | None]]:
     """A client, and the URL of the embedded server, which is started for it."""
     valkey = None
-    if config.redis.url.get_secret_value() == "embedded":
+    if _is_embedded(config):
         valkey = EmbeddedValkey(None)
         await asyncio.to_thread(valkey.start)
     url = valkey.url if valkey is not None else None

@@ -10,6 +10,7 @@
     tracking             one connection of client-side caching, to one primary
     invalidation         all of these connections, and whether the cache may be trusted
     leases               a lock that is renewed while its holder works
+    sightings            when something was seen last, for `check --online`
     once                 work that is done once, and repeated until it succeeded
     limits               how large the values are that are read in one piece
     embedded             a Valkey server as a child process

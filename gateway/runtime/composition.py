@@ -44,6 +44,7 @@ from gateway.redis_client.client import connect, push_sources, record_reader
 from gateway.redis_client.invalidation import Sources
 from gateway.redis_client.leases import Leases
 from gateway.redis_client.once import Once
+from gateway.redis_client.sightings import Sightings
 from gateway.rewriting.rewriter import ResponseRewriter
 from gateway.runtime.health import Health
 from gateway.runtime.tls import certificate_ends, server_tls, watch_certificate
@@ -152,7 +153,8 @@ class GatewayWorker:
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url, durations=self.durations)
         self._fleet_time = FleetTime(self.redis, config.redis.key_prefix, time.monotonic, time.time)
-        self.providers = open_providers(config, utc_now, self.durations)
+        sightings = Sightings(self.redis, config.redis.key_prefix, utc_now)
+        self.providers = open_providers(config, utc_now, self.durations, sightings)
         self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
         self.store = SessionStore(
             self.redis, ring, config.redis.key_prefix, utc_now, accepts=self.providers.accepts, reader=self._reader

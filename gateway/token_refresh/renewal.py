@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import ProviderFault, ProviderUnavailable, RefreshRefused, SignInFailed
-from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
+from gateway.identity.claims import Identity
 from gateway.oidc.refresh import RefreshClient
 from gateway.oidc.token_response import TokenResponse
 from gateway.sessions.records import Stored
@@ -70,11 +70,7 @@ class Renewal:
         try:
             stored = await self._keep(key, stored, tokens, lambda session: with_tokens(session, tokens))
             claims = await client.claims(before, tokens)
-            settings = client.settings
-            identity = identity_from_claims(
-                claims, settings.claims, settings.require_verified_email, settings.verified_email_domains
-            )
-            identity = await self._rechecked(before, validate_email_domain(identity, settings.email_domains))
+            identity = await self._rechecked(before, await client.identify(claims))
 
             def renew(session: Session) -> Session:
                 times = access_times(tokens.expires_in, session.refresh_token, received_at)

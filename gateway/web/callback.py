@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gateway.config import schema
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import (
@@ -26,7 +25,7 @@ from gateway.errors.signing_in import (
     TooManyFailedSignIns,
 )
 from gateway.gate.site import callback_path, start_url
-from gateway.identity.claims import Identity, identity_from_claims, validate_email_domain
+from gateway.identity.claims import Identity
 from gateway.languages.message import Message
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import (
@@ -163,7 +162,7 @@ class Callback:
             )
         signed_in = await self._redeem(request, client, code, taken)
         facts.verified(signed_in.claims, client.settings.claims.email)
-        identity = _identify(signed_in, client.settings)
+        identity = await client.tokens.identify(signed_in.claims)
         page = await self._account_setup.start(
             request,
             PendingSignIn(
@@ -255,15 +254,6 @@ class Callback:
         log.warning(
             "login refused on %s: %s (%s) request %s", request.route.host, reason, refusal.detail, request.request_id
         )
-
-
-def _identify(signed_in: TokenResult, settings: schema.ProviderKeys) -> Identity:
-    """The identity of the claims. Raises SignInFailed and its kinds."""
-    identity = identity_from_claims(
-        signed_in.claims, settings.claims, settings.require_verified_email, settings.verified_email_domains
-    )
-    validate_email_domain(identity, settings.email_domains)
-    return identity
 
 
 def _landing(attempt: AttemptFacts) -> str:

@@ -16,11 +16,11 @@ from gateway.directory.person import Person
 from gateway.errors.signing_in import DirectoryUnavailable, EmailNotVerified, NotRegistered, SignInFailed
 from gateway.hand_off.templates import facts_of
 from gateway.hand_off.tokens import DirectoryTokens
-from gateway.identity.claims import Claims, Identity, identity_from_claims
+from gateway.identity.claims import Claims, Identity
 from gateway.oidc.userinfo import is_disputed, is_disputed_by_older, merge_claims
 from gateway.policy.rules import Requirement
 from gateway.sessions.session import decode, encode
-from tests.fakes.claims import claim_names
+from tests.fakes.claims import claim_names, identified
 from tests.fakes.directories import asked_to_create
 from tests.fakes.house import House
 from tests.fakes.provider import MIA, MISSING, MisbehavingProvider, earlier_sign_in
@@ -166,7 +166,7 @@ def outcome(id_claims: Any, said: Any, required: Any, names: ClaimNames = NAMES,
     values = {"sub": "s", **merge_claims(id_claims, said, names)}
     disputed = is_disputed(id_claims, said, names.email)
     try:
-        who = identity_from_claims(
+        who = identified(
             Claims(issuer="i", subject="s", values=values, email_disputed=disputed), names, required, domains
         )
     except EmailNotVerified:
@@ -216,14 +216,14 @@ def test_where_the_operator_names_who_vouches_silence_about_other_domains_is_no_
 def test_a_person_is_not_named_by_an_address_that_nobody_vouches_for() -> None:
     """A-81: X-Forwarded-User, where `claims.subject` is the address."""
     by_address, values = claim_names(subject="email"), {"sub": "s", "email": A}
-    named = identity_from_claims(Claims(issuer="i", subject="s", values=values), by_address, "when_present")
+    named = identified(Claims(issuer="i", subject="s", values=values), by_address, "when_present")
     assert named.user == A
     disputed = Claims(issuer="i", subject="s", values=values, email_disputed=True)
     for claims, names in ((disputed, by_address), (disputed, claim_names(subject="email", email="upn"))):
         with pytest.raises(EmailNotVerified):
-            identity_from_claims(claims, names, "never")
+            identified(claims, names, "never")
     with pytest.raises(SignInFailed):
-        identity_from_claims(Claims(issuer="i", subject="s", values={"sub": "s"}), by_address, "never")
+        identified(Claims(issuer="i", subject="s", values={"sub": "s"}), by_address, "never")
 
 
 def test_an_address_that_nobody_vouches_for_is_no_group_either() -> None:
@@ -234,10 +234,10 @@ def test_an_address_that_nobody_vouches_for_is_no_group_either() -> None:
         (claim_names(groups="upn", email="upn"), ()),
         (claim_names(groups="email", email="upn"), ()),
     ):
-        found = identity_from_claims(Claims(issuer="i", subject="s", values=values), names, "when_present")
+        found = identified(Claims(issuer="i", subject="s", values=values), names, "when_present")
         assert found.groups == groups
     disputed = Claims(issuer="i", subject="s", values=values, email_disputed=True)
-    assert identity_from_claims(disputed, claim_names(groups="email"), "when_present").groups == ()
+    assert identified(disputed, claim_names(groups="email"), "when_present").groups == ()
 
 
 def test_a_refusal_says_in_the_log_that_nobody_vouches() -> None:

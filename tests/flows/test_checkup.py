@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.operations.check import CheckResult, check_all
 from gateway.sessions.keyring import new_key
 from tests.fakes.authority import Authority
 from tests.fakes.forge import ec_key
-from tests.fakes.house import NOBODY
+from tests.fakes.house import NOBODY, House
 from tests.fakes.provider import Fault, MisbehavingProvider, says
 from tests.fakes.recorder import RecordingUpstream
 from tests.fakes.running import running
@@ -29,7 +30,14 @@ async def problems(config: Config) -> dict[str, str | None]:
 async def test_everything_that_answers_is_ok(open_house: OpenHouse, provider: MisbehavingProvider) -> None:
     house = await open_house(provider=provider)
     assert await problems(house.worker.config) == dict.fromkeys(
-        ("redis", "provider discovery", "provider keys", "provider client authentication", "apps.portal.upstream")
+        (
+            "redis",
+            "provider discovery",
+            "provider keys",
+            "provider client authentication",
+            "provider claims",
+            "apps.portal.upstream",
+        )
     )
 
 
@@ -177,6 +185,49 @@ async def test_the_secret_is_tried_at_the_start_and_a_reload_and_never_by_ready(
         await eventually(lambda: is_now("ok"), within=60)
         assert provider.count("token") == 2
     await upstream.close()
+
+
+# --- mapped claims ----------------------------------------------------------------------------------------------------
+
+
+async def _claims(house: House) -> CheckResult:
+    return next(result for result in await check_all(house.worker.config) if result.name == "provider claims")
+
+
+async def test_a_mapped_claim_is_doubted_by_the_metadata_until_a_sign_in_has_shown_it(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    provider.told.metadata["claims_supported"] = ["sub", "email", "name"]
+    house = await open_house(provider=provider, openid={"claims": {"groups": "groups", "name": "name"}})
+    found = await _claims(house)
+    assert found.unknown
+    assert found.problem == (
+        "claims.groups: groups is not in claims_supported, which need not be complete, "
+        "and no sign-in of the last 7 days has shown it"
+    )
+    await house.sign_in(house.browser())
+    assert await _claims(house) == CheckResult("provider claims", None, unknown=False)
+
+
+async def test_a_mapped_claim_that_sign_ins_lacked_or_that_was_malformed_is_named_with_the_time(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    provider.told.userinfo["realm_access"] = {"roles": ["members"]}
+    house = await open_house(
+        provider=provider, openid={"claims": {"groups": "realm_access.roles", "name": "display_name"}}
+    )
+    await house.sign_in(house.browser())
+    found = await _claims(house)
+    assert found.unknown
+    assert re.fullmatch(
+        r"claims\.name: display_name was missing at the sign-in of \d{4}-\d\d-\d\d \d\d:\d\d UTC \(no sign-in of the last 7 days had it\)",
+        found.problem or "",
+    )
+    provider.told.userinfo["realm_access"] = {"roles": [["members"]]}
+    assert (await house.sign_in(house.browser())).status == 400
+    (malformed, _) = ((await _claims(house)).problem or "").split("; ")
+    assert malformed.startswith("claims.groups: a sign-in was refused at ")
+    assert malformed.endswith(" UTC, since realm_access.roles has a shape that cannot be used")
 
 
 # --- the folder of the embedded store ---------------------------------------------------------------------------------

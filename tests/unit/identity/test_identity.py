@@ -15,9 +15,9 @@ from gateway.config.placeholders import IN_HEADERS
 from gateway.config.schema import ClaimNames
 from gateway.errors.signing_in import EmailNotVerified, SignInFailed
 from gateway.identity.assertion import AssertionSigner
-from gateway.identity.claims import Claims, Identity, identity_from_claims
+from gateway.identity.claims import Claims, Identity
 from gateway.identity.headers import IdentityHeaders, is_identity_name, normalise_name
-from tests.fakes.claims import claim_names
+from tests.fakes.claims import claim_names, identified
 
 NAMES = ClaimNames()
 BOB = Identity(issuer="https://login.example.com", subject="bob")
@@ -28,7 +28,7 @@ def claims(**values: Any) -> Claims:
 
 
 def identity(required: Any = "when_present", names: ClaimNames = NAMES, **values: Any) -> Identity:
-    return identity_from_claims(claims(**values), names, required)
+    return identified(claims(**values), names, required)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,11 @@ def test_of_several_addresses_the_first_that_is_vouched_for_counts() -> None:
     """A-81: and where none is, the first one, which is verified by nobody."""
     names = claim_names(email="emails")
     several = claims(emails=["a@home.example", "b@company.com", "c@company.com"])
-    vouched = identity_from_claims(several, names, "when_present", ["company.com"])
+    vouched = identified(several, names, "when_present", ["company.com"])
     assert (vouched.email, vouched.email_verified) == ("b@company.com", True)
-    first = identity_from_claims(several, names, "when_present", ["other.example"])
+    first = identified(several, names, "when_present", ["other.example"])
     assert (first.email, first.email_verified) == ("a@home.example", False)
-    assert identity_from_claims(claims(emails=[]), names, "when_present").email is None
+    assert identified(claims(emails=[]), names, "when_present").email is None
 
 
 def test_a_name_is_made_of_its_parts_where_the_claim_is_missing() -> None:
@@ -240,7 +240,7 @@ def test_five_hundred_groups_are_fine_and_megabytes_of_them_are_not() -> None:
 
 def test_a_missing_subject_fails_the_sign_in() -> None:
     with pytest.raises(SignInFailed) as refused:
-        identity_from_claims(claims(), claim_names(subject="oid"), "never")
+        identified(claims(), claim_names(subject="oid"), "never")
     assert refused.value.reason == "claim_missing"
 
 
