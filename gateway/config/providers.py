@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from gateway.config.addresses import TENANT
 from gateway.config.reading.problems import Finding
-from gateway.config.schema import App, Config
+from gateway.config.schema import App, Config, Console
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
 
 
@@ -18,7 +18,7 @@ def providers_of(config: Config) -> dict[str, ProviderKeys]:
     return ({DEFAULT_PROVIDER: openid} if alone else {}) | dict(config.providers)
 
 
-def offered(config: Config, app: App) -> tuple[str, ...]:
+def offered(config: Config, app: App | Console) -> tuple[str, ...]:
     """The names of the providers that an app offers. Empty: the file names none, and there are several."""
     if app.provider is not None or app.providers:
         return app.providers or (app.provider or "",)
@@ -46,8 +46,8 @@ def findings(config: Config) -> Iterator[Finding]:
     known = providers_of(config)
     for name, settings in known.items():
         yield from _provider(key_of(name), settings)
-    for name, app in config.apps.items():
-        yield from _app(f"apps.{name}", config, app, known)
+    for name, app in config.apps.items() if config.openid.enabled else ():
+        yield from provider_choice(f"apps.{name}", config, app)
 
 
 def _provider(place: str, settings: ProviderKeys) -> Iterator[Finding]:
@@ -68,7 +68,9 @@ def _provider(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         yield Finding(key=f"{place}.scopes", what="names a scope twice", allowed="allowed: each once")
 
 
-def _app(place: str, config: Config, app: App, known: Mapping[str, ProviderKeys]) -> Iterator[Finding]:
+def provider_choice(place: str, config: Config, app: App | Console) -> Iterator[Finding]:
+    """Everything that contradicts itself in the providers that an app, or the console, offers. `place`: its key."""
+    known = providers_of(config)
     names, reads = f"allowed: {', '.join(known)}", ("providers", "openid")
     if app.provider is not None and app.providers:
         what = "is given twice, here and in providers"

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from gateway.config import addresses, values
 from gateway.config.cors import CorsPreflight
 from gateway.config.sections.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
+from gateway.config.sections.console import Console, ConsoleRole, ConsoleRoles, ConsoleView
 from gateway.config.sections.directory import (
     Budget,
     Default,
@@ -61,6 +62,10 @@ __all__ = [
     "Budget",
     "ClaimNames",
     "Config",
+    "Console",
+    "ConsoleRole",
+    "ConsoleRoles",
+    "ConsoleView",
     "CorsPreflight",
     "Default",
     "Directory",
@@ -148,5 +153,11 @@ class Config(Section):
     )
     apps: dict[Annotated[str, AfterValidator(values.parse_app_name)], App]
     directory: Directory = NoDirectory()
+    console: Console | None = None
     pages: PageSettings = PageSettings()
     log: Log = Log()
+
+    @property
+    def has_sign_in(self) -> bool:
+        """Whether a person can sign in: to the applications, or to the console, which `openid.enabled` does not concern."""
+        return self.openid.enabled or self.console is not None

@@ -106,7 +106,7 @@ async def _start_upstreams(stack: AsyncExitStack, ports: Ports, client_secret: s
 
 
 def _provider(ports: Ports, client_secret: str) -> DemoProvider:
-    origins = [f"http://{host}" for host in (ports.portal_host, ports.dashboard_host)]
+    origins = [f"http://{host}" for host in (ports.portal_host, ports.dashboard_host, ports.console_host)]
     client = DemoClient(
         client_id=CLIENT_ID,
         client_secret=client_secret,

@@ -39,6 +39,10 @@ class Ports:
         return f"dashboard.localhost:{self.gateway}"
 
     @property
+    def console_host(self) -> str:
+        return f"console.localhost:{self.gateway}"
+
+    @property
     def issuer(self) -> str:
         """One URL for the browser and for the gateway: `localhost` resolves everywhere, its subdomains do not."""
         return f"http://localhost:{self.provider}"
@@ -68,6 +72,7 @@ def render_settings(ports: Ports, upstreams: Upstreams, logo: Path) -> dict[str,
         "keys": [f"${{{KEY_VARIABLE}}}"],
         "openid": _openid(ports),
         "apps": _apps(ports, upstreams),
+        "console": {"hosts": [ports.console_host], "require": {"groups": ["staff"]}},
         "directory": _directory(upstreams),
         "pages": {"title": "Harbour Desk", "logo": str(logo)},
         "log": {"format": "json", "level": "info"},

@@ -38,6 +38,7 @@ def _places(ports: Ports) -> Table:
     table.add_column()
     table.add_row(f"http://{ports.portal_host}/", "a sample members portal")
     table.add_row(f"http://{ports.dashboard_host}/", "its dashboard, for the group staff")
+    table.add_row(f"http://{ports.console_host}/", "the console of Doorward, for the group staff")
     table.add_row(f"{ports.issuer}/", "the provider that signs people in")
     table.add_row(f"http://127.0.0.1:{ports.admin}/metrics", "admin listener: /ping, /ready, /metrics")
     return table

@@ -77,6 +77,8 @@ def _preflight(site: Site, head: RequestHead, target: Target) -> list[Step]:
 def _password_routes(
     site: Site, openid: OpenID, route: Route, head: RequestHead, target: Target, body: bytes | None
 ) -> str:
+    if site.is_console:
+        return "not asked: no toggle and no password rule is about the console"
     toggle = _TOGGLES[site.app.surface]
     if not site.password_routes.closed:
         return "open: openid.enabled is off" if not openid.enabled else f"open: {toggle} is off"
@@ -98,6 +100,8 @@ def _password_routes(
 def _break_glass(request: Request[RequestHead]) -> str:
     """The decision about a request without a session from an open range."""
     site, now = request.site, request.now
+    if site.is_console:
+        return "never opens the console"
     opening = Opening(
         id="", app=site.route.name, networks=(), opened_at=now, ends_at=now + timedelta(hours=1), reason="", by=""
     )

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from gateway.config.addresses import canonical_host
+from gateway.config.console import is_console
 from gateway.config.providers import offered, providers_of
 from gateway.config.schema import App, Config, CorsPreflight
 from gateway.config.sections.openid import DEFAULT_PROVIDER
@@ -92,16 +93,17 @@ class Site:
     def __init__(self, route: AppRoute, config: Config) -> None:
         self.route = route
         self.app = route.config
-        self.enabled = config.openid.enabled
+        self.is_console = is_console(config, route.name)
+        # SECURITY: a console that `openid.enabled` does not close to strangers: it is no application, and keeps its sign-in (C-92).
+        self.enabled = config.openid.enabled or self.is_console
         self.providers = offered(config, route.config)
         self.clock_skew = max(
             (settings.clock_skew for name, settings in providers_of(config).items() if name in self.providers),
             default=config.openid.clock_skew,
         )
         self.rules = RouteRules(route.config)
-        self.password_routes = PasswordRoutes(
-            route.config, closed=password_routes_closed(config.openid, route.config.surface)
-        )
+        closed = not self.is_console and password_routes_closed(config.openid, route.config.surface)
+        self.password_routes = PasswordRoutes(route.config, closed=closed)
         self.cookie = SessionCookie(route.secure)
         self.host_bytes = route.host.encode()
         self.port = urlsplit(route.origin).port or (443 if route.secure else 80)

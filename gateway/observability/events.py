@@ -38,6 +38,7 @@ STORE_RECOVERED: Final = "store.recovered"
 HAND_OFF_SUCCEEDED: Final = "hand_off.succeeded"
 HAND_OFF_FAILED: Final = "hand_off.failed"
 HAND_OFF_ENDED: Final = "hand_off.ended"
+CONSOLE_DENIED: Final = "console.denied"
 FORM_KEPT: Final = "form.kept"
 FORM_LOST: Final = "form.lost"
 FORM_SENT: Final = "form.sent"
@@ -52,6 +53,7 @@ EVENTS: Final = frozenset(
         HAND_OFF_SUCCEEDED, HAND_OFF_FAILED, HAND_OFF_ENDED,
         BREAK_GLASS_OPENED, BREAK_GLASS_USED, BREAK_GLASS_CLOSED, BREAK_GLASS_EXPIRED,
         FORM_KEPT, FORM_LOST, FORM_SENT,
+        CONSOLE_DENIED,
     }
 )  # fmt: skip
 

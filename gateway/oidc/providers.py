@@ -147,11 +147,11 @@ def open_providers(
     durations: Durations | None = None,
     sightings: Sightings | None = None,
 ) -> Providers:
-    """The providers of a configuration; none where `openid.enabled` is off.
+    """The providers of a configuration; none where no person can sign in.
 
     `durations`: where the calls to them are timed; `sightings`: where it is kept which claims they sent.
     """
-    settings = providers_of(config) if config.openid.enabled else {}
+    settings = providers_of(config) if config.has_sign_in else {}
     return Providers(
         settings, offered_by_app(config), now, allow_insecure_http=config.allow_insecure_http, durations=durations,
         sightings=sightings,

@@ -4,6 +4,7 @@
     check                         each dependency of the gateway, checked once
     claim_doubts                  what is doubtful about the mapped claims of a provider
     client_authentication_trial   the trial of our client authentication at a provider
+    admin_listener                what the admin listener of a running gateway says
     reload                        SIGHUP to a running gateway, and its result
     probe                         sends every spelling of every password rule to a running gateway
 

@@ -50,7 +50,7 @@ async def check_all(config: Config) -> list[CheckResult]:
     """A result for Redis, each provider's discovery, keys, client authentication and claims, the directory, and every upstream."""
     async with open_session(_directory_ca(config)) as directory_http:
         checks: list[Coroutine[Any, Any, list[CheckResult]]] = [_check("redis", _redis(config))]
-        if config.openid.enabled:
+        if config.has_sign_in:
             checks += [_check_provider(config, name, keys) for name, keys in providers_of(config).items()]
         if config.directory.kind != "none":
             checks.append(_check("directory", _directory(config, directory_http)))

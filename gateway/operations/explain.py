@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.config.console import with_console
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors.requests import BadRequest, UnknownHost
@@ -49,6 +50,7 @@ def explain(
 
     Raises ValueError for a text that is not a URL, or has no app's host.
     """
+    config = with_console(config, "unix:/console")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError("not a URL; allowed: http(s)://host/path")
@@ -64,7 +66,7 @@ def explain(
     session = _session(site, sign_in) if sign_in is not None else None
     steps.append(("asked by", "a stranger" if sign_in is None else _described(sign_in)))
     steps += [("sent", target.decode()), *_forms(site, target)]
-    if config.openid.enabled:
+    if site.enabled:
         steps.append(("not registered", registration(config.openid, site.app.surface, config.directory.kind)))
         steps.append(("signs in at", " or ".join(site.providers)))
     content = body.encode() if body is not None else None

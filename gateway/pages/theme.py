@@ -20,7 +20,7 @@ _LOGO_STARTS: Final = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
 )
-_CARD: Final = ("#ffffff", "#19212b")  # `--card` of page.css, in light and in dark
+_CARD: Final = ("#ffffff", "#19212b")  # `--card` of colors.css, in light and in dark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,7 @@ def theme_of(catalogues: Mapping[str, Catalogue], common: PageSettings, own: Pag
     """The theme of an app: its `own` settings, and the `common` ones where it has none. Raises ValueError for an unusable logo."""
     own = own or PageSettings()
     logo, color = own.logo or common.logo, own.color or common.color
-    style = resources.files("gateway.pages").joinpath("templates/page.css").read_text("utf-8")
-    style += _colors(color) if color is not None else ""
+    style = colors_of(color) + _template("page.css")
     return Theme(
         title=own.title or common.title or "",
         logo=logo_uri(logo) if logo is not None else "",
@@ -63,6 +62,15 @@ def _replaced(catalogue: Catalogue, common: PageSettings, own: PageSettings) -> 
     for texts in given:
         catalogue = catalogue.with_texts(texts)
     return catalogue
+
+
+def colors_of(color: str | None) -> str:
+    """The style's variables, in light and in dark, with the operator's colour where there is one."""
+    return _template("colors.css") + (_colors(color) if color is not None else "")
+
+
+def _template(name: str) -> str:
+    return resources.files("gateway.pages").joinpath("templates", name).read_text("utf-8")
 
 
 def _colors(color: str) -> str:

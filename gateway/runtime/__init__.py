@@ -2,7 +2,10 @@
 
     composition                   the composition root of a worker
     worker                        the worker process
-    child                         one worker process, as the parent sees it
+    child                         one child process, as the parent sees it
+    console                       the console's process
+    console_listener              the console's socket, and the process that serves it
+    ended_openings                break-glass openings that ended, passed on among the workers
     generation                    the workers of one configuration, started again when they die
     supervisor                    the parent process: sockets, signals, reloads
     systemd                       sockets that are handed over, and states that are announced

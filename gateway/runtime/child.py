@@ -1,4 +1,4 @@
-"""One worker process as the parent sees it: the process, and a private socket with JSON lines."""
+"""One child process as the parent sees it, a worker or the console: the process, and a private socket with JSON lines."""
 
 import asyncio
 import contextlib
@@ -23,10 +23,19 @@ class WorkerFailed(Exception):
 
 
 class WorkerChild:
-    """One worker process. `on_opening_ended(id)` is called for each break-glass opening that the worker saw end."""
+    """One child process. `on_opening_ended(id)` is called for each break-glass opening that it saw end; `module` is what it runs."""
 
-    def __init__(self, slot: int, on_opening_ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        slot: int,
+        on_opening_ended: Callable[[str], None],
+        *,
+        name: str = "",
+        module: str = "gateway.runtime.worker",
+    ) -> None:
         self.slot = slot
+        self.name = name or f"worker {slot}"
+        self._module = module
         self._on_opening_ended = on_opening_ended
         self.ready = asyncio.Event()
         self._draining = asyncio.Event()
@@ -38,17 +47,17 @@ class WorkerChild:
     async def start(self, first: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
         """Start the process, which inherits `sockets`. `first` is its first message: see `runtime.worker`. Raises WorkerFailed."""
         try:
-            await self._start({**first, "slot": self.slot}, [sock.fileno() for sock in sockets])
+            await self._start({**first, "name": self.name}, [sock.fileno() for sock in sockets])
         # RuntimeError: Python 3.11 waits for each child in a thread, and no thread can be started either when the machine is full.
         except (OSError, RuntimeError) as error:
-            raise WorkerFailed(f"worker {self.slot} cannot be started: {error}") from error
+            raise WorkerFailed(f"{self.name} cannot be started: {error}") from error
 
     async def _start(self, first: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 self.process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "gateway.runtime.worker", str(theirs.fileno()), *map(str, descriptors),
+                    sys.executable, "-m", self._module, str(theirs.fileno()), *map(str, descriptors),
                     pass_fds=(theirs.fileno(), *descriptors), stdin=asyncio.subprocess.DEVNULL, start_new_session=True, env=_environment(),
                 )  # fmt: skip
             self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=16 * 1024 * 1024)
@@ -71,7 +80,7 @@ class WorkerChild:
         """Raises WorkerFailed."""
         await self._first_of(self.ready, _READY_SECONDS)
         if not self.ready.is_set():
-            raise WorkerFailed(self.failure or f"worker {self.slot} did not become ready")
+            raise WorkerFailed(self.failure or f"{self.name} did not become ready")
 
     async def report(self) -> WorkerReport | None:
         """The worker's numbers now; None when it does not answer within a second."""

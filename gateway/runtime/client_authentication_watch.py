@@ -35,7 +35,7 @@ class ClientAuthenticationWatch:
     def start(self, config: Config) -> None:
         """Begin the trials of this configuration in the background, in place of those of an earlier one."""
         self.stop()
-        known = {_dependency(name) for name in providers_of(config)} if config.openid.enabled else set()
+        known = {_dependency(name) for name in providers_of(config)} if config.has_sign_in else set()
         self._found = {name: one for name, one in self._found.items() if name in known}
         self._trial = asyncio.get_running_loop().create_task(self._run(config), name="client authentication")
 

@@ -16,6 +16,7 @@ from typing import Final
 from gateway.break_glass.admission import BreakGlass
 from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import WatcherParts
+from gateway.config.console import with_console
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.directory.factory import open_directory, open_provisioner
@@ -121,6 +122,7 @@ class GatewayWorker:
 
     Raises OSError or ssl.SSLError for a certificate that cannot be used.
 
+    `console` is the address of the console's process, `unix:PATH`, where there is one.
     `gateway` as in WatcherParts; `ended_openings` are IDs of break-glass openings that ended before the worker started, and
     `on_opening_ended(id)` is called for each that it sees end.
     """
@@ -131,11 +133,12 @@ class GatewayWorker:
         redis_url: str | None,
         write: Callable[[bytes], None],
         *,
+        console: str | None = None,
         gateway: str = "",
         ended_openings: Sequence[str] = (),
         on_opening_ended: Callable[[str], None] = lambda opening_id: None,
     ) -> None:
-        self.config = config
+        self.config = config = with_console(config, console)
         self.audit = Audit(write, pii_full=config.log.pii == "full")
         self._write = write
         self._redis_url = redis_url
@@ -175,7 +178,7 @@ class GatewayWorker:
         self.break_glass = self._build_break_glass(ring, sites, sources)
         pages = Pages(config.pages, {name: app.pages for name, app in config.apps.items()})
         sign_in = SignInStarter(
-            providers=self.providers, enabled=config.openid.enabled, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
+            providers=self.providers, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
             links=LongLinks(self.redis, config.redis.key_prefix, ring, ATTEMPT_LIFETIME, time.monotonic),
             now=utc_now, moment=self._fleet_time.now,
         )  # fmt: skip
@@ -210,7 +213,9 @@ class GatewayWorker:
             openings=Openings(self.redis, ring, config.redis.key_prefix), sources=sources, once=self.store.consume,
             clock=time.monotonic, now=utc_now, on_ended=self._on_opening_ended, gateway=self._gateway,
         )  # fmt: skip
-        break_glass = BreakGlass(parts, sites.by_host, config.trusted_proxies, self.audit)
+        # SECURITY: no opening, not even a sealed one, admits a request to the console without a session (C-92).
+        openable = {host: site for host, site in sites.by_host.items() if not site.is_console}
+        break_glass = BreakGlass(parts, openable, config.trusted_proxies, self.audit)
         break_glass.mark_ended(self._ended_openings)
         return break_glass
 
@@ -250,6 +255,10 @@ class GatewayWorker:
 
     def _read_certificates(self) -> None:
         self._certificates = certificate_ends(self.config)
+
+    def mark_opening_ended(self, opening_id: str) -> None:
+        """Another worker saw this break-glass opening end."""
+        self.break_glass.mark_ended([opening_id])
 
     def give_notice(self) -> None:
         """Serve on, but close each connection after its next response, because the process stops soon."""

@@ -1,4 +1,4 @@
-"""A generation: the workers of one configuration, one for each slot. A reload makes the next one.
+"""A generation: the workers of one configuration, one for each slot, and the console beside them. A reload makes the next one.
 
 A generation starts workers of its own configuration only, so that no worker of an old file outlives a reload, and none of a refused file stays.
 What cannot be started (no descriptor, no memory, no interpreter) is tried again at growing intervals; meanwhile the other workers accept
@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.config.schema import Config
 from gateway.runtime.child import WorkerChild, WorkerFailed
-from gateway.runtime.sockets import Listeners
 
 _log = logging.getLogger("doorward.workers")
 _FIRST_PAUSE: Final = 0.1  # seconds before a worker is started again
@@ -23,17 +22,34 @@ _STOPS_ACCEPTING_SECONDS: Final = 5.0
 Spawn = Callable[[int, dict[str, Any]], Awaitable[WorkerChild]]
 
 
+class Sockets(Protocol):
+    """Listening sockets: how many processes serve them, and which of them each one serves, by their indexes."""
+
+    @property
+    def workers(self) -> int: ...
+
+    @property
+    def all(self) -> frozenset[int]: ...
+
+    def of(self, slot: int) -> frozenset[int]: ...
+
+
 class Generation:
-    """`spawn(slot, data)` starts a worker's process, or raises WorkerFailed; `on_ended(worker)` is called for each that ended."""
+    """`spawn(slot, data)` starts a worker's process, or raises WorkerFailed; `on_ended(worker)` is called for each that ended.
+
+    `beside` is the console's generation: it starts, drains and ends together with the workers.
+    """
 
     def __init__(
         self,
         data: dict[str, Any],
         config: Config,
-        listeners: Listeners,
+        listeners: Sockets,
         spawn: Spawn,
         on_ended: Callable[[WorkerChild], None],
+        beside: "Generation | None" = None,
     ) -> None:
+        self._beside = [] if beside is None else [beside]
         self.config = config
         self.workers: dict[int, WorkerChild] = {}
         self._data = data
@@ -49,21 +65,34 @@ class Generation:
         try:
             for slot in range(self._listeners.workers):
                 self.workers[slot] = await self._spawn(slot, self._data)
+            for beside in self._beside:
+                await beside.start()
             for worker in self.workers.values():
                 await worker.wait_ready()
         except BaseException:
-            await asyncio.gather(*(worker.kill() for worker in self.workers.values()))
+            await asyncio.gather(*(child.kill() for child in self._children))
             raise
 
     def serve(self) -> None:
         """Have the workers accept connections, and replace those that die from now on."""
         self._spread()
         self._keepers = [asyncio.create_task(self._keep(slot)) for slot in self.workers]
+        for beside in self._beside:
+            beside.serve()
 
     @property
     def ready(self) -> list[WorkerChild]:
         """The workers that have started and live."""
         return [worker for worker in self.workers.values() if worker.alive]
+
+    @property
+    def beside(self) -> list[WorkerChild]:
+        """The console's process, where it has started and lives."""
+        return [child for beside in self._beside for child in beside.ready]
+
+    @property
+    def _children(self) -> "list[WorkerChild | Generation]":
+        return [*self.workers.values(), *self._beside]
 
     def give_notice(self) -> None:
         """Have each connection closed after its next response; the workers go on accepting."""
@@ -74,12 +103,15 @@ class Generation:
     def drain(self, seconds: float) -> None:
         """Have the workers accept nothing more, and end when their connections have ended, at most after `seconds`."""
         self._draining.set()
-        for worker in self.workers.values():
-            worker.drain(seconds)
+        for child in self._children:
+            child.drain(seconds)
 
     async def wait_accepts_nothing(self) -> None:
         """After `drain`: until every worker has stopped accepting."""
-        stopped = asyncio.gather(*(worker.wait_draining() for worker in self.workers.values()))
+        stopped = asyncio.gather(
+            *(worker.wait_draining() for worker in self.workers.values()),
+            *(beside.wait_accepts_nothing() for beside in self._beside),
+        )
         try:
             await asyncio.wait_for(stopped, _STOPS_ACCEPTING_SECONDS)
         except TimeoutError:
@@ -87,13 +119,13 @@ class Generation:
 
     async def wait_ended(self) -> None:
         """After `drain`."""
-        await asyncio.gather(*(worker.wait_ended() for worker in self.workers.values()))
+        await asyncio.gather(*(child.wait_ended() for child in self._children))
         await asyncio.gather(*self._keepers)
 
     async def kill(self) -> None:
         """End all workers at once."""
         self._draining.set()
-        await asyncio.gather(*(worker.kill() for worker in self.workers.values()))
+        await asyncio.gather(*(child.kill() for child in self._children))
         await asyncio.gather(*self._keepers)
 
     # --- workers that die ---
@@ -108,8 +140,8 @@ class Generation:
                 return
             self._spread()
             _log.error(
-                "worker %d (pid %d) died with status %s: starting another",
-                slot,
+                "%s (pid %d) died with status %s: starting another",
+                worker.name,
                 worker.process.pid,
                 worker.process.returncode,
             )
@@ -140,7 +172,7 @@ class Generation:
             if self._notice_given:
                 worker.give_notice()
             self._spread()
-            _log.info("worker %d is back (pid %d)", slot, worker.process.pid)
+            _log.info("%s is back (pid %d)", worker.name, worker.process.pid)
             return True
         return False
 

@@ -10,19 +10,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakSet
 
 from aiohttp import web
 
 from gateway import __version__
-from gateway.break_glass.store import ENDED_LIFETIME
 from gateway.config.addresses import parse_listen
 from gateway.config.checks.safety import rotation_warnings
 from gateway.config.loader import ConfigInvalid, load
@@ -34,7 +31,9 @@ from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.runtime.admin import build_admin
 from gateway.runtime.child import WorkerChild, WorkerFailed
 from gateway.runtime.client_authentication_watch import ClientAuthenticationWatch
+from gateway.runtime.console_listener import ConsoleListener
 from gateway.runtime.cores import usable_cores
+from gateway.runtime.ended_openings import EndedOpenings
 from gateway.runtime.generation import Generation
 from gateway.runtime.metrics import ParentFacts
 from gateway.runtime.sockets import Listeners, remove_socket, unix_socket
@@ -60,9 +59,8 @@ class Supervisor:
         self._reloaded = True  # whether the last reload succeeded
         self._loaded_at = time.time()  # when the last one did that succeeded
         self._ended_counts = WorkerCounts()  # of workers that ended
-        self._gateway = secrets.token_hex(16)
-        self._ended_openings: dict[str, float] = {}  # IDs of break-glass openings, and until when each is remembered
-        self._started: WeakSet[WorkerChild] = WeakSet()
+        self._openings = EndedOpenings()
+        self._console = ConsoleListener(environ)
         self._background: set[asyncio.Task[None]] = set()
         self._client_authentication = ClientAuthenticationWatch(lambda: datetime.now(UTC))
         self._notifier = Notifier(environ)
@@ -115,6 +113,7 @@ class Supervisor:
         opened.callback(self._listeners.close)
         self._redis_url = self._start_valkey(config, opened)
         opened.callback(self._cancel_background)
+        opened.callback(self._console.close)
         self._current = self._generation(data, config)
         opened.push_async_callback(lambda: self._current.kill())
         await self._current.start()
@@ -166,8 +165,10 @@ class Supervisor:
         return [report for report in replies if report is not None]
 
     async def _facts(self) -> ParentFacts:
-        """For `/metrics`. The counts of workers that drain or ended are in it, because a counter never goes back; and those of this process."""
-        leaving = [worker for generation in self._draining for worker in generation.ready]
+        """For `/metrics`. The counts of workers that drain or ended are in it, because a counter never goes back; and those of the console
+        and of this process."""
+        draining = [child for generation in self._draining for child in (*generation.ready, *generation.beside)]
+        leaving = [*self._current.beside, *draining]
         replies = await asyncio.gather(*(worker.report() for worker in leaving))
         own = WorkerCounts(log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts)
         return ParentFacts(
@@ -185,31 +186,21 @@ class Supervisor:
     # --- workers ---
 
     def _generation(self, data: dict[str, Any], config: Config) -> Generation:
-        return Generation(data, config, self._listeners, self._spawn, self._keep_counts)
+        console = self._console.generation(data, config, self._redis_url, self._keep_counts)
+        return Generation(data, config, self._listeners, self._spawn, self._keep_counts, console)
 
     async def _spawn(self, slot: int, data: dict[str, Any]) -> WorkerChild:
-        worker = WorkerChild(slot, self._on_opening_ended)
-        ended = list(self._ended_openings)
-        openings = {"gateway": self._gateway, "ended": ended}
-        await worker.start(
-            {"version": __version__, "config": data, "redis_url": self._redis_url, "openings": openings},
-            self._listeners.sockets,
-        )
-        for opening_id in self._ended_openings.keys() - set(ended):  # those that ended while it started
-            worker.mark_opening_ended(opening_id)
-        self._started.add(worker)
+        worker = WorkerChild(slot, self._openings.on_ended)
+        first = {
+            "version": __version__,
+            "config": data,
+            "redis_url": self._redis_url,
+            "console": self._console.upstream,
+        }
+        openings = self._openings.first_message()
+        await worker.start({**first, "openings": openings}, self._listeners.sockets)
+        self._openings.on_started(worker, openings)
         return worker
-
-    def _on_opening_ended(self, opening_id: str) -> None:
-        """A worker saw a break-glass opening end: pass its ID on to all other workers, and to those that start later."""
-        # SECURITY: a writer to Redis can delete the IDs kept there, and put the opening back after a reload (C-73).
-        now = time.monotonic()
-        known = opening_id in self._ended_openings
-        self._ended_openings[opening_id] = now + ENDED_LIFETIME.total_seconds()
-        self._ended_openings = {each: until for each, until in self._ended_openings.items() if until > now}
-        if not known:
-            for worker in self._started:
-                worker.mark_opening_ended(opening_id)
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -266,10 +257,10 @@ class Supervisor:
             raise ReloadRefused(f"{', '.join(changed)} needs a restart")
         for warning in rotation_warnings(old.config.keys, config.keys):
             _log.warning("%s", warning)
-        fresh = self._generation(loaded.data, config)
         try:
+            fresh = self._generation(loaded.data, config)
             await fresh.start()
-        except WorkerFailed as error:
+        except (WorkerFailed, OSError) as error:
             raise ReloadRefused(str(error)) from error
         if self._stopping.is_set():
             await fresh.kill()

@@ -63,7 +63,6 @@ class SignInStarter:
         self,
         *,
         providers: Providers,
-        enabled: bool,
         sites: Mapping[str, Site],
         ring: KeyRing,
         links: LongLinks,
@@ -77,7 +76,6 @@ class SignInStarter:
         self.guard = ReturnGuard(sites)
         self.providers = providers
         self.pages = pages
-        self._enabled = enabled
         self._sites = sites
         self._pages = pages
         self._audit = audit
@@ -98,7 +96,7 @@ class SignInStarter:
         The page about redirect loops instead of one redirect too many; the choice of a provider where there are several and none was named.
         `return_to` is checked once more. `client` is the client's address, for the event.
         """
-        if not self._enabled:
+        if not self._sites[app.host].enabled:
             raise SignInDisabled("openid.enabled is off")
         return_to, step_up = self.guard.local(wanted.return_to, app.host), wanted.step_up
         chosen = self._client(app.host, wanted.provider)

@@ -11,6 +11,8 @@ from gateway.config.providers import offered, providers_of
 from gateway.demo.provider import DemoClient
 from gateway.identity.claims import Identity
 from gateway.runtime.composition import GatewayWorker, utc_now
+from gateway.runtime.console import ConsoleWorker
+from gateway.runtime.console_listener import ConsoleListener
 from gateway.sessions.keyring import new_key
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
@@ -52,6 +54,8 @@ class House:
     upstreams: dict[str, RecordingUpstream]
     lines: list[bytes] = field(default_factory=list)
     provider: MisbehavingProvider | None = None
+    console: ConsoleWorker | None = None
+    console_listener: ConsoleListener | None = None
 
     @classmethod
     async def open(
@@ -102,8 +106,13 @@ class House:
             keys = {"authority_url": other.issuer, "client_id": "doorward", "client_secret": "secret"}
             data.setdefault("providers", {})[name] = {**keys, **data.get("providers", {}).get(name, {})}
         lines: list[bytes] = []
+        console = ConsoleListener({}) if "console" in data else None
+        if console is not None:
+            data["console"] = {"hosts": [f"console.localhost:{port}"], **data["console"]}
         try:
-            worker = GatewayWorker(build(data), None, lines.append)
+            listening = console.open() if console is not None else None
+            upstream = console.upstream if console is not None else None
+            worker = GatewayWorker(build(data), None, lines.append, console=upstream)
         except BaseException:
             sock.close()
             raise
@@ -114,6 +123,10 @@ class House:
         await worker.start()
         await worker.listen(sock)
         house = cls(worker, port, recorders, lines, provider)
+        if console is not None and listening is not None:
+            house.console, house.console_listener = ConsoleWorker(build(data), None, lines.append), console
+            await house.console.start()
+            await house.console.listen(listening.dup())
         await eventually(lambda: worker.cache.trusted)
         if provider is not None and provider.running and worker.config.openid.enabled:
             await eventually(
@@ -126,6 +139,9 @@ class House:
 
     async def close(self) -> None:
         await self.worker.close(0.5)
+        if self.console is not None and self.console_listener is not None:
+            await self.console.close(0.5)
+            self.console_listener.close()
         await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()))
 
     @property

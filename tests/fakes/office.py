@@ -125,7 +125,6 @@ class Office:
         pages = Pages(config.pages, {name: app.pages for name, app in config.apps.items()})
         sign_in = SignInStarter(
             providers=self.providers,
-            enabled=config.openid.enabled,
             sites=self.sites,
             ring=self.ring,
             links=LongLinks(self.redis, self.prefix, self.ring, ATTEMPT_LIFETIME, self.clock.monotonic),

@@ -100,3 +100,13 @@ async def exchange(port: int, data: bytes, *, head_only: bool = False) -> WireRe
         return await wire.response(head_only=head_only)
     finally:
         await wire.close()
+
+
+async def unix_exchange(path: str, data: bytes) -> WireResponse:
+    """The same, to a unix socket."""
+    wire = Wire(*await asyncio.open_unix_connection(path, limit=4 * 1024 * 1024))
+    try:
+        await wire.send(data)
+        return await wire.response()
+    finally:
+        await wire.close()

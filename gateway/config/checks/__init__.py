@@ -3,6 +3,8 @@
 No value that may be a secret is in a finding.
 
     consistency             keys that need, exclude or repeat each other
+    requirements            what a `require` restricts
+    console                 findings about the `console` section
     client_authentication   the same for secrets, keys and profile of a provider
     directory_rules         the same for the `directory` section
     page_texts              texts of pages

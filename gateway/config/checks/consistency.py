@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 
 from gateway.config import providers
 from gateway.config.addresses import canonical_host, covers_every_address, is_insecure, parse_listen
-from gateway.config.checks import client_authentication, directory_rules
+from gateway.config.checks import client_authentication, console, directory_rules
+from gateway.config.checks.requirements import empty_lists, requires
 from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import (
@@ -22,7 +23,6 @@ from gateway.config.schema import (
     Nexudus,
     PackFile,
     PasswordRule,
-    Require,
     Rule,
 )
 from gateway.config.sections.hand_off import Call, HandOff, Redemption
@@ -112,9 +112,10 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _listeners(config)
     yield from _redis(config)
     yield from _keys(config)
-    if config.openid.enabled:
+    if config.has_sign_in:
         yield from providers.findings(config)
         yield from client_authentication.findings(config)
+    yield from console.findings(config)
     yield from directory_rules.findings(config)
     yield from _hosts(config)
     yield from hand_off_findings(config)
@@ -178,9 +179,9 @@ def _keys(config: Config) -> Iterator[Finding]:
         if key in keys[:index]:
             what = f"is the same key as keys[{keys.index(key)}]"
             yield Finding(key=f"keys[{index}]", what=what, allowed="allowed: each key once", reads=("keys",))
-    if not keys and config.openid.enabled:
+    if not keys and config.has_sign_in:
         allowed = "allowed: at least one (`doorward keys new` makes it)"
-        yield Finding(key="keys", what="is missing", allowed=allowed, reads=("openid.enabled",))
+        yield Finding(key="keys", what="is missing", allowed=allowed, reads=("openid.enabled", "console"))
 
 
 def _hosts(config: Config) -> Iterator[Finding]:
@@ -226,7 +227,7 @@ def _app(key: str, app: App) -> Iterator[Finding]:
         allowed = "allowed: with wordpress, or no reads_like"
         what = "leaves out wordpress, whose pack the app uses"
         yield Finding(key=f"{key}.reads_like", what=what, allowed=allowed, reads=(f"{key}.password_routes",))
-    yield from _require(f"{key}.require", app.require)
+    yield from empty_lists(f"{key}.require", app.require)
     yield from _rules(key, app.rules)
     # SECURITY: the app's `require` would hold for no request, although the file reads as if it did (C-21).
     if requires(app.require) and all(opens_every_path(app, method) for method in _USUAL):
@@ -318,19 +319,7 @@ def _rule(key: str, rule: Rule) -> Iterator[Finding]:
     if rule.public and restricts:
         what = "is public and asks for a person at once"
         yield Finding(key=key, what=what, allowed="allowed: public, or require, max_age and acr")
-    yield from _require(f"{key}.require", rule.require)
-
-
-def _require(key: str, require: Require) -> Iterator[Finding]:
-    for name in ("groups", "emails", "email_domains"):
-        if name in require.model_fields_set and not getattr(require, name):
-            # SECURITY: an empty allow-list reads as no access and would be applied as no restriction (C-21).
-            yield Finding(key=f"{key}.{name}", what="is empty", allowed="allowed: at least one entry, or no such key")
-
-
-def requires(require: Require) -> bool:
-    """Whether a `require` restricts anything."""
-    return bool(require.groups or require.emails or require.email_domains)
+    yield from empty_lists(f"{key}.require", rule.require)
 
 
 def opens_every_path(app: App, method: str) -> bool:

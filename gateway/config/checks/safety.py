@@ -13,9 +13,10 @@ from pydantic import SecretStr
 
 from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
-from gateway.config.checks.consistency import opens_every_path, requires
+from gateway.config.checks.consistency import opens_every_path
+from gateway.config.checks.requirements import requires
 from gateway.config.field_names import meaning_of
-from gateway.config.providers import key_of, offered_by_app, providers_of
+from gateway.config.providers import key_of, offered, offered_by_app, providers_of
 from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import App, Config
@@ -56,11 +57,14 @@ def refusals(config: Config) -> Iterator[Finding]:
     if config.allow_insecure_http:
         return
     if config.external_url_scheme == "http":
-        for name, app in config.apps.items():
-            foreign = [index for index, host in enumerate(app.hosts) if not is_loopback_name(host_name(host))]
+        hosts = {f"apps.{name}.hosts": app.hosts for name, app in config.apps.items()}
+        hosts |= {"console.hosts": config.console.hosts} if config.console is not None else {}
+        for key, names in hosts.items():
+            foreign = [index for index, host in enumerate(names) if not is_loopback_name(host_name(host))]
             if foreign:
-                what = f"is http, but apps.{name}.hosts[{foreign[0]}] is not a loopback name: sessions could be read on the way"
-                reads = (f"apps.{name}.hosts[{foreign[0]}]", "allow_insecure_http")
+                place = f"{key}[{foreign[0]}]"
+                what = f"is http, but {place} is not a loopback name: sessions could be read on the way"
+                reads = (place, "allow_insecure_http")
                 yield Finding(key="external_url_scheme", what=what, allowed=_BY_NAME, reads=reads)
                 break
     directory = None if config.directory.kind == "none" else config.directory.base_url
@@ -134,7 +138,8 @@ def _stores(config: Config) -> Iterator[str]:
 def _people(config: Config) -> Iterator[str]:
     openid = config.openid
     if not openid.enabled:
-        yield "openid.enabled: is off; no person signs in, every request passes without identity"
+        where = "to an app, every request" if config.console is not None else "in, every request"
+        yield f"openid.enabled: is off; no person signs {where} passes without identity"
         return
     yield from _providers(config)
     yield from _toggles(config)
@@ -197,6 +202,7 @@ def _links(directory: schema.Directory) -> Iterator[str]:
 def _providers(config: Config) -> Iterator[str]:
     known = providers_of(config)
     used = {name for names in offered_by_app(config).values() for name in names}
+    used |= {*offered(config, config.console)} if config.console is not None else set()
     vouching: dict[str, list[str]] = {}
     for name, provider in known.items():
         key = key_of(name)

@@ -11,5 +11,6 @@
     password_rules    an app's `password_routes`
     responses         an app's `responses`
     pages             `pages`, and an app's `pages`
+    console           `console`
     fields            the annotated types that the sections are made of
 """

@@ -1,0 +1,8 @@
+"""All pages of the console. Those with a name in the menu stand in it in this order."""
+
+from typing import Final
+
+from gateway.console.page import Page
+from gateway.console.pages import overview
+
+PAGES: Final[tuple[Page, ...]] = (*overview.PAGES,)
