@@ -36,8 +36,9 @@ class Catalogue:
         return message.in_words(self._texts.get(message.id, message.text), isolate=self.direction == "rtl")
 
 
-def load_catalogues() -> dict[str, Catalogue]:
-    """All catalogues by tag."""
+@cache
+def load_catalogues() -> Mapping[str, Catalogue]:
+    """All catalogues by tag, read once by a process."""
     return {tag: Catalogue(tag, {} if tag == SOURCE else _translations(tag)) for tag in LANGUAGES}
 
 

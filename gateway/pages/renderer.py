@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from gateway.config import schema
@@ -84,8 +85,7 @@ class Pages:
         catalogues = load_catalogues()
         self._theme = theme_of(catalogues, common)
         self._themes = {name: theme_of(catalogues, common, settings) for name, settings in (own or {}).items()}
-        environment = Environment(loader=PackageLoader("gateway.pages"), autoescape=True, undefined=StrictUndefined)
-        self._template = environment.get_template("page.html")
+        self._template = _page_template()
 
     def render(self, refusal: Refusal, context: PageContext, *, html: bool) -> RenderedPage:
         """The response to a refused request: a page for a person (`html`), else a problem document in English."""
@@ -127,6 +127,13 @@ class Pages:
             ],
             body=page.encode(),
         )
+
+
+@cache
+def _page_template() -> Template:
+    """The template of all pages, compiled once by a process."""
+    environment = Environment(loader=PackageLoader("gateway.pages"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("page.html")
 
 
 def _policy(theme: Theme, form_targets: Sequence[str] | None) -> str:
