@@ -24,6 +24,7 @@ from gateway.config.loader import load_config, load_pack_file
 from gateway.config.schema import Config
 from gateway.errors.refusal import Refusal
 from tests import field_lists
+from tests.fakes.authority import Authority
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy" / "guides").glob("*.md")])
@@ -193,6 +194,10 @@ def load(text: str, folder: Path) -> Config:
         Path(name).write_text(private_key() if name.endswith(".pem") else A_KEY)
     for name in re.findall(rf"data_dir: ({re.escape(str(folder))}[^\s,}}]+)", here):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
+    if files := re.findall(r"^ +(certificate|key): /etc/(\S+)", here, re.M):
+        pair = Authority(folder).issue("doorward")
+        for name, path in files:
+            here = here.replace(f"{name}: /etc/{path}", f"{name}: {getattr(pair, name)}")
     environ: Mapping[str, str] = dict.fromkeys(re.findall(r"\$\{(\w+)\}", here), A_KEY)
     file = folder / "doorward.yaml"
     file.write_text(here)

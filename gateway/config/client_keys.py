@@ -71,6 +71,11 @@ def client_keys(settings: ProviderKeys) -> tuple[ClientKey, ...]:
     )
 
 
+def certificate_key(certificate: str, private_key: str) -> ClientKey:
+    """The key of a TLS client certificate, both in PEM: for a provider that knows it by itself (RFC 8705 section 2.2.2). Raises ValueError."""
+    return parse_client_key(private_key + "\n" + certificate)
+
+
 def parse_client_key(text: str, *, kid: str | None = None, fapi: bool = False) -> ClientKey:
     """The key in a PEM or JWK. Without `kid` it has the JWK's own, or its thumbprint (RFC 7638). Raises ValueError."""
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@
     providers                all configured providers
     calls                    the only way to a provider's endpoints
     client_signature         JWTs that we sign as a client
+    client_certificate       TLS to a provider, with a client certificate
     client_authentication    how we authenticate to the token endpoint
 
 One trip, in types that cannot be skipped::

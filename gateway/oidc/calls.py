@@ -7,7 +7,6 @@ not name.
 import asyncio
 import ipaddress
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from yarl import URL
 from gateway.errors.network import network_failure
 from gateway.errors.signing_in import ProviderFault, ProviderUnavailable
 from gateway.observability.counters import Histogram
+from gateway.oidc.client_certificate import client_tls
 from gateway.oidc.metadata import is_loopback
 from gateway.oidc.strict_json import parse_object
 
@@ -118,13 +118,16 @@ class Calls:
         return ProviderResponse(what=what, status=response.status, content_type=response.content_type, body=bytes(body))
 
 
-def open_session(ca: Path | None = None) -> aiohttp.ClientSession:
+def open_session(ca: Path | None = None, client: tuple[Path, Path] | None = None) -> aiohttp.ClientSession:
     """A client session for calls to the provider: no cookies, no proxies from the environment.
 
-    `ca`: a private authority in place of the system's. Raises OSError when it cannot be read.
+    `ca`: a private authority in place of the system's. `client`: certificate and key that are presented where a server asks for them; then no
+    connection is kept, so that each call presents those of now. Raises OSError or ssl.SSLError when a file cannot be used.
     """
-    context = ssl.create_default_context(cafile=str(ca)) if ca else None
-    connector = aiohttp.TCPConnector(ssl=context or True, resolver=LoopbackResolver(), limit=100)
+    context = client_tls(ca, client)
+    connector = aiohttp.TCPConnector(
+        ssl=context or True, resolver=LoopbackResolver(), limit=100, force_close=client is not None
+    )
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 

@@ -1,7 +1,8 @@
 """Client authentication at the token endpoint.
 
 client_secret_basic and client_secret_post (RFC 6749 section 2.3.1; `client_secret_basic_raw` leaves out its urlencoding),
-private_key_jwt (RFC 7523, OpenID Connect Core 1.0 section 9), and none, for public clients.
+private_key_jwt (RFC 7523, OpenID Connect Core 1.0 section 9), tls_client_auth and self_signed_tls_client_auth (RFC 8705: the connection
+presents the certificate, and the form names the client), and none, for public clients.
 """
 
 from base64 import b64encode, urlsafe_b64encode

@@ -17,6 +17,14 @@ from gateway.oidc.signatures import ALGORITHMS
 from gateway.oidc.strict_json import parse_object
 
 _LONGEST_URL: Final = 2048
+_BOUND_TOKENS: Final = "tls_client_certificate_bound_access_tokens"
+#: The endpoints that authenticate the client, or take a token that may be bound to its certificate.
+_CALLED_AS_CLIENT: Final = (
+    "token_endpoint",
+    "revocation_endpoint",
+    "userinfo_endpoint",
+    "pushed_authorization_request_endpoint",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +74,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
     Its issuer must be the configured one; where none is, `authority_url`, and a slash at its end makes no difference (both forms have the
     same discovery URL). It is used as the provider spells it.
     """
-    document = parse_object(raw)
+    document = _with_mtls_aliases(parse_object(raw), settings)
     issuer = document.get("issuer")
     # SECURITY: a document that names another issuer could make its tokens ours (A-17).
     if not isinstance(issuer, str) or issuer not in (
@@ -83,6 +91,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         _names(document, "id_token_signing_alg_values_supported"), settings.id_token_signed_response_alg, able
     )
     for_userinfo = _names(document, "userinfo_signing_alg_values_supported") or (alg,)
+    trust.require_tls_for_certificate(document, settings)
     revocation_endpoint, unused = trust.used_endpoint(document, "revocation_endpoint")
     return ProviderMetadata(
         issuer=issuer,
@@ -101,6 +110,20 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         tenants=settings.allowed_tenants,
         unused=(unused,) if unused else (),
     )
+
+
+def _with_mtls_aliases(document: dict[str, Any], settings: ProviderKeys) -> dict[str, Any]:
+    """The document with the endpoints that ask for a client certificate in place of those that do not (RFC 8705 section 5)."""
+    # SECURITY: a provider that does not bind tokens would give ones that are good in other hands (A-96).
+    if settings.tls_client_certificate_bound_access_tokens and document.get(_BOUND_TOKENS) is not True:
+        raise ValueError(f"its {_BOUND_TOKENS} is not true, and the setting of that name is on")
+    aliases = document.get("mtls_endpoint_aliases")
+    if settings.client_tls.files is None or aliases in (None, ""):
+        return document
+    if not isinstance(aliases, dict):
+        raise ValueError("its mtls_endpoint_aliases is no object")
+    # SECURITY: the page where people sign in and the keys of tokens are never taken from there (A-96).
+    return document | {name: aliases[name] for name in _CALLED_AS_CLIENT if aliases.get(name) not in (None, "")}
 
 
 def _wrong_issuer(issuer: object, settings: ProviderKeys) -> str:
@@ -170,6 +193,12 @@ class _Trust:
         if not self._is_trusted(urlsplit(url)):
             raise ValueError(f"its {member} is not https")
         return url
+
+    def require_tls_for_certificate(self, document: Mapping[str, Any], settings: ProviderKeys) -> None:
+        # SECURITY: over http no certificate is presented, and then nothing would say who the client is (A-96).
+        by_certificate = settings.client_authentication in ("tls_client_auth", "self_signed_tls_client_auth")
+        if by_certificate and urlsplit(_plain_url(document, "token_endpoint")).scheme != "https":
+            raise ValueError(f"its token_endpoint is not https, which {settings.client_authentication} needs")
 
     def _is_trusted(self, url: SplitResult) -> bool:
         loopback = self._loopback_http and is_loopback(url.hostname or "")

@@ -71,7 +71,7 @@ class Providers:
         self._connections: Final[list[aiohttp.ClientSession]] = []
         self._clients: Final[dict[str, ProviderClient]] = {}
         for name, keys in settings.items():
-            http = open_session(keys.ca)
+            http = open_session(keys.ca, keys.client_tls.files)
             self._connections.append(http)
             calls = Calls(http, timer=partial((durations or Durations()).of, "provider", name))
             provider = Provider(keys, http, allow_insecure_http=allow_insecure_http, calls=calls)

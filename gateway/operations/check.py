@@ -61,7 +61,8 @@ async def check_all(config: Config) -> list[CheckResult]:
 async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list[CheckResult]:
     """Discovery, keys, client authentication and mapped claims, a line each; the keys are fetched from the `jwks_uri` of discovery."""
     called = dependency_of(name)
-    async with open_session(keys.ca) as http:  # a private CA is its own provider's alone
+    # A private CA and a client certificate are their own provider's alone.
+    async with open_session(keys.ca, keys.client_tls.files) as http:
         provider = Provider(keys, http, allow_insecure_http=config.allow_insecure_http)
         ((_, problem, _),) = await _check(called, provider.ping())
         if problem is not None and not problem.startswith("keys"):

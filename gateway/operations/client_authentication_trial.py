@@ -100,8 +100,10 @@ def _redirect_uri(config: Config, name: str) -> str:
 
 
 def _with_made_up_credentials(settings: ProviderKeys) -> ProviderKeys:
-    """The same client with another secret, or another key of the same kind."""
-    update: dict[str, SecretStr] = {}
+    """The same client with another secret, or another key of the same kind; another client where a certificate authenticates it."""
+    update: dict[str, SecretStr | str] = {}
+    if settings.client_authentication in ("tls_client_auth", "self_signed_tls_client_auth"):
+        update["client_id"] = secrets.token_urlsafe(16)
     if settings.client_secret is not None:
         update["client_secret"] = SecretStr(secrets.token_urlsafe(32))
     if keys := client_keys(settings):

@@ -11,6 +11,7 @@ from typing import Final
 from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.config import schema
+from gateway.config.providers import key_of, providers_of
 from gateway.observability.background import repeat
 
 _log = logging.getLogger("doorward.tls")
@@ -36,6 +37,8 @@ def certificate_ends(config: schema.Config) -> dict[str, float]:
     """When the certificates of ours end, the first of each chain, in seconds since 1970; by configuration key, where they can be read."""
     ends = {}
     files = {"tls.certificate": config.tls.certificate, "redis.tls.certificate": config.redis.tls.certificate}
+    for name, provider in providers_of(config).items():
+        files[f"{key_of(name)}.client_tls.certificate"] = provider.client_tls.certificate
     for key, file in files.items():
         with contextlib.suppress(OSError, ValueError):
             if file is not None:

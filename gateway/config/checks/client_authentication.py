@@ -14,7 +14,8 @@ from gateway.config.schema import Config, ProviderKeys
 
 _BY_SECRET: Final = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post")
 _BY_KEY: Final = ("private_key_jwt",)
-_FAPI_METHODS: Final = ("private_key_jwt",)
+_BY_CERTIFICATE: Final = ("tls_client_auth", "self_signed_tls_client_auth")
+_FAPI_METHODS: Final = (*_BY_KEY, *_BY_CERTIFICATE)
 _KEYS: Final = (
     "allowed: file:PATH of a private key, RSA of 2048 bits or more, EC (P-256, P-384, P-521) or Ed25519, as PEM or JWK"
 )
@@ -27,6 +28,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield from _secret(place, settings)
         yield from _keys(place, settings)
         yield from _assertion(place, settings)
+        yield from _certificate(place, settings)
         if settings.profile == "fapi2":
             yield from _fapi(place, settings)
 
@@ -99,6 +101,20 @@ def _assertion(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         what = f"is {alg}, and the first key signs {', '.join(first.algorithms)}"
         allowed = f"allowed: {', '.join(first.algorithms)}"
         yield Finding(key=f"{place}.token_endpoint_auth_signing_alg", what=what, allowed=allowed, reads=reads)
+
+
+def _certificate(place: str, settings: ProviderKeys) -> Iterator[Finding]:
+    how, key, tls = settings.client_authentication, f"{place}.client_tls", settings.client_tls
+    if (tls.certificate is None) != (tls.key is None):
+        yield Finding(key=key, what="needs both certificate and key", allowed="allowed: both, or neither")
+    elif tls.files is None:
+        allowed = "allowed: certificate and key, PEM files"
+        if how in _BY_CERTIFICATE:
+            yield Finding(key=key, what=f"is missing for {how}", allowed=allowed, reads=_reads(place))
+        bound = "tls_client_certificate_bound_access_tokens"
+        if settings.tls_client_certificate_bound_access_tokens:
+            what = f"is missing, and {bound} is on"
+            yield Finding(key=key, what=what, allowed=allowed, reads=(f"{place}.{bound}",))
 
 
 def _fapi(place: str, settings: ProviderKeys) -> Iterator[Finding]:

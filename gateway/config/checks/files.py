@@ -21,6 +21,8 @@ def findings(config: Config) -> Iterator[Finding]:
     """Everything that is missing, or not what it should be."""
     yield from _pair("tls", config.tls.certificate, config.tls.key)
     yield from _pair("redis.tls", config.redis.tls.certificate, config.redis.tls.key)
+    for name, provider in providers_of(config).items():
+        yield from _pair(f"{key_of(name)}.client_tls", provider.client_tls.certificate, provider.client_tls.key)
     authorities = {"redis.tls.ca": config.redis.tls.ca}
     authorities |= {f"{key_of(name)}.ca": provider.ca for name, provider in providers_of(config).items()}
     authorities |= {f"apps.{name}.upstream_tls.ca": app.upstream_tls.ca for name, app in config.apps.items()}

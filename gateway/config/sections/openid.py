@@ -1,6 +1,7 @@
 """The `openid` section: the provider, and the toggles of the "Integrating OpenID" page."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator
@@ -30,6 +31,18 @@ class ClaimNames(Section):
     preferred_username: Claim = ClaimPath("preferred_username")
 
 
+class ClientTls(Section):
+    """The certificate that we present to the provider, and its key."""
+
+    certificate: File | None = None
+    key: File | None = None
+
+    @property
+    def files(self) -> tuple[Path, Path] | None:
+        """Certificate and key; None where they are not given."""
+        return None if self.certificate is None or self.key is None else (self.certificate, self.key)
+
+
 class ProviderKeys(Section):
     """The settings of one provider, and of Doorward as its client."""
 
@@ -41,12 +54,20 @@ class ProviderKeys(Section):
     client_id: Annotated[str, AfterValidator(values.parse_client_id)] = ""
     client_secret: Secret | None = None
     client_authentication: Literal[
-        "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "private_key_jwt", "none"
+        "client_secret_basic",
+        "client_secret_basic_raw",
+        "client_secret_post",
+        "private_key_jwt",
+        "tls_client_auth",
+        "self_signed_tls_client_auth",
+        "none",
     ] = "client_secret_basic"
     client_private_key: Secret | tuple[Secret, ...] | None = None
     client_key_id: tuple[Annotated[str, AfterValidator(values.parse_key_id)], ...] = ()
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
     client_assertion_audience: Literal["token_endpoint", "issuer"] | None = None
+    client_tls: ClientTls = ClientTls()
+    tls_client_certificate_bound_access_tokens: bool = False
     profile: Literal["fapi2"] | None = None
     id_token_signed_response_alg: SigningAlgorithm | None = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")

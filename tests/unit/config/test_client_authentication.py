@@ -204,6 +204,51 @@ def test_a_certificate_beside_the_key_names_it_in_the_header(tmp_path: Path) -> 
         ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "openid.client_tls: is missing for tls_client_auth"),
+        ({"openid.client_tls": {"certificate": "/a.pem"}}, "openid.client_tls: needs both certificate and key"),
+        (
+            {"openid.client_tls": {"certificate": "/a.pem", "key": "/a.key"}, "openid.client_secret": "a"},
+            "openid.client_secret: is not used with tls_client_auth",
+        ),
+        (
+            {"openid.client_tls": {"certificate": "/a.pem", "key": "/a.key"}, "openid.client_private_key": EC},
+            "openid.client_private_key: is not used with tls_client_auth",
+        ),
+        (
+            {**BY_KEY, "openid.tls_client_certificate_bound_access_tokens": True},
+            "openid.client_tls: is missing, and tls_client_certificate_bound_access_tokens is on",
+        ),
+    ],
+)
+def test_a_client_with_a_certificate_has_all_of_it_and_nothing_else(changes: dict[str, Any], expected: str) -> None:
+    """A-96."""
+    by_certificate = {"openid.client_secret": ..., "openid.client_authentication": "tls_client_auth"}
+    assert said(by_certificate | changes) == [expected]
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_found(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair, other = authority.issue("doorward"), authority.issue("other", file="other")
+    changes: dict[str, Any] = {
+        "openid.client_secret": ...,
+        "openid.client_authentication": "self_signed_tls_client_auth",
+    }
+
+    def with_key(key: Path) -> str:
+        tls = {"certificate": str(pair.certificate), "key": str(key)}
+        done = published(tmp_path, {**changes, "openid.client_tls": tls})
+        return str(done.stdout if done.exit_code == 0 else done.stderr)
+
+    assert "openid.client_tls: has a certificate and a key that cannot be used together" in with_key(other.key)
+    (jwk_of_it,) = json.loads(with_key(pair.key))["keys"]
+    der = ssl.PEM_cert_to_DER_cert(pair.certificate.read_text())
+    assert jwk_of_it["x5c"] == [b64encode(der).decode()]
+    assert set(jwk_of_it) == {"kty", "crv", "x", "y", "kid", "use", "alg", "x5c"}
+
+
 # --- doorward keys public -----------------------------------------------------------------------------------------------
 
 
@@ -236,9 +281,9 @@ def test_the_keys_of_several_providers_are_asked_for_by_name(tmp_path: Path) -> 
     changes["apps.portal.provider"] = "members"
     done = published(tmp_path, changes)
     assert done.exit_code == 1
-    assert "--provider openid (openid.client_private_key), --provider members" in done.stderr
+    assert "--provider openid, --provider members" in done.stderr
     done = published(tmp_path, changes, "--provider", "members")
     assert json.loads(done.stdout)["keys"][0]["crv"] == "P-384"
     done = published(tmp_path, {})
     assert done.exit_code == 1
-    assert "no provider has a client_private_key" in done.stderr
+    assert "no provider has a client_private_key, or a certificate of its own" in done.stderr

@@ -274,3 +274,54 @@ def test_aliases_for_mutual_tls_change_no_endpoint() -> None:
     """A-43: nobody configured a client certificate for the provider."""
     aliases = {"token_endpoint": "https://mtls.example.com/token", "userinfo_endpoint": "https://mtls.example.com/me"}
     assert parse(mtls_endpoint_aliases=aliases) == parse()
+
+
+# --- mutual TLS (RFC 8705) ----------------------------------------------------------------------------------------------
+
+BY_CERTIFICATE: dict[str, Any] = {
+    "client_authentication": "tls_client_auth",
+    "client_tls": {"certificate": "/client.pem", "key": "/client.key"},
+}
+ALIASES = {
+    "token_endpoint": "https://mtls.example.com/token",
+    "userinfo_endpoint": "https://mtls.example.com/userinfo",
+    "authorization_endpoint": "https://evil.example.com/authorize",
+    "jwks_uri": "https://evil.example.com/jwks",
+    "revocation_endpoint": None,
+}
+
+
+def test_with_a_client_certificate_the_endpoints_that_ask_for_one_are_called() -> None:
+    """A-96: an alias takes the place of an endpoint that we call as the client, and of no other."""
+    document: dict[str, Any] = {"mtls_endpoint_aliases": ALIASES, "revocation_endpoint": AUTHORITY + "/revoke"}
+    metadata = parse(settings=BY_CERTIFICATE, **document)
+    assert metadata.token_endpoint == "https://mtls.example.com/token"
+    assert metadata.userinfo_endpoint == "https://mtls.example.com/userinfo"
+    assert metadata.revocation_endpoint == AUTHORITY + "/revoke"
+    assert metadata.authorization_endpoint == AUTHORITY + "/authorize"
+    assert metadata.jwks_uri == AUTHORITY + "/jwks"
+    assert parse(**document).token_endpoint == AUTHORITY + "/token"
+    assert parse(settings=BY_CERTIFICATE).token_endpoint == AUTHORITY + "/token"
+
+
+def test_an_alias_is_held_to_what_an_endpoint_is_held_to() -> None:
+    """A-69, A-96."""
+    refusal = refused(settings=BY_CERTIFICATE, mtls_endpoint_aliases={"token_endpoint": "http://mtls.example.com/t"})
+    assert "token_endpoint is not https" in refusal
+    assert "is no object" in refused(settings=BY_CERTIFICATE, mtls_endpoint_aliases=["token"])
+
+
+def test_a_certificate_is_never_left_out_because_the_endpoint_is_http() -> None:
+    """A-96."""
+    home = "http://127.0.0.1:9"
+    assert parse(home).token_endpoint == home + "/token"
+    assert "not https, which tls_client_auth needs" in refused(home, settings=BY_CERTIFICATE)
+
+
+def test_tokens_that_must_be_bound_are_asked_only_of_a_provider_that_binds_them() -> None:
+    """A-96."""
+    bound = {**BY_CERTIFICATE, "tls_client_certificate_bound_access_tokens": True}
+    for value in (False, MISSING, None, "true"):
+        said = refused(settings=bound, tls_client_certificate_bound_access_tokens=value)
+        assert "tls_client_certificate_bound_access_tokens is not true" in said
+    assert parse(settings=bound, tls_client_certificate_bound_access_tokens=True).issuer == AUTHORITY
