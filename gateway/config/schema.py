@@ -117,6 +117,7 @@ class Limits(Section):
     minimum_rate: Rate = 240
     rate_window: Wait = timedelta(seconds=20)
     failed_callbacks_per_address: PerMinute = 120
+    pushed_requests_per_address: PerMinute = 120
 
 
 class Tls(Section):

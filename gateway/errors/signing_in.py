@@ -114,6 +114,19 @@ class TooManyFailedSignIns(SignInFailed):
     ways_on = ("retry", "home")
 
 
+class TooManySignIns(Refusal):
+    """`limits.pushed_requests_per_address` is reached by the client's address. Nothing was asked of the provider."""
+
+    status = 429
+    code = "too_many_sign_ins"
+    title = Message("too_many_sign_ins.title", "Too many sign-ins have been started")
+    message = Message(
+        "too_many_sign_ins.message",
+        "Too many sign-ins from your network have been started within a minute. Please wait a moment, then try again.",
+    )
+    ways_on = ("retry", "home")
+
+
 class TooManyRedirects(SignInFailed):
     """Several login attempts within a short time, and no session was kept. facts: cause."""
 

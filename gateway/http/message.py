@@ -81,3 +81,9 @@ def is_navigation(head: RequestHead) -> bool:
     ):
         return False
     return any(b"text/html" in value.lower() for value in head.values(b"accept"))
+
+
+def is_prefetch(head: RequestHead) -> bool:
+    """Whether a browser fetches in advance, and no person has clicked (C-49)."""
+    purposes = (head.first(name) for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose"))
+    return any(b"prefetch" in value.lower() or b"preview" in value.lower() for value in purposes if value)

@@ -1,6 +1,7 @@
 """OpenID Connect, the relying party's side: the Authorization Code Flow with PKCE (OpenID Connect Core 1.0, RFC 9700).
 
     authorization            the authorization request and its response (pure)
+    authorization_client     how the request goes to the provider: in the URL, or pushed (RFC 9126)
     tokens                   the token endpoint, userinfo and revocation: Claims for a code
     refresh                  new tokens for a refresh token, and new Claims
     id_token                 the checks of an ID Token (pure)

@@ -89,15 +89,14 @@ class AuthorizationCode:
     issuer: str
 
 
-def authorization_url(
-    metadata: ProviderMetadata,
+def authorization_parameters(
     settings: ProviderKeys,
     redirect_uri: str,
     attempt: LoginAttempt,
     prompt: str | None = None,
     login_hint: str | None = None,
-) -> str:
-    """The authorization request (OpenID Connect Core 1.0 section 3.1.2.1) as a URL."""
+) -> list[tuple[str, str]]:
+    """The parameters of an authorization request (OpenID Connect Core 1.0 section 3.1.2.1)."""
     parameters = [
         ("response_type", "code"),
         ("client_id", settings.client_id),
@@ -119,7 +118,12 @@ def authorization_url(
     if attempt.ui_locales:
         parameters.append(("ui_locales", " ".join(attempt.ui_locales)))
     parameters += settings.extra_authorization_parameters.items()
-    return str(add_params_to_uri(metadata.authorization_endpoint, parameters))
+    return parameters
+
+
+def authorization_url(endpoint: str, parameters: Sequence[tuple[str, str]]) -> str:
+    """The URL that has a browser send these parameters to the authorization endpoint."""
+    return str(add_params_to_uri(endpoint, parameters))
 
 
 def validate_authorization_response(
@@ -152,9 +156,15 @@ def validate_authorization_response(
 
 def _refused(error: str, values: dict[str, str]) -> SignInFailed:
     """An error response (RFC 6749 section 4.1.2.1). Its text goes to the log, cleaned; only a plain error name reaches pages and events."""
-    # SECURITY: error and error_description are text of a URL that any site can write (A-76).
-    name = error if _ERROR.fullmatch(error) else "unreadable"
-    description = "".join(c if c.isprintable() else " " for c in values.get("error_description", "")[:200])
+    name, description = readable_error(error, values.get("error_description"))
     reason = name if name in ("access_denied", "login_required", "interaction_required") else "provider_error"
     kind = AuthenticationExpired if (name, description) == _EXPIRED else SignInFailed
     return kind(reason, f"the provider returned {name}: {description!r}", error=name)
+
+
+def readable_error(error: object, description: object) -> tuple[str, str]:
+    """The name of an OAuth error, and its description, bounded and of printable characters, for the log."""
+    # SECURITY: error and error_description are text of a URL that any site can write (A-76).
+    name = error if isinstance(error, str) and _ERROR.fullmatch(error) else "unreadable"
+    words = description[:200] if isinstance(description, str) else ""
+    return name, "".join(c if c.isprintable() else " " for c in words)

@@ -32,6 +32,7 @@ class ProviderMetadata:
     """`issuer` may hold {tenantid}, for each of `tenants`. `id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo.
 
     `client_assertion_algs`, `claims_supported`: None where the document has none. `unused`: what of it is left out, in words for the log.
+    `pushed_authorization_request_endpoint`: None where requests are not pushed.
     """
 
     issuer: str
@@ -46,6 +47,7 @@ class ProviderMetadata:
     client_assertion_algs: tuple[str, ...] | None = None
     iss_parameter_supported: bool = False
     claims_supported: tuple[str, ...] | None = None
+    pushed_authorization_request_endpoint: str | None = None
     tenants: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -107,6 +109,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         # SECURITY: the profile requires `iss` in every authorization response, whatever the document says of it (A-56).
         iss_parameter_supported=fapi or document.get("authorization_response_iss_parameter_supported") is True,
         claims_supported=_claims_supported(document),
+        pushed_authorization_request_endpoint=_pushed_request_endpoint(document, settings, trust),
         tenants=settings.allowed_tenants,
         unused=(unused,) if unused else (),
     )
@@ -152,6 +155,33 @@ def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None,
             f"it signs ID Tokens with one of {', '.join(able)}: id_token_signed_response_alg must name the one of this client"
         )
     return able[0]
+
+
+def _pushed_request_endpoint(document: Mapping[str, Any], settings: ProviderKeys, trust: "_Trust") -> str | None:
+    """Where authorization requests are pushed (RFC 9126 section 5); None: they are not."""
+    wish, required = settings.pushed_authorization_requests, _flag(document, "require_pushed_authorization_requests")
+    if required and wish == "never":
+        raise ValueError(
+            "it requires pushed authorization requests, and pushed_authorization_requests is never; allowed: when_required, always"
+        )
+    fapi = settings.profile == "fapi2"
+    if not (required or fapi or wish == "always"):
+        return None
+    endpoint = trust.optional_endpoint(document, "pushed_authorization_request_endpoint")
+    if endpoint is None:
+        who = "it" if required else "profile fapi2" if fapi else "pushed_authorization_requests: always"
+        raise ValueError(f"it has no pushed_authorization_request_endpoint, and {who} requires pushed requests")
+    return endpoint
+
+
+def _flag(document: Mapping[str, Any], member: str) -> bool:
+    """A member that is true or false; missing, null and empty are false."""
+    value = document.get(member)
+    if value in (None, "", False):
+        return False
+    if value is not True:
+        raise ValueError(f"its {member} is neither true nor false")
+    return True
 
 
 def _names(document: Mapping[str, Any], member: str) -> tuple[str, ...] | None:

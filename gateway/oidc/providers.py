@@ -18,6 +18,7 @@ from gateway.config.providers import offered_by_app, providers_of
 from gateway.config.schema import Config, ProviderKeys
 from gateway.identity.claims import EMAIL_CLAIM, Identity, is_at
 from gateway.observability.counters import Durations
+from gateway.oidc.authorization_client import AuthorizationClient
 from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient
@@ -33,6 +34,7 @@ class ProviderClient:
     name: str
     settings: ProviderKeys
     provider: Provider
+    authorization: AuthorizationClient
     tokens: TokenClient
     refresh: RefreshClient
 
@@ -47,7 +49,10 @@ def provider_client(
     """Raises ValueError when the client's secret or key is missing."""
     tokens = TokenClient(provider, settings, now=now, name=name, sightings=sightings)
     refresh = RefreshClient(provider, settings, tokens, now)
-    return ProviderClient(name=name, settings=settings, provider=provider, tokens=tokens, refresh=refresh)
+    authorization = AuthorizationClient(provider, settings.client_id, tokens)
+    return ProviderClient(
+        name=name, settings=settings, provider=provider, authorization=authorization, tokens=tokens, refresh=refresh
+    )
 
 
 class Providers:

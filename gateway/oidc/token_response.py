@@ -55,7 +55,7 @@ def parse_token_response(response: ProviderResponse, refusal_of: Callable[[str],
         id_token=id_token if isinstance(id_token, str) else None,
         access_token=_opaque(body.get("access_token"), "access_token"),
         refresh_token=None if refresh_token in (None, "") else _opaque(refresh_token, "refresh_token"),
-        expires_in=_lifetime(body.get("expires_in")),
+        expires_in=lifetime(body.get("expires_in")),
     )
 
 
@@ -73,7 +73,7 @@ def _opaque(value: object, name: str) -> str:
     return value
 
 
-def _lifetime(value: object) -> int | None:
-    """`expires_in`; some providers write the number as text."""
+def lifetime(value: object) -> int | None:
+    """`expires_in` in seconds; some providers write the number as text."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= 10 else None

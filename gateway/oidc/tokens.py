@@ -142,9 +142,8 @@ class TokenClient:
     async def post(self, what: str, url: str, form: list[tuple[str, str]]) -> ProviderResponse:
         """POST a form to an endpoint of the provider, with client authentication. Raises ProviderUnavailable, ProviderFault."""
         proof = self._authentication.prove(self._provider.metadata)
-        return await self._provider.calls.post(
-            what, url, urlencode([*form, *proof.form]).encode("ascii"), proof.headers
-        )
+        fields = [*form, *(pair for pair in proof.form if pair not in form)]  # client_id may be in both
+        return await self._provider.calls.post(what, url, urlencode(fields).encode("ascii"), proof.headers)
 
     async def _id_token_claims(self, id_token: str, access_token: str, code: AuthorizationCode) -> dict[str, Any]:
         attempt = code.attempt

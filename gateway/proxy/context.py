@@ -26,7 +26,7 @@ from gateway.gate.request import Request
 from gateway.gate.site import FORWARD_AUTH, Site, Sites, is_own_target
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_request_id
-from gateway.http.message import RequestHead, is_navigation
+from gateway.http.message import RequestHead, is_navigation, is_prefetch
 from gateway.http.request_head import ParsedRequest, RequestReader, parse_host
 from gateway.identity.assertion import AssertionSigner
 from gateway.languages.negotiation import PreferredLanguages
@@ -43,7 +43,7 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.upstream_head import HeadWriter
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.shared_headers import SharedHeaders
-from gateway.sign_in.begin import SignInRequest, SignInStarter
+from gateway.sign_in.begin import Begun, SignInRequest, SignInStarter
 
 _log = logging.getLogger("doorward.app")
 _HOST_MEMO: Final = 1024
@@ -230,8 +230,8 @@ class ProxyContext:
 
     # --- local replies ---
 
-    def begin_sign_in(self, request: Request[ParsedRequest], decision: RedirectToSignIn) -> LocalReply:
-        """Raises ProviderUnavailable."""
+    def begin_sign_in(self, request: Request[ParsedRequest], decision: RedirectToSignIn) -> Begun:
+        """The redirect, or what gives it once it is awaited. Raises ProviderUnavailable, TooManySignIns."""
         route, head = request.site.route, request.head
         return self._parts.sign_in.begin(
             route,
@@ -241,6 +241,7 @@ class ProxyContext:
                 step_up=decision.step_up,
                 provider=decision.provider,
                 languages=PreferredLanguages(head.values(b"accept-language")),
+                navigation=not is_prefetch(head),
             ),
             cookies=head.cookies,
             request_id=request.request_id,

@@ -27,6 +27,7 @@ from gateway.gate.request import NO_TIME, Request
 from gateway.gate.site import Route, Site
 from gateway.http.request_head import ParsedRequest
 from gateway.observability.access_log import path_as_logged
+from gateway.pages.renderer import RenderedPage
 from gateway.proxy import internal_routes
 from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.context import ProxyContext
@@ -211,7 +212,11 @@ class RequestHandler:
             self._answer_refusal(request, decision)
         elif type(decision) is RedirectToSignIn:
             request.rule, request.path = decision.rule, path_as_logged(request.head.target)
-            self.stream.respond(self.context.begin_sign_in(request, decision))
+            begun = self.context.begin_sign_in(request, decision)
+            if isinstance(begun, RenderedPage):
+                self.stream.respond(begun)
+            else:
+                self.run_later(self._respond_later(begun))
         elif type(decision) is AnswerPreflight:
             request.rule, request.path = decision.rule, path_as_logged(request.head.target)
             self.stream.respond(Plain(204, decision.fields))
@@ -247,6 +252,9 @@ class RequestHandler:
         return control
 
     # --- what must wait ---
+
+    async def _respond_later(self, begun: Coroutine[Any, Any, RenderedPage]) -> None:
+        self.stream.respond(await begun)
 
     def run_later(self, work: Coroutine[Any, Any, None]) -> None:
         """Go on in a Task. Refusals that it raises become responses; after every outcome reading goes on."""

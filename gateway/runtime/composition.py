@@ -62,12 +62,12 @@ from gateway.sessions.session_count import SessionCount
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
+from gateway.sign_in.address_rate import AddressRate
 from gateway.sign_in.begin import SignInStarter
 from gateway.token_refresh.attempts import Attempts
 from gateway.token_refresh.refresher import Refresher
 from gateway.token_refresh.renewal import Renewal
 from gateway.web.app import WebParts, build_app, runner_of
-from gateway.web.failed_callbacks import FailedCallbacks
 from gateway.web.page_log import PageLog
 
 _log = logging.getLogger("doorward.app")
@@ -180,7 +180,7 @@ class GatewayWorker:
         sign_in = SignInStarter(
             providers=self.providers, sites=sites.by_host, ring=ring, pages=pages, audit=self.audit,
             links=LongLinks(self.redis, config.redis.key_prefix, ring, ATTEMPT_LIFETIME, time.monotonic),
-            now=utc_now, moment=self._fleet_time.now,
+            now=utc_now, moment=self._fleet_time.now, pushed_requests=AddressRate(config.limits.pushed_requests_per_address, time.monotonic),
         )  # fmt: skip
         self.brokers = self._build_brokers(ring)
         self._forms = HeldForms(self.redis, ring, prefix)
@@ -315,7 +315,7 @@ class GatewayWorker:
             provisioner=self.provisioner,
             pending=PendingSignIns(self.redis, prefix, ring),
             redemptions=Redemptions(self.redis, prefix),
-            failed_callbacks=FailedCallbacks(config.limits.failed_callbacks_per_address, time.monotonic),
+            failed_callbacks=AddressRate(config.limits.failed_callbacks_per_address, time.monotonic),
             forms=self._forms,
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,

@@ -1,24 +1,28 @@
 """Begins a login: binds a LoginAttempt to the browser and redirects it to the provider.
 
-For `/oauth2/start`, and for the data plane when a request to a protected page has no session. It reads nothing from Redis and leaves an existing
+For `/oauth2/start`, and for the data plane when a request to a protected page has no session. It reads nothing from Redis, waits for nothing
+but a provider to which the request must be pushed, and leaves an existing
 session as it is: the callback replaces it (C-06, C-49).
 """
 
+import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-from gateway.errors.access import SignInDisabled
-from gateway.errors.signing_in import TooManyRedirects
+from gateway.errors.access import LoginRequired, SignInDisabled
+from gateway.errors.refusal import Refusal
+from gateway.errors.signing_in import ProviderFault, ProviderUnavailable, TooManyRedirects, TooManySignIns
 from gateway.gate.site import AppRoute, Site, start_url
 from gateway.languages.message import Message
 from gateway.languages.negotiation import NO_PREFERENCE, PreferredLanguages
 from gateway.observability import events as audit
 from gateway.observability.events import Audit
-from gateway.oidc.authorization import AttemptFacts, authorization_url
+from gateway.oidc.authorization import AttemptFacts, authorization_parameters
 from gateway.oidc.providers import ProviderClient, Providers
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage, redirect
@@ -26,8 +30,11 @@ from gateway.policy.step_up import NOTHING, StepUp
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.long_links import LongLinks
+from gateway.sign_in.address_rate import AddressRate
 from gateway.sign_in.login_attempts import LoginAttempts
 from gateway.sign_in.return_to import ReturnGuard
+
+log = logging.getLogger("doorward.web")
 
 PROMPTS: Final = frozenset({"select_account", "login"})
 _LONGEST_PAGE: Final = 512
@@ -40,6 +47,7 @@ class SignInRequest:
     """What a sign-in is for. `return_to` is a path on the app's host; `method` that of the request that begins it; `provider` a configured name.
 
     `step_up_for` is the "METHOD /path" whose rules `step_up` meets; `prompt` one of PROMPTS; `begun_again` as in AttemptFacts.
+    `navigation`: a person goes there; where the request must be pushed, nothing else begins a sign-in.
     """
 
     return_to: str
@@ -51,10 +59,20 @@ class SignInRequest:
     provider: str | None = None
     languages: PreferredLanguages = NO_PREFERENCE
     begun_again: bool = False
+    navigation: bool = True
+
+
+#: What `begin` gives: a page, or what gives it once it is awaited, where the authorization request must be pushed first.
+Begun = RenderedPage | Coroutine[Any, Any, RenderedPage]
+
+
+async def completed(begun: Begun) -> RenderedPage:
+    """The page of a sign-in that was begun. Raises ProviderUnavailable, ProviderFault."""
+    return begun if isinstance(begun, RenderedPage) else await begun
 
 
 class SignInStarter:
-    """Begins sign-ins.
+    """Begins sign-ins. `pushed_requests` counts those of each address for which the provider is called.
 
     Raises ProviderUnavailable while the provider's metadata was never fetched, SignInDisabled when sign-in is off. `moment`: as LogoutMarkers.
     """
@@ -68,6 +86,7 @@ class SignInStarter:
         links: LongLinks,
         pages: Pages,
         audit: Audit,
+        pushed_requests: AddressRate,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = secrets.token_bytes,
         moment: Callable[[], float] = time.time,
@@ -79,6 +98,7 @@ class SignInStarter:
         self._sites = sites
         self._pages = pages
         self._audit = audit
+        self._pushed_requests = pushed_requests
         self._now = now
         self._moment = moment
 
@@ -90,8 +110,8 @@ class SignInStarter:
         cookies: Sequence[bytes],
         request_id: str,
         client: str | None,
-    ) -> RenderedPage:
-        """The redirect to the provider: 302, or 303 so that neither method nor body reach it (A-75).
+    ) -> Begun:
+        """The redirect to the provider: 302, or 303 so that neither method nor body reach it (A-75); or what gives it, once it is awaited.
 
         The page about redirect loops instead of one redirect too many; the choice of a provider where there are several and none was named.
         `return_to` is checked once more. `client` is the client's address, for the event.
@@ -103,7 +123,7 @@ class SignInStarter:
         if chosen is None:
             choice = start_url(return_to, step_up_for=wanted.step_up_for, ui_locales=wanted.languages.ui_locales)
             return redirect(away_status(wanted.method), choice)
-        metadata = chosen.provider.metadata
+        issuer = chosen.provider.metadata.issuer
         facts: dict[str, Any] = {"app": app.name, "request_id": request_id, "client": client, "provider": chosen.name}
         facts["page"] = page_of(return_to)
         if self.attempts.is_looping(return_to, cookies, app, self._now()):
@@ -121,16 +141,51 @@ class SignInStarter:
             begun_again=wanted.begun_again,
         )  # fmt: skip
         attempt, set_cookies = self.attempts.begin(begun, cookies, app)
-        url = authorization_url(
-            metadata,
-            chosen.settings,
-            app.redirect_uri(chosen.name),
-            attempt,
-            understood_prompt(wanted.prompt, metadata.issuer),
-            wanted.login_hint,
-        )
+        parameters = authorization_parameters(
+            chosen.settings, app.redirect_uri(chosen.name), attempt, understood_prompt(wanted.prompt, issuer), wanted.login_hint,
+        )  # fmt: skip
+        leave = partial(self._leave, away_status(wanted.method), set_cookies, facts)
+        if not chosen.authorization.pushes:
+            return leave(chosen.authorization.url(parameters))
+        self._admit_push(app, wanted, facts)
+        return self._push(chosen, parameters, facts, leave)
+
+    def _leave(self, status: int, set_cookies: Sequence[str], facts: Mapping[str, Any], url: str) -> RenderedPage:
+        """The redirect to the provider."""
         self._audit.emit(audit.LOGIN_STARTED, **facts)
-        return redirect(away_status(wanted.method), url, *(("Set-Cookie", value) for value in set_cookies))
+        return redirect(status, url, *(("Set-Cookie", value) for value in set_cookies))
+
+    def _admit_push(self, app: AppRoute, wanted: SignInRequest, facts: Mapping[str, Any]) -> None:
+        """Raises LoginRequired for anything but a navigation, TooManySignIns for an address that has begun its share."""
+        # SECURITY: each pushed request is a call of the provider, which images, scripts and prefetches of other sites must not cause (A-87).
+        if not wanted.navigation:
+            raise LoginRequired("no navigation", sign_in_url=app.origin + start_url(wanted.return_to))
+        client = facts["client"] or ""
+        # SECURITY: and a stranger causes a bounded number of them (A-87).
+        if wait := self._pushed_requests.wait(client):
+            refusal = TooManySignIns("limits.pushed_requests_per_address", retry_after=wait)
+            self._log_refused(facts, refusal)
+            raise refusal
+        self._pushed_requests.count(client)
+
+    async def _push(
+        self,
+        chosen: ProviderClient,
+        parameters: Sequence[tuple[str, str]],
+        facts: Mapping[str, Any],
+        leave: Callable[[str], RenderedPage],
+    ) -> RenderedPage:
+        """The redirect, after the request was pushed. Raises ProviderUnavailable, ProviderFault."""
+        try:
+            url = await chosen.authorization.push(parameters)
+        except (ProviderUnavailable, ProviderFault) as refusal:
+            self._log_refused(facts, refusal)
+            raise
+        return leave(url)
+
+    def _log_refused(self, facts: Mapping[str, Any], refusal: Refusal) -> None:
+        self._audit.emit(audit.LOGIN_REFUSED, **facts, reason=refusal.code)
+        log.warning("login refused: %s (%s) request %s", refusal.code, refusal.detail, facts["request_id"])
 
     def _client(self, host: str, provider: str | None) -> ProviderClient | None:
         """The only provider of the app, or the named one; None when the person has to choose."""

@@ -36,12 +36,12 @@ from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
+from gateway.sign_in.address_rate import AddressRate
 from gateway.sign_in.begin import SignInStarter
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
-from gateway.web.failed_callbacks import FailedCallbacks
 from gateway.web.held_form import HeldFormPage
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.request import WebRequest, read_request
@@ -69,7 +69,7 @@ class WebParts:
     provisioner: Provisioner
     pending: PendingSignIns
     redemptions: Redemptions
-    failed_callbacks: FailedCallbacks
+    failed_callbacks: AddressRate
     forms: HeldForms
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore

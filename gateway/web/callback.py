@@ -44,13 +44,13 @@ from gateway.sessions.redemptions import Redemptions, TakenAttempt
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sessions.user_agent import clean
-from gateway.sign_in.begin import SignInRequest, SignInStarter
+from gateway.sign_in.address_rate import AddressRate
+from gateway.sign_in.begin import SignInRequest, SignInStarter, completed
 from gateway.sign_in.browser_binding import read_bindings
 from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
 from gateway.web.account_setup import AccountSetup
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.failed_callbacks import FailedCallbacks
 from gateway.web.request import WebRequest
 from gateway.web.sign_in_facts import SignInFacts
 
@@ -75,7 +75,7 @@ class Callback:
         providers: Providers,
         account_setup: AccountSetup,
         redemptions: Redemptions,
-        failures: FailedCallbacks,
+        failures: AddressRate,
         sessions: BrowserSessions,
         sign_in: SignInStarter,
         pages: Pages,
@@ -151,7 +151,7 @@ class Callback:
             # SECURITY: a provider that says so each time gets one more request, and the person a page (A-90).
             if attempt.begun_again:
                 raise
-            return self._begin_again(request, attempt)
+            return await self._begin_again(request, attempt)
         # SECURITY: taken before the code is redeemed: of two requests with one state, one proceeds (A-54).
         taken = await self._redemptions.take(attempt.id)
         if taken is None:
@@ -178,7 +178,7 @@ class Callback:
         finished = self._attempts.finish(attempt, request.cookies, request.route, self._now())
         return page.plus(*(("Set-Cookie", value) for value in finished))
 
-    def _begin_again(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
+    async def _begin_again(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
         """The same authorization request once more, with secrets of its own: the person has been at the provider, and chose nothing else."""
         languages = replace(request.languages, ui_locales=attempt.ui_locales)
         wanted = SignInRequest(
@@ -189,8 +189,10 @@ class Callback:
         log.info(
             "the provider let a sign-in on %s expire; begun again: request %s", request.route.host, request.request_id
         )
-        return self._sign_in.begin(
-            request.route, wanted, cookies=request.cookies, request_id=request.request_id, client=request.client
+        return await completed(
+            self._sign_in.begin(
+                request.route, wanted, cookies=request.cookies, request_id=request.request_id, client=request.client
+            )
         )
 
     async def _redeem(

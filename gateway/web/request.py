@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.errors.requests import BadRequest, UnknownHost
 from gateway.gate.request import Request
 from gateway.gate.site import AppRoute, Site
-from gateway.http.message import RequestHead, is_navigation
+from gateway.http.message import RequestHead, is_navigation, is_prefetch
 from gateway.http.request_head import parse_host
 from gateway.languages.negotiation import PreferredLanguages, read_ui_locales
 from gateway.pages.links import PageContext
@@ -119,8 +119,7 @@ class WebRequest:
     @property
     def prefetching(self) -> bool:
         """Whether the browser prefetches, and no person has clicked (C-49)."""
-        purposes = [self.field(name) or "" for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")]
-        return any("prefetch" in value.lower() or "preview" in value.lower() for value in purposes)
+        return is_prefetch(self.head)
 
 
 def read_request(request: web.Request, body: bytes, sites: Mapping[str, Site]) -> WebRequest:

@@ -17,7 +17,7 @@ from gateway.languages.message import Message
 from gateway.pages.links import Link
 from gateway.pages.renderer import Content, RenderedPage, redirect
 from gateway.policy.step_up import NOTHING, StepUp, step_up_of
-from gateway.sign_in.begin import PROMPTS, SignInRequest, SignInStarter, away_status
+from gateway.sign_in.begin import PROMPTS, SignInRequest, SignInStarter, away_status, completed
 from gateway.web.request import Parameters, WebRequest
 
 _LONGEST_HINT: Final = 254
@@ -51,7 +51,7 @@ class Start:
             return redirect(away_status(request.head.method), url)
         if provider is None and len(request.site.providers) > 1:
             return self._choice(request, there.path, prompt, hint, step_up_for)
-        return self._sign_in.begin(
+        begun = self._sign_in.begin(
             request.route,
             SignInRequest(
                 return_to=there.path,
@@ -62,11 +62,13 @@ class Start:
                 login_hint=hint,
                 provider=provider,
                 languages=request.languages,
+                navigation=request.html and not request.prefetching,
             ),
             cookies=request.cookies,
             request_id=request.request_id,
             client=request.client,
         )
+        return await completed(begun)
 
     def _named(self, request: WebRequest, parameters: Parameters) -> str | None:
         """The provider that the caller names, by name or as an issuer. Raises UnknownIssuer for one that the app does not offer."""

@@ -43,9 +43,9 @@ from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.session import Session
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
+from gateway.sign_in.address_rate import AddressRate
 from gateway.sign_in.begin import SignInStarter
 from gateway.web.app import WebParts, build_app
-from gateway.web.failed_callbacks import FailedCallbacks
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.clock import SettableClock
 from tests.fakes.empty_directory import EmptyDirectory
@@ -130,6 +130,7 @@ class Office:
             links=LongLinks(self.redis, self.prefix, self.ring, ATTEMPT_LIFETIME, self.clock.monotonic),
             pages=pages,
             audit=self.audit,
+            pushed_requests=AddressRate(config.limits.pushed_requests_per_address, self.clock.monotonic),
             now=self.clock.now,
         )
         self.sign_in = sign_in
@@ -152,7 +153,7 @@ class Office:
             provisioner=provisioner,
             pending=PendingSignIns(self.redis, self.prefix, self.ring),
             redemptions=Redemptions(self.redis, self.prefix),
-            failed_callbacks=FailedCallbacks(config.limits.failed_callbacks_per_address, self.clock.monotonic),
+            failed_callbacks=AddressRate(config.limits.failed_callbacks_per_address, self.clock.monotonic),
             forms=HeldForms(self.redis, self.ring, self.prefix),
             upstreams=UpstreamSignOut({}, dict[str, Pool]().__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",

@@ -2,9 +2,11 @@
 
 `told` overrides members of what it says (`MISSING` leaves one out), `sign` replaces the signing of ID Tokens, `faults` replaces
 whole answers of an endpoint, and `before_tokens` runs when tokens were issued and are not sent yet. `seen` records every request.
+`forms` has requests that were pushed or signed; `user` is what Apple sends beside a response by form_post.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from gateway.demo.provider.sign_out import SignOut
 from gateway.demo.provider.tokens import Grant, Issued
 from gateway.identity.claims import Identity
 from tests.fakes.forge import rsa_key
+from tests.fakes.request_forms import RequestForms
 
 MISSING: Final = object()
 
@@ -57,6 +60,7 @@ class Told:
 
     metadata: dict[str, Any] = field(default_factory=dict)
     authorization: dict[str, Any] = field(default_factory=dict)
+    pushed: dict[str, Any] = field(default_factory=dict)
     token: dict[str, Any] = field(default_factory=dict)
     id_token: dict[str, Any] = field(default_factory=dict)
     userinfo: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +82,8 @@ class MisbehavingProvider(DemoProvider):
         self.faults: dict[str, Fault] = {}
         self.before_tokens: Callable[[], Awaitable[None]] | None = None
         self.seen: list[Seen] = []
+        self.forms = RequestForms()
+        self.user: dict[str, Any] | None = None
 
     @property
     def running(self) -> bool:
@@ -88,6 +94,7 @@ class MisbehavingProvider(DemoProvider):
 
     def add_routes(self, app: web.Application, prefix: str, sign_out: SignOut) -> None:
         app.middlewares.append(self._watch)
+        app.router.add_post(f"{prefix}/par", self._push)
         super().add_routes(app, prefix, sign_out)
 
     @web.middleware
@@ -96,8 +103,23 @@ class MisbehavingProvider(DemoProvider):
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.seen.append(Seen(endpoint=endpoint, method=request.method, headers=dict(request.headers), form=form))
         fault = self.faults.get(endpoint)
-        response: web.StreamResponse = await (fault(request) if fault else handler(request))
-        return response
+        if fault:
+            return await fault(request)
+        response: web.StreamResponse
+        if endpoint == "authorize" and request.method == "GET":
+            response = await self.forms.authorize(request, self.clients, handler)
+        else:
+            response = await handler(request)
+        return self.forms.respond(response, self.user)
+
+    async def _push(self, request: web.Request) -> web.StreamResponse:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        pushed = self.forms.push(form, request.headers.get("Authorization"), self.clients, self.url("/par"), self.now())
+        if pushed.status != 201 or pushed.body is None:
+            return pushed
+        said = answer(_with(json.loads(str(pushed.text)), self.told.pushed))
+        said.set_status(201)
+        return said
 
     def metadata(self) -> dict[str, Any]:
         return _with(super().metadata(), self.told.metadata)

@@ -124,6 +124,7 @@ def _fapi(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         # SECURITY: with the profile, a secret that both sides know authenticates no client.
         "client_authentication": (settings.client_authentication, _FAPI_METHODS),
         "client_assertion_audience": (settings.client_assertion_audience, ("issuer",)),
+        "pushed_authorization_requests": (settings.pushed_authorization_requests, ("when_required", "always")),
         "id_token_signed_response_alg": (settings.id_token_signed_response_alg, FAPI_ALGORITHMS),
     }
     for name, (value, allowed) in choices.items():

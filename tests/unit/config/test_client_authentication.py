@@ -153,6 +153,10 @@ def test_what_contradicts_itself_or_has_no_effect_is_refused(changes: dict[str, 
             "openid.id_token_signed_response_alg: is RS256, which profile fapi2 does not allow",
         ),
         (
+            {"openid.pushed_authorization_requests": "never"},
+            "openid.pushed_authorization_requests: is never, which profile fapi2 does not allow",
+        ),
+        (
             {"openid.client_private_key": P384},
             "openid.client_private_key: signs with none of PS256, ES256, EdDSA, Ed25519",
         ),

@@ -13,6 +13,7 @@ from gateway.demo.provider import DemoClient
 from gateway.oidc.authorization import (
     AuthorizationCode,
     LoginAttempt,
+    authorization_parameters,
     authorization_url,
     validate_authorization_response,
 )
@@ -63,7 +64,8 @@ class Trip:
         now = datetime.now(UTC)
         where: dict[str, Any] = {"app": "portal", "host": "portal", "return_to": "/", "started_at": now}
         attempt = LoginAttempt(**attempt_secrets(), **where, **asked)
-        url = authorization_url(self.provider.metadata, self.openid, REDIRECT_URI, attempt)
+        parameters = authorization_parameters(self.openid, REDIRECT_URI, attempt)
+        url = authorization_url(self.provider.metadata.authorization_endpoint, parameters)
         callback = await sign_in_at(self.browser, url)
         return validate_authorization_response(parameters_of(callback), attempt, self.provider.metadata, now)
 

@@ -13,6 +13,7 @@ from gateway.errors.signing_in import SignInFailed
 from gateway.oidc.authorization import (
     ATTEMPT_LIFETIME,
     LoginAttempt,
+    authorization_parameters,
     authorization_url,
     validate_authorization_response,
 )
@@ -40,6 +41,11 @@ MINE = attempt()
 MEMBERS = {"authority_url": "https://members.example.net", "client_id": "x", "client_secret": "another secret"}
 
 
+def request_url(settings: ProviderKeys, attempt: LoginAttempt = MINE, prompt: str | None = None) -> str:
+    parameters = authorization_parameters(settings, "https://p/oauth2/callback", attempt, prompt)
+    return authorization_url(METADATA.authorization_endpoint, parameters)
+
+
 def refused(*params: tuple[str, str], metadata: ProviderMetadata = METADATA, now: datetime = NOW) -> SignInFailed:
     with pytest.raises(SignInFailed) as failed:
         validate_authorization_response(params, MINE, metadata, now)
@@ -50,7 +56,7 @@ def test_the_request_asks_for_a_code_with_state_nonce_and_pkce() -> None:
     """A-01."""
     asked = attempt(max_age=0, acr=("mfa", "phr"))
     settings = ProviderKeys(client_id="door ward", scopes=("email", "openid"))
-    url = authorization_url(METADATA, settings, "https://p/oauth2/callback", asked, "login")
+    url = request_url(settings, asked, "login")
     parts = urlsplit(url)
     assert (parts.scheme, parts.netloc, parts.path) == ("https", "login.example.com", "/authorize")
     assert parse_qs(parts.query) == {
@@ -73,7 +79,7 @@ def test_the_request_asks_for_a_code_with_state_nonce_and_pkce() -> None:
 def test_configured_parameters_stand_beside_those_of_the_request() -> None:
     added = {"kc_idp_hint": "corporate", "organization": "org 1&state=x"}
     settings = ProviderKeys(client_id="doorward", extra_authorization_parameters=added)
-    query = parse_qs(urlsplit(authorization_url(METADATA, settings, "https://p/oauth2/callback", MINE)).query)
+    query = parse_qs(urlsplit(request_url(settings)).query)
     assert {name: query[name] for name in added} == {name: [value] for name, value in added.items()}
     assert query["state"] == [MINE.state]
 

@@ -149,6 +149,20 @@ def test_a_provider_that_lists_pkce_methods_without_s256_is_refused() -> None:
 COMMON = {"issuer": AUTHORITY + "/{tenantid}/v2.0", "allowed_tenants": ["one", "two"]}
 
 
+def test_pushed_requests_have_an_endpoint_where_they_are_required_or_configured() -> None:
+    endpoint = "pushed_authorization_request_endpoint"
+    required: dict[str, Any] = {"require_pushed_authorization_requests": True}
+    has: dict[str, Any] = {endpoint: AUTHORITY + "/par"}
+    always = {"pushed_authorization_requests": "always"}
+    assert parse(**has).pushed_authorization_request_endpoint is None
+    for given in (required, {"settings": always}):
+        assert parse(**has, **given).pushed_authorization_request_endpoint
+        assert f"has no {endpoint}" in refused(**given)
+        assert refused(**(has | {endpoint: "http://login.example.com/par"}), **given) == f"its {endpoint} is not https"
+    assert "is never" in refused(**required, settings={"pushed_authorization_requests": "never"})
+    assert "neither true nor false" in refused(require_pushed_authorization_requests="true")
+
+
 def test_an_issuer_that_differs_from_the_discovery_address_is_configured_exactly() -> None:
     """A-17: Azure B2C."""
     issuer = AUTHORITY + "/0d4b/v2.0/"
@@ -194,8 +208,11 @@ def test_id_tokens_have_the_configured_algorithm_or_the_default_or_the_only_one(
 def test_the_fapi_2_profile_takes_its_own_algorithms_and_always_iss() -> None:
     """A-09, A-56."""
     fapi = {"profile": "fapi2"}
+    push: dict[str, Any] = {"pushed_authorization_request_endpoint": AUTHORITY + "/par"}
     listed: dict[str, Any] = {"id_token_signing_alg_values_supported": ["RS256", "PS256", "ES512", "none"]}
-    metadata = parse(settings=fapi, **listed, userinfo_signing_alg_values_supported=["RS256", "ES256"])
+    metadata = parse(settings=fapi, **push, **listed, userinfo_signing_alg_values_supported=["RS256", "ES256"])
+    assert metadata.pushed_authorization_request_endpoint == AUTHORITY + "/par"
+    assert "and profile fapi2 requires pushed requests" in refused(settings=fapi, **listed)
     assert metadata.id_token_alg == "PS256"
     assert metadata.userinfo_algs == ("ES256",)
     assert metadata.iss_parameter_supported

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors.signing_in import ProviderUnavailable
 from gateway.gate.site import start_url
-from gateway.oidc.authorization import AttemptFacts, authorization_url
+from gateway.oidc.authorization import AttemptFacts, authorization_parameters
 from gateway.pages.renderer import RenderedPage
 from gateway.policy.step_up import StepUp
 from gateway.sign_in.begin import SignInRequest, likely_cause, understood_prompt
@@ -37,7 +37,9 @@ def begin(
     """As the data plane does it."""
     route = office.sites[PORTAL].route
     wanted = SignInRequest(return_to=return_to, method=method, step_up=StepUp(max_age))
-    return office.sign_in.begin(route, wanted, cookies=cookies, request_id="r-1", client="192.0.2.7")
+    page = office.sign_in.begin(route, wanted, cookies=cookies, request_id="r-1", client="192.0.2.7")
+    assert isinstance(page, RenderedPage)
+    return page
 
 
 def header(page: RenderedPage, name: str) -> str:
@@ -430,7 +432,8 @@ async def test_a_landing_is_judged_once_more_where_the_browser_is_redirected(off
     facts = AttemptFacts(app=route.name, host=route.host, return_to=elsewhere, started_at=office.clock.now())
     attempt, kept = office.sign_in.attempts.begin(facts, [], route)
     client = office.providers["openid"]
-    url = authorization_url(client.provider.metadata, client.settings, route.redirect_uri(client.name), attempt)
+    parameters = authorization_parameters(client.settings, route.redirect_uri(client.name), attempt)
+    url = client.authorization.url(parameters)
     browser.jar.store(PORTAL_ORIGIN + "/", kept[0])
     await browser.open(url, follow=False)
     while "/oauth2/callback" not in browser.page.location:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.web.failed_callbacks import MOST, FailedCallbacks
+from gateway.sign_in.address_rate import MOST, AddressRate
 from tests.fakes.browser import Answer
 from tests.fakes.clock import SettableClock
 from tests.fakes.office import Office
@@ -109,7 +109,7 @@ async def test_a_code_that_was_redeemed_or_refused_is_used(office: Office, nonce
 def test_what_is_remembered_of_addresses_is_bounded_and_ends() -> None:
     """A-85: the newest failures stay."""
     clock = SettableClock()
-    failures = FailedCallbacks(1, clock.monotonic)
+    failures = AddressRate(1, clock.monotonic)
     for number in range(MOST + 500):
         failures.count(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
     assert len(failures) == MOST
