@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 from pydantic import SecretStr
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from gateway.config import schema
@@ -25,10 +26,18 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def valkey() -> Iterator[str]:
-    """The URL of the run's Valkey server, on a unix socket."""
-    with running_valkey() as server:
-        yield server.url
+def shared_valkey() -> Iterator[SyncRedis]:
+    """A client of the run's Valkey server, on a unix socket."""
+    with running_valkey() as server, SyncRedis.from_url(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def valkey(shared_valkey: SyncRedis) -> Iterator[str]:
+    """The URL of the run's Valkey server, on a unix socket. It is empty before each test."""
+    path: str = shared_valkey.get_connection_kwargs()["path"]
+    yield f"unix://{path}"
+    shared_valkey.flushall()
 
 
 @pytest.fixture
@@ -38,12 +47,10 @@ def prefix() -> str:
 
 
 @pytest.fixture
-async def redis(valkey: str, prefix: str) -> AsyncIterator[Redis]:
-    """A client of the run's server as the product makes it. Keys under `prefix` are deleted afterwards."""
+async def redis(valkey: str) -> AsyncIterator[Redis]:
+    """A client of the run's server as the product makes it."""
     client = connect(schema.Redis(url=SecretStr(valkey)))
     yield client
-    async for key in client.scan_iter(match=prefix + "*", count=1000):
-        await client.delete(key)
     await client.aclose()
 
 

@@ -7,10 +7,9 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 GATEWAY = ROOT / "gateway"
@@ -67,8 +66,33 @@ def name_of(path: Path) -> str:
 
 
 SOURCES = {name_of(path): path for path in sorted(GATEWAY.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(), filename=str(path)) for name, path in SOURCES.items()}
-every_module = pytest.mark.parametrize("module", SOURCES)
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(), filename=str(SOURCES[module]))
+
+
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    """All nodes of a module."""
+    return list(ast.walk(tree(module)))
+
+
+def every_module(rule: Callable[[str], None]) -> Callable[[], None]:
+    """One test of a rule that each module must keep; it names all that do not."""
+
+    def test() -> None:
+        broken = []
+        for module in SOURCES:
+            try:
+                rule(module)
+            except AssertionError as error:
+                broken.append(f"{module}: {error}")
+        assert not broken, "\n".join(broken)
+
+    test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+    return test
 
 
 def inside(module: str, package: str) -> bool:
@@ -77,7 +101,7 @@ def inside(module: str, package: str) -> bool:
 
 def imports(module: str) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of all that `module` imports; `from a import b` is `a.b` where that is a module."""
-    for node in ast.walk(TREES[module]):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -88,7 +112,7 @@ def imports(module: str) -> Iterator[tuple[int, str]]:
 
 
 def import_order() -> list[str]:
-    docstring = ast.get_docstring(TREES["gateway"]) or ""
+    docstring = ast.get_docstring(tree("gateway")) or ""
     chain = re.search(r"languages\s*->[\s\w>-]+", docstring)
     assert chain is not None, "gateway/__init__.py does not draw the import order"
     return re.findall(r"\w+", chain[0].split("\n\n")[0])
@@ -119,7 +143,7 @@ def test_a_package_imports_itself_and_what_stands_to_its_left(module: str) -> No
 
 def lines_for_types(module: str) -> set[int]:
     """Lines under `if TYPE_CHECKING:`, which are never run."""
-    blocks = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.If)]
+    blocks = [node for node in nodes(module) if isinstance(node, ast.If)]
     typed = [node for node in blocks if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"]
     return {line for node in typed for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
@@ -146,12 +170,14 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         visit(module, ())
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if any(inside(name, pure) for pure in PURE)])
+@every_module
 def test_a_pure_module_never_waits_and_has_no_clock_no_randomness_and_no_io(module: str) -> None:
+    if not any(inside(module, pure) for pure in PURE):
+        return
     wrong = [
         f"imports {name}" for _, name in imports(module) if any(inside(name, bad) for bad in CLOCKS_RANDOMNESS_AND_IO)
     ]
-    for node in ast.walk(TREES[module]):
+    for node in nodes(module):
         if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
             wrong.append(f"line {node.lineno} waits")
         if isinstance(node, ast.Call):
@@ -169,7 +195,7 @@ def test_a_task_without_an_end_is_repeated_by_the_one_mechanism(module: str) -> 
     exits = (ast.Return, ast.Break, ast.Raise)
     loops = [
         loop
-        for function in ast.walk(TREES[module])
+        for function in nodes(module)
         if isinstance(function, ast.AsyncFunctionDef)
         for loop in ast.walk(function)
         if isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant)
@@ -198,14 +224,14 @@ def test_nothing_deprecated_is_imported(module: str) -> None:
 @every_module
 def test_a_module_opens_with_a_docstring_and_stays_readable(module: str) -> None:
     text = SOURCES[module].read_text()
-    assert not text.strip() or ast.get_docstring(TREES[module]), (
+    assert not text.strip() or ast.get_docstring(tree(module)), (
         "the docstring says what the module is and what it guards"
     )
     assert text.count("\n") <= LONGEST_MODULE
     assert module.rpartition(".")[2] not in SHAPELESS_NAMES
     long = [
         f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(TREES[module])
+        for node in nodes(module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno is not None
         and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
@@ -217,23 +243,28 @@ def test_a_module_opens_with_a_docstring_and_stays_readable(module: str) -> None
 def test_only_the_command_line_and_the_demo_print(module: str) -> None:
     if package_of(module) in ("cli", "demo"):
         return
-    calls = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes(module) if isinstance(node, ast.Call)]
     assert not [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
 
 
 @every_module
 def test_nothing_is_left_for_later(module: str) -> None:
-    names = {node.id for node in ast.walk(TREES[module]) if isinstance(node, ast.Name)}
+    names = {node.id for node in nodes(module) if isinstance(node, ast.Name)}
     assert "NotImplementedError" not in names
-    for line, text in comments(SOURCES[module]):
+    for line, text in comments(module):
         assert not re.search(r"\b(TODO|FIXME|XXX)\b|type:\s*ignore(?!\[)", text), f"{module}:{line}: {text}"
 
 
-def comments(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def comments(module: str) -> list[tuple[int, str]]:
     """(first line, text) of each block of comment lines."""
+    return list(_comments(SOURCES[module].read_text()))
+
+
+def _comments(source: str) -> Iterator[tuple[int, str]]:
     block: list[str] = []
     first = last = 0
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT:
             continue
         if block and token.start[0] != last + 1:
@@ -256,27 +287,23 @@ PAGES_FOR_PEOPLE = ("gateway.errors", "gateway.pages", "gateway.demo")
 
 def docstrings(module: str) -> set[ast.expr]:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    bodies = [node.body for node in ast.walk(TREES[module]) if isinstance(node, documented)]
+    bodies = [node.body for node in nodes(module) if isinstance(node, documented)]
     return {body[0].value for body in bodies if body and isinstance(body[0], ast.Expr)}
 
 
 @every_module
 def test_comments_docstrings_and_log_lines_do_not_make_people_of_code(module: str) -> None:
-    texts = list(comments(SOURCES[module]))
+    texts = [*comments(module)]
     pages = any(inside(module, package) for package in PAGES_FOR_PEOPLE)
-    written = docstrings(module) if pages else ast.walk(TREES[module])
+    written = docstrings(module) if pages else nodes(module)
     texts += [
         (node.lineno, node.value) for node in written if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert not [f"{module}:{line}: {found[0]}" for line, text in texts if (found := PERSONIFIED.search(text))]
 
 
-SECURITY_COMMENTS = [
-    (f"{module}:{line}", text)
-    for module, path in SOURCES.items()
-    for line, text in comments(path)
-    if "SECURITY:" in text
-]
+def security_comments() -> list[tuple[str, str]]:
+    return [(f"{module}:{line}", text) for module in SOURCES for line, text in comments(module) if "SECURITY:" in text]
 
 
 def cases_named_by_tests() -> set[str]:
@@ -287,7 +314,7 @@ def cases_named_by_tests() -> set[str]:
 def test_a_security_comment_names_its_attack_and_a_test_names_that_case() -> None:
     tested = cases_named_by_tests()
     wrong = []
-    for where, text in SECURITY_COMMENTS:
+    for where, text in security_comments():
         named = re.findall(r"\b[A-D]-\d\d\b", text.partition("SECURITY:")[2])
         if not named:
             wrong.append(f"{where} names no case: {text}")
@@ -312,7 +339,7 @@ def test_a_document_that_is_named_is_in_the_repository() -> None:
 
 def test_every_case_of_a_security_comment_is_explained() -> None:
     rows = set(re.findall(r"^\| ([A-D]-\d\d) \|", (DOCS / "threats.md").read_text(), re.M))
-    named = {case for _, text in SECURITY_COMMENTS for case in re.findall(r"\b[A-D]-\d\d\b", text)}
+    named = {case for _, text in security_comments() for case in re.findall(r"\b[A-D]-\d\d\b", text)}
     assert named <= rows
 
 
@@ -345,7 +372,7 @@ LONGEST_CLASS = 250
 
 
 def classes(module: str) -> Iterator[ast.ClassDef]:
-    yield from (node for node in ast.walk(TREES[module]) if isinstance(node, ast.ClassDef))
+    yield from (node for node in nodes(module) if isinstance(node, ast.ClassDef))
 
 
 def test_a_small_module_has_a_reason() -> None:
@@ -381,7 +408,7 @@ def test_a_package_docstring_names_every_module_and_nothing_else() -> None:
     for module, path in SOURCES.items():
         if path.name != "__init__.py" or module == "gateway" or inside(module, "gateway.demo"):
             continue
-        docstring = ast.get_docstring(TREES[module]) or ""
+        docstring = ast.get_docstring(tree(module)) or ""
         named = set(re.findall(r"^ {4}(\w+) {2,}\S", docstring, re.M))
         there = {each.stem for each in path.parent.glob("*.py")} - {"__init__"}
         there |= {each.parent.name for each in path.parent.glob("*/__init__.py")}
@@ -392,9 +419,9 @@ def test_the_walks_name_functions_that_exist() -> None:
     for module, name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)*): ([\w.]+)`", (DOCS / "architecture.md").read_text()):
         if module == "module":
             continue  # the notation itself
-        tree = TREES[f"gateway.{module}"]
+        body = tree(f"gateway.{module}").body
         functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-        names = {node.name for node in tree.body if isinstance(node, functions)}
+        names = {node.name for node in body if isinstance(node, functions)}
         for node in classes(f"gateway.{module}"):
             names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, functions)}
         assert name in names, f"{module}: {name}"
@@ -410,7 +437,7 @@ def test_no_name_has_a_word_that_the_glossary_replaces(module: str) -> None:
     if inside(module, "gateway.demo"):
         return
     names = {module.rpartition(".")[2]}
-    for node in ast.walk(TREES[module]):
+    for node in nodes(module):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.arg):
@@ -430,7 +457,7 @@ def test_a_function_takes_no_more_than_seven_values(module: str) -> None:
     if inside(module, "gateway.cli") or inside(module, "gateway.demo"):
         return
     wrong = []
-    for node in ast.walk(TREES[module]):
+    for node in nodes(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__":
             every = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
             count = len([name for name in every if name not in ("self", "cls")])
@@ -450,10 +477,13 @@ def is_protocol(node: ast.ClassDef) -> bool:
 
 def test_a_protocol_has_two_implementations() -> None:
     """One of them may be a test's. A class counts that has all of the methods, its own or of a base that stands in the repository."""
-    trees = [*TREES.values(), *(ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py")))]
-    every = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    texts = (path.read_text() for path in sorted(TESTS.rglob("*.py")))
+    of_tests = (ast.parse(text) for text in texts if re.search(r"^ *class ", text, re.M))
+    every = [node for module in SOURCES for node in classes(module)]
+    every += [node for each in of_tests for node in ast.walk(each) if isinstance(node, ast.ClassDef)]
     by_name = {node.name: node for node in every}
 
+    @cache
     def has(node: ast.ClassDef) -> set[str]:
         found = methods(node) | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
         found |= {
