@@ -32,11 +32,11 @@ def public(
 
 
 def _keys(settings: ProviderKeys) -> tuple[ClientKey, ...]:
-    """Those of assertions, or the one of a self-signed certificate. Raises OSError, ValueError."""
+    """Those of assertions and request objects, and the one of a self-signed certificate. Raises OSError, ValueError."""
     files = settings.client_tls.files
     if files is None or settings.client_authentication != _SELF_SIGNED:
         return client_keys(settings)
-    return (certificate_key(*(file.read_text() for file in files)),)
+    return (certificate_key(*(file.read_text() for file in files)), *client_keys(settings))
 
 
 def _chosen(config: Config, wanted: str | None) -> str:

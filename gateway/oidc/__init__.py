@@ -2,6 +2,7 @@
 
     authorization            the authorization request and its response (pure)
     authorization_client     how the request goes to the provider: in the URL, or pushed (RFC 9126)
+    request_object           authorization requests that we sign (RFC 9101)
     tokens                   the token endpoint, userinfo and revocation: Claims for a code
     refresh                  new tokens for a refresh token, and new Claims
     id_token                 the checks of an ID Token (pure)

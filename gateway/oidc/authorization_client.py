@@ -11,6 +11,7 @@ from gateway.errors.signing_in import ProviderFault, ProviderUnavailable
 from gateway.oidc.authorization import authorization_url, readable_error
 from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.provider import Provider
+from gateway.oidc.request_object import RequestObjects
 from gateway.oidc.token_response import lifetime
 from gateway.oidc.tokens import TokenClient
 
@@ -21,12 +22,13 @@ _LONGEST_URI: Final = 1024
 
 
 class AuthorizationClient:
-    """The client of a provider's authorization endpoint. `tokens` authenticates us, as at the token endpoint."""
+    """The client of a provider's authorization endpoint. `tokens` authenticates us, as at the token endpoint; `objects` sign the requests."""
 
-    def __init__(self, provider: Provider, client_id: str, tokens: TokenClient) -> None:
+    def __init__(self, provider: Provider, client_id: str, tokens: TokenClient, objects: RequestObjects | None) -> None:
         self._provider = provider
         self._client_id = client_id
         self._tokens = tokens
+        self._objects = objects
         self.under_way = 0
 
     @property
@@ -36,7 +38,10 @@ class AuthorizationClient:
 
     def url(self, parameters: Sequence[tuple[str, str]]) -> str:
         """Where the browser goes with a request that is not pushed. Raises ProviderUnavailable."""
-        return authorization_url(self._provider.metadata.authorization_endpoint, parameters)
+        metadata = self._provider.metadata
+        if self._objects is not None:
+            parameters = self._objects.in_url(parameters, metadata)
+        return authorization_url(metadata.authorization_endpoint, parameters)
 
     async def push(self, parameters: Sequence[tuple[str, str]]) -> str:
         """Push a request; where the browser goes then. Raises ProviderUnavailable, ProviderFault."""
@@ -47,6 +52,8 @@ class AuthorizationClient:
         # SECURITY: strangers who begin sign-ins must not take all connections to the provider (A-87).
         if self.under_way >= MOST_UNDER_WAY:
             raise ProviderUnavailable(f"{_WHAT}: {MOST_UNDER_WAY} requests are under way")
+        if self._objects is not None:
+            parameters = self._objects.pushed(parameters, metadata)
         self.under_way += 1
         try:
             response = await self._tokens.post(_WHAT, endpoint, list(parameters))

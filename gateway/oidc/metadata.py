@@ -31,8 +31,8 @@ _CALLED_AS_CLIENT: Final = (
 class ProviderMetadata:
     """`issuer` may hold {tenantid}, for each of `tenants`. `id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo.
 
-    `client_assertion_algs`, `claims_supported`: None where the document has none. `unused`: what of it is left out, in words for the log.
-    `pushed_authorization_request_endpoint`: None where requests are not pushed.
+    `client_assertion_algs`, `request_object_algs`, `claims_supported`: None where the document has none.
+    `pushed_authorization_request_endpoint`: None where requests are not pushed. `unused`: what of it is left out, in words for the log.
     """
 
     issuer: str
@@ -48,6 +48,7 @@ class ProviderMetadata:
     iss_parameter_supported: bool = False
     claims_supported: tuple[str, ...] | None = None
     pushed_authorization_request_endpoint: str | None = None
+    request_object_algs: tuple[str, ...] | None = None
     tenants: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -110,6 +111,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         iss_parameter_supported=fapi or document.get("authorization_response_iss_parameter_supported") is True,
         claims_supported=_claims_supported(document),
         pushed_authorization_request_endpoint=_pushed_request_endpoint(document, settings, trust),
+        request_object_algs=_request_object_algorithms(document, settings),
         tenants=settings.allowed_tenants,
         unused=(unused,) if unused else (),
     )
@@ -172,6 +174,22 @@ def _pushed_request_endpoint(document: Mapping[str, Any], settings: ProviderKeys
         who = "it" if required else "profile fapi2" if fapi else "pushed_authorization_requests: always"
         raise ValueError(f"it has no pushed_authorization_request_endpoint, and {who} requires pushed requests")
     return endpoint
+
+
+def _request_object_algorithms(document: Mapping[str, Any], settings: ProviderKeys) -> tuple[str, ...] | None:
+    """The algorithms in which request objects may be signed (RFC 9101 section 10.5, OpenID Connect Discovery 1.0 section 3)."""
+    alg, listed = settings.request_object_signing_alg, _names(document, "request_object_signing_alg_values_supported")
+    if alg is None and _flag(document, "require_signed_request_object"):
+        raise ValueError("it requires signed request objects, and request_object_signing_alg is not set")
+    if alg is not None and document.get("request_parameter_supported") is False:
+        raise ValueError(
+            "it takes no request objects (request_parameter_supported), and request_object_signing_alg is set"
+        )
+    if alg is not None and listed is not None and alg not in listed:
+        raise ValueError(
+            f"it takes no request objects signed with {alg} (request_object_signing_alg); it lists {', '.join(listed)}"
+        )
+    return listed
 
 
 def _flag(document: Mapping[str, Any], member: str) -> bool:

@@ -22,6 +22,7 @@ from gateway.oidc.authorization_client import AuthorizationClient
 from gateway.oidc.calls import Calls, open_session
 from gateway.oidc.provider import Provider
 from gateway.oidc.refresh import RefreshClient
+from gateway.oidc.request_object import RequestObjects
 from gateway.oidc.tokens import TokenClient
 from gateway.redis_client.sightings import Sightings
 from gateway.sessions.session import Session
@@ -49,7 +50,8 @@ def provider_client(
     """Raises ValueError when the client's secret or key is missing."""
     tokens = TokenClient(provider, settings, now=now, name=name, sightings=sightings)
     refresh = RefreshClient(provider, settings, tokens, now)
-    authorization = AuthorizationClient(provider, settings.client_id, tokens)
+    objects = RequestObjects(settings, now) if settings.request_object_signing_alg is not None else None
+    authorization = AuthorizationClient(provider, settings.client_id, tokens, objects)
     return ProviderClient(
         name=name, settings=settings, provider=provider, authorization=authorization, tokens=tokens, refresh=refresh
     )

@@ -28,6 +28,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield from _secret(place, settings)
         yield from _keys(place, settings)
         yield from _assertion(place, settings)
+        yield from _request_object(place, settings)
         yield from _certificate(place, settings)
         if settings.profile == "fapi2":
             yield from _fapi(place, settings)
@@ -49,11 +50,13 @@ def _secret(place: str, settings: ProviderKeys) -> Iterator[Finding]:
 
 def _keys(place: str, settings: ProviderKeys) -> Iterator[Finding]:
     how, key, texts = settings.client_authentication, f"{place}.client_private_key", settings.client_private_keys
-    reads = _reads(place, "client_key_id", "profile")
-    if how in _BY_KEY and not texts:
-        yield Finding(key=key, what=f"is missing for {how}", allowed=_KEYS, reads=reads)
-    if how not in _BY_KEY and texts:
-        allowed = f"allowed: nothing, or {place}.client_authentication: {', '.join(_BY_KEY)}"
+    reads = _reads(place, "client_key_id", "profile", "request_object_signing_alg")
+    signs = settings.request_object_signing_alg is not None
+    if (how in _BY_KEY or signs) and not texts:
+        who = how if how in _BY_KEY else "request_object_signing_alg"
+        yield Finding(key=key, what=f"is missing for {who}", allowed=_KEYS, reads=reads)
+    if how not in _BY_KEY and not signs and texts:
+        allowed = f"allowed: nothing, or {place}.client_authentication: {', '.join(_BY_KEY)}, or {place}.request_object_signing_alg"
         yield Finding(key=key, what=f"is not used with {how}", allowed=allowed, reads=reads)
         return
     if len(settings.client_key_id) > len(texts):
@@ -95,12 +98,28 @@ def _assertion(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         what = f"is issuer, and the issuer has {TENANT}, which is no audience"
         allowed = "allowed: token_endpoint"
         yield Finding(key=f"{place}.client_assertion_audience", what=what, allowed=allowed, reads=(f"{place}.issuer",))
+    if used and alg is not None:
+        yield from _algorithm(f"{place}.token_endpoint_auth_signing_alg", alg, settings, reads)
+
+
+def _request_object(place: str, settings: ProviderKeys) -> Iterator[Finding]:
+    """The setting of signed authorization requests."""
+    alg, key = settings.request_object_signing_alg, f"{place}.request_object_signing_alg"
+    if alg is None:
+        return
+    if TENANT in (settings.issuer or ""):
+        what = f"is given, and the issuer has {TENANT}, which is no audience"
+        yield Finding(key=key, what=what, allowed="allowed: nothing", reads=(f"{place}.issuer",))
+    yield from _algorithm(key, alg, settings, (f"{place}.client_private_key", f"{place}.profile"))
+
+
+def _algorithm(key: str, alg: str, settings: ProviderKeys, reads: tuple[str, ...]) -> Iterator[Finding]:
+    """An algorithm that is not one of the first key's."""
     texts = settings.client_private_keys
     first = _parsed(settings, 0, texts[0]) if texts else None
-    if used and alg is not None and isinstance(first, ClientKey) and alg not in first.algorithms:
+    if isinstance(first, ClientKey) and alg not in first.algorithms:
         what = f"is {alg}, and the first key signs {', '.join(first.algorithms)}"
-        allowed = f"allowed: {', '.join(first.algorithms)}"
-        yield Finding(key=f"{place}.token_endpoint_auth_signing_alg", what=what, allowed=allowed, reads=reads)
+        yield Finding(key=key, what=what, allowed=f"allowed: {', '.join(first.algorithms)}", reads=reads)
 
 
 def _certificate(place: str, settings: ProviderKeys) -> Iterator[Finding]:

@@ -291,3 +291,18 @@ def test_the_keys_of_several_providers_are_asked_for_by_name(tmp_path: Path) -> 
     done = published(tmp_path, {})
     assert done.exit_code == 1
     assert "no provider has a client_private_key, or a certificate of its own" in done.stderr
+
+
+def test_request_objects_need_a_key_that_signs_so() -> None:
+    """The key may be there for them alone."""
+    signs = {"openid.client_private_key": EC, "openid.request_object_signing_alg": "ES256"}
+    assert said(signs) == []
+    assert said({**signs, "openid.client_private_key": ...}) == [
+        "openid.client_private_key: is missing for request_object_signing_alg"
+    ]
+    key = "openid.request_object_signing_alg"
+    assert said({**signs, key: "RS256"}) == [f"{key}: is RS256, and the first key signs ES256"]
+    tenants = {"openid.issuer": "https://login.example.com/{tenantid}/v2.0", "openid.allowed_tenants": ["t1"]}
+    assert said({**signs, **tenants}) == [f"{key}: is given, and the issuer has {{tenantid}}, which is no audience"]
+    fapi = {**FAPI, "openid.client_private_key": RSA, key: "RS256"}
+    assert said(fapi) == [f"{key}: is RS256, and the first key signs PS256"]
