@@ -147,6 +147,24 @@ class UntrustedPeer(Refusal):
     ways_on = ("home",)
 
 
+class ForwardAuthRefused(Refusal):
+    """A forward-auth request that says too little, or two things, or is about a request that cannot be allowed. facts: reason.
+
+    403, since proxies take any status but 401 and 403 for a failure of their own.
+    """
+
+    status = 403
+    code = "forward_auth_refused"
+    title = Message("forward_auth_refused.title", "This request can't be let through")
+    message = Message(
+        "forward_auth_refused.message", "The server in front of this site asked about it in a way that is not allowed."
+    )
+    ways_on = ("home",)
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(reason, reason=reason)
+
+
 class CrossSiteRequest(Refusal):
     """A request that changes something, sent by a page of another site."""
 

@@ -33,6 +33,7 @@ FORM: Final = "/oauth2/form"
 OWN_CALLBACK: Final = "/oauth2/callback"
 OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
 FORWARD_AUTH: Final = "/oauth2/auth"
+FORWARD_AUTH_ABOUT: Final = b"/oauth2/auth/"  # and the target that is asked about
 _MEMO_LIMIT: Final = 4096
 _MEMO_PATH: Final = 256  # bytes: longer paths are not memoised
 
@@ -138,7 +139,7 @@ class Site:
             refuse_too_many(query)
         # SECURITY: `?_method=DELETE` is judged as a DELETE too (B-35), `?rest_route=/wp/v2/users` as that path (C-66).
         if query and (overrides_in_query(query) or self.rules.model.may_be_named(query)):
-            return self._judge(method, parse_target(path + b"?" + query))
+            return self._judge(method, parse_target(path + b"?" + query), path)
         key = (method, path)
         known = self._memo.get(key)
         if known is None:
@@ -151,8 +152,10 @@ class Site:
                 self._lines[b"%b %b HTTP/1.1" % (method.encode(), path)] = known
         return known
 
-    def _judge(self, method: str, target: Target, path: bytes = b"") -> Route:
-        own = is_own(target)
+    def _judge(self, method: str, target: Target, path: bytes) -> Route:
+        # SECURITY: what follows is another request's path: `..` in it must not make a question to us the request itself (C-01).
+        asked = path.startswith(FORWARD_AUTH_ABOUT)
+        own = asked or is_own(target)
         candidates = () if own else self.password_routes.candidates(method, target)
         ruling = self.rules.decide(method, target)
         form = frozenset() if own else self.rules.form_methods(method, target)
@@ -170,7 +173,7 @@ class Site:
         return Route(
             method=method,
             target=path,
-            path=target.path,
+            path=FORWARD_AUTH if asked else target.path,
             start=b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target.path.encode(), self.host_bytes),
             own=own,
             password_routes=candidates,
@@ -239,6 +242,11 @@ def is_own(target: Target) -> bool:
     """Whether a path is ours, in any spelling that an upstream could read as ours. No upstream gets such a request."""
     folded = target.folded
     return folded in (OWN_PREFIX, OWN_JWKS) or folded.startswith(OWN_PREFIX + "/")
+
+
+def is_forward_auth(raw: bytes) -> bool:
+    """Whether a request-target, as it was sent, is the one of forward-auth, with or without the target that is asked about."""
+    return raw.partition(b"?")[0] == FORWARD_AUTH.encode() or raw.startswith(FORWARD_AUTH_ABOUT)
 
 
 def is_own_target(raw: bytes) -> bool:

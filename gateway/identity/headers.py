@@ -5,12 +5,13 @@ The invariant: no claim adds a header, splits one or forges a group. Every value
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from gateway.config.field_names import IDENTITY_FIELDS, OUR_PREFIXES
 from gateway.config.placeholders import IN_HEADERS, listed
+from gateway.config.sections.app import HeaderNames
 from gateway.identity.claims import Identity
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -37,18 +38,14 @@ def is_identity_name(name: bytes, extra_normalised: frozenset[bytes] = frozenset
 
 
 class IdentityHeaders:
-    """The header lines of one app. `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`.
+    """The header lines of one app. `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`; `names` as `header_names` of an app.
 
     Raises ValueError for an invalid name, an unknown placeholder, and a text that is not printable ASCII (C-33).
     """
 
-    def __init__(self, extra: Mapping[str, str]) -> None:
+    def __init__(self, extra: Mapping[str, str], names: HeaderNames = "doorward") -> None:
         self._lines: list[tuple[str, _Fact]] = [
-            ("X-Forwarded-User: ", _user),
-            ("X-Forwarded-Email: ", _email),
-            ("X-Forwarded-Groups: ", _groups),
-            ("X-Forwarded-Preferred-Username: ", _preferred_username),
-            ("X-Forwarded-Name: ", _name),
+            (f"{name}: ", fact) for style, name, fact in _NAMED if names in (style, "both")
         ]
         for name, template in extra.items():
             if not _FIELD_NAME.fullmatch(name):
@@ -95,6 +92,19 @@ def _preferred_username(person: Identity) -> str | None:
 
 def _groups(person: Identity) -> str | None:
     return ",".join([encoded for group in person.groups if (encoded := _encode(group, ","))]) or None
+
+
+_NAMED: Final[Sequence[tuple[HeaderNames, str, _Fact]]] = (
+    ("doorward", "X-Forwarded-User", _user),
+    ("doorward", "X-Forwarded-Email", _email),
+    ("doorward", "X-Forwarded-Groups", _groups),
+    ("doorward", "X-Forwarded-Preferred-Username", _preferred_username),
+    ("doorward", "X-Forwarded-Name", _name),
+    ("oauth2-proxy", "X-Auth-Request-User", _user),
+    ("oauth2-proxy", "X-Auth-Request-Email", _email),
+    ("oauth2-proxy", "X-Auth-Request-Groups", _groups),
+    ("oauth2-proxy", "X-Auth-Request-Preferred-Username", _preferred_username),
+)
 
 
 def _directory_fact(name: str, person: Identity) -> str | None:

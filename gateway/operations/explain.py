@@ -162,6 +162,10 @@ def _session(site: Site, sign_in: AssumedSignIn) -> LiveSession:
     )
 
 
+def _identity_lines(site: Site, person: Identity) -> list[str]:
+    return IdentityHeaders(site.app.headers, site.app.header_names).render(person).decode().splitlines()
+
+
 def _outcome(site: Site, decision: Decision) -> list[Step]:
     if isinstance(decision, Forward):
         steps = [
@@ -171,10 +175,9 @@ def _outcome(site: Site, decision: Decision) -> list[Step]:
         ]
         if decision.session is None:
             return [*steps, ("identity", "none")]
-        block = IdentityHeaders(site.app.headers).render(decision.session.session.identity).decode()
         return [
             *steps,
-            *(("header", line) for line in block.split("\r\n") if line),
+            *(("header", line) for line in _identity_lines(site, decision.session.session.identity)),
             ("header", "X-Doorward-Jwt-Assertion: (signed)"),
         ]
     if isinstance(decision, RedirectToSignIn):

@@ -3,6 +3,7 @@
     paths         the one canonical form of a target, and the forms a lenient upstream could read it as
     routes        the configuration's `METHODS PATH-GLOB`, compiled
     rules         who may go where
+    narrowing     what a proxy in front requires beside the rules
     step_up       `max_age` and `acr`
     passwords     the password routes that `packs/*.yaml` and the configuration list
     bodies        queries, forms and JSON, read in the one way they can be read

@@ -92,7 +92,7 @@ class RouteRules:
             ),
             *(_Opening(name=f"public[{place}]", route=parse_match(text)) for place, text in enumerate(app.public)),
         )
-        self._app_wide = _requirement(APP_WIDE, app.require)
+        self._app_wide = requirement_of(APP_WIDE, app.require)
         routes = [route for rule in self._rules for route in rule.routes] + [
             opening.route for opening in self._openings
         ]
@@ -182,20 +182,21 @@ def _named(app: App) -> list[tuple[str, Rule]]:
 
 def _opens(rule: Rule) -> bool:
     """`public: true`, unless the same rule restricts."""
-    return rule.public and _requirement("", rule.require) is None and rule.max_age is None and not rule.acr
+    return rule.public and requirement_of("", rule.require) is None and rule.max_age is None and not rule.acr
 
 
 def _compiled(name: str, rule: Rule, model: Model) -> _CompiledRule:
     return _CompiledRule(
         name=name,
         routes=tuple(parse_match(text, model) for text in rule.match),
-        requirement=_requirement(name, rule.require),
+        requirement=requirement_of(name, rule.require),
         max_age=rule.max_age,
         acr=rule.acr,
     )
 
 
-def _requirement(name: str, require: Require) -> Requirement | None:
+def requirement_of(name: str, require: Require) -> Requirement | None:
+    """`require` under the name of its rule; None where it requires nothing."""
     if not (require.groups or require.emails or require.email_domains):
         return None
     domains = (domain.removeprefix("@") for domain in require.email_domains)

@@ -23,7 +23,7 @@ from gateway.gate import admission
 from gateway.gate.access import referring_page
 from gateway.gate.decision import Decision, RedirectToSignIn
 from gateway.gate.request import Request
-from gateway.gate.site import FORWARD_AUTH, Site, Sites, is_own_target
+from gateway.gate.site import Site, Sites, is_own_target
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_request_id
 from gateway.http.message import RequestHead, is_navigation, is_prefetch
@@ -119,7 +119,6 @@ class ProxyContext:
         self.connection_limit = ConnectionLimiter(self.limits, self.clock)
         self.draining = False
         self._closed = 0  # connections that were closed since the last garbage collection
-        self.forward_auth_path = FORWARD_AUTH
         self.pools: Mapping[str, Pool] = {name: Pool(name, app) for name, app in parts.config.apps.items()}
         self.heads = HeadWriter(parts.config, parts.signer, self.clock, parts.now, parts.on_forwarding, parts.shared)
         self.admit: Callable[[Request[RequestHead]], Decision] = admission.decide

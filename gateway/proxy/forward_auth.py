@@ -1,8 +1,9 @@
-"""`/oauth2/auth`: the gate's answer for another proxy (nginx auth_request, Traefik, Caddy).
+"""`/oauth2/auth`: the gate's answer for another proxy (nginx auth_request, Traefik, Caddy), and `/oauth2/auth/TARGET` for Envoy's ext_authz.
 
-The original request is described in header fields, and those are believed from trusted proxies only: any other client could describe one
-page and get another (C-01). 202 with the identity fields, 401, or 403; nothing is forwarded. A password route that depends on the body cannot
-be judged here, so it is refused.
+The original request is described in header fields, or is the request itself behind a longer path; it is believed from trusted proxies only:
+any other client could describe one page and get another (C-01). The answer is 202, for Envoy 200, with the identity fields and with the
+cookies that may travel; 401; or 403 with the reason, since nginx makes 500 of any other status. Nothing is forwarded. A password route that
+depends on the body cannot be judged here, so it is refused.
 """
 
 import re
@@ -11,20 +12,33 @@ from typing import Final
 
 from msgspec import structs
 
-from gateway.errors.access import Forbidden, FormLost, LoginRequired, RouteBlocked, StepUpRequired, UntrustedPeer
+from gateway.errors.access import (
+    Forbidden,
+    FormLost,
+    ForwardAuthRefused,
+    LoginRequired,
+    RouteBlocked,
+    SignInDisabled,
+    StepUpRequired,
+    UntrustedPeer,
+)
 from gateway.errors.refusal import Refusal
-from gateway.errors.requests import BadRequest
+from gateway.errors.requests import BadRequest, UnknownHost
+from gateway.gate.access import account_of, referring_page
 from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
-from gateway.gate.site import START, Site, start_url
+from gateway.gate.site import FORWARD_AUTH_ABOUT, Site, start_url
 from gateway.http.header_policy import is_always_dropped, is_odd
-from gateway.http.message import RequestHead
+from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import ParsedRequest
 from gateway.identity.headers import is_identity_name
 from gateway.policy.methods import overrides_in_fields
+from gateway.policy.narrowing import read_narrowing
+from gateway.policy.rules import Requirement
 from gateway.proxy.context import ProxyContext
 from gateway.proxy.local_reply import LocalReply, Plain
 from gateway.proxy.refusal_events import emit_refusal
+from gateway.sessions.live import LiveSession
 
 _DESCRIBES = frozenset(
     (
@@ -40,13 +54,17 @@ _DESCRIBES = frozenset(
 #: Traefik and Spring name servers and prefixes with these, and Doorward cannot tell them from a client's.
 _ADDED_BY_PROXIES: Final = frozenset((b"x-forwarded-server", b"x-forwarded-prefix"))
 _MOST_METHODS: Final = 8
+_TARGET, _METHOD = b":path", b":method"  # of a question whose target holds the original one
 #: No method was described: judged as GET where no rule could tell, refused elsewhere.
 NO_METHOD: Final = b"UNSAID"
 _URL = re.compile(rb"https?://([^/?#]+)([^ \t]*)", re.IGNORECASE)
 
 
-def original_request(request: RequestHead, *, trusted: bool) -> RequestHead:
-    """The request that the other proxy describes. Raises UntrustedPeer or BadRequest."""
+def original_request(request: RequestHead, *, trusted: bool, host: bytes | None) -> RequestHead:
+    """The request that the other proxy describes. `host`: the Host of the question; None where no app has it.
+
+    Raises UntrustedPeer or BadRequest.
+    """
     if not trusted:
         raise UntrustedPeer("forward-auth from a peer outside trusted_proxies")
     described: dict[bytes, bytes] = {}
@@ -56,31 +74,39 @@ def original_request(request: RequestHead, *, trusted: bool) -> RequestHead:
             if lower in described:
                 raise BadRequest(f"{lower.decode()} twice")
             described[lower] = value
-    uri, host, method = _described(described, request.host)
+    if request.target.startswith(FORWARD_AUTH_ABOUT):
+        asked = {_TARGET: request.target[len(FORWARD_AUTH_ABOUT) - 1 :], _METHOD: request.method.encode()}
+        described |= asked
+    uri, host, method = _described(described, host)
     if uri is None:
         raise BadRequest("forward-auth without the original URI")
+    if host is None:
+        raise BadRequest("forward-auth without the original host")
     if not uri.startswith(b"/") or not method.isalpha():
         raise BadRequest("forward-auth with an original URI or method that is none")
     fields = [(name, value) for name, value in request.fields if name.lower() not in _DESCRIBES]
     return RequestHead(method.decode().upper(), uri, host, fields)
 
 
-def _described(fields: Mapping[bytes, bytes], host_field: bytes) -> tuple[bytes | None, bytes, bytes]:
+def _described(fields: Mapping[bytes, bytes], question_host: bytes | None) -> tuple[bytes | None, bytes | None, bytes]:
     """URI, host and method of the original request. Raises BadRequest."""
     # SECURITY: a proxy sets the fields of its own style and passes the client's on with them: those must not outvote it (C-01).
-    uri, host = fields.get(b"x-original-uri"), host_field
+    uri, host = _agreed("URI", fields.get(b"x-original-uri"), fields.get(_TARGET)), question_host
     if b"x-original-url" in fields:
         match = _URL.fullmatch(fields[b"x-original-url"])
         if match is None:
             raise BadRequest("forward-auth with an original URL that is none")
-        if uri is not None:
-            _agreed("host", host_field.lower(), match[1].lower())  # one of the two is the client's; Host names the app
+        if uri is not None and host is not None:
+            _agreed("host", host.lower(), match[1].lower())  # one of the two is the client's; Host names the app
         uri, host = _agreed("URI", uri, match[2] if match[2].startswith(b"/") else b"/" + match[2]), match[1]
-    if uri is None:
-        host = fields.get(b"x-forwarded-host", fields.get(b"x-original-host", host_field))
+    named = fields.get(b"x-forwarded-host", fields.get(b"x-original-host"))
+    if uri is None or host is None:
+        host = named or host
     for name in (b"x-forwarded-host", b"x-original-host"):
-        _agreed("host", host.lower(), fields.get(name, host).lower())
+        if host is not None:
+            _agreed("host", host.lower(), fields.get(name, host).lower())
     method = _agreed("method", fields.get(b"x-original-method"), fields.get(b"x-forwarded-method"))
+    method = _agreed("method", method, fields.get(_METHOD))
     return _agreed("URI", uri, fields.get(b"x-forwarded-uri")), host, method or NO_METHOD
 
 
@@ -143,39 +169,99 @@ def strictest(decisions: Sequence[Decision], described: RequestHead) -> Decision
     return decision
 
 
-def reply(site: Site, decision: Decision, identity: bytes) -> Plain:
-    """The gate's decision as a forward-auth response. Raises a Refusal: 401, 403 or 400."""
-    if isinstance(decision, Forward):
-        lines = identity.decode().split("\r\n") if decision.session is not None else []
-        return Plain(202, [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)])
+def narrowed(
+    decision: Decision, requirements: Sequence[Requirement], session: LiveSession | None, site: Site
+) -> Decision:
+    """The decision, where the person of `session` meets what the query requires too; a public route needs a session then."""
+    if not (requirements and isinstance(decision, Forward)):
+        return decision
+    if not site.enabled:
+        return Refuse(SignInDisabled("openid.enabled is off"), requirements[0].rule)
+    if session is None:
+        return Refuse(LoginRequired("forward-auth"), requirements[0].rule)
+    identity = session.session.identity
+    for requirement in requirements:
+        reason = requirement.unmet(identity)
+        if reason is not None:
+            switch = site.route.origin + start_url("/", "select_account")
+            return Refuse(Forbidden(reason, account=account_of(identity), switch_url=switch), requirement.rule)
+    return decision
+
+
+def sign_in_url(site: Site, described: RequestHead, wire: bytes) -> str:
+    """The sign-in that ends on the described page, or on the one that sent the described request."""
+    back = referring_page(site, described)
+    repeatable = described.method in ("GET", "HEAD")
+    there = wire.decode() if repeatable and (back is None or is_navigation(described)) else back or "/"
+    return site.route.origin + start_url(there)
+
+
+def reply(decision: Decision, start: str, *, about: bool) -> Plain:
+    """The gate's decision, which is no Forward, as a forward-auth response. Raises a Refusal: 401, 403 or 503.
+
+    `start` is the sign-in's URL. `about`: the question was of Envoy's form, whose answer goes to the browser as it is.
+    """
     if isinstance(decision, Refuse):
-        if isinstance(decision.refusal, FormLost):  # the other proxy has the form
-            raise LoginRequired("forward-auth", sign_in_url=site.route.origin + START)
-        raise _as_forward_auth(decision.refusal)
+        raise _as_forward_auth(decision.refusal, start)
     if isinstance(decision, RedirectToSignIn):
         step_up = decision.step_up
-        url = site.route.origin + (start_url(decision.return_to) if step_up else START)
+        if about:
+            return Plain(302, (("Location", start), ("Cache-Control", "no-store")))
         if step_up:
             raise StepUpRequired(
-                "forward-auth", sign_in_url=url, max_age=step_up.max_age, acr_values=" ".join(step_up.acr)
+                "forward-auth", sign_in_url=start, max_age=step_up.max_age, acr_values=" ".join(step_up.acr)
             )
-        raise LoginRequired("forward-auth", sign_in_url=url)
+        raise LoginRequired("forward-auth", sign_in_url=start)
     if isinstance(decision, Own):
         raise Forbidden("a path of ours must be sent to us, never to an upstream")
     raise RouteBlocked("a password route that depends on the body cannot be judged by forward-auth", kind="password")
 
 
-def _as_forward_auth(refusal: Refusal) -> Refusal:
-    """Proxies understand 401 and 403; any other refusal of the original request is one of those."""
-    return refusal if refusal.status in (400, 401, 403, 503) else RouteBlocked(refusal.detail, kind="refused")
+def _as_forward_auth(refusal: Refusal, start: str) -> Refusal:
+    """Proxies understand 401 and 403; any other refusal of the original request is a 403."""
+    if isinstance(refusal, FormLost):  # the other proxy has the form
+        return LoginRequired("forward-auth", sign_in_url=refusal.facts["sign_in_url"])
+    if isinstance(refusal, LoginRequired):
+        return LoginRequired("forward-auth", sign_in_url=start)
+    return refusal if refusal.status in (401, 403, 503) else ForwardAuthRefused(reason=refusal.detail or refusal.code)
+
+
+def site_of(context: ProxyContext, request: RequestHead) -> Site:
+    """The site that a trusted proxy's question is about. Raises ForwardAuthRefused."""
+    return _described_site(context, request, trusted=True)[0]
+
+
+def _described_site(context: ProxyContext, request: RequestHead, *, trusted: bool) -> tuple[Site, RequestHead]:
+    """Raises UntrustedPeer or ForwardAuthRefused."""
+    try:
+        described = original_request(request, trusted=trusted, host=_host_of_an_app(context, request))
+        return context.site(described.host), described
+    except UnknownHost as error:
+        raise ForwardAuthRefused(reason=f"no app has the host {error.detail}") from error
+    except BadRequest as error:
+        raise ForwardAuthRefused(reason=error.detail) from error
+
+
+def _host_of_an_app(context: ProxyContext, request: RequestHead) -> bytes | None:
+    try:
+        context.site(request.host)
+    except (UnknownHost, BadRequest):
+        return None
+    return request.host
 
 
 async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> LocalReply:
     """Answer the other proxy. Raises a Refusal."""
-    described = original_request(request.head, trusted=request.trusted)
-    site = context.site(described.host)
-    described = with_method(described, site)
-    refuse_what_never_travels(described, site)
+    site, described = _described_site(context, request.head, trusted=request.trusted)
+    request.site = site
+    about = request.head.target.startswith(FORWARD_AUTH_ABOUT)
+    try:
+        requirements = () if about else read_narrowing(request.head.target.partition(b"?")[2])
+        described = with_method(described, site)
+        refuse_what_never_travels(described, site)
+        heads = readings(described)
+    except BadRequest as error:
+        raise ForwardAuthRefused(reason=error.detail) from error
     split = site.cookie.split(request.head.cookies)
     key = context.key_of(split.token) if split.token is not None else None
     session = context.cache.peek(key, site.route.host) if key is not None else None
@@ -185,14 +271,21 @@ async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> Loca
         site, described, key, session, context.now(), request.request_id, request.peer, request.trusted,
         session_looked_up=True, body_hidden=True, carrier=request.head,
     )  # fmt: skip
-    decisions = [context.admit(structs.replace(question, head=reading)) for reading in readings(described)]
-    decision = strictest(decisions, described)
+    questions = [structs.replace(question, head=head) for head in heads]
+    decisions = [context.admit(each) for each in questions]
+    decision = narrowed(strictest(decisions, described), requirements, session, site)
     refused = decision.unread if isinstance(decision, NeedBody) else decision
     if isinstance(refused, Refuse):
         # The events are about the described request.
         emit_refusal(context, question, refused)
-    identity = b""
-    if isinstance(decision, Forward) and decision.session is not None:
+    if not isinstance(decision, Forward):
+        return reply(decision, sign_in_url(site, described, questions[0].wire), about=about)
+    lines = []
+    if decision.session is not None:
         context.cache.touch(decision.session)
-        identity = context.heads.identity(site, decision.session)
-    return reply(site, decision, identity)
+        lines = context.heads.identity(site, decision.session).decode().split("\r\n")
+    fields = [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)]
+    # SECURITY: the other proxy replaces the client's cookies by these, among which there is no session (C-35). Empty: there are no others.
+    if request.head.cookies:
+        fields.append(("Cookie", b"; ".join(split.others).decode("latin-1")))
+    return Plain(200 if about else 202, fields)

@@ -8,7 +8,8 @@ other fields come, and nothing of it outlives the connection.
 from collections.abc import Callable
 from typing import Final
 
-from gateway.gate.site import Route, Site
+from gateway.errors.requests import UnknownHost
+from gateway.gate.site import Route, Site, is_forward_auth
 from gateway.http.field_cache import Field
 from gateway.http.request_head import ParsedRequest, read_again
 from gateway.proxy.context import ProxyContext
@@ -87,14 +88,19 @@ class HeadMemo:
             request = self._before = read_again(line, request)
         return request, route
 
-    def read(self, context: ProxyContext, request: ParsedRequest) -> None:
-        """Raises MalformedRequest or UnknownHost."""
+    def read(self, context: ProxyContext, request: ParsedRequest, *, trusted: bool) -> None:
+        """Raises MalformedRequest or UnknownHost. There is no site where a trusted proxy asks `/oauth2/auth` under a Host that is no app's."""
         self.forget()
         self.request_id = context.request_id(request)
         site = self.site
         if site is None or request.host != self._host:
             self.site = None
-            self.site = site = context.site(request.host)
+            try:
+                self.site = site = context.site(request.host)
+            except UnknownHost:
+                if trusted and is_forward_auth(request.target):
+                    return
+                raise
             self._host, self._cookies = request.host, None
         if request.cookies != self._cookies:
             split = site.cookie.split(request.cookies)

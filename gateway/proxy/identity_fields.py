@@ -77,7 +77,7 @@ class IdentityLines:
         return True
 
     def _form(self, site: Site) -> "_Form":
-        headers = IdentityHeaders(site.app.headers)
+        headers = IdentityHeaders(site.app.headers, site.app.header_names)
         # SECURITY: lines of a release that writes a person in another way would be taken for this one's (C-71).
         facts = [self._release, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
         known = specimen()

@@ -9,10 +9,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.errors.access import ForwardAuthRefused
 from gateway.errors.refusal import Refusal
-from gateway.errors.requests import BadRequest, MalformedRequest, PayloadTooLarge
+from gateway.errors.requests import MalformedRequest, PayloadTooLarge
 from gateway.gate.decision import Own
-from gateway.gate.request import Request
+from gateway.gate.request import NO_TIME, Request
+from gateway.gate.site import FORWARD_AUTH
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy import forward_auth
 from gateway.proxy.client_stream import ClientStream
@@ -35,19 +37,43 @@ class PageControl:
 def serve(
     context: ProxyContext, stream: ClientStream, request: Request[ParsedRequest], own: Own, control: PageControl
 ) -> None:
-    """Answer, now or later. Raises MalformedRequest, BadRequest or PayloadTooLarge."""
+    """Answer, now or later. Raises MalformedRequest, ForwardAuthRefused or PayloadTooLarge."""
+    if own.path == FORWARD_AUTH:
+        answer_forward_auth(context, stream, request, control.run_later)
+        return
     if request.head.upgrade is not None:
         raise MalformedRequest("an upgrade of a page of ours")
-    if own.path == context.forward_auth_path:
-        if stream.body_open:
-            raise BadRequest("a forward-auth request has no body")
-        control.run_later(_answer_forward_auth(context, stream, request))
-        return
 
     def hand_over(body: bytes) -> None:
         control.hand_over(context.heads.own(request, own, len(body)) + body)
 
     control.with_body(request, hand_over, PayloadTooLarge("the body of a page of ours"))
+
+
+def answer_forward_auth(
+    context: ProxyContext,
+    stream: ClientStream,
+    request: Request[ParsedRequest],
+    run_later: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """Answer another proxy, later. Raises ForwardAuthRefused."""
+    if stream.body_open:
+        raise ForwardAuthRefused(reason="a forward-auth request has no body")
+    run_later(_answer_forward_auth(context, stream, request))
+
+
+def answer_under_any_host(
+    context: ProxyContext,
+    stream: ClientStream,
+    head: ParsedRequest,
+    request_id: str,
+    run_later: Callable[[Coroutine[Any, Any, None]], None],
+) -> Request[ParsedRequest]:
+    """Answer a trusted proxy's question whose Host is no app's: what it describes names the app. Raises ForwardAuthRefused."""
+    site = forward_auth.site_of(context, head)
+    request = Request(site, head, None, None, NO_TIME, request_id, stream.peer, stream.trusted, path=FORWARD_AUTH)
+    answer_forward_auth(context, stream, request, run_later)
+    return request
 
 
 async def _answer_forward_auth(context: ProxyContext, stream: ClientStream, request: Request[ParsedRequest]) -> None:

@@ -117,11 +117,13 @@ class RequestHandler:
         context.counters.in_flight += 1
         try:
             if head.entries is not memo.entries:
-                memo.read(context, head)
+                memo.read(context, head, trusted=stream.trusted)
         finally:
             log.request_id = memo.request_id or context.new_request_id()
         site, key = memo.site, memo.key
-        assert site is not None
+        if site is None:
+            self.request = internal_routes.answer_under_any_host(context, stream, head, log.request_id, self.run_later)
+            return
         session = context.cache.peek(key, site.route.host) if key is not None else None
         request = self.request = Request(
             site, head, key, session, NO_TIME, log.request_id, stream.peer, stream.trusted, memo.other_cookies

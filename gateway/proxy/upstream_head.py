@@ -41,6 +41,8 @@ _READ_BY_PAGES: Final = frozenset(
         b"x-requested-with",
     )
 )
+#: Where a person goes after signing in or out, as oauth2-proxy has it: from a trusted proxy, beside `rd`.
+REDIRECT_FIELD: Final = b"x-auth-request-redirect"
 _TRAVELS: Final = (Kind.AUTHORIZATION, Kind.CONTENT_ENCODING, Kind.VIA)
 
 
@@ -138,6 +140,8 @@ class HeadWriter:
         if len(head.values(b"content-type")) > 1:
             raise BadRequest("two Content-Types")
         parts += [line for line in head.lines if line.partition(b":")[0].lower() in _READ_BY_PAGES]
+        if request.trusted:
+            parts += [entry.line for entry in head.special if entry.name.lower() == REDIRECT_FIELD]
         parts += [b"Cookie: %b" % value for value in head.cookies]
         agent = head.first(b"user-agent")
         parts += [b"User-Agent: %b" % agent] if agent is not None else []

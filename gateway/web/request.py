@@ -112,6 +112,12 @@ class WebRequest:
         return self.field(b"x-real-ip")
 
     @property
+    def redirect(self) -> str | None:
+        """Where a trusted proxy says that the person goes afterwards: `X-Auth-Request-Redirect`, once. No other client's gets here."""
+        values = self.head.values(b"x-auth-request-redirect")
+        return values[0].decode("latin-1") if len(values) == 1 else None
+
+    @property
     def token(self) -> str | None:
         """The session token of this browser; None when it is missing or repeated."""
         return self.site.cookie.find(self.cookies)

@@ -239,9 +239,9 @@ def is_own_click(request: WebRequest) -> bool:
 
 
 def _wanted(request: WebRequest) -> str | None:
-    """`rd` of the query, or of the form."""
+    """`rd` of the query, of the form, or of a trusted proxy."""
     found = request.param("rd")
     if found is None and request.head.method == "POST" and request.body:
         values = [value for name, value in parse_form(request.body.decode("ascii", "replace")) if name == "rd"]
         found = values[0] if len(values) == 1 else None
-    return found
+    return found or request.redirect

@@ -38,7 +38,7 @@ class Start:
         wanted = (
             parameters.one("target_link_uri")
             if parameters.has("iss") and not parameters.has("rd")
-            else parameters.one("rd")
+            else parameters.one("rd") or request.redirect
         )
         there = self._sign_in.guard.destination(wanted, request.route.host)
         prompt, hint = parameters.one("prompt"), _hint(parameters.one("login_hint"))

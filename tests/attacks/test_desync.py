@@ -387,12 +387,12 @@ async def test_a_target_that_is_no_url_is_400(house: House, target: str) -> None
     assert (await house.raw(request(house, None, f"GET {target}"))).status in (400, 401, 421)
 
 
-async def test_another_proxys_question_with_a_broken_url_is_400(open_house: OpenHouse) -> None:
+async def test_another_proxys_question_with_a_broken_url_is_refused(open_house: OpenHouse) -> None:
     """C-01."""
     house = await open_house(trusted_proxies=["127.0.0.0/8"])
     for url in ("http://[/", "http://]", "http://a/\x7f"):
         response = await house.ask("/oauth2/auth", fields=f"X-Original-URL: {url}\r\n")
-        assert response.status in (400, 401, 403, 421)
+        assert response.status in (400, 403)
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def heads(data: bytes) -> None:
 
 def _described(request: ParsedRequest) -> bytes | None:
     try:
-        return original_request(request, trusted=True).target
+        return original_request(request, trusted=True, host=request.host).target
     except Refusal:
         return None
 

@@ -64,6 +64,9 @@ ClientHeader = Annotated[str, AfterValidator(values.parse_client_header)]
 Template = Annotated[str, checked(values.parse_template)]
 
 
+HeaderNames = Literal["doorward", "oauth2-proxy", "both"]
+
+
 class App(Section):
     surface: Surface = "portal"
     hosts: tuple[Annotated[str, AfterValidator(addresses.parse_host)], ...]
@@ -83,6 +86,8 @@ class App(Section):
     session: SessionLimits = SessionLimits()
     password_routes: tuple[PasswordEntry, ...] = ()
     authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
+    # The names under which the upstream gets the identity: X-Forwarded-User or X-Auth-Request-User, and the like.
+    header_names: HeaderNames = "doorward"
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
     # Fields that end here otherwise, by their exact names: a client may send them to this app.
     client_headers: tuple[ClientHeader, ...] = ()
