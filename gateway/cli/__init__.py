@@ -3,6 +3,7 @@
     main               every command of `doorward`, put together
     run                `run`, `reload`, `check`, `demo`
     explain            `explain`: the gate's decision on one request
+    doctor             `doctor`: every part of a set-up, one line each
     probe              `probe`: sends every spelling of every password rule to a running gateway
     sessions           `sessions list | show | revoke`
     session_tables     sessions as a table, JSON lines, CSV

@@ -15,6 +15,7 @@ class Commands(LazyGroup):
         "run": ("run", "run", "Run the gateway."),
         "reload": ("run", "reload", "Have a running gateway read CONFIG again, and wait for the result."),
         "check": ("run", "check", "Say every problem of CONFIG at once."),
+        "doctor": ("doctor", "doctor", "Say of every part of a set-up its state, what that means, and what to do."),
         "explain": (
             "explain",
             "explain",

@@ -15,12 +15,10 @@ from gateway.config.loader import ConfigInvalid, load_pack_file
 from gateway.config.reading.packs import is_pack_file
 from gateway.config.schema import App, Config, PasswordRule
 from gateway.operations.probe.requests import ProbeRequest
-from gateway.operations.probe.runner import FASTEST, NotDoorward, Outcome, Probe, ProbeResult, plan
+from gateway.operations.probe.runner import FASTEST, NotDoorward, Outcome, Probe, ProbeResult, plan, plan_for
 from gateway.operations.probe.verdicts import ProbeVerdict
 from gateway.operations.probe.wire import GatewayAddress, parse_gateway_address
-from gateway.policy.passwords import load_pack, named_rules
-from gateway.policy.readings import model_of
-from gateway.policy.rules import restricting_rules
+from gateway.policy.passwords import load_pack
 
 _SHOWN: Final = 20
 _WIDTH: Final = max(map(len, ProbeVerdict))
@@ -87,15 +85,7 @@ def _targets(
         hosts = [host for app in config.apps.values() for host in app.hosts]
         allowed = ", ".join(kinds if surface is not None else hosts)
         raise ValueError(f"no app of the configuration is {surface or 'at ' + gateway.host}; allowed: {allowed}")
-    return [(where, _plan(app, given, every)) for where, app in found]
-
-
-def _plan(app: App, given: Rules, every: int) -> list[ProbeRequest]:
-    """The requests for one app of the configuration. Packs that were given take the place of its own rules."""
-    model = model_of(app)
-    if given:
-        return plan(given, model=model, every=every)
-    return plan(named_rules(app), restricting_rules(app), model=model, every=every)
+    return [(where, plan_for(app, given, every=every)) for where, app in found]
 
 
 def _hosts(gateway: GatewayAddress, config: Config, surface: str | None) -> Iterator[tuple[GatewayAddress, App]]:

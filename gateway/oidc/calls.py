@@ -31,12 +31,14 @@ _LIMIT: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderResponse:
-    """A response that was read to its end. `what` names the endpoint in messages."""
+    """A response that was read to its end. `what` names the endpoint in messages; `date` and `age` are the header fields."""
 
     what: str
     status: int
     content_type: str
     body: bytes
+    date: str | None = None
+    age: str | None = None
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ProviderFault."""
@@ -115,7 +117,10 @@ class Calls:
             if len(body) > self._limit:
                 response.close()
                 raise ProviderFault(f"{what}: the response is larger than {self._limit} bytes")
-        return ProviderResponse(what=what, status=response.status, content_type=response.content_type, body=bytes(body))
+        return ProviderResponse(
+            what=what, status=response.status, content_type=response.content_type, body=bytes(body),
+            date=response.headers.get("Date"), age=response.headers.get("Age"),
+        )  # fmt: skip
 
 
 def open_session(ca: Path | None = None, client: tuple[Path, Path] | None = None) -> aiohttp.ClientSession:

@@ -5,6 +5,8 @@
     claim_doubts                  what is doubtful about the mapped claims of a provider
     client_authentication_trial   the trial of our client authentication at a provider
     admin_listener                what the admin listener of a running gateway says
+    doctor                        the whole set-up, examined line by line: what each means and what to do
+    certificates                  when the certificates of ours end
     reload                        SIGHUP to a running gateway, and its result
     probe                         sends every spelling of every password rule to a running gateway
 

@@ -1,4 +1,4 @@
-"""What the admin listener of a running gateway says at `/ready`."""
+"""What the admin listener of a running gateway says at `/ready` and `/metrics`."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ class AdminListener:
         address = parse_listen(config.admin_listen)
         host = f"[{address.host}]" if ":" in address.host else address.host
         connector = aiohttp.UnixConnector(address.path) if address.path is not None else aiohttp.TCPConnector()
-        self._url = f"http://{host or 'admin'}:{address.port or 80}/ready"
+        self._origin = f"http://{host or 'admin'}:{address.port or 80}"
         self._client = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
 
     async def __aenter__(self) -> "AdminListener":
@@ -34,7 +34,7 @@ class AdminListener:
     async def ready(self) -> dict[str, Any]:
         """The document of `/ready`, whatever its status. Raises AdminListenerFailed."""
         try:
-            async with self._client.get(self._url) as response:
+            async with self._client.get(f"{self._origin}/ready") as response:
                 document: dict[str, Any] = await response.json()
                 document["process"]["pid"]
                 return document
@@ -42,3 +42,11 @@ class AdminListener:
             raise AdminListenerFailed(f"the admin listener does not answer: {network_reason(error)}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise AdminListenerFailed("what answers on the admin listener's address is no Doorward") from error
+
+    async def metrics(self) -> str:
+        """The text of `/metrics`. Raises AdminListenerFailed."""
+        try:
+            async with self._client.get(f"{self._origin}/metrics") as response:
+                return await response.text()
+        except (OSError, aiohttp.ClientError, ValueError) as error:
+            raise AdminListenerFailed(f"the admin listener does not answer: {network_reason(error)}") from error

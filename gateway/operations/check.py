@@ -29,7 +29,7 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.subrequest import Credentials, FilledRequest, Reply, UpstreamClient
 from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
-from gateway.redis_client.self_test import advice, examine
+from gateway.redis_client.self_test import advice, examine, read_servers
 from gateway.redis_client.sightings import Sightings
 
 _PASSWORD_FIELD: Final = re.compile(rb"""<input[^>]*\stype\s*=\s*["']?password\b""", re.IGNORECASE)
@@ -69,7 +69,9 @@ async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list
             problem = f"{keys.authority_url}: {problem.removeprefix('discovery: ')}"
             failed = [CheckResult(f"{called} discovery", problem)]
             later = (_KEYS, _CLIENT_AUTHENTICATION, _CLAIMS)
-            return failed + [CheckResult(f"{called} {each}", "not asked: discovery failed") for each in later]
+            return failed + [
+                CheckResult(f"{called} {each}", "not asked: discovery failed", unknown=True) for each in later
+            ]
         results = [CheckResult(f"{called} discovery"), CheckResult(f"{called} {_KEYS}", problem)]
         results.append(await _check_client_authentication(config, name, keys, provider))
         return [*results, await _check_claims(config, name, keys, provider)]
@@ -129,7 +131,7 @@ async def advise(config: Config) -> list[str]:
     if _is_embedded(config):
         return lines
     async with _connected(config) as (redis, _):
-        return lines + [line async for line in advice(redis)]
+        return [*lines, *advice(await read_servers(redis))]
 
 
 async def _advise_upstream(config: Config, name: str, site: Site) -> AsyncIterator[str]:

@@ -1,8 +1,8 @@
 """The check of Redis by `doorward check --online`: every command that Doorward sends, once, on keys that expire."""
 
 import secrets
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError
@@ -64,18 +64,48 @@ async def _run(command: str, operation: Any) -> None:
         raise StoreUnavailable(f"{command}: {unavailable(error).detail}; {_GUIDE}") from error
 
 
-async def advice(redis: Redis) -> AsyncIterator[str]:
-    """Settings of the server that work today and lose sessions one day, one line each. A server that refuses CONFIG or INFO is passed over."""
+class RedisServer(NamedTuple):
+    """A primary and what it says of itself. `settings` are those of CONFIG GET, `facts` those of INFO; `where` names it in a sentence."""
+
+    where: str
+    settings: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    @property
+    def evicts(self) -> str | None:
+        """The eviction policy by which it drops keys when its memory is short; None: it drops none."""
+        policy = self.settings.get("maxmemory-policy", "noeviction")
+        return policy if self.settings.get("maxmemory", "0") != "0" and policy != "noeviction" else None
+
+    @property
+    def writes_alone(self) -> bool:
+        """Whether it has replicas and takes writes also when it has lost them."""
+        return bool(self.facts.get("connected_slaves")) and self.settings.get("min-replicas-to-write", "0") == "0"
+
+
+async def read_servers(redis: Redis) -> list[RedisServer]:
+    """Every primary; none where one refuses CONFIG or INFO, as managed services do."""
     try:
         servers = await redis.nodes() if isinstance(redis, RoutedClient) else [redis]
+        found = []
         for place, server in enumerate(servers, 1):
             where = f"primary {place} of {len(servers)}" if len(servers) > 1 else "the server"
-            settings: Any = await server.config_get("maxmemory*", "min-replicas-to-write")
-            replicas: Any = (await server.info("replication"))["connected_slaves"]
-            if settings.get("maxmemory", "0") != "0" and settings["maxmemory-policy"] != "noeviction":
-                policy = settings["maxmemory-policy"]
-                yield f"redis: {where} has maxmemory-policy {policy}; people are signed out when its memory is short"
-            if replicas and settings.get("min-replicas-to-write", "0") == "0":
-                yield f"redis: {where} has replicas and min-replicas-to-write 0; cut off from them it takes writes that a failover undoes"
+            settings: Any = await server.config_get("maxmemory*", "min-replicas-to-write", "save")
+            facts: Any = {}
+            for section in ("replication", "persistence", "memory"):
+                facts |= await server.info(section)
+            found.append(RedisServer(where, settings, facts))
+        return found
     except (OSError, RedisError):
-        return
+        return []
+
+
+def advice(servers: Sequence[RedisServer]) -> Iterator[str]:
+    """Settings that work today and lose sessions one day, one line each."""
+    for server in servers:
+        if server.evicts:
+            yield f"redis: {server.where} has maxmemory-policy {server.evicts}; people are signed out when its memory is short"
+        if server.writes_alone:
+            yield (
+                f"redis: {server.where} has replicas and min-replicas-to-write 0; cut off from them it takes writes that a failover undoes"
+            )

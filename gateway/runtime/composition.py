@@ -32,11 +32,13 @@ from gateway.identity.assertion import AssertionSigner
 from gateway.identity.headers import normalise_name
 from gateway.observability import events as audit
 from gateway.observability.access_log import AccessLog
+from gateway.observability.background import repeat
 from gateway.observability.counters import Durations, WorkerCounts, WorkerReport
 from gateway.observability.events import Audit
 from gateway.oidc.authorization import ATTEMPT_LIFETIME
 from gateway.oidc.calls import open_session
 from gateway.oidc.providers import open_providers
+from gateway.operations.certificates import certificate_ends
 from gateway.pages.renderer import Pages
 from gateway.proxy.context import ProxyContext, ProxyParts
 from gateway.proxy.filters import AppFilter
@@ -48,9 +50,10 @@ from gateway.redis_client.once import Once
 from gateway.redis_client.sightings import Sightings
 from gateway.rewriting.rewriter import ResponseRewriter
 from gateway.runtime.health import Health
-from gateway.runtime.tls import certificate_ends, server_tls, watch_certificate
+from gateway.runtime.tls import server_tls, watch_certificate
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.fleet_time import FleetTime
+from gateway.sessions.key_ages import KeyAges
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
 from gateway.sessions.logout_markers import LogoutMarkers
@@ -197,8 +200,11 @@ class GatewayWorker:
         self.health = Health(
             SessionCount(self.redis, prefix), self.store, self.cache, self.providers, self.directory, self.context, self.audit, utc_now,
         )  # fmt: skip
-        certificate = watch_certificate(self._tls, config.tls, self._read_certificates)
-        work = (self.health.watch(), self._fleet_time.run(), certificate)
+        self._start_tasks(KeyAges(self.redis, ring, prefix, utc_now))
+
+    def _start_tasks(self, ages: KeyAges) -> None:
+        certificate = watch_certificate(self._tls, self.config.tls, self._read_certificates)
+        work = (self.health.watch(), self._fleet_time.run(), certificate, repeat("key ages", ages.note))
         self._tasks = [asyncio.create_task(each) for each in work]
 
     async def _set_up_pages(self, parts: WebParts) -> None:

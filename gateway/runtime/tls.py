@@ -1,6 +1,5 @@
 """TLS of the listener: its protocols, and certificates that are renewed while it serves."""
 
-import contextlib
 import logging
 import os
 import ssl
@@ -8,10 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cryptography.x509 import load_pem_x509_certificates
-
 from gateway.config import schema
-from gateway.config.providers import key_of, providers_of
 from gateway.observability.background import repeat
 
 _log = logging.getLogger("doorward.tls")
@@ -31,20 +27,6 @@ def server_tls(tls: schema.Tls) -> ssl.SSLContext | None:
 
 def _stamps(*paths: Path) -> list[float]:
     return [os.stat(path).st_mtime if os.path.exists(path) else 0.0 for path in paths]
-
-
-def certificate_ends(config: schema.Config) -> dict[str, float]:
-    """When the certificates of ours end, the first of each chain, in seconds since 1970; by configuration key, where they can be read."""
-    ends = {}
-    files = {"tls.certificate": config.tls.certificate, "redis.tls.certificate": config.redis.tls.certificate}
-    for name, provider in providers_of(config).items():
-        files[f"{key_of(name)}.client_tls.certificate"] = provider.client_tls.certificate
-    for key, file in files.items():
-        with contextlib.suppress(OSError, ValueError):
-            if file is not None:
-                chain = load_pem_x509_certificates(file.read_bytes())
-                ends[key] = min(each.not_valid_after_utc.timestamp() for each in chain)
-    return ends
 
 
 async def watch_certificate(context: ssl.SSLContext | None, tls: schema.Tls, on_load: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@
     user_agent        the browser that a session began in (pure)
     cookie            the session cookie
     keyring           the keys that seal stored values
+    key_ages          since when each of these keys is in use
     base64url         base64url without padding (pure)
     records           a session's record in Redis: how it is sealed, read, and sealed with a new key
     store             session records in Redis: issue, fetch, touch, revoke

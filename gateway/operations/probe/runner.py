@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config.schema import PasswordRule, Rule
+from gateway.config.schema import App, PasswordRule, Rule
+from gateway.errors.network import network_reason
 from gateway.errors.requests import UnknownHost
 from gateway.operations.probe.front import MALFORMED, FrontAnswers, certainly_refused, front_answers
 from gateway.operations.probe.requests import ProbeRequest, access_requests, basic_requests, probe_requests
@@ -21,7 +22,9 @@ from gateway.operations.probe.verdicts import (
     read,
 )
 from gateway.operations.probe.wire import GatewayAddress, send
-from gateway.policy.readings import EVERY, Model
+from gateway.policy.passwords import named_rules
+from gateway.policy.readings import EVERY, Model, model_of
+from gateway.policy.rules import restricting_rules
 
 FASTEST: Final = 5000
 #: Groups that are sent in full, with any sampling.
@@ -93,11 +96,34 @@ def plan(
     return list(_sampled([*found, *basic_requests()], every))
 
 
+def plan_for(app: App, given: Sequence[tuple[str, PasswordRule]] = (), *, every: int = 1) -> list[ProbeRequest]:
+    """The requests for one app of the configuration. Rules that are `given` take the place of its own."""
+    model = model_of(app)
+    if given:
+        return plan(given, model=model, every=every)
+    return plan(named_rules(app), restricting_rules(app), model=model, every=every)
+
+
 def _sampled(found: Sequence[ProbeRequest], every: int) -> Iterator[ProbeRequest]:
     count = itertools.count()
     for request in found:
         if request.group in ALWAYS or next(count) % every == 0:
             yield request
+
+
+async def require_doorward(gateway: GatewayAddress, request_id: str) -> None:
+    """Raises NotDoorward where no Doorward answers for this host."""
+    plain = ProbeRequest(rule="", group="", how="", method="GET", target=b"/oauth2/userinfo")
+    try:
+        response = await send(gateway, plain.to_bytes(gateway.host, request_id))
+    except OSError as error:
+        raise NotDoorward(f"{gateway.url}: cannot be reached: {network_reason(error)}") from error
+    problem = None if response is None else problem_of(response)
+    if problem is None:
+        text = "no answer" if response is None else f"status {response.status}"
+        raise NotDoorward(f"{gateway.url}: this is not a Doorward: /oauth2/userinfo has {text}")
+    if problem["code"] == UnknownHost.code:
+        raise NotDoorward(f"{gateway.url}: no app of this Doorward has the host {gateway.host}")
 
 
 class Probe:
@@ -112,7 +138,7 @@ class Probe:
     async def run(self, targets: Sequence[tuple[GatewayAddress, Sequence[ProbeRequest]]]) -> Outcome:
         """Send all requests. Raises NotDoorward before the first of them."""
         for gateway, _ in targets:
-            await self._require_doorward(gateway)
+            await require_doorward(gateway, self._next_id())
             self._fronts[gateway] = await self._probe_front(gateway)
         todo = iter([(gateway, request) for gateway, some in targets for request in some])
         results: dict[int, ProbeResult] = {}
@@ -131,20 +157,6 @@ class Probe:
             for _ in range(_AT_ONCE):
                 group.create_task(work())
         return Outcome(results=tuple(results[number] for number in sorted(results)))
-
-    async def _require_doorward(self, gateway: GatewayAddress) -> None:
-        request_id = self._next_id()
-        plain = ProbeRequest(rule="", group="", how="", method="GET", target=b"/oauth2/userinfo")
-        try:
-            response = await send(gateway, plain.to_bytes(gateway.host, request_id))
-        except OSError as error:
-            raise NotDoorward(f"{gateway.url}: cannot be reached: {error}") from error
-        problem = None if response is None else problem_of(response)
-        if problem is None:
-            text = "no answer" if response is None else f"status {response.status}"
-            raise NotDoorward(f"{gateway.url}: this is not a Doorward: /oauth2/userinfo has {text}")
-        if problem["code"] == UnknownHost.code:
-            raise NotDoorward(f"{gateway.url}: no app of this Doorward has the host {gateway.host}")
 
     async def _probe_front(self, gateway: GatewayAddress) -> FrontAnswers:
         """What a proxy before the gateway answers itself; nothing where it cannot be told from what is behind it."""

@@ -9,7 +9,7 @@ from gateway.errors.dependencies import StoreUnavailable
 from gateway.redis_client.client import RoutedSources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.routed_client import RoutedClient
-from gateway.redis_client.self_test import advice, examine
+from gateway.redis_client.self_test import advice, examine, read_servers
 from tests.fakes.redis_commands import command
 from tests.unit.sessions.made import a_client, push_connections
 
@@ -68,14 +68,14 @@ async def test_another_prefix_than_the_user_may_touch_is_named(own_valkey: Embed
 
 async def test_every_primary_of_a_fleet_is_examined(fleet: RoutedClient, prefix: str) -> None:
     await examine(fleet, RoutedSources(fleet), prefix)
-    lines = [line async for line in advice(fleet)]
+    lines = list(advice(await read_servers(fleet)))
     assert len(lines) == len((await fleet.topology()).primaries)
     assert all("min-replicas-to-write" in line for line in lines)
 
 
 async def test_an_eviction_policy_that_signs_people_out_is_told(admin: Redis) -> None:
-    assert [line async for line in advice(admin)] == []
+    assert list(advice(await read_servers(admin))) == []
     await admin.config_set("maxmemory", "100mb")
     await admin.config_set("maxmemory-policy", "allkeys-lru")
-    (line,) = [line async for line in advice(admin)]
+    (line,) = list(advice(await read_servers(admin)))
     assert "allkeys-lru" in line
