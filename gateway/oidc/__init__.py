@@ -17,6 +17,7 @@
     provider                 one provider: metadata and keys, kept fresh
     providers                all configured providers
     calls                    the only way to a provider's endpoints
+    dpop                     proofs of the key that an access token is bound to
     client_signature         JWTs that we sign as a client
     client_certificate       TLS to a provider, with a client certificate
     client_authentication    how we authenticate to the token endpoint

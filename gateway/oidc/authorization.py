@@ -19,6 +19,7 @@ from joserfc.util import urlsafe_b64encode
 
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
 from gateway.errors.signing_in import AuthenticationExpired, SignInFailed
+from gateway.oidc.dpop import derive_dpop_key, dpop_jkt
 from gateway.oidc.metadata import ProviderMetadata
 
 ATTEMPT_LIFETIME: Final = timedelta(minutes=15)
@@ -57,11 +58,15 @@ class AttemptFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginAttempt(AttemptFacts):
-    """One trip to the provider, with its secrets. It is kept in `state` and in a cookie of the browser (`gateway.sign_in`)."""
+    """One trip to the provider, with its secrets. It is kept in `state` and in a cookie of the browser (`gateway.sign_in`).
+
+    `dpop_seed`: 32 secret bytes, which its DPoP key follows from; None: an earlier release began it.
+    """
 
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     verifier: str = field(repr=False)
+    dpop_seed: bytes | None = field(repr=False, default=None)
 
     @property
     def id(self) -> str:
@@ -69,10 +74,12 @@ class LoginAttempt(AttemptFacts):
         return hashlib.sha256(self.state.encode()).hexdigest()
 
 
-def attempt_of(attempt: AttemptFacts, *, state: str, nonce: str, verifier: str) -> LoginAttempt:
+def attempt_of(
+    attempt: AttemptFacts, *, state: str, nonce: str, verifier: str, dpop_seed: bytes | None = None
+) -> LoginAttempt:
     """The attempt with these facts and secrets."""
     facts = {each.name: getattr(attempt, each.name) for each in fields(AttemptFacts)}
-    return LoginAttempt(**facts, state=state, nonce=nonce, verifier=verifier)
+    return LoginAttempt(**facts, state=state, nonce=nonce, verifier=verifier, dpop_seed=dpop_seed)
 
 
 def random_text(random: Callable[[int], bytes]) -> str:
@@ -90,6 +97,7 @@ class AuthorizationCode:
 
 
 def authorization_parameters(
+    metadata: ProviderMetadata,
     settings: ProviderKeys,
     redirect_uri: str,
     attempt: LoginAttempt,
@@ -117,6 +125,9 @@ def authorization_parameters(
         parameters.append(("acr_values", " ".join(attempt.acr)))
     if attempt.ui_locales:
         parameters.append(("ui_locales", " ".join(attempt.ui_locales)))
+    # SECURITY: the code is bound to the key too, so that a stolen one is worth nothing with another key (A-98; RFC 9449 section 10).
+    if settings.uses_dpop and attempt.dpop_seed is not None:
+        parameters.append(("dpop_jkt", dpop_jkt(derive_dpop_key(attempt.dpop_seed, metadata.dpop_alg))))
     parameters += settings.extra_authorization_parameters.items()
     return parameters
 

@@ -31,7 +31,7 @@ _LIMIT: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderResponse:
-    """A response that was read to its end. `what` names the endpoint in messages; `date` and `age` are the header fields."""
+    """A response that was read to its end. `what` names the endpoint in messages; the fields with a default are header fields."""
 
     what: str
     status: int
@@ -39,6 +39,8 @@ class ProviderResponse:
     body: bytes
     date: str | None = None
     age: str | None = None
+    dpop_nonce: str | None = None
+    www_authenticate: str = ""
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ProviderFault."""
@@ -117,9 +119,12 @@ class Calls:
             if len(body) > self._limit:
                 response.close()
                 raise ProviderFault(f"{what}: the response is larger than {self._limit} bytes")
+        nonces = response.headers.getall("DPoP-Nonce", [])
         return ProviderResponse(
             what=what, status=response.status, content_type=response.content_type, body=bytes(body),
             date=response.headers.get("Date"), age=response.headers.get("Age"),
+            dpop_nonce=nonces[0] if len(nonces) == 1 else None,
+            www_authenticate=", ".join(response.headers.getall("WWW-Authenticate", [])),
         )  # fmt: skip
 
 

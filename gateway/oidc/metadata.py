@@ -18,6 +18,7 @@ from gateway.oidc.strict_json import parse_object
 
 _LONGEST_URL: Final = 2048
 _BOUND_TOKENS: Final = "tls_client_certificate_bound_access_tokens"
+_DPOP_ALGORITHMS: Final = ("ES256", "EdDSA", "Ed25519", "ES384", "ES512")
 #: The endpoints that authenticate the client, or take a token that may be bound to its certificate.
 _CALLED_AS_CLIENT: Final = (
     "token_endpoint",
@@ -31,7 +32,7 @@ _CALLED_AS_CLIENT: Final = (
 class ProviderMetadata:
     """`issuer` may hold {tenantid}, for each of `tenants`. `id_token_alg` signs ID Tokens and logout tokens, `userinfo_algs` userinfo.
 
-    `client_assertion_algs`, `request_object_algs`, `claims_supported`: None where the document has none.
+    `dpop_alg` signs our DPoP proofs. `client_assertion_algs`, `request_object_algs`, `claims_supported`: None where the document has none.
     `pushed_authorization_request_endpoint`: None where requests are not pushed. `unused`: what of it is left out, in words for the log.
     """
 
@@ -45,6 +46,7 @@ class ProviderMetadata:
     id_token_alg: str = "RS256"  # noqa: S105 - a name
     userinfo_algs: tuple[str, ...] = ("RS256",)
     client_assertion_algs: tuple[str, ...] | None = None
+    dpop_alg: str = "ES256"
     iss_parameter_supported: bool = False
     claims_supported: tuple[str, ...] | None = None
     pushed_authorization_request_endpoint: str | None = None
@@ -107,6 +109,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         id_token_alg=alg,
         userinfo_algs=tuple(alg for alg in able if alg in for_userinfo),
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
+        dpop_alg=_dpop_algorithm(document, settings),
         # SECURITY: the profile requires `iss` in every authorization response, whatever the document says of it (A-56).
         iss_parameter_supported=fapi or document.get("authorization_response_iss_parameter_supported") is True,
         claims_supported=_claims_supported(document),
@@ -200,6 +203,16 @@ def _flag(document: Mapping[str, Any], member: str) -> bool:
     if value is not True:
         raise ValueError(f"its {member} is neither true nor false")
     return True
+
+
+def _dpop_algorithm(document: Mapping[str, Any], settings: ProviderKeys) -> str:
+    """The first of ours that the document lists (RFC 9449 section 5.1), ES256 where it lists none."""
+    ours = tuple(alg for alg in _DPOP_ALGORITHMS if settings.profile != "fapi2" or alg in FAPI_ALGORITHMS)
+    listed = _names(document, "dpop_signing_alg_values_supported") if settings.uses_dpop else None
+    alg = next((alg for alg in ours if listed is None or alg in listed), None)
+    if alg is None:
+        raise ValueError(f"it takes DPoP proofs with {', '.join(listed or ())}; ours are signed with {', '.join(ours)}")
+    return alg
 
 
 def _names(document: Mapping[str, Any], member: str) -> tuple[str, ...] | None:

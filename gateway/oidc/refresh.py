@@ -13,7 +13,7 @@ from gateway.errors.signing_in import RefreshRefused, SignInFailed
 from gateway.identity.claims import Claims, Identity, groups_in
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
 from gateway.oidc.provider import Provider
-from gateway.oidc.token_response import TokenResponse, parse_token_response
+from gateway.oidc.token_response import TokenResponse
 from gateway.oidc.tokens import TokenClient
 from gateway.oidc.userinfo import (
     is_disputed,
@@ -46,12 +46,12 @@ class RefreshClient:
         self._tokens = tokens
         self._now = now
 
-    async def refresh(self, refresh_token: str) -> TokenResponse:
-        """New tokens. Raises RefreshRefused when the provider will not accept this token again; ProviderUnavailable, ProviderFault."""
-        form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
-        return parse_token_response(
-            await self._tokens.post("token", self._provider.metadata.token_endpoint, form), _final_error
-        )
+    async def refresh(self, refresh_token: str, dpop_key: str | None = None) -> TokenResponse:
+        """New tokens; `dpop_key`: the session's.
+
+        Raises RefreshRefused when the provider will not accept this token again; ProviderUnavailable, ProviderFault.
+        """
+        return await self._tokens.refresh(refresh_token, _final_error, dpop_key)
 
     async def claims(self, session: Session, tokens: TokenResponse) -> Claims:
         """The provider's present claims about the session's person.
@@ -60,7 +60,7 @@ class RefreshClient:
         """
         before = read_unverified(session.id_token)  # from our own sealed record
         fresh = await self._validated(session, tokens, before)
-        userinfo = await self._tokens.userinfo_beside(tokens.access_token, fresh or {}, session.identity.subject)
+        userinfo = await self._tokens.userinfo_beside(tokens, fresh or {}, session.identity.subject)
         names = self.settings.claims
         issuer, subject = session.identity.issuer, session.identity.subject
         if fresh is not None:

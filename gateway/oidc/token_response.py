@@ -20,6 +20,9 @@ _ERRORS: Final = frozenset(
         "unauthorized_client",
         "unsupported_grant_type",
         "invalid_scope",
+        # RFC 9449 sections 5 and 8.
+        "invalid_dpop_proof",
+        "use_dpop_nonce",
         # Errors of OpenID Connect Core 1.0 section 3.1.2.6, which some providers send here too: the person must sign in again.
         "interaction_required",
         "login_required",
@@ -30,16 +33,22 @@ _ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenResponse:
-    """`expires_in` in seconds, of the access token; None: the response has none."""
+    """`expires_in` in seconds, of the access token; None: the response has none. `dpop_key`: the private JWK that it is bound to."""
 
     id_token: str | None = field(repr=False)
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: int | None
+    dpop_key: str | None = field(repr=False, default=None)
 
 
-def parse_token_response(response: ProviderResponse, refusal_of: Callable[[str], SignInFailed | None]) -> TokenResponse:
-    """The tokens. Raises ProviderFault for anything but a token response, and the refusal that `refusal_of` gives for an error name, if any."""
+def parse_token_response(
+    response: ProviderResponse, refusal_of: Callable[[str], SignInFailed | None], dpop_key: str | None = None
+) -> TokenResponse:
+    """The tokens. Raises ProviderFault for anything but a token response, and the refusal that `refusal_of` gives for an error name, if any.
+
+    `dpop_key`: the key whose proof the request had.
+    """
     if response.status in (400, 401):
         raise _token_error(response.json().get("error"), refusal_of)
     if response.status != 200:
@@ -47,15 +56,17 @@ def parse_token_response(response: ProviderResponse, refusal_of: Callable[[str],
     body = response.json()
     if "error" in body:
         raise _token_error(body["error"], refusal_of)
-    token_type = body.get("token_type")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise ProviderFault("token: the token type is not Bearer")
+    token_type, wanted = body.get("token_type"), "Bearer" if dpop_key is None else "DPoP"
+    # SECURITY: a Bearer token in answer to a proof is bound to nothing, and good in any hands (A-98; RFC 9449 section 5).
+    if not isinstance(token_type, str) or token_type.lower() != wanted.lower():
+        raise ProviderFault(f"token: the token type is not {wanted}")
     id_token, refresh_token = body.get("id_token"), body.get("refresh_token")
     return TokenResponse(
         id_token=id_token if isinstance(id_token, str) else None,
         access_token=_opaque(body.get("access_token"), "access_token"),
         refresh_token=None if refresh_token in (None, "") else _opaque(refresh_token, "refresh_token"),
         expires_in=lifetime(body.get("expires_in")),
+        dpop_key=dpop_key,
     )
 
 

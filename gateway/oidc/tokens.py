@@ -19,10 +19,11 @@ from gateway.identity.claims import CLAIM_INVALID, Claims, Identity, identity_fr
 from gateway.oidc.authorization import AuthorizationCode
 from gateway.oidc.calls import ProviderResponse
 from gateway.oidc.client_authentication import ClientAuthentication
+from gateway.oidc.dpop import DpopProofs, derive_dpop_key
 from gateway.oidc.id_token import authentication_time, validate_id_token
 from gateway.oidc.missing_claims import MappedClaimLog, missing_claims
 from gateway.oidc.provider import Provider
-from gateway.oidc.token_response import parse_token_response
+from gateway.oidc.token_response import TokenResponse, parse_token_response
 from gateway.oidc.userinfo import (
     is_disputed,
     merge_claims,
@@ -37,13 +38,14 @@ logger = logging.getLogger("doorward.oidc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenResult:
-    """The tokens and claims for a code; `expires_in` in seconds, of the access token."""
+    """The tokens and claims for a code; `expires_in` in seconds, of the access token; `dpop_key`: the private JWK that it is bound to."""
 
     claims: Claims
     id_token: str = field(repr=False)
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False, default=None)
     expires_in: int | None = None
+    dpop_key: str | None = field(repr=False, default=None)
 
 
 class TokenClient:
@@ -63,6 +65,7 @@ class TokenClient:
         self._settings = settings
         self._now = now
         self._authentication = ClientAuthentication(settings, now, random)
+        self._dpop = DpopProofs(now, random)
         self._claim_log = MappedClaimLog(name, settings.claims, lambda: now().timestamp(), sightings)
 
     async def redeem(
@@ -81,9 +84,10 @@ class TokenClient:
             ("redirect_uri", redirect_uri),
             ("code_verifier", code.attempt.verifier),
         ]
-        response = await self.post("token", self._provider.metadata.token_endpoint, form)
+        dpop_key = self.dpop_key(code.attempt.dpop_seed)
+        response = await self.post("token", self._provider.metadata.token_endpoint, form, dpop_key)
         try:
-            tokens = parse_token_response(response, _refused_code)
+            tokens = parse_token_response(response, _refused_code, dpop_key)
         except SignInFailed:
             await _run(settle)
             raise
@@ -91,7 +95,7 @@ class TokenClient:
         if tokens.id_token is None:
             raise IdTokenInvalid("missing", "the token response has no ID Token")
         id_claims = await self._id_token_claims(tokens.id_token, tokens.access_token, code)
-        userinfo = await self._userinfo_at_sign_in(tokens.access_token, id_claims)
+        userinfo = await self._userinfo_at_sign_in(tokens, id_claims)
         names = self._settings.claims
         values = merge_claims(id_claims, userinfo, names)
         await self._claim_log.log(values)
@@ -110,7 +114,27 @@ class TokenClient:
             access_token=tokens.access_token,
             refresh_token=tokens.refresh_token,
             expires_in=tokens.expires_in,
+            dpop_key=tokens.dpop_key,
         )
+
+    async def refresh(
+        self, refresh_token: str, refusal_of: Callable[[str], SignInFailed | None], dpop_key: str | None
+    ) -> TokenResponse:
+        """New tokens for a refresh token; raises as `parse_token_response`, and ProviderUnavailable.
+
+        `dpop_key`: the session's; a session from before the setting gets one.
+        """
+        dpop_key = (dpop_key or self.dpop_key()) if self._settings.uses_dpop else None
+        form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
+        response = await self.post("token", self._provider.metadata.token_endpoint, form, dpop_key)
+        return parse_token_response(response, refusal_of, dpop_key)
+
+    def dpop_key(self, seed: bytes | None = None) -> str | None:
+        """The key, a private JWK, that follows from the seed of a LoginAttempt; without one a random key. None: DPoP is off."""
+        if not self._settings.uses_dpop:
+            return None
+        alg = self._provider.metadata.dpop_alg
+        return self._dpop.new_key(alg) if seed is None else derive_dpop_key(seed, alg)
 
     async def identify(self, claims: Claims) -> Identity:
         """The identity of claims that were redeemed or refreshed here. Raises SignInFailed, EmailNotVerified, EmailDomainForeign."""
@@ -139,11 +163,21 @@ class TokenClient:
             return False
         return response.status == 200
 
-    async def post(self, what: str, url: str, form: list[tuple[str, str]]) -> ProviderResponse:
-        """POST a form to an endpoint of the provider, with client authentication. Raises ProviderUnavailable, ProviderFault."""
-        proof = self._authentication.prove(self._provider.metadata)
-        fields = [*form, *(pair for pair in proof.form if pair not in form)]  # client_id may be in both
-        return await self._provider.calls.post(what, url, urlencode(fields).encode("ascii"), proof.headers)
+    async def post(
+        self, what: str, url: str, form: list[tuple[str, str]], dpop_key: str | None = None
+    ) -> ProviderResponse:
+        """POST a form to an endpoint of the provider, with client authentication, and with a DPoP proof where there is a key.
+
+        Raises ProviderUnavailable, ProviderFault.
+        """
+
+        async def send(fields: Mapping[str, str]) -> ProviderResponse:
+            proof = self._authentication.prove(self._provider.metadata)  # an assertion is used once
+            pairs = [*form, *(pair for pair in proof.form if pair not in form)]  # client_id may be in both
+            body = urlencode(pairs).encode("ascii")
+            return await self._provider.calls.post(what, url, body, {**proof.headers, **fields})
+
+        return await self._dpop.send(send, "POST", url, dpop_key)
 
     async def _id_token_claims(self, id_token: str, access_token: str, code: AuthorizationCode) -> dict[str, Any]:
         attempt = code.attempt
@@ -161,9 +195,9 @@ class TokenClient:
             from_endpoint=True,
         )
 
-    async def _userinfo_at_sign_in(self, access_token: str, id_claims: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _userinfo_at_sign_in(self, tokens: TokenResponse, id_claims: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            return await self.userinfo_beside(access_token, id_claims, id_claims["sub"])
+            return await self.userinfo_beside(tokens, id_claims, id_claims["sub"])
         except (ProviderUnavailable, ProviderFault) as refusal:
             # SECURITY: without userinfo nothing that decides may be missing: a group or an unverified address (A-41).
             if missing_claims(id_claims, self._settings):
@@ -171,7 +205,9 @@ class TokenClient:
             logger.warning("a sign-in goes on without userinfo, since the ID Token has all claims: %s", refusal.detail)
             return {}
 
-    async def userinfo_beside(self, access_token: str, id_claims: Mapping[str, Any], subject: str) -> Mapping[str, Any]:
+    async def userinfo_beside(
+        self, tokens: TokenResponse, id_claims: Mapping[str, Any], subject: str
+    ) -> Mapping[str, Any]:
         """The userinfo claims beside those of an ID Token, {} where there is none; the setting `userinfo` says when they are fetched.
 
         Raises SignInFailed, ProviderUnavailable, ProviderFault.
@@ -181,17 +217,22 @@ class TokenClient:
             when == "when_needed" and not missing_claims(id_claims, self._settings, all_mapped=True)
         ):
             return {}
-        return await self._fetch_userinfo(access_token, subject)
+        return await self._fetch_userinfo(tokens, subject)
 
-    async def _fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
+    async def _fetch_userinfo(self, tokens: TokenResponse, subject: str) -> Mapping[str, Any]:
         endpoint = self._provider.metadata.userinfo_endpoint
         if endpoint is None:
             return {}
-        response = await self._provider.calls.get(
-            "userinfo",
-            endpoint,
-            {"Authorization": f"Bearer {access_token}", "Accept": "application/json, application/jwt"},
-        )
+        key, scheme = tokens.dpop_key, "Bearer" if tokens.dpop_key is None else "DPoP"
+        fields = {
+            "Authorization": f"{scheme} {tokens.access_token}",
+            "Accept": "application/json, application/jwt",
+        }
+
+        async def send(proof: Mapping[str, str]) -> ProviderResponse:
+            return await self._provider.calls.get("userinfo", endpoint, {**fields, **proof})
+
+        response = await self._dpop.send(send, "GET", endpoint, key, tokens.access_token)
         if response.status != 200:
             raise ProviderFault(f"userinfo: status {response.status}")
         if response.content_type != "application/jwt":

@@ -64,7 +64,7 @@ async def _try(client: TokenClient, provider: Provider, redirect_uri: str) -> Cl
         ("code_verifier", secrets.token_urlsafe(48)),
     ]
     try:
-        return _judge(await client.post("token", provider.metadata.token_endpoint, form))
+        return _judge(await client.post("token", provider.metadata.token_endpoint, form, client.dpop_key()))
     except (ProviderUnavailable, ProviderFault) as refusal:
         return ClientAuthenticationTrial(verdict="unknown", seen=refusal.detail)
 

@@ -36,6 +36,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
     `access_expires_at` and `access_lifetime` are the access token's, for its refresh; None: there is no refresh token.
     `userinfo_told` lists, separated by blanks, the mapped claims (`groups`, `email`, `name`, `preferred_username`) of `id_token` that userinfo
     had at least once since that token came: a claim that userinfo leaves out later is gone, also when the ID Token has it.
+    `dpop_key` is the private JWK that the access token is bound to (RFC 9449), for its refresh.
     `provider` names the provider in the configuration. `address` and `user_agent` are the client's at the sign-in. Tokens stay out of `repr`,
     and so out of tracebacks (C-48).
     """
@@ -58,6 +59,7 @@ class Session(Struct, frozen=True, kw_only=True, gc=False):
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
     userinfo_told: str = ""
+    dpop_key: str | None = None
     user_agent: str | None = None
 
     def __repr__(self) -> str:
@@ -100,6 +102,7 @@ class _Stored(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     address: str | None = None
     provider: str = DEFAULT_PROVIDER
     userinfo_told: str = ""
+    dpop_key: str | None = None
     user_agent: Any = None  # nothing depends on it, so a value of another type is none, and the session stays one
 
     def __repr__(self) -> str:
@@ -132,6 +135,7 @@ def encode(session: Session) -> bytes:
         address=session.address,
         provider=session.provider,
         userinfo_told=session.userinfo_told,
+        dpop_key=session.dpop_key,
         user_agent=session.user_agent,
     )
     encoded = msgspec.json.encode(stored)
@@ -177,6 +181,7 @@ def decode(encoded: bytes, *, tokens: bool = True) -> Session:
         address=None if stored.address is None else sys.intern(stored.address),
         provider=sys.intern(stored.provider),
         userinfo_told=sys.intern(stored.userinfo_told),
+        dpop_key=stored.dpop_key if tokens else None,
         user_agent=sys.intern(agent) if type(agent) is str and len(agent) <= MAX_USER_AGENT else None,
     )
 

@@ -123,7 +123,7 @@ class SignInStarter:
         if chosen is None:
             choice = start_url(return_to, step_up_for=wanted.step_up_for, ui_locales=wanted.languages.ui_locales)
             return redirect(away_status(wanted.method), choice)
-        issuer = chosen.provider.metadata.issuer
+        metadata = chosen.provider.metadata
         facts: dict[str, Any] = {"app": app.name, "request_id": request_id, "client": client, "provider": chosen.name}
         facts["page"] = page_of(return_to)
         if self.attempts.is_looping(return_to, cookies, app, self._now()):
@@ -142,7 +142,8 @@ class SignInStarter:
         )  # fmt: skip
         attempt, set_cookies = self.attempts.begin(begun, cookies, app)
         parameters = authorization_parameters(
-            chosen.settings, app.redirect_uri(chosen.name), attempt, understood_prompt(wanted.prompt, issuer), wanted.login_hint,
+            metadata, chosen.settings, app.redirect_uri(chosen.name), attempt, understood_prompt(wanted.prompt, metadata.issuer),
+            wanted.login_hint,
         )  # fmt: skip
         leave = partial(self._leave, away_status(wanted.method), set_cookies, facts)
         if not chosen.authorization.pushes:

@@ -52,6 +52,11 @@ class BrowserBinding:
         # SECURITY: a code that was injected into another browser, or with another state, is worth nothing at the token endpoint (A-86).
         return base64url.encode(hmac.digest(self.secret, b"pkce " + state.encode("ascii"), hashlib.sha256))
 
+    def dpop_seed(self, state: str) -> bytes:
+        """What the DPoP key of an attempt follows from, as its verifier does."""
+        # SECURITY: another value than the verifier, which the provider gets to know: with this one the tokens can be used (A-98).
+        return hmac.digest(self.secret, b"dpop " + state.encode("ascii"), hashlib.sha256)
+
     def finished(self, return_to: str, now: datetime) -> "BrowserBinding":
         """The same with the mark of a sign-in that ended on `return_to`."""
         recent = tuple(mark for mark in self.marks if _is_recent(mark[0], now))

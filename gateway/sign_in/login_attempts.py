@@ -49,8 +49,7 @@ class LoginAttempts:
                 with_short_link(opened, self._links.keep(facts.return_to, facts.step_up_for, facts.host))
             )
         surplus = [old.set_header(route, _DELETED) for old in over_budget(bindings)]
-        attempt = attempt_of(facts, state=state, nonce=opened.nonce, verifier=binding.verifier(state))
-        return attempt, [binding.set_header(route), *surplus[:MOST_CLEARED]]
+        return _attempt(facts, state, opened, binding), [binding.set_header(route), *surplus[:MOST_CLEARED]]
 
     async def find(self, state: str, values: Sequence[bytes], route: AppRoute, now: datetime) -> LoginAttempt | None:
         """The attempt with this `state` that this browser began on this host in the last 15 minutes, or None. Raises StoreUnavailable."""
@@ -62,8 +61,7 @@ class LoginAttempts:
         for binding in read_bindings(values, route):
             # SECURITY: a state without its cookie belongs to another person's login (A-53).
             if hmac.compare_digest(binding.fingerprint, opened.binding):
-                facts = await self._whole(opened)
-                return attempt_of(facts, state=state, nonce=opened.nonce, verifier=binding.verifier(state))
+                return _attempt(await self._whole(opened), state, opened, binding)
         return None
 
     async def wanted(self, state: str, route: AppRoute) -> AttemptFacts | None:
@@ -108,3 +106,9 @@ class LoginAttempts:
         if found is None:
             return opened.facts
         return replace(opened.facts, return_to=found[0], step_up_for=found[1])
+
+
+def _attempt(facts: AttemptFacts, state: str, opened: OpenedState, binding: BrowserBinding) -> LoginAttempt:
+    return attempt_of(
+        facts, state=state, nonce=opened.nonce, verifier=binding.verifier(state), dpop_seed=binding.dpop_seed(state)
+    )

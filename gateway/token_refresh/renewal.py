@@ -65,7 +65,7 @@ class Renewal:
         ProviderFault, StoreUnavailable where it may go on as it is; SessionOver, Overtaken.
         """
         before = stored.session
-        tokens = await client.refresh(before.refresh_token or "")
+        tokens = await client.refresh(before.refresh_token or "", before.dpop_key)
         received_at = self._now()
         try:
             stored = await self._keep(key, stored, tokens, lambda session: with_tokens(session, tokens))
@@ -131,9 +131,8 @@ class Renewal:
 
 def with_tokens(session: Session, tokens: TokenResponse) -> Session:
     """The session with new tokens, its refresh still due. A provider that does not rotate sends no refresh token: the old one stays."""
-    return replace(
-        session, access_token=tokens.access_token, refresh_token=tokens.refresh_token or session.refresh_token
-    )
+    refresh_token = tokens.refresh_token or session.refresh_token
+    return replace(session, access_token=tokens.access_token, refresh_token=refresh_token, dpop_key=tokens.dpop_key)
 
 
 def ends_the_session(error: Exception) -> str | None:

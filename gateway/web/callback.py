@@ -244,6 +244,7 @@ class Callback:
             id_token=signed_in.id_token,
             access_token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
+            dpop_key=signed_in.dpop_key if signed_in.refresh_token is not None else None,
             address=request.client,
             provider=provider,
             userinfo_told=claims.userinfo_told if signed_in.refresh_token is not None else "",

@@ -150,3 +150,8 @@ def _fapi(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         if value is not None and value not in allowed:
             what = f"is {value}, which profile fapi2 does not allow"
             yield Finding(key=f"{place}.{name}", what=what, allowed=f"allowed: {', '.join(allowed)}", reads=reads)
+    if not settings.uses_dpop and not settings.tls_client_certificate_bound_access_tokens:
+        # SECURITY: with the profile, a token that leaks is worth nothing in other hands.
+        what = "is off, and profile fapi2 wants tokens that are bound"
+        on = "allowed: on, or tls_client_certificate_bound_access_tokens"
+        yield Finding(key=f"{place}.dpop_bound_access_tokens", what=what, allowed=on, reads=reads)

@@ -68,6 +68,7 @@ class ProviderKeys(Section):
     client_assertion_audience: Literal["token_endpoint", "issuer"] | None = None
     client_tls: ClientTls = ClientTls()
     tls_client_certificate_bound_access_tokens: bool = False
+    dpop_bound_access_tokens: bool | None = None
     profile: Literal["fapi2"] | None = None
     id_token_signed_response_alg: SigningAlgorithm | None = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
@@ -97,6 +98,13 @@ class ProviderKeys(Section):
     def assertion_audience(self) -> Literal["token_endpoint", "issuer"]:
         """The `aud` of client assertions; FAPI 2.0 Security Profile section 5.3.3.1 wants the issuer."""
         return self.client_assertion_audience or ("issuer" if self.profile == "fapi2" else "token_endpoint")
+
+    @property
+    def uses_dpop(self) -> bool:
+        """Whether access tokens are bound to a key of each sign-in; `profile: fapi2` implies it where no certificate binds them."""
+        if self.dpop_bound_access_tokens is not None:
+            return self.dpop_bound_access_tokens
+        return self.profile == "fapi2" and not self.tls_client_certificate_bound_access_tokens
 
     @property
     def issuers(self) -> tuple[str, ...]:

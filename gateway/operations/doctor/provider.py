@@ -27,7 +27,7 @@ async def clock_lines(config: Config, clock: Callable[[], float] = time.time) ->
 
 async def _clock(name: str, settings: ProviderKeys, clock: Callable[[], float]) -> Line:
     called = f"{dependency_of(name)} clock"
-    async with open_session(settings.ca) as http:
+    async with open_session(settings.ca, settings.client_tls.files) as http:
         begun = clock()
         try:
             response = await Calls(http).get("discovery", discovery_url(settings.authority_url))

@@ -149,6 +149,10 @@ def test_what_contradicts_itself_or_has_no_effect_is_refused(changes: dict[str, 
             "openid.client_assertion_audience: is token_endpoint, which profile fapi2 does not allow",
         ),
         (
+            {"openid.dpop_bound_access_tokens": False},
+            "openid.dpop_bound_access_tokens: is off, and profile fapi2 wants tokens that are bound",
+        ),
+        (
             {"openid.id_token_signed_response_alg": "RS256"},
             "openid.id_token_signed_response_alg: is RS256, which profile fapi2 does not allow",
         ),
@@ -167,9 +171,29 @@ def test_what_contradicts_itself_or_has_no_effect_is_refused(changes: dict[str, 
     ],
 )
 def test_the_fapi_2_profile_refuses_what_it_does_not_allow(changes: dict[str, Any], expected: str) -> None:
-    """A-95."""
+    """A-95, A-98."""
     assert said(FAPI) == []
     assert said(FAPI | changes) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "dpop"),
+    [
+        ({}, False),
+        ({"openid.dpop_bound_access_tokens": True}, True),
+        ({"openid.profile": "fapi2"}, True),
+        (
+            {
+                "openid.profile": "fapi2",
+                "openid.client_tls": {"certificate": "/a.pem", "key": "/a.key"},
+                "openid.tls_client_certificate_bound_access_tokens": True,
+            },
+            False,
+        ),
+    ],
+)
+def test_the_profile_binds_tokens_by_dpop_where_no_certificate_does(changes: dict[str, Any], dpop: bool) -> None:
+    assert build(changed(BY_KEY | changes)).openid.uses_dpop is dpop
 
 
 @pytest.mark.parametrize(("profile", "first"), [(None, "RS256"), ("fapi2", "PS256")])

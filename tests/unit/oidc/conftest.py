@@ -64,7 +64,7 @@ class Trip:
         now = datetime.now(UTC)
         where: dict[str, Any] = {"app": "portal", "host": "portal", "return_to": "/", "started_at": now}
         attempt = LoginAttempt(**attempt_secrets(), **where, **asked)
-        parameters = authorization_parameters(self.openid, REDIRECT_URI, attempt)
+        parameters = authorization_parameters(self.provider.metadata, self.openid, REDIRECT_URI, attempt)
         url = authorization_url(self.provider.metadata.authorization_endpoint, parameters)
         callback = await sign_in_at(self.browser, url)
         return validate_authorization_response(parameters_of(callback), attempt, self.provider.metadata, now)

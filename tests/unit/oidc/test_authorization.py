@@ -42,7 +42,7 @@ MEMBERS = {"authority_url": "https://members.example.net", "client_id": "x", "cl
 
 
 def request_url(settings: ProviderKeys, attempt: LoginAttempt = MINE, prompt: str | None = None) -> str:
-    parameters = authorization_parameters(settings, "https://p/oauth2/callback", attempt, prompt)
+    parameters = authorization_parameters(METADATA, settings, "https://p/oauth2/callback", attempt, prompt)
     return authorization_url(METADATA.authorization_endpoint, parameters)
 
 

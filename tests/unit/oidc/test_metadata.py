@@ -342,3 +342,43 @@ def test_tokens_that_must_be_bound_are_asked_only_of_a_provider_that_binds_them(
         said = refused(settings=bound, tls_client_certificate_bound_access_tokens=value)
         assert "tls_client_certificate_bound_access_tokens is not true" in said
     assert parse(settings=bound, tls_client_certificate_bound_access_tokens=True).issuer == AUTHORITY
+
+
+# --- DPoP (RFC 9449) ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listed", "profile", "alg"),
+    [
+        (MISSING, None, "ES256"),
+        (["PS256", "ES256"], None, "ES256"),
+        (["RS256", "EdDSA"], None, "EdDSA"),
+        (["ES384"], None, "ES384"),
+        (["Ed25519", "ES512"], "fapi2", "Ed25519"),
+    ],
+)
+def test_dpop_proofs_have_the_first_of_our_algorithms_that_is_listed(
+    listed: object, profile: str | None, alg: str
+) -> None:
+    settings = {"dpop_bound_access_tokens": True, "profile": profile}
+    document: dict[str, Any] = {
+        "dpop_signing_alg_values_supported": listed,
+        "id_token_signing_alg_values_supported": ["PS256" if profile else "RS256"],
+        "pushed_authorization_request_endpoint": AUTHORITY + "/par",
+    }
+    assert parse(settings=settings, **document).dpop_alg == alg
+
+
+@pytest.mark.parametrize(("listed", "profile"), [(["RS256"], None), ([], None), (["ES384", "ES512"], "fapi2")])
+def test_a_provider_that_takes_none_of_our_proofs_is_refused_where_they_are_wanted(
+    listed: list[str], profile: str | None
+) -> None:
+    """A-98."""
+    document: dict[str, Any] = {
+        "dpop_signing_alg_values_supported": listed,
+        "id_token_signing_alg_values_supported": ["PS256" if profile else "RS256"],
+        "pushed_authorization_request_endpoint": AUTHORITY + "/par",
+    }
+    settings = {"dpop_bound_access_tokens": True, "profile": profile}
+    assert "it takes DPoP proofs with" in refused(settings=settings, **document)
+    assert parse(settings={"dpop_bound_access_tokens": False}, **document).token_endpoint

@@ -28,12 +28,16 @@ def test_a_stored_session_reads_back_as_it_was() -> None:
 def test_a_record_without_the_fields_of_later_releases_is_still_a_session() -> None:
     """A rolling upgrade loses nobody."""
     timed = a_session(
-        access_expires_at=NOON, access_lifetime=timedelta(minutes=5), address="192.0.2.7", user_agent="Browser/1"
+        access_expires_at=NOON,
+        access_lifetime=timedelta(minutes=5),
+        address="192.0.2.7",
+        user_agent="Browser/1",
+        dpop_key="a key",
     )
     assert decode(encode(timed)) == timed
     older = json.loads(encode(timed))
-    del older["access_expires_at"], older["access_lifetime"], older["address"], older["user_agent"]
-    bare = replace(timed, access_expires_at=None, access_lifetime=None, address=None, user_agent=None)
+    del older["access_expires_at"], older["access_lifetime"], older["address"], older["user_agent"], older["dpop_key"]
+    bare = replace(timed, access_expires_at=None, access_lifetime=None, address=None, user_agent=None, dpop_key=None)
     assert decode(json.dumps(older).encode()) == bare
 
 
@@ -60,9 +64,10 @@ def test_a_clock_that_is_set_back_lends_no_session_more_than_its_lifetime() -> N
 def test_a_session_for_memory_has_no_tokens_and_shares_what_others_have_too() -> None:
     """C-48."""
     one, other = (
-        decode(encode(a_session(address="192.0.2.7", user_agent="Browser/1")), tokens=False) for _ in range(2)
+        decode(encode(a_session(address="192.0.2.7", user_agent="Browser/1", dpop_key="a key")), tokens=False)
+        for _ in range(2)
     )
-    assert (one.id_token, one.access_token, one.refresh_token) == (None, None, None)
+    assert (one.id_token, one.access_token, one.refresh_token, one.dpop_key) == (None, None, None, None)
     kept = a_session(address="192.0.2.7", user_agent="Browser/1", created_at=one.created_at, **BARE)
     assert replace(one, sid="") == replace(kept, sid="")
     for name in ("key_host", "app", "address", "provider", "idle", "user_agent"):

@@ -432,7 +432,9 @@ async def test_a_landing_is_judged_once_more_where_the_browser_is_redirected(off
     facts = AttemptFacts(app=route.name, host=route.host, return_to=elsewhere, started_at=office.clock.now())
     attempt, kept = office.sign_in.attempts.begin(facts, [], route)
     client = office.providers["openid"]
-    parameters = authorization_parameters(client.settings, route.redirect_uri(client.name), attempt)
+    parameters = authorization_parameters(
+        client.provider.metadata, client.settings, route.redirect_uri(client.name), attempt
+    )
     url = client.authorization.url(parameters)
     browser.jar.store(PORTAL_ORIGIN + "/", kept[0])
     await browser.open(url, follow=False)

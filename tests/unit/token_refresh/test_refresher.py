@@ -360,7 +360,15 @@ async def test_no_field_of_a_session_or_of_who_was_asked_for_is_lost_in_a_renewa
     assert after is not None
     assert after.refresh_token != before.refresh_token
     assert after.identity == await rechecked(after, before.identity)
-    renewed = ("identity", "id_token", "access_token", "refresh_token", "access_expires_at", "access_lifetime")
+    renewed = (
+        "identity",
+        "id_token",
+        "access_token",
+        "refresh_token",
+        "dpop_key",
+        "access_expires_at",
+        "access_lifetime",
+    )
     assert replace(after, **{name: getattr(before, name) for name in renewed}) == before
 
 
