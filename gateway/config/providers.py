@@ -3,12 +3,13 @@
 `openid` describes the only provider, or one beside the named ones of `providers`. Pure.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.config.addresses import TENANT
 from gateway.config.reading.problems import Finding
 from gateway.config.schema import App, Config, Console
 from gateway.config.sections.openid import DEFAULT_PROVIDER, ProviderKeys
+from gateway.config.values import keeps_group
 
 
 def providers_of(config: Config) -> dict[str, ProviderKeys]:
@@ -61,6 +62,9 @@ def _provider(place: str, settings: ProviderKeys) -> Iterator[Finding]:
         fault = "is missing" if for_tenants else f"is used only with {TENANT} in issuer"
         ids = "allowed: the ids of the tenants whose people may sign in" if for_tenants else "allowed: nothing"
         yield Finding(key=f"{place}.allowed_tenants", what=fault, allowed=ids, reads=(f"{place}.issuer",))
+    if not settings.groups_filter and "groups_filter" in settings.model_fields_set:
+        allowed = 'allowed: the groups that sessions keep, as [staff, "team-*"], or no groups_filter'
+        yield Finding(key=f"{place}.groups_filter", what="is empty", allowed=allowed)
     if "openid" not in settings.scopes:
         allowed = "allowed: [openid, email, profile]"
         yield Finding(key=f"{place}.scopes", what="does not contain openid", allowed=allowed)
@@ -86,6 +90,37 @@ def provider_choice(place: str, config: Config, app: App | Console) -> Iterator[
     if not offered(config, app):
         # SECURITY: which of several providers an app trusts must be configured, never guessed (C-21).
         yield Finding(key=f"{place}.provider", what="is missing where there are several", allowed=names, reads=reads)
+    usable = [name for name in offered(config, app) if name in known]
+    for key, groups in _named_groups(place, app):
+        yield from dropped_groups(key, groups, usable, known)
+
+
+def _named_groups(place: str, app: App | Console) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each key that names groups, with them."""
+    yield f"{place}.require.groups", app.require.groups
+    if isinstance(app, App):
+        yield from (
+            (f"{place}.rules[{index}].require.groups", rule.require.groups) for index, rule in enumerate(app.rules)
+        )
+    else:
+        yield f"{place}.roles.view.groups", app.roles.view.groups
+        yield f"{place}.roles.act.groups", app.roles.act.groups
+        yield f"{place}.roles.settings.groups", app.roles.settings.groups
+
+
+def dropped_groups(
+    key: str, groups: Sequence[str], names: Sequence[str], known: Mapping[str, ProviderKeys]
+) -> Iterator[Finding]:
+    """Groups at `key` that the `groups_filter` of each provider of these `names` drops, so that no session has them."""
+    for index, group in enumerate(groups):
+        # SECURITY: rules must find in a session every group that they name (C-21).
+        if names and not any(keeps_group(known[name].groups_filter, group) for name in names):
+            filters = tuple(f"{key_of(name)}.groups_filter" for name in names)
+            what, allowed = (
+                f"names {group}, which {filters[0]} drops",
+                "allowed: groups that it keeps; or add this one to it",
+            )
+            yield Finding(key=f"{key}[{index}]", what=what, allowed=allowed, reads=filters)
 
 
 def dependency_of(provider: str) -> str:

@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -254,6 +255,16 @@ def parse_name(text: str) -> str:
         # SECURITY: an empty entry would be met by an empty claim, or by every person (C-21).
         raise ValueError("is empty, too long, or has blanks or invisible characters; allowed: a visible name")
     return text
+
+
+@lru_cache(maxsize=64)
+def _pattern_of(globs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(".*".join(map(re.escape, glob.split("*"))) for glob in globs), re.DOTALL)
+
+
+def keeps_group(globs: tuple[str, ...], group: str) -> bool:
+    """Whether a `groups_filter` keeps this group: one of its entries is the group, `*` for any characters. Without entries all are kept."""
+    return not globs or _pattern_of(globs).fullmatch(group) is not None
 
 
 def parse_scope(text: str) -> str:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from gateway.config.claim_path import ClaimPath
 from gateway.config.schema import ClaimNames, ProviderKeys
+from gateway.config.values import keeps_group
 from gateway.errors.signing_in import EmailDomainForeign, EmailNotVerified, SignInFailed
 
 EMAIL_CLAIM: Final = "email"  # OpenID Connect Core 1.0 section 5.1
@@ -110,7 +111,7 @@ def identity_from_claims(claims: Claims, settings: ProviderKeys) -> Identity:
         subject=claims.subject,
         email=email,
         name=_full_name(names, claims.values),
-        groups=groups_in(claims.values, names.groups) if verified or not _is_address(names) else (),
+        groups=groups_in(claims.values, settings) if verified or not _is_address(names) else (),
         preferred_username=_text(names.preferred_username, names.preferred_username.value_in(claims.values)),
         user=None if user == claims.subject else user,
         email_verified=verified,
@@ -184,26 +185,29 @@ def _full_name(names: ClaimNames, values: Mapping[str, Any]) -> str | None:
     return _text(names.name, " ".join(parts))
 
 
-def groups_in(values: Mapping[str, Any], claim: ClaimPath) -> tuple[str, ...]:
-    """The groups of a document: a list, an object's keys, one text, or one that the claim's separator parts. Raises SignInFailed."""
+def groups_in(values: Mapping[str, Any], settings: ProviderKeys) -> tuple[str, ...]:
+    """The groups of a document that the filter keeps: a list, an object's keys, one text, or one that the claim's separator parts.
+
+    Raises SignInFailed.
+    """
+    claim = settings.claims.groups
     value, name = claim.value_in(values), str(claim)
     if value is None:
         return ()
     if isinstance(value, str) and claim.separator is not None:
-        value = [text.strip() for text in _bounded(value, name).split(claim.separator)]
-    entries = list(value) if isinstance(value, list | dict) else [value]
-    if len(entries) > _MOST_GROUPS:
-        raise SignInFailed(CLAIM_INVALID, name)
-    groups = tuple(dict.fromkeys(text for entry in entries if (text := _text(name, entry)) is not None))
-    if sum(len(group) for group in groups) > _LONGEST_GROUPS:
-        raise SignInFailed(CLAIM_INVALID, name)
-    return groups
-
-
-def _bounded(text: str, name: str) -> str:
-    if len(text) > _LONGEST_GROUPS:
-        raise SignInFailed(CLAIM_INVALID, name)
-    return text
+        value = [text.strip() for text in value.split(claim.separator)]
+    kept = settings.groups_filter
+    entries = [
+        entry
+        for entry in (value if isinstance(value, list | dict) else [value])
+        if not isinstance(entry, str) or keeps_group(kept, entry)
+    ]
+    # SECURITY: nothing that is kept for each session grows without a bound (A-60).
+    if len(entries) > _MOST_GROUPS or sum(len(entry) for entry in entries if isinstance(entry, str)) > _LONGEST_GROUPS:
+        raise SignInFailed(
+            "too_many_groups", f"{name}: more than {_MOST_GROUPS}, or 32 KiB; groups_filter says which are kept"
+        )
+    return tuple(dict.fromkeys(text for entry in entries if (text := _text(name, entry)) is not None))
 
 
 def _one_address(claim: ClaimPath, values: Mapping[str, Any], domains: Sequence[str]) -> object:

@@ -1,13 +1,14 @@
 """The identity header lines of a person, and which fields are ours alone.
 
 The invariant: no claim adds a header, splits one or forges a group. Every value is UTF-8; bytes other than printable ASCII,
-`%`, blanks at the ends, and in groups the comma are percent-encoded. Pure.
+`%`, blanks at the ends, and in groups the comma are percent-encoded. Lines that are too long together are left out by a fixed order, each
+as a whole: a part of a list would look like all of it. Pure.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.config.field_names import IDENTITY_FIELDS, OUR_PREFIXES
 from gateway.config.placeholders import IN_HEADERS, listed
@@ -23,6 +24,9 @@ _ALIKE: Final = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else 0
 
 #: The encoded value of one placeholder; None: the person has none.
 _Fact = Callable[[Identity], str | None]
+#: Which lines are left out first where all are too long; those without a place always travel.
+_GROUPS, _NAME, _PREFERRED_USERNAME, _OWN = range(4)
+OMITTED: Final = "X-Doorward-Omitted"
 
 
 def normalise_name(name: bytes) -> bytes:
@@ -37,26 +41,52 @@ def is_identity_name(name: bytes, extra_normalised: frozenset[bytes] = frozenset
     return alike in _OURS or alike in extra_normalised or alike.startswith(_OUR_PREFIXES)
 
 
+class _Field(NamedTuple):
+    """`place`: a number of those above; None: never left out."""
+
+    name: str
+    fact: _Fact
+    place: int | None
+
+
 class IdentityHeaders:
-    """The header lines of one app. `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`; `names` as `header_names` of an app.
+    """The header lines of one app. `extra`: field name to template, as `{"X-Customer": "{directory.id}"}`; `names` as `header_names` of an app;
+    `limit`: bytes of all lines together.
 
     Raises ValueError for an invalid name, an unknown placeholder, and a text that is not printable ASCII (C-33).
     """
 
-    def __init__(self, extra: Mapping[str, str], names: HeaderNames = "doorward") -> None:
-        self._lines: list[tuple[str, _Fact]] = [
-            (f"{name}: ", fact) for style, name, fact in _NAMED if names in (style, "both")
+    def __init__(self, extra: Mapping[str, str], names: HeaderNames = "doorward", limit: int = 4096) -> None:
+        self._limit = limit
+        self._fields = [
+            _Field(name, fact, _PLACES.get(fact)) for style, name, fact in _NAMED if names in (style, "both")
         ]
         for name, template in extra.items():
             if not _FIELD_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no field name")
-            self._lines.append((f"{name}: ", _compiled(template)))
+            self._fields.append(_Field(name, _compiled(template), _GROUPS if "{groups}" in template else _OWN))
 
     def render(self, identity: Identity) -> bytes:
-        """The lines, each with its CRLF; a value that is missing gives no line (C-31). Raises ValueError for more than one line."""
-        return "".join([
-            f"{start}{value}\r\n" for start, fact in self._lines if (value := fact(identity)) and _is_one_line(value)
-        ]).encode("ascii")  # fmt: skip
+        """The lines, each with its CRLF; a value that is missing gives no line (C-31). Raises ValueError for more than one line.
+
+        Beyond the limit, lines are left out whole: those with groups, then name, preferred username and the app's own ones; never user and
+        address. OMITTED names what is left out.
+        """
+        raw = "".join([
+            f"{field.name}: {value}\r\n" for field in self._fields if (value := field.fact(identity)) and _is_one_line(value)
+        ])  # fmt: skip
+        return (raw if len(raw) <= self._limit else self._shortened(raw)).encode("ascii")
+
+    def _shortened(self, raw: str) -> str:
+        lines = dict(line.split(": ", 1) for line in raw.split("\r\n")[:-1])
+        omitted: list[str] = []
+        for field in sorted(
+            (field for field in self._fields if field.place is not None), key=lambda field: field.place or 0
+        ):
+            if len(raw) > self._limit and lines.pop(field.name, None) is not None:
+                omitted.append(field.name)
+                raw = "".join(f"{name}: {value}\r\n" for name, value in {**lines, OMITTED: ", ".join(omitted)}.items())
+        return raw
 
 
 def _is_one_line(value: str) -> bool:
@@ -105,6 +135,7 @@ _NAMED: Final[Sequence[tuple[HeaderNames, str, _Fact]]] = (
     ("oauth2-proxy", "X-Auth-Request-Groups", _groups),
     ("oauth2-proxy", "X-Auth-Request-Preferred-Username", _preferred_username),
 )
+_PLACES: Final[Mapping[_Fact, int]] = {_groups: _GROUPS, _name: _NAME, _preferred_username: _PREFERRED_USERNAME}
 
 
 def _directory_fact(name: str, person: Identity) -> str | None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.config.schema import ClaimNames, ProviderKeys
+from gateway.config.schema import ProviderKeys
+from gateway.config.values import keeps_group
 from gateway.errors.signing_in import RefreshRefused, SignInFailed
 from gateway.identity.claims import Claims, Identity, groups_in
 from gateway.oidc.id_token import read_unverified, validate_refreshed_id_token
@@ -76,7 +77,9 @@ class RefreshClient:
             return Claims(issuer=issuer, subject=subject, values=dict(before), provider_sid=session.provider_sid)
         # Without a new ID Token, which section 12.2 allows, userinfo is newer than the old one and overrules it.
         words = renewed_words(session.userinfo_told, words_in_both(before, userinfo, names), keep=True)
-        kept = without_removed_claims(before, userinfo, names, f"{words} {_untracked_groups(session, before, names)}")
+        kept = without_removed_claims(
+            before, userinfo, names, f"{words} {_untracked_groups(session, before, self.settings)}"
+        )
         userinfo = {claim: value for claim, value in userinfo.items() if value is not None}
         return Claims(
             issuer=issuer,
@@ -119,13 +122,14 @@ class RefreshClient:
         )
 
 
-def _untracked_groups(session: Session, before: Mapping[str, Any], names: ClaimNames) -> str:
+def _untracked_groups(session: Session, before: Mapping[str, Any], settings: ProviderKeys) -> str:
     """The word `groups` where a session's groups are not those of its ID Token: they came from userinfo, which release 0.1.0 did not record."""
     try:
-        groups = groups_in(before, names.groups)
+        groups = groups_in(before, settings)
     except SignInFailed:
         return "groups"
-    return "" if names.groups.value_in(before) is None or {*groups} == {*session.identity.groups} else "groups"
+    held = {group for group in session.identity.groups if keeps_group(settings.groups_filter, group)}
+    return "" if settings.claims.groups.value_in(before) is None or {*groups} == held else "groups"
 
 
 def _final_error(error: str) -> RefreshRefused | None:

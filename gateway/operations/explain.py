@@ -163,7 +163,8 @@ def _session(site: Site, sign_in: AssumedSignIn) -> LiveSession:
 
 
 def _identity_lines(site: Site, person: Identity) -> list[str]:
-    return IdentityHeaders(site.app.headers, site.app.header_names).render(person).decode().splitlines()
+    headers = IdentityHeaders(site.app.headers, site.app.header_names, site.app.identity_headers_limit)
+    return headers.render(person).decode().splitlines()
 
 
 def _outcome(site: Site, decision: Decision) -> list[Step]:

@@ -6,7 +6,8 @@ Written once for all workers that share them (`sessions.shared_headers`).
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -15,15 +16,19 @@ from msgspec.structs import fields, replace
 
 from gateway import __version__
 from gateway.gate.site import Site
-from gateway.identity.assertion import ASSERTION_LIFETIME, AssertionSigner
+from gateway.identity.assertion import ASSERTION_LIFETIME, LONGEST, Assertion, AssertionSigner
 from gateway.identity.claims import Identity
-from gateway.identity.headers import IdentityHeaders
+from gateway.identity.headers import OMITTED, IdentityHeaders
 from gateway.sessions.live import LiveSession
 from gateway.sessions.shared_headers import SharedHeaders
+
+_log = logging.getLogger("doorward.proxy")
 
 _SPARE: Final = timedelta(minutes=1)  # the upstream always gets an assertion that is valid for at least this long
 _LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _MOMENT_BYTES: Final = 8
+_OMITTED: Final = b"\r\n%b: " % OMITTED.encode()
+_HOUR: Final = 3600.0
 
 
 class IdentityLines:
@@ -44,6 +49,7 @@ class IdentityLines:
         self._shared = shared
         self._release = release
         self._forms: dict[Site, _Form] = {}
+        self._warned: dict[str, float] = {}
 
     def renew(self, session: LiveSession, site: Site) -> None:
         """Set the session's lines behind `proof`, and until when they are valid."""
@@ -53,11 +59,11 @@ class IdentityLines:
         if session.shared and self._shared is not None and self._read_shared(session, form.label, self._shared):
             return
         record, now = session.session, self._now()
-        assertion = self._sign(record.identity, site, record.sid, now)
-        session.assertion = b"%b\r\n%b" % (
-            assertion[len(self._signer.header) + 1 :],
-            form.headers.render(record.identity),
-        )
+        assertion, omitted = self._sign(record.identity, site, record.sid, now)
+        lines = form.headers.render(record.identity)
+        session.assertion = b"%b\r\n%b" % (assertion[len(self._signer.header) + 1 :], lines)
+        if omitted or _OMITTED in lines:
+            self._log_omitted(site, omitted, lines)
         good_for = ASSERTION_LIFETIME - _SPARE
         session.assertion_until = self._clock() + good_for.total_seconds()
         if self._shared is not None:
@@ -77,17 +83,42 @@ class IdentityLines:
         return True
 
     def _form(self, site: Site) -> "_Form":
-        headers = IdentityHeaders(site.app.headers, site.app.header_names)
+        headers = IdentityHeaders(site.app.headers, site.app.header_names, site.app.identity_headers_limit)
         # SECURITY: lines of a release that writes a person in another way would be taken for this one's (C-71).
         facts = [self._release, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
+        facts.append(str(site.app.identity_headers_limit))
         known = specimen()
         for person in (known, replace(known, email_verified=True), Identity(issuer="i", subject="s")):
-            signed, _, _ = self._sign(person, site, "sid", _LONG_AGO).rpartition(b".")  # signatures differ each time
+            signed, _, _ = self._sign(person, site, "sid", _LONG_AGO).token.rpartition(
+                b"."
+            )  # signatures differ each time
             facts += [signed.decode(), headers.render(person).decode()]
         return _Form(hashlib.sha256(json.dumps(facts).encode()).digest(), headers)
 
-    def _sign(self, person: Identity, site: Site, sid: str, now: datetime) -> bytes:
-        return self._signer.sign(person, issuer=site.route.origin, audience=site.route.name, sid=sid, now=now)
+    def _log_omitted(self, site: Site, claims: Sequence[str], lines: bytes) -> None:
+        """A warning for each app, once an hour."""
+        moment = self._clock()
+        if moment - self._warned.get(site.route.name, -_HOUR) < _HOUR:
+            return
+        self._warned[site.route.name] = moment
+        fields = lines.partition(_OMITTED)[2].partition(b"\r\n")[0].decode()
+        what = [f"the identity headers without {fields} (identity_headers_limit)"] if fields else []
+        what += [f"the assertion without {', '.join(claims)} (its limit is {LONGEST} bytes)"] if claims else []
+        _log.warning(
+            "apps.%s: what names a person is too long, so it gets %s: guides/groups.md",
+            site.route.name,
+            " and ".join(what),
+        )
+
+    def _sign(self, person: Identity, site: Site, sid: str, now: datetime) -> Assertion:
+        return self._signer.sign(
+            person,
+            issuer=site.route.origin,
+            audience=site.route.name,
+            sid=sid,
+            now=now,
+            groups=site.app.assertion.groups,
+        )
 
 
 class _Form(NamedTuple):

@@ -51,7 +51,7 @@ def signed(house: House, who: Identity = STAFF, **otherwise: Any) -> str:
         "now": datetime.now(UTC),
         **otherwise,
     }
-    return AssertionSigner(keys).sign(who, **facts).decode()
+    return AssertionSigner(keys).sign(who, **facts).token.decode()
 
 
 async def around_the_door(

@@ -36,8 +36,10 @@ def consoles(door: Running) -> set[int]:
 async def shown(door: Running, who: Identity = STAFF) -> WireResponse:
     """The overview, for a request that the door signed."""
     (path,) = door.folder.glob("doorward-*/console.sock")
-    assertion = AssertionSigner(KeyRing([KEY]).raw).sign(
-        who, issuer="http://console.localhost", audience="console", sid="s", now=utc_now()
+    assertion = (
+        AssertionSigner(KeyRing([KEY]).raw)
+        .sign(who, issuer="http://console.localhost", audience="console", sid="s", now=utc_now())
+        .token
     )
     head = f"GET /console/ HTTP/1.1\r\nHost: console.localhost\r\nConnection: close\r\nX-Doorward-Jwt-Assertion: {assertion.decode()}\r\n\r\n"
     return await unix_exchange(str(path), head.encode())

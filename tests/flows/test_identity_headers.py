@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ from joserfc.jwk import KeySet
 from gateway.demo.portal import SamplePortal
 from tests.fakes.house import House
 from tests.fakes.provider import ADA, MIA, MISSING, MisbehavingProvider
+from tests.fakes.servers import serving
 from tests.flows.conftest import OpenHouse
 
 EVERYTHING = {
@@ -163,3 +165,56 @@ async def test_the_sample_portal_greets_the_person_and_shows_what_it_was_told(
     body = bytes(range(256)) * 1000
     receipt = json.loads((await browser.fetch("/upload", method="POST", body=body)).body)
     assert receipt == {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+
+
+# --- people in many groups --------------------------------------------------------------------------------------------
+
+GUIDS = [f"{number:08x}-aaaa-4bbb-8ccc-0123456789ab" for number in range(200)]
+
+
+async def test_a_person_in_two_hundred_groups_is_served_by_servers_with_a_limit_of_8_kib(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """gunicorn refuses a field of more than 8190 bytes; Tomcat and Jetty a head of more than 8 KiB. Rules judge by all groups."""
+    provider.told.userinfo["groups"] = [*GUIDS, "x" * 512, "x" * 511]
+    needed = {"require": {"groups": [GUIDS[199]]}}
+    told = {"portal": needed, "unlimited": {**needed, "identity_headers_limit": "64KiB"}}
+    with serving("gunicorn") as gunicorn:
+        house = await open_house(provider=provider, apps=told, upstreams=dict.fromkeys(told, gunicorn))
+        browser = house.browser()
+        page = await house.sign_in(browser)
+        assert page.status == 200
+        names = json.loads(page.body)["names"]
+        assert names["HTTP_X_DOORWARD_OMITTED"] == "X-Forwarded-Groups"
+        assert "HTTP_X_FORWARDED_GROUPS" not in names
+        assert names["HTTP_X_FORWARDED_EMAIL"] == "mia@example.com"
+        assert len(names["HTTP_X_DOORWARD_JWT_ASSERTION"]) <= 4096
+        assert sum(len(f"{name[5:]}: {value}\r\n") for name, value in names.items()) < 8 * 1024
+        assert (await house.sign_in(browser, app="unlimited")).status == 431  # what gunicorn itself says
+
+
+async def test_a_groups_filter_brings_a_person_in_two_hundred_groups_to_the_application_with_those_that_count(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    provider.told.userinfo["groups"] = GUIDS
+    kept = [GUIDS[7], GUIDS[199]]
+    apps = {"portal": {"require": {"groups": kept[1:]}}, "quiet": {"assertion": {"groups": False}}}
+    house = await open_house(provider=provider, apps=apps, openid={"groups_filter": [kept[0], "000000c7-*"]})
+    browser = house.browser()
+    for app, stated in (("portal", kept), ("quiet", None)):
+        assert (await house.sign_in(browser, app=app)).status == 200
+        request = house.upstreams[app].requests[-1]
+        assert request.values("x-forwarded-groups") == [",".join(kept).encode()]
+        assert request.values("x-doorward-omitted") == []
+        payload = request.values("x-doorward-jwt-assertion")[0].split(b".")[1]
+        assert json.loads(urlsafe_b64decode(payload + b"==")).get("groups") == stated
+    answer = await browser.open(house.origin() + "/oauth2/userinfo")
+    assert json.loads(answer.body)["groups"] == kept
+
+
+async def test_a_client_cannot_say_that_something_was_left_out(house: House) -> None:
+    """C-30: in no spelling."""
+    cookie = await house.session()
+    for name in ("X-Doorward-Omitted", "x_doorward_omitted", "X.Doorward.Omitted"):
+        await house.ask("/x", cookie=cookie, fields=f"{name}: X-Forwarded-Groups\r\n")
+        assert not [found for found in house.upstream.requests[-1].names() if "omitted" in found.lower()]

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from gateway.config import placeholders, schema
-from gateway.config.providers import key_of, providers_of
+from gateway.config.providers import dropped_groups, key_of, providers_of
 from gateway.config.reading.problems import Finding
 from gateway.config.sections.directory_http import ABOUT_ACCOUNTS, KNOWN_AT, texts_of
 
@@ -28,7 +28,9 @@ def findings(config: schema.Config) -> Iterator[Finding]:
 
 
 def _defaults(config: schema.Config, directory: schema.RemoteDirectory) -> Iterator[Finding]:
+    known = providers_of(config) if config.openid.enabled else {}
     for index, entry in enumerate(directory.defaults):
+        yield from dropped_groups(f"directory.defaults[{index}].groups", entry.groups, tuple(known), known)
         for name in entry.apps:
             if name not in config.apps:
                 what, allowed = f"names the app {name!r}, which is not there", f"allowed: {', '.join(config.apps)}"

@@ -12,6 +12,7 @@ from gateway.config.sections.fields import (
     Age,
     Entry,
     File,
+    HeadSize,
     Lasting,
     Name,
     Places,
@@ -46,6 +47,10 @@ class SessionLimits(Section):
     lifetime: Lasting = timedelta(days=7)
     max_per_person: Places | None = None
     when_full: Literal["newest_wins", "refuse"] | None = None  # None: newest_wins
+
+
+class AssertionSettings(Section):
+    groups: bool = True
 
 
 class Timeouts(Section):
@@ -89,6 +94,8 @@ class App(Section):
     # The names under which the upstream gets the identity: X-Forwarded-User or X-Auth-Request-User, and the like.
     header_names: HeaderNames = "doorward"
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
+    identity_headers_limit: HeadSize = 4 * 1024
+    assertion: AssertionSettings = AssertionSettings()
     # Fields that end here otherwise, by their exact names: a client may send them to this app.
     client_headers: tuple[ClientHeader, ...] = ()
     timeouts: Timeouts = Timeouts()

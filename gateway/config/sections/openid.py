@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 from gateway.config import addresses, values
 from gateway.config.authorization_parameters import parse_parameter_name, parse_parameter_value, parse_parameters
 from gateway.config.claim_path import ClaimPath, parse_claim_path, parse_list_claim
-from gateway.config.sections.fields import File, Secret, Section, Skew, Wait, checked
+from gateway.config.sections.fields import File, Name, Secret, Section, Skew, Wait, checked
 
 DEFAULT_PROVIDER: Final = "openid"  # the name of the provider that this section describes
 
@@ -78,6 +78,7 @@ class ProviderKeys(Section):
         Field(default_factory=dict)
     )
     claims: ClaimNames = ClaimNames()
+    groups_filter: tuple[Name, ...] = ()
     userinfo: Literal["always", "when_needed", "never"] = "always"
     require_verified_email: Literal["always", "when_present", "never"] = "when_present"
     verified_email_domains: tuple[Annotated[str, AfterValidator(values.parse_domain)], ...] = ()

@@ -63,6 +63,25 @@ def test_what_does_not_fit_together_is_said(changes: dict[str, Any], problem: st
     assert said({"providers.members": dict(MEMBERS), **changes}) == [problem]
 
 
+def test_a_groups_filter_that_drops_a_group_of_a_rule_is_refused_at_each_place_that_names_one() -> None:
+    """C-21: unless another provider of the app keeps it."""
+    changes = {
+        "openid.groups_filter": ["member*"],
+        "apps.portal.require": {"groups": ["members", "staff"]},
+        "apps.portal.rules": [{"match": "* /x", "require": {"groups": "admins"}}],
+    }
+    told = "which openid.groups_filter drops; allowed: groups that it keeps; or add this one to it"
+    assert said(changes) == [
+        f"apps.portal.require.groups[1]: names staff, {told}",
+        f"apps.portal.rules[0].require.groups[0]: names admins, {told}",
+    ]
+    both = {"providers.members": MEMBERS, "apps.portal.providers": ["openid", "members"]}
+    assert said({**changes, **both}) == []
+    assert said({"openid.groups_filter": []}) == [
+        'openid.groups_filter: is empty; allowed: the groups that sessions keep, as [staff, "team-*"], or no groups_filter'
+    ]
+
+
 @pytest.mark.parametrize("name", ["openid", "Members", "my_members", "a/b", "-a", "a--b", "", "a" * 65])
 def test_a_name_that_cannot_stand_in_an_address_is_refused(name: str) -> None:
     assert len(keys_with({"providers": {name: MEMBERS}})) == 1

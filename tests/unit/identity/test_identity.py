@@ -238,6 +238,93 @@ def test_five_hundred_groups_are_fine_and_megabytes_of_them_are_not() -> None:
         identity(groups=[f"{n}" * 200 for n in range(200, 400)])
 
 
+GUIDS = [f"{n:08x}-aaaa-4bbb-8ccc-0123456789ab" for n in range(200)]
+
+
+def test_a_filter_keeps_groups_by_name_and_by_glob_whatever_their_number() -> None:
+    """A person in thousands of groups can sign in where the filter keeps a few."""
+    groups = [*GUIDS * 10, "staff", "team-a", "my-team-b", "team-", "Staff", "staff\n", ""]
+    kept = identified(claims(groups=groups), groups_filter=["staff", "team-*"]).groups
+    assert kept == ("staff", "team-a", "team-")
+    values: list[Any] = [{"staff": {}, "other": {}}, "staff"]
+    for value in values:
+        assert identified(claims(groups=value), groups_filter=["staff"]).groups == ("staff",)
+    text = claim_names(groups={"claim": "groups", "separator": ","})
+    assert identified(claims(groups="a, staff ,b"), text, groups_filter=["st*"]).groups == ("staff",)
+    assert identified(claims(groups=["[x]", "x"]), groups_filter=["[x]"]).groups == ("[x]",)
+
+
+def test_too_many_groups_are_called_so_and_the_log_names_the_filter() -> None:
+    """A-60."""
+    with pytest.raises(SignInFailed) as refused:
+        identity(groups=[str(n) for n in range(1001)])
+    assert refused.value.reason == "too_many_groups"
+    assert "groups_filter" in refused.value.detail
+
+
+def test_two_hundred_groups_leave_the_header_and_the_assertion_which_say_so() -> None:
+    """Each as a whole: a part of the groups would look like all of them."""
+    person = identity(email="bob@example.com", name="Bob", groups=GUIDS)
+    assert headers(person) == {
+        "X-Forwarded-User": "bob",
+        "X-Forwarded-Email": "bob@example.com",
+        "X-Forwarded-Name": "Bob",
+        "X-Doorward-Omitted": "X-Forwarded-Groups",
+    }
+    token, omitted = AssertionSigner(RING).sign(person, issuer="i", audience="a", sid="s", now=NOW)
+    stated = json.loads(urlsafe_b64decode(token.split(b".")[1] + b"=="))
+    assert omitted == ("groups",)
+    assert stated["omitted"] == ["groups"]
+    assert "groups" not in stated
+    assert stated["email"] == "bob@example.com"
+
+
+def test_an_assertion_has_no_groups_where_the_app_wants_none() -> None:
+    token, omitted = AssertionSigner(RING).sign(
+        identity(groups=["a"]), issuer="i", audience="a", sid="s", now=NOW, groups=False
+    )
+    assert json.loads(urlsafe_b64decode(token.split(b".")[1] + b"==")).keys().isdisjoint({"groups", "omitted"})
+    assert omitted == ()
+
+
+def test_what_is_too_long_is_left_out_by_a_fixed_order() -> None:
+    """Groups, wherever they stand; then name and preferred username, then the app's own."""
+    person = identity(email="bob@example.com", name="\u4e2d" * 90, preferred_username="\u4e2d" * 90, groups=["a" * 300])
+    extra = {"X-Teams": "in {groups}", "X-Mail": "{email}"}
+    left = [
+        IdentityHeaders(extra, limit=limit)
+        .render(person)
+        .partition(b"X-Doorward-Omitted: ")[2]
+        .rstrip()
+        .decode()
+        .split(", ")
+        for limit in (4096, 2000, 1100, 120)
+    ]
+    assert left == [
+        [""],
+        ["X-Forwarded-Groups", "X-Teams"],
+        ["X-Forwarded-Groups", "X-Teams", "X-Forwarded-Name"],
+        ["X-Forwarded-Groups", "X-Teams", "X-Forwarded-Name", "X-Forwarded-Preferred-Username", "X-Mail"],
+    ]
+
+
+SIGNER = AssertionSigner((b"k" * 32,))
+
+
+@given(
+    name=st.text(max_size=512),
+    groups=st.lists(st.text(min_size=1, max_size=120), max_size=60),
+    user=st.text(st.characters(codec="ascii"), min_size=1, max_size=255),
+)
+def test_lines_and_assertion_of_any_person_are_within_their_limits(name: str, groups: list[str], user: str) -> None:
+    person = Identity(
+        issuer="https://login.example.com", subject=user, email=f"{'a' * 64}@{'b' * 60}.example", name=name,
+        preferred_username=name, groups=tuple(groups),
+    )  # fmt: skip
+    assert len(IdentityHeaders({"X-All": "{groups}"}).render(person)) <= 4096
+    assert len(SIGNER.sign(person, issuer="https://a.example", audience="a", sid="s", now=NOW).token) <= 4096
+
+
 def test_a_missing_subject_fails_the_sign_in() -> None:
     with pytest.raises(SignInFailed) as refused:
         identified(claims(), claim_names(subject="oid"), "never")
@@ -376,7 +463,7 @@ RING = (b"k" * 32, b"o" * 32)
 
 def assertion(signer: AssertionSigner) -> bytes:
     person = identity(email="bob@example.com", groups=["staff"])
-    return signer.sign(person, issuer="https://portal.example.com", audience="portal", sid="handle", now=NOW)
+    return signer.sign(person, issuer="https://portal.example.com", audience="portal", sid="handle", now=NOW).token
 
 
 def test_the_assertion_says_who_for_whom_and_for_five_minutes() -> None:

@@ -1,5 +1,6 @@
 """Which of the lines that another worker left are taken: those of the same configuration, keys and time."""
 
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 from gateway import __version__
 from gateway.config.loader import build
 from gateway.gate.site import Site, app_routes
-from gateway.identity.assertion import AssertionSigner
+from gateway.identity.assertion import Assertion, AssertionSigner
 from gateway.identity.claims import Identity
 from gateway.proxy.identity_fields import IdentityLines
 from gateway.redis_client.embedded import EmbeddedValkey
@@ -146,7 +147,7 @@ async def test_lines_that_another_key_signed_are_not_taken(
 class LaterSigner(AssertionSigner):
     """Of a release that says something else about people in its assertions."""
 
-    def sign(self, identity: Identity, **facts: Any) -> bytes:
+    def sign(self, identity: Identity, **facts: Any) -> Assertion:
         return super().sign(replace(identity, name=f"{identity.name} of the tides"), **facts)
 
 
@@ -169,7 +170,7 @@ async def test_lines_of_a_release_that_writes_people_otherwise_are_not_taken(
 class OtherAddresses(AssertionSigner):
     """Of a release that writes addresses otherwise."""
 
-    def sign(self, identity: Identity, **facts: Any) -> bytes:
+    def sign(self, identity: Identity, **facts: Any) -> Assertion:
         return super().sign(replace(identity, email=identity.email and f"mailto:{identity.email}"), **facts)
 
 
@@ -203,8 +204,8 @@ async def test_lines_of_another_record_are_not_taken(reader: RecordReader, redis
 async def test_lines_too_long_for_their_place_are_not_left(
     reader: RecordReader, redis: Redis, clock: SettableClock
 ) -> None:
-    many = tuple(f"group-{number}" for number in range(500))
-    Office(reader, clock).written(a_session(identity=a_person(groups=many)), site())
+    many = tuple(f"group-{number}" for number in range(900))
+    Office(reader, clock).written(a_session(identity=a_person(groups=many)), site(identity_headers_limit="32KiB"))
     assert await read(reader, b"nothing", NAME.encode()) == (b"", -2, b"")
     Office(reader, clock).written(a_session(), site())
     assert await left(redis)
@@ -212,3 +213,28 @@ async def test_lines_too_long_for_their_place_are_not_left(
 
 async def test_without_a_short_way_to_redis_everything_is_written_here(clock: SettableClock) -> None:
     assert Office(None, clock).written(a_session(), site()).assertion
+
+
+async def test_what_is_left_out_for_its_length_is_logged_once_an_hour(
+    clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = a_session(identity=a_person(groups=tuple(f"group-{number}" for number in range(500))))
+    office, portal = Office(None, clock), site()
+    for _ in range(3):
+        office.written(many, portal)
+        clock.advance(1700)
+    assert [record.getMessage() for record in caplog.records] == [
+        "apps.portal: what names a person is too long, so it gets the identity headers without X-Forwarded-Groups "
+        "(identity_headers_limit) and the assertion without groups (its limit is 4096 bytes): guides/groups.md"
+    ]
+    office.written(many, portal)
+    assert len(caplog.records) == 2
+
+
+async def test_an_app_that_wants_no_groups_in_its_assertion_gets_them_in_a_field(clock: SettableClock) -> None:
+    person = a_session(identity=a_person(groups=("a", "b")))
+    for wanted in (True, False):
+        lines = Office(None, clock).written(person, site(assertion={"groups": wanted})).assertion
+        payload = lines.partition(b".")[0]
+        assert (b'"groups":["a","b"]' in urlsafe_b64decode(payload + b"==")) is wanted
+        assert b"\r\nX-Forwarded-Groups: a,b\r\n" in lines

@@ -101,7 +101,7 @@ async def test_the_published_keys_verify_an_assertion_and_may_be_kept(office: Of
     signer = AssertionSigner(office.ring.raw)
     token = signer.sign(
         session.identity, issuer=PORTAL_ORIGIN, audience="portal", sid=session.sid, now=office.clock.now()
-    )
+    ).token
     answer = await office.browser().open(KEYS)
     assert answer.header("Cache-Control") == "public, max-age=300"
     keys = KeySet.import_key_set(json.loads(answer.text))
