@@ -19,5 +19,6 @@ A value is checked by itself (`values`, `addresses`), then in its section (`sect
     client_keys    the private keys by which we authenticate at a provider
     providers      the providers by name, and which of them an app offers
     console        the console as one more app
+    overlay        saved settings over the file
     toggles        what the settings of the "Integrating OpenID" page mean for an app
 """

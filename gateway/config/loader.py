@@ -14,13 +14,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config.checks import consistency, files, page_texts, safety
+from gateway.config.overlay import NOTHING_SAVED, SavedSettings, overlaid
 from gateway.config.reading.messages import Fault, faults
 from gateway.config.reading.packs import with_pack_files
 from gateway.config.reading.problems import ConfigInvalid, Finding, Problem, is_below, overlap
 from gateway.config.reading.sources import Resolved, resolve
 from gateway.config.schema import Config, PackFile, PackRule
 
-__all__ = ["ConfigInvalid", "Loaded", "Problem", "Resolved", "build", "load", "load_config", "resolve"]
+__all__ = [
+    "ConfigInvalid",
+    "Loaded",
+    "Problem",
+    "Resolved",
+    "build",
+    "judged",
+    "load",
+    "load_config",
+    "read",
+    "resolve",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +50,17 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
 
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     """The configuration of a file, with its data for the workers. Raises ConfigInvalid."""
+    return judged(read(path, environ))
+
+
+def judged(source: Resolved, saved: SavedSettings = NOTHING_SAVED) -> Loaded:
+    """The configuration of a source with what was saved over it. Raises ConfigInvalid."""
+    source = overlaid(source, saved)
+    return Loaded(config=_judged(source, with_files=True), data=source.data)
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Resolved:
+    """The data of a file, with the problems of reading it. Raises ConfigInvalid for a file that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -46,8 +69,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
         what = f"cannot be read: {(error.strerror or 'unknown').lower()}"
         raise ConfigInvalid([Problem(key=str(path), what=what, allowed="allowed: a YAML file")]) from error
     folder = path.absolute().parent
-    source = with_pack_files(resolve(text, environ, folder), folder)
-    return Loaded(config=_judged(source, with_files=True), data=source.data)
+    return with_pack_files(resolve(text, environ, folder), folder)
 
 
 def load_pack_file(path: Path) -> tuple[PackRule, ...]:

@@ -42,6 +42,13 @@ CONSOLE_DENIED: Final = "console.denied"
 FORM_KEPT: Final = "form.kept"
 FORM_LOST: Final = "form.lost"
 FORM_SENT: Final = "form.sent"
+SETTINGS_SAVED: Final = "settings.saved"
+SETTINGS_CONFIRMED: Final = "settings.confirmed"
+SETTINGS_ROLLED_BACK: Final = "settings.rolled_back"
+SETTINGS_RESET: Final = "settings.reset"
+SETTINGS_LOST: Final = "settings.lost"
+SETTINGS_REFUSED: Final = "settings.refused"
+SETTINGS_RESTORED: Final = "settings.restored"
 
 EVENTS: Final = frozenset(
     {
@@ -54,6 +61,7 @@ EVENTS: Final = frozenset(
         BREAK_GLASS_OPENED, BREAK_GLASS_USED, BREAK_GLASS_CLOSED, BREAK_GLASS_EXPIRED,
         FORM_KEPT, FORM_LOST, FORM_SENT,
         CONSOLE_DENIED,
+        SETTINGS_SAVED, SETTINGS_CONFIRMED, SETTINGS_ROLLED_BACK, SETTINGS_RESET, SETTINGS_LOST, SETTINGS_REFUSED, SETTINGS_RESTORED,
     }
 )  # fmt: skip
 

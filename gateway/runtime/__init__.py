@@ -7,6 +7,9 @@
     console_listener              the console's socket, and the process that serves it
     ended_openings                break-glass openings that ended, passed on among the workers
     generation                    the workers of one configuration, started again when they die
+    ended_openings                break-glass openings that ended, passed on from worker to worker
+    embedded_store                the embedded Valkey, started again when it dies
+    settings_watch                the saved settings in the parent process
     supervisor                    the parent process: sockets, signals, reloads
     systemd                       sockets that are handed over, and states that are announced
     cores                         how many workers `workers: auto` means

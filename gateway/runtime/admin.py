@@ -3,16 +3,20 @@
 The parent process owns it. For each scrape it requests a report of every worker, and `metrics` renders the sum.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from gateway.config.addresses import parse_listen
+from gateway.config.schema import Config
 from gateway.observability.counters import WorkerReport
 from gateway.runtime.metrics import ParentFacts, WorkerCollector
 from gateway.runtime.readiness import readiness
+from gateway.runtime.sockets import remove_socket, unix_socket
 
 
 def build_admin(
@@ -50,3 +54,21 @@ def build_admin(
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", metrics)
     return app
+
+
+@asynccontextmanager
+async def listening(app: web.Application, config: Config) -> AsyncIterator[None]:
+    """Serve the admin application on `admin_listen`. Raises OSError."""
+    runner = web.AppRunner(app, access_log=None)
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(runner.cleanup)
+        await runner.setup()
+        address = parse_listen(config.admin_listen)
+        site: web.BaseSite
+        if address.path is not None:
+            site = web.SockSite(runner, unix_socket(address.path, config.listen_mode))
+            opened.callback(remove_socket, address.path)
+        else:
+            site = web.TCPSite(runner, address.host, address.port)
+        await site.start()
+        yield

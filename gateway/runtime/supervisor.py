@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,27 +20,28 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway import __version__
-from gateway.config.addresses import parse_listen
 from gateway.config.checks.safety import rotation_warnings
-from gateway.config.loader import ConfigInvalid, load
+from gateway.config.loader import ConfigInvalid, Loaded
+from gateway.config.overlay import NOTHING_SAVED, SavedSettings
 from gateway.config.schema import Config
-from gateway.observability.background import UnexpectedErrors, repeat
+from gateway.observability.background import UnexpectedErrors
 from gateway.observability.counters import WorkerCounts, WorkerReport
+from gateway.observability.events import Audit
 from gateway.observability.logging import LogStreams
-from gateway.redis_client.embedded import EmbeddedValkey
-from gateway.runtime.admin import build_admin
+from gateway.runtime.admin import build_admin, listening
 from gateway.runtime.child import WorkerChild, WorkerFailed
 from gateway.runtime.client_authentication_watch import ClientAuthenticationWatch
 from gateway.runtime.console_listener import ConsoleListener
 from gateway.runtime.cores import usable_cores
+from gateway.runtime.embedded_store import embedded_store
 from gateway.runtime.ended_openings import EndedOpenings
 from gateway.runtime.generation import Generation
 from gateway.runtime.metrics import ParentFacts
-from gateway.runtime.sockets import Listeners, remove_socket, unix_socket
+from gateway.runtime.settings_watch import ConfigSource, SettingsWatch
+from gateway.runtime.sockets import Listeners
 from gateway.runtime.systemd import Notifier, inherited_sockets
 
 _log = logging.getLogger("doorward.workers")
-_STORE_SECONDS: Final = 1.0
 _NEEDS_RESTART: Final = ("listen", "listen_mode", "admin_listen", "workers")
 
 
@@ -52,7 +53,7 @@ class Supervisor:
     """The parent of all workers."""
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
-        self._path = path
+        self._source = ConfigSource(path, environ)
         self._environ = environ
         self._draining: list[Generation] = []
         self._errors = UnexpectedErrors()
@@ -72,15 +73,17 @@ class Supervisor:
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit status. Raises ConfigInvalid."""
-        loaded = load(self._path, self._environ)
-        config = loaded.config
+        config = self._source.from_file(NOTHING_SAVED).config
+        self._source.keep(NOTHING_SAVED)
         self._streams = LogStreams(config.log)
+        self._audit = Audit(self._streams.output, pii_full=config.log.pii == "full")
+        self._settings = SettingsWatch(self._audit, lambda: self._run_in_background(self._apply_settings()))
         try:
-            return await self._run(loaded.data, config)
+            return await self._run(config)
         finally:
             self._streams.close()
 
-    async def _run(self, data: dict[str, Any], config: Config) -> int:
+    async def _run(self, config: Config) -> int:
         self._errors.install()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,8 +92,8 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as opened:
             try:
                 async with self._reloading:  # a SIGHUP that comes meanwhile waits
-                    await self._start(data, config, opened)
-            except (WorkerFailed, OSError, RuntimeError, ValueError) as error:
+                    await self._start(config, opened)
+            except (WorkerFailed, ConfigInvalid, OSError, RuntimeError, ValueError) as error:
                 _log.error("cannot start: %s", error)
                 return 1
             ready = "ready on %s, %d workers, admin on %s"
@@ -105,19 +108,24 @@ class Supervisor:
             await asyncio.gather(*(generation.wait_ended() for generation in (self._current, *self._draining)))
         return 0
 
-    async def _start(self, data: dict[str, Any], config: Config, opened: contextlib.AsyncExitStack) -> None:
+    async def _start(self, config: Config, opened: contextlib.AsyncExitStack) -> None:
         """Start everything; `opened` ends it in reverse order."""
         workers = usable_cores() if config.workers == "auto" else config.workers
         inherited = inherited_sockets(self._environ, os.getpid())
         self._listeners = Listeners(config.listen, workers, config.listen_mode, inherited)
         opened.callback(self._listeners.close)
-        self._redis_url = self._start_valkey(config, opened)
+        self._redis_url = await opened.enter_async_context(embedded_store(config.redis))
         opened.callback(self._cancel_background)
         opened.callback(self._console.close)
-        self._current = self._generation(data, config)
+        opened.push_async_callback(self._settings.close)
+        saved = await self._settings.start(config, self._redis_url)
+        loaded = self._source.as_loaded(saved)
+        self._source.keep(saved)
+        config = loaded.config
+        self._current = self._generation(loaded.data, config)
         opened.push_async_callback(lambda: self._current.kill())
         await self._current.start()
-        await self._start_admin(config, opened)
+        await opened.enter_async_context(listening(self._admin(), config))
         self._current.serve()
         opened.callback(self._client_authentication.stop)
         self._client_authentication.start(config)
@@ -126,39 +134,17 @@ class Supervisor:
         """The first signal stops the process; the second one ends the notice at once."""
         (self._notice_cut_short if self._stopping.is_set() else self._stopping).set()
 
-    # --- the embedded store and the admin listener ---
+    # --- the admin listener ---
 
-    def _start_valkey(self, config: Config, opened: contextlib.AsyncExitStack) -> str | None:
-        if config.redis.url.get_secret_value() != "embedded":
-            return None
-        valkey = EmbeddedValkey(config.redis.data_dir)
-        valkey.start()
-        opened.push_async_callback(asyncio.to_thread, valkey.stop)
-        self._run_in_background(repeat("store", lambda: self._keep_valkey(valkey), _STORE_SECONDS))
-        return valkey.url
-
-    async def _start_admin(self, config: Config, opened: contextlib.AsyncExitStack) -> None:
-        runner = web.AppRunner(
-            build_admin(
-                self._reports,
-                self._facts,
-                lambda: self._listeners.workers,
-                self._stopping.is_set,
-                self._client_authentication.report,
-                self._process,
-            ),
-            access_log=None,
+    def _admin(self) -> web.Application:
+        return build_admin(
+            self._reports,
+            self._facts,
+            lambda: self._listeners.workers,
+            self._stopping.is_set,
+            self._own_dependencies,
+            self._process,
         )
-        opened.push_async_callback(runner.cleanup)
-        await runner.setup()
-        address = parse_listen(config.admin_listen)
-        site: web.BaseSite
-        if address.path is not None:
-            site = web.SockSite(runner, unix_socket(address.path, config.listen_mode))
-            opened.callback(remove_socket, address.path)
-        else:
-            site = web.TCPSite(runner, address.host, address.port)
-        await site.start()
 
     async def _reports(self) -> Sequence[WorkerReport]:
         replies = await asyncio.gather(*(worker.report() for worker in self._current.ready))
@@ -170,12 +156,17 @@ class Supervisor:
         draining = [child for generation in self._draining for child in (*generation.ready, *generation.beside)]
         leaving = [*self._current.beside, *draining]
         replies = await asyncio.gather(*(worker.report() for worker in leaving))
-        own = WorkerCounts(log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts)
+        own = WorkerCounts(
+            log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts, events=self._audit.counts
+        )
         return ParentFacts(
             pids=[worker.process.pid for worker in (*self._current.ready, *leaving)],
             past=[*(report.counts for report in replies if report is not None), self._ended_counts, own],
-            dependencies=self._client_authentication.report(), loaded_at=self._loaded_at, reloaded=self._reloaded,
+            dependencies=self._own_dependencies(), loaded_at=self._loaded_at, reloaded=self._reloaded,
         )  # fmt: skip
+
+    def _own_dependencies(self) -> dict[str, dict[str, Any]]:
+        return {**self._client_authentication.report(), **self._settings.report()}
 
     def _keep_counts(self, worker: WorkerChild) -> None:
         """The worker ended: add its last report to the counts of those before."""
@@ -207,20 +198,24 @@ class Supervisor:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
-        """Restart the embedded store when it died."""
-        if not await asyncio.to_thread(lambda: valkey.alive):
-            _log.error("the embedded Valkey died: starting another")
+    async def _apply_settings(self) -> None:
+        """Have workers run with the settings that are in force now, over the file as it was loaded."""
+        async with self._reloading:
+            saved = self._settings.in_force
+            if saved.values == self._source.saved.values:
+                return  # another call applied them
             try:
-                await asyncio.to_thread(valkey.restart)
-            except RuntimeError as error:
-                _log.error("%s", error)
+                old = await self._replace(self._source.as_loaded, saved)
+            except ReloadRefused as refused:
+                self._settings.refuse(saved, str(refused))
+                return
+        await self._end(old)
 
     async def _reload(self) -> None:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                old = await self._replace()
+                old = await self._replace(self._source.from_file, self._settings.in_force)
             except ReloadRefused as refused:
                 self._reloaded = False
                 _log.error("reload refused, the old configuration stays: %s", refused)
@@ -228,7 +223,10 @@ class Supervisor:
                 return
             self._reloaded, self._loaded_at = True, time.time()
             self._end_reload(None)
-        # Outside the lock: the next reload, which may correct this one, does not wait for connections that stay open.
+        await self._end(old)
+
+    async def _end(self, old: Generation) -> None:
+        """Outside the lock: the next reload, which may correct this one, does not wait for connections that stay open."""
         await old.wait_ended()
         self._draining.remove(old)
 
@@ -240,17 +238,18 @@ class Supervisor:
         )
 
     def _process(self) -> dict[str, Any]:
-        """For `/ready`: what `doorward reload` waits for."""
-        return {"pid": os.getpid(), "reloads": self._reloads, "problem": self._problem}
+        """For `/ready`: what `doorward reload` waits for, and the saved settings that the workers run with."""
+        own = {"pid": os.getpid(), "reloads": self._reloads, "problem": self._problem}
+        return own | {"settings_version": self._source.saved.version, "confirm_by": self._settings.confirm_by}
 
-    async def _replace(self) -> Generation:
-        """Replace the workers by those of the file as it is now. Returns the old generation, which drains. Raises ReloadRefused."""
+    async def _replace(self, load: Callable[[SavedSettings], Loaded], saved: SavedSettings) -> Generation:
+        """Replace the workers by those of `load(saved)`. Returns the old generation, which drains. Raises ReloadRefused."""
         try:
-            loaded = load(self._path, self._environ)
+            loaded = load(saved)
         except ConfigInvalid as error:
             raise ReloadRefused("; ".join(str(problem) for problem in error.problems)) from error
         except OSError as error:
-            raise ReloadRefused(f"{self._path} cannot be read: {error.strerror}") from error
+            raise ReloadRefused(f"{self._source.path} cannot be read: {error.strerror}") from error
         old, config = self._current, loaded.config
         changed = _beyond_reload(old.config, config)
         if changed:
@@ -266,10 +265,13 @@ class Supervisor:
             await fresh.kill()
             raise ReloadRefused("the process is stopping")
         self._streams.apply(config.log)
+        self._source.keep(saved)
         fresh.serve()
         self._client_authentication.start(config)
         self._current = fresh
         self._draining.append(old)
+        if (await self._settings.start(config, self._redis_url)).values != saved.values:  # of another Redis
+            self._run_in_background(self._apply_settings())
         old.drain(config.shutdown.drain.total_seconds())
         await old.wait_accepts_nothing()
         _log.info("reloaded: %d new workers, the old ones are draining", len(fresh.workers))

@@ -162,9 +162,6 @@ def _redis(config: Config) -> Iterator[Finding]:
         what = "is given, but redis.url does not use TLS"
         allowed = "allowed: with rediss://, rediss+sentinel:// or rediss+cluster://"
         yield Finding(key="redis.tls", what=what, allowed=allowed, reads=("redis.url",))
-    if config.redis.data_dir and url.kind != "embedded":
-        what = "is given, but redis.url is not embedded"
-        yield Finding(key="redis.data_dir", what=what, allowed="allowed: with embedded", reads=("redis.url",))
     if (sentinel.username or sentinel.password) and url.kind != "sentinel":
         what, allowed = "is given, but redis.url names no sentinels", "allowed: with redis+sentinel://"
         yield Finding(key="redis.sentinel", what=what, allowed=allowed, reads=("redis.url",))
