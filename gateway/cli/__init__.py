@@ -10,6 +10,7 @@
     token_revocation   revokes the tokens of ended sessions at their providers
     provisioning       `provision`, `unlink`, `reconcile`
     break_glass        `break-glass open | status | close`
+    settings           `settings show | history | set | confirm | rollback | reset`
     keys               `keys new`, and the group `keys`
     key_status         `keys status`
     client_keys        `keys public`

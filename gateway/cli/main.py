@@ -49,6 +49,7 @@ class Commands(LazyGroup):
         ),
         "keys": ("keys", "app", "Keys that encrypt sessions, sign assertions, and authenticate at a provider."),
         "sessions": ("sessions", "app", "Who is signed in, and ending that."),
+        "settings": ("settings", "app", "What is saved over the openid section: show, change, confirm, go back."),
     }
 
 

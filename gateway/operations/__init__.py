@@ -7,6 +7,7 @@
     admin_listener                what the admin listener of a running gateway says
     doctor                        the whole set-up, examined line by line: what each means and what to do
     certificates                  when the certificates of ours end
+    settings                      saved settings: what may be saved, what it means, how it is undone
     reload                        SIGHUP to a running gateway, and its result
     probe                         sends every spelling of every password rule to a running gateway
 

@@ -51,14 +51,14 @@ async def check_all(config: Config) -> list[CheckResult]:
     async with open_session(_directory_ca(config)) as directory_http:
         checks: list[Coroutine[Any, Any, list[CheckResult]]] = [_check("redis", _redis(config))]
         if config.has_sign_in:
-            checks += [_check_provider(config, name, keys) for name, keys in providers_of(config).items()]
+            checks += [check_provider(config, name, keys) for name, keys in providers_of(config).items()]
         if config.directory.kind != "none":
             checks.append(_check("directory", _directory(config, directory_http)))
         checks += [_check_upstream(name, app) for name, app in config.apps.items()]
         return [result for results in await asyncio.gather(*checks) for result in results]
 
 
-async def _check_provider(config: Config, name: str, keys: ProviderKeys) -> list[CheckResult]:
+async def check_provider(config: Config, name: str, keys: ProviderKeys) -> list[CheckResult]:
     """Discovery, keys, client authentication and mapped claims, a line each; the keys are fetched from the `jwks_uri` of discovery."""
     called = dependency_of(name)
     # A private CA and a client certificate are their own provider's alone.

@@ -50,6 +50,7 @@ class Server:
         context.draining = True
         for server in self._servers.values():
             server.close()
+        await asyncio.sleep(0)  # connections that were accepted in this turn of the loop become protocols
         end = context.clock() + seconds
         while (context.connections or self._preambles) and context.clock() < end:  # noqa: ASYNC110 - they end in many places
             await asyncio.sleep(0.05)

@@ -1,6 +1,7 @@
 """A worker that leaves loses no request: each kept connection ends with an answer that says so (D-07)."""
 
 import asyncio
+import socket
 
 from tests.fakes.house import House
 from tests.fakes.recorder import HalfAnswer
@@ -92,3 +93,14 @@ async def test_who_stays_silent_is_closed_at_the_end_of_the_drain(house: House) 
     assert await silent.ended()
     assert await never.ended()
     await asyncio.wait_for(draining, 10)
+
+
+async def test_a_connection_that_was_accepted_as_the_drain_began_is_served(house: House) -> None:
+    """D-07: the loop accepted it, and its protocol is not made yet."""
+    cookie = await house.session()
+    with socket.create_connection(("127.0.0.1", house.port)) as client:
+        client.sendall(asked(house, cookie))
+        await asyncio.sleep(0)  # one turn of the loop: it accepts, and this test goes on before what it made of that
+        await house.worker.server.drain(30)
+        client.setblocking(False)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
