@@ -367,7 +367,6 @@ SMALL_MODULES = {
     "gateway.proxy.refusal_events": "written by the request handler, forward-auth and the hand-off",
     "gateway.redis_client.limits": "bounds that the client and the record format share",
     "gateway.redis_client.once": "one noun of Redis, beside its leases",
-    "gateway.runtime.ended_openings": "what the parent passes on from worker to worker",
     "gateway.sessions.tombstones": "one noun of the store",
 }
 FEWEST_LINES = 40

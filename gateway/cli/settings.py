@@ -70,7 +70,7 @@ def set_(
         bool, typer.Option("--no-confirm", help="Keep it for good; otherwise it rolls back unless it is confirmed.")
     ] = False,
 ) -> None:
-    """Save settings. They are in force at once, and roll back after five minutes unless somebody confirms them.
+    """Save settings. They are in force at once, and roll back after five minutes unless they are confirmed.
 
     A Client Secret is read from a file with client_secret=file:PATH, so that it stands in no history of a shell.
     """

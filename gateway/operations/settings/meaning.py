@@ -58,7 +58,7 @@ def shown(key: str, value: SavedValue) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ChangedSetting:
     """One key and its two values, for people. Both are masked for a secret."""
 
     key: str
@@ -69,7 +69,7 @@ class Change:
 
 def changes(
     before: SavedSettings, after: SavedSettings, fallback: Sequence[tuple[str, SavedValue]] = ()
-) -> list[Change]:
+) -> list[ChangedSetting]:
     """What differs between two versions. `fallback` has the file's values, for keys that one of them does not have."""
     file = dict(fallback)
     found = []
@@ -79,7 +79,7 @@ def changes(
             texts = (shown(key, one), shown(key, two))
             if texts[0] == texts[1]:
                 texts = (texts[0], f"{texts[1]} (another one)")
-            found.append(Change(key=key, label=label(key), before=texts[0], after=texts[1]))
+            found.append(ChangedSetting(key=key, label=label(key), before=texts[0], after=texts[1]))
     return found
 
 
