@@ -7,4 +7,6 @@ the values of the newest version. A record that is missing, altered or older tha
     store      the record in Redis
     copy       the sealed copy on disk
     follower   what a parent process knows of the record, and does about it
+
+Only a later revision, sealed with the key ring, changes settings.
 """
