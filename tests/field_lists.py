@@ -14,8 +14,12 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 HTTP_GUIDE: Final = ROOT / "deploy" / "guides" / "http.md"
 RECIPES: Final = ROOT / "deploy" / "forward-auth"
 _TITLES: Final = {
-    "ends here, whoever sends it": (FieldMeaning.PERSON, FieldMeaning.CGI, FieldMeaning.PATH),
-    "ends here, unless a trusted proxy sends it": (FieldMeaning.PLACE, FieldMeaning.HOST),
+    "ends here, whoever sends it": (FieldMeaning.CGI, FieldMeaning.PATH),
+    "ends here, unless `trusted_headers` names it and a trusted proxy sends it": (
+        FieldMeaning.PERSON,
+        FieldMeaning.PLACE,
+        FieldMeaning.HOST,
+    ),
 }
 _BLOCK = re.compile(r"(<!-- field names: begin -->\n).*?(<!-- field names: end -->)", re.DOTALL)
 

@@ -31,7 +31,7 @@ _EVENTS: Final = {
 _EMIT_EVERY: Final = 60.0
 _MOST_CLIENTS: Final = 1000
 _OTHERS: Final = "others"
-_FORWARDS: Final = (Kind.FORWARDED, Kind.VOUCHED)
+_FORWARDS: Final = (Kind.FORWARDED, Kind.PLACE, Kind.VOUCHED)
 
 
 @dataclass(frozen=True, slots=True)

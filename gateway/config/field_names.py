@@ -17,13 +17,13 @@ from typing import Final
 
 
 class FieldMeaning(Enum):
-    """What a field asserts. `PLACE` and `HOST` are forwarded from a trusted proxy; the others are dropped from every peer."""
+    """What a field asserts. `PERSON`, `PLACE` and `HOST` are forwarded where `trusted_headers` names them and a trusted proxy sends them."""
 
     PERSON = "who a person is, in which tenant, with which rights"
     CGI = "a variable that CGI, WSGI, PHP or IIS fill in by themselves"
     PATH = "another path, host or method than the request has"
     PLACE = "where a client comes from, by which scheme, with which certificate"
-    HOST = "another host, which a trusted proxy may name"
+    HOST = "another host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ TABLE: Final = (
         "Base-Url Http-Url Proxy-Url Proxy-Host Uri Url X-Proxy-Url X-Http-DestinationUrl X-Context-Path X-Request-Uri X-Request-Url "
         "X-Request-Path",
     ),
-    # --- places, which a trusted proxy may send -----------------------------------------------------------------------------
+    # --- places -------------------------------------------------------------------------------------------------------------
     _row(
         FieldMeaning.PLACE,
         "every other",
@@ -388,3 +388,21 @@ def reason_against(normalised: str) -> str | None:
     if normalised in METHOD_OVERRIDES or meaning_of(normalised) in (FieldMeaning.PATH, FieldMeaning.HOST):
         return "names another path, host or method"
     return None
+
+
+def reason_against_trust(normalised: str) -> str | None:
+    """Why `trusted_headers` cannot name a field. `normalised`: as `values.normalise_header` does. None: it can."""
+    meaning = meaning_of(normalised)
+    if normalised in FORWARDING_FIELDS:
+        return "is read from trusted_proxies without being named"
+    if normalised in IDENTITY_FIELDS or normalised.startswith(OUR_PREFIXES):
+        return "is one that Doorward alone sends"
+    if meaning in (FieldMeaning.PERSON, FieldMeaning.PLACE, FieldMeaning.HOST):
+        return None
+    # SECURITY: a proxy that passes a client's on would have the application serve another request than the one that was judged (C-63).
+    if normalised in METHOD_OVERRIDES or meaning is FieldMeaning.PATH:
+        return "names another path or method"
+    if normalised in CGI_VARIABLES or meaning is FieldMeaning.CGI:
+        return "is a variable of CGI"
+    of_http = normalised in _OF_HTTP or normalised.startswith(_OF_HTTP_PREFIXES)
+    return "is one that HTTP gives a meaning" if of_http else None

@@ -142,6 +142,8 @@ class Config(Section):
     allow_insecure_http: bool = False
     workers: Workers = "auto"
     trusted_proxies: tuple[GivenNetwork, ...] = ()
+    # Fields that come from no client, by their exact names: what these proxies say in them reaches the applications.
+    trusted_headers: tuple[Annotated[str, AfterValidator(values.parse_trusted_header)], ...] = ()
     listen_proxy_protocol: bool = False
     limits: Limits = Limits()
     tls: Tls = Tls()

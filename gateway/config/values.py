@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from gateway.config.field_names import is_reserved, reason_against
+from gateway.config.field_names import is_reserved, reason_against, reason_against_trust
 from gateway.config.placeholders import IN_HEADERS, listed
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -211,6 +211,17 @@ def parse_client_header(name: str) -> str:
     if not _TOKEN.fullmatch(name) or not name[0].isalnum():
         raise ValueError(f"is not a usable field name; {allowed}")
     reason = reason_against(normalise_header(name))
+    if reason is not None:
+        raise ValueError(f"{reason}; {allowed}")
+    return name
+
+
+def parse_trusted_header(name: str) -> str:
+    """The name of a field that is believed from trusted proxies. Raises ValueError."""
+    allowed = "allowed: a field by which the proxies in front name a person, a certificate or an address, as X-SSL-Client-Verify"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", name):
+        raise ValueError(f"is not a name of letters, digits and hyphens; {allowed}")
+    reason = reason_against_trust(normalise_header(name))
     if reason is not None:
         raise ValueError(f"{reason}; {allowed}")
     return name

@@ -114,6 +114,7 @@ class Site:
         self.cors = Cors(preflights) if isinstance(preflights, CorsPreflight) else None
         self.upgrades = frozenset(name.encode() for name in route.config.upgrades)
         self.client_headers = frozenset(name.lower().encode() for name in route.config.client_headers)
+        self.trusted_headers = frozenset(name.lower().encode() for name in config.trusted_headers)
         self.websocket_origins = frozenset((route.origin, *route.config.websocket_origins))
         self.active_opening: ActiveOpening | None = None  # of break-glass
         self._memo: dict[tuple[str, bytes], Route] = {}

@@ -37,12 +37,13 @@ class Kind(IntEnum):
     DROP = 12  # hop-by-hop, identity, path overrides, and every name that is not letters, digits and hyphens
     CONTENT_ENCODING = 13  # forwarded; a body that a rule reads must not have one
     WEBSOCKET = 14  # Sec-WebSocket-*: forwarded with an accepted upgrade only
-    VOUCHED = 15  # other X-Forwarded-*, True-Client-IP and the like: forwarded from a trusted proxy only, since upstreams believe them (C-34)
+    PLACE = 15  # other X-Forwarded-*, True-Client-IP and the like, which only proxies add: dropped, since upstreams believe them (C-34)
     CLIENTS = 16  # dropped, except for an app whose `client_headers` names it
     BY_CONNECTION = 17  # of a response: the upstream authenticates the connection, or reports that it did
     REFERENCE = 18  # Destination, If: another resource, judged like the target
     VIA = 19  # forwarded, with ours behind it, where it names no proxy of ours
     EVENT_STREAM = 20  # of a response: its Content-Type is text/event-stream
+    VOUCHED = 21  # named by `trusted_headers`: forwarded from a trusted proxy only
 
 
 _WEBSOCKET: Final = (
@@ -90,11 +91,18 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 class FieldKinds:
     """The kinds of field names under one configuration.
 
-    `extra`: the names in `headers` of all apps, through `normalise_name`. `clients`: the names in `client_headers` of all apps, in lower case.
+    `extra`: the names in `headers` of all apps, through `normalise_name`. `clients`: the names in `client_headers` of all apps, in lower case;
+    `vouched`: those in `trusted_headers`, in lower case.
     """
 
-    def __init__(self, extra: frozenset[bytes], clients: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self,
+        extra: frozenset[bytes],
+        clients: frozenset[bytes] = frozenset(),
+        vouched: frozenset[bytes] = frozenset(),
+    ) -> None:
         self._extra = extra
+        self._vouched = vouched
         self._clients = clients
         self._table: dict[bytes, Kind] = {}
 
@@ -112,6 +120,8 @@ class FieldKinds:
             kind = Kind.CLIENTS
         elif is_odd(name) or is_identity_name(name, self._extra):
             kind = Kind.DROP
+        elif lower in self._vouched:
+            kind = Kind.VOUCHED
         else:
             kind = _KINDS.get(lower) or _unknown(lower)
         if len(self._table) < _TABLE_LIMIT and len(name) <= 64:
@@ -123,11 +133,12 @@ def _unknown(lower: bytes) -> Kind:
     meaning = meaning_of(lower.decode())
     if meaning is None:
         return Kind.FORWARD
-    return Kind.VOUCHED if meaning in (FieldMeaning.PLACE, FieldMeaning.HOST) else Kind.DROP
+    # SECURITY: a proxy passes on what it does not know, and a client's certificate or address with it; so none comes unnamed (C-34, C-63).
+    return Kind.PLACE if meaning in (FieldMeaning.PLACE, FieldMeaning.HOST) else Kind.DROP
 
 
-def is_always_dropped(lower: bytes) -> bool:
-    """Whether a field that `TABLE` names is dropped from every peer. The name is in lower case, of letters, digits and hyphens."""
+def changes_a_request(lower: bytes) -> bool:
+    """Whether a field names a person, a path or a variable of CGI, by `TABLE`. Its name is in lower case, of letters, digits and hyphens."""
     return _unknown(lower) is Kind.DROP
 
 

@@ -272,7 +272,8 @@ def authenticates_connection(request: ParsedRequest) -> bool:
 def came_by_proxy(request: ParsedRequest) -> bool:
     """Whether the request has a field that a proxy adds; browsers never send one."""
     return any(
-        entry.kind in (Kind.FORWARDED, Kind.VOUCHED) or entry.name.lower() == b"via" for entry in request.entries
+        entry.kind in (Kind.FORWARDED, Kind.PLACE, Kind.VOUCHED) or entry.name.lower() == b"via"
+        for entry in request.entries
     )
 
 

@@ -90,6 +90,7 @@ class ProxyParts:
     now: Callable[[], datetime]
     on_forwarding: Callable[[str], None] = lambda peer: None
     extra_names: frozenset[bytes] = frozenset()  # of fields that apps set, normalised
+    vouched_names: frozenset[bytes] = frozenset()  # of fields that trusted proxies may send, in lower case
     client_names: frozenset[bytes] = frozenset()  # of fields that some app lets clients send, in lower case
 
 
@@ -112,7 +113,7 @@ class ProxyContext:
         self.web_handler = parts.web_handler
         self.clock = time.monotonic
         self.now = parts.now
-        kinds = FieldKinds(parts.extra_names, parts.client_names)
+        kinds = FieldKinds(parts.extra_names, parts.client_names, parts.vouched_names)
         self.read_request = RequestReader(RequestFields(kinds), self.limits.headers).read
         self.counters = Counters()
         self.connections: set[Connection] = set()

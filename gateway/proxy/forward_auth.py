@@ -28,7 +28,7 @@ from gateway.gate.access import account_of, referring_page
 from gateway.gate.decision import Decision, Forward, NeedBody, Own, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import FORWARD_AUTH_ABOUT, Site, start_url
-from gateway.http.header_policy import is_always_dropped, is_odd
+from gateway.http.header_policy import changes_a_request, is_odd
 from gateway.http.message import RequestHead, is_navigation
 from gateway.http.request_head import ParsedRequest
 from gateway.identity.headers import is_identity_name
@@ -133,11 +133,11 @@ def refuse_what_never_travels(described: RequestHead, site: Site) -> None:
     """Raises BadRequest. The fields that describe the request are gone from it by now (`original_request`)."""
     for name, _ in described.fields:
         lower = name.lower()
-        if lower in site.client_headers:
+        if lower in site.client_headers or lower in site.trusted_headers:
             continue
         # SECURITY: what we take out of a request that we forward stays in this one: with SCRIPT_NAME the application
         # would serve another path than the one that is judged here (C-62). Our own names are overwritten with those of the answer.
-        if is_odd(name) or (is_always_dropped(lower) and not is_identity_name(name) and lower not in _ADDED_BY_PROXIES):
+        if is_odd(name) or (changes_a_request(lower) and not is_identity_name(name) and lower not in _ADDED_BY_PROXIES):
             raise BadRequest(f"forward-auth about a request with {name.decode()}, which must not reach an application")
 
 

@@ -357,6 +357,7 @@ class GatewayWorker:
             web_handler=self._web_handler,
             now=utc_now,
             extra_names=frozenset(normalise_name(name.encode()) for app in apps for name in app.headers),
+            vouched_names=frozenset(name.lower().encode() for name in config.trusted_headers),
             client_names=frozenset(name.lower().encode() for app in apps for name in app.client_headers),
         )
 

@@ -136,8 +136,14 @@ async def test_what_other_gateways_say_is_not_believed_of_strangers(open_house: 
     """C-30, C-31, C-34: an application that was behind another gateway may still believe it."""
     persons = "Proxy: http://evil\r\nRemote-User: admin\r\nRemote_Name: admin\r\nX-WebAuth-User: admin\r\nCf-Access-Jwt-Assertion: x.y.z\r\n"
     places = "True-Client-IP: 10.9.9.9\r\nX-SSL-Client-Verify: SUCCESS\r\n"
-    for trusted, names in (([], []), (["127.0.0.0/8"], [b"true-client-ip", b"x-ssl-client-verify"])):
-        house = await open_house(trusted_proxies=trusted, apps={"portal": {"public": ["GET /open"]}})
+    for trusted, vouched, names in (
+        ([], [], []),
+        (["127.0.0.0/8"], [], []),
+        (["127.0.0.0/8"], ["X-SSL-Client-Verify"], [b"x-ssl-client-verify"]),
+    ):
+        house = await open_house(
+            trusted_proxies=trusted, trusted_headers=vouched, apps={"portal": {"public": ["GET /open"]}}
+        )
         await house.ask("/open", fields=persons + places)
         await house.ask("/", cookie=await house.session(), fields=persons + places)
         for request in house.upstream.requests:

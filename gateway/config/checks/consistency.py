@@ -150,6 +150,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
     if covers_every_address(config.trusted_proxies):
         allowed = "allowed: the networks of your proxies (0.0.0.0/0 and ::/0 trust every address by name)"
         yield Finding(key="trusted_proxies", what="covers every public address, in pieces", allowed=allowed)
+    yield from _trusted_headers(config)
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield Finding(key="tls", what="needs both certificate and key", allowed="allowed: both, or neither")
 
@@ -194,6 +195,30 @@ def _hosts(config: Config) -> Iterator[Finding]:
                 what, allowed = f"is the same host as {seen[canonical]}", "allowed: each host in one app"
                 yield Finding(key=key, what=what, allowed=allowed, reads=("external_url_scheme", seen[canonical]))
             seen.setdefault(canonical, key)
+
+
+def _trusted_headers(config: Config) -> Iterator[Finding]:
+    if config.trusted_headers and not config.trusted_proxies:
+        what, allowed = (
+            "mean nothing without trusted_proxies",
+            "allowed: with the proxies' addresses in trusted_proxies",
+        )
+        yield Finding(key="trusted_headers", what=what, allowed=allowed, reads=("trusted_proxies",))
+    seen: set[str] = set()
+    for index, name in enumerate(config.trusted_headers):
+        if normalise_header(name) in seen:
+            yield Finding(key=f"trusted_headers[{index}]", what="is named twice", allowed="allowed: each name once")
+        seen.add(normalise_header(name))
+    for app_name, app in config.apps.items():
+        for key, names in (("headers", tuple(app.headers)), ("client_headers", app.client_headers)):
+            for name in names:
+                if normalise_header(name) in seen:
+                    # SECURITY: the application could not distinguish the proxy's word from ours, or from a client's (C-31, C-63).
+                    place = f"apps.{app_name}.{key}" + (f".{name}" if key == "headers" else f"[{names.index(name)}]")
+                    allowed = "allowed: in one of the two"
+                    yield Finding(
+                        key=place, what="is also in trusted_headers", allowed=allowed, reads=("trusted_headers",)
+                    )
 
 
 def _app(key: str, app: App) -> Iterator[Finding]:

@@ -210,6 +210,38 @@ def test_a_client_may_never_send_what_is_ours_or_changes_what_is_asked_for(name:
         values.parse_client_header(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Forwarded-User", "X-Doorward-Jwt-Assertion", "X-Auth-Request-User", "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Request-Id", "Script-Name",
+        "Path-Info", "Content-Length", "Transfer-Encoding", "Connection", "Cookie", "Host", "Authorization", "Upgrade", "Sec-WebSocket-Key", "Destination",
+        "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-Forwarded-Prefix", "X-Forwarded-Uri", "PHP-Auth-User", "my_field", "X.Thing", "", "a b", "-x",
+        "x" * 65,
+    ],
+)  # fmt: skip
+def test_a_trusted_proxy_may_never_say_what_is_ours_or_changes_what_is_asked_for(name: str) -> None:
+    """C-63, C-30."""
+    with pytest.raises(ValueError, match="allowed: a field by which the proxies in front"):
+        values.parse_trusted_header(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-SSL-Client-Verify",
+        "X-Forwarded-Tls-Client-Cert",
+        "True-Client-IP",
+        "Remote-User",
+        "Remote-Addr",
+        "X-Host",
+        "X-Our-Own",
+        "Client-Cert",
+    ],
+)
+def test_a_trusted_proxy_may_name_persons_certificates_and_addresses(name: str) -> None:
+    assert values.parse_trusted_header(name) == name
+
+
 @pytest.mark.parametrize("name", ["X-Scope-OrgID", "my_field", "iv-user", "SM_USER", "X-Client-Cert", "X-Thing", "a.b"])
 def test_any_other_field_can_be_let_through(name: str) -> None:
     assert values.parse_client_header(name) == name

@@ -22,9 +22,10 @@ def test_nobody_but_us_says_who_somebody_is(name: bytes) -> None:
 @pytest.mark.parametrize(
     "name", [b"True-Client-IP", b"CF-Connecting-IP", b"X-Client-IP", b"X-Host", b"X-SSL-Client-Verify", b"X-Client-Cert", b"Client-Cert", b"X-Envoy-Internal", b"WL-Proxy-Client-Cert", b"X-Amzn-Mtls-Clientcert", b"X-ARR-LOG-ID"]
 )  # fmt: skip
-def test_where_somebody_comes_from_is_a_trusted_proxys_to_say(name: bytes) -> None:
+def test_where_somebody_comes_from_is_a_trusted_proxys_to_say_if_it_is_named(name: bytes) -> None:
     """C-34."""
-    assert FieldKinds(frozenset()).of(name) is Kind.VOUCHED
+    assert FieldKinds(frozenset()).of(name) is Kind.PLACE
+    assert FieldKinds(frozenset(), vouched=frozenset((name.lower(),))).of(name) is Kind.VOUCHED
     assert FieldKinds(frozenset()).of(name.replace(b"-", b"_")) is Kind.DROP
 
 
@@ -62,9 +63,7 @@ def test_no_row_of_the_table_travels_from_a_stranger(row: FieldFamily) -> None:
     for name in row.names:
         kind = FieldKinds(frozenset()).of(name.replace("*", "x-Thing").encode())
         assert kind is not Kind.FORWARD, name
-        assert (kind in (Kind.VOUCHED, Kind.FORWARDED)) == (row.meaning in (FieldMeaning.PLACE, FieldMeaning.HOST)), (
-            name
-        )
+        assert (kind is Kind.PLACE) == (row.meaning in (FieldMeaning.PLACE, FieldMeaning.HOST)), name
 
 
 @pytest.mark.parametrize("name", sorted(TRAVEL))
