@@ -1,14 +1,26 @@
 // The certified OpenID Provider of the npm registry, with people to choose from on its login form.
 //
 // Settings arrive as one JSON document on standard input: {port, clients, people}; the issuer is http://127.0.0.1:PORT.
-// Prints "ready ISSUER" when it listens. `people` maps an account id to its claims.
+// Prints "ready ISSUER" when it listens. `people` maps an account id to its claims. Optional:
+//   jwks, ttl     the provider's own signing keys, lifetimes in seconds
+//   features      more of `features`, as {"pushedAuthorizationRequests": {"requirePushedAuthorizationRequests": true}}
+//   dpopNonce     every DPoP proof needs a nonce
+//   refresh       every sign-in gets a refresh token, without `offline_access`
+//   mutualTls     {port, certificate, key}: a second listener, which asks for client certificates; its endpoints are the `mtls_endpoint_aliases`
 
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { text } from 'node:stream/consumers';
 import express from 'express';
 import { Provider } from 'oidc-provider';
 
-const { port, clients, people } = JSON.parse(await text(process.stdin));
+const { port, clients, people, jwks, ttl, features, dpopNonce, refresh, mutualTls } = JSON.parse(await text(process.stdin));
 const issuer = `http://127.0.0.1:${port}`;
+
+const certificateOf = (ctx) => ctx.socket.getPeerX509Certificate?.()?.toString();
+const aliased = { token_endpoint: 'token', userinfo_endpoint: 'me', revocation_endpoint: 'token/revocation', pushed_authorization_request_endpoint: 'request' };
+const aliases = (origin) => Object.fromEntries(Object.entries(aliased).map(([name, path]) => [name, `${origin}/${path}`]));
 
 const escape = (value) => String(value).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const page = (title, body) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title>
@@ -27,7 +39,22 @@ const provider = new Provider(issuer, {
   findAccount: (_ctx, id) => people[id] && { accountId: id, claims: () => ({ sub: id, ...people[id] }) },
   interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
   cookies: { keys: ['only for tests'] },
+  ...(jwks && { jwks }),
+  ...(ttl && { ttl }),
+  ...(refresh && { issueRefreshToken: () => true }),
+  ...(mutualTls && { clientAuthMethods: ['self_signed_tls_client_auth'] }),
+  ...(mutualTls && { discovery: { mtls_endpoint_aliases: aliases(`https://127.0.0.1:${mutualTls.port}`) } }),
   features: {
+    ...features,
+    ...(dpopNonce && { dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true } }),
+    ...(mutualTls && {
+      mTLS: {
+        enabled: true,
+        certificateBoundAccessTokens: true,
+        selfSignedTlsClientAuth: true,
+        getCertificate: certificateOf,
+      },
+    }),
     devInteractions: { enabled: false },
     backchannelLogout: { enabled: true },
     rpInitiatedLogout: {
@@ -75,4 +102,8 @@ app.post('/interaction/:uid', express.urlencoded({ extended: false }), async (re
 });
 app.use(provider.callback());
 
+if (mutualTls) {
+  const [cert, key] = [mutualTls.certificate, mutualTls.key].map((file) => readFileSync(file));
+  createServer({ cert, key, requestCert: true, rejectUnauthorized: false }, app).listen(mutualTls.port, '127.0.0.1');
+}
 app.listen(port, '127.0.0.1', () => console.log(`ready ${issuer}`));

@@ -5,7 +5,7 @@ import http.client
 import json
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +30,37 @@ def origin(name: str, port: int) -> str:
 
 
 class CertifiedProvider:
-    """`oidc-provider` from npm, which knows the people of the demo and one client that lives at `origins`."""
+    """`oidc-provider` from npm, which knows the people of the demo and one client that lives at `origins`.
 
-    def __init__(self, origins: Sequence[str]) -> None:
+    `client` are further metadata of the client (None leaves one out), `more` further settings of `provider.mjs`.
+    """
+
+    def __init__(self, origins: Sequence[str], *, client: Mapping[str, Any] | None = None, **more: Any) -> None:
         self.port = free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.client_id = "doorward"
         self.client_secret = secrets.token_urlsafe(24)
-        client = {
+        metadata = {
             "client_id": self.client_id,
             "client_secret": self.client_secret,
             "redirect_uris": [f"{each}/oauth2/callback" for each in origins],
             "post_logout_redirect_uris": [f"{each}/oauth2/signed_out" for each in origins],
             "response_types": ["code"],
             "grant_types": ["authorization_code", "refresh_token"],
+            **(client or {}),
         }
+        registered = {name: value for name, value in metadata.items() if value is not None}
         people = {person.subject: claims(person) for person in PEOPLE}
-        given = json.dumps({"port": self.port, "clients": [client], "people": people})
-        self._program = Program(["node", HERE / "provider.mjs"], OUTPUT / "logs" / "provider.log", given=given)
+        given = json.dumps({"port": self.port, "clients": [registered], "people": people, **more})
+        self._program = Program(
+            ["node", HERE / "provider.mjs"], OUTPUT / "logs" / f"provider-{self.port}.log", given=given
+        )
         self._program.wait_until(lambda: f"ready {self.issuer}" in self._program.log.read_text())
+
+    @property
+    def log(self) -> str:
+        """What it wrote."""
+        return self._program.log.read_text(errors="replace")
 
     def stop(self) -> None:
         self._program.stop()
@@ -189,11 +201,26 @@ class Door:
         self.behind = Behind(keeps_sessions=keeps_sessions)
         self._backstage = Backstage()
         self._backstage.run(self.behind.start())
-        config = {**settings(port, free_port(), provider, self.behind, openid, apps), **(sections or {})}
+        self._admin_port = free_port()
+        config = {**settings(port, self._admin_port, provider, self.behind, openid, apps), **(sections or {})}
         self._program = start_gateway(config, folder)
 
     def origin(self, name: str) -> str:
         return origin(name, self.port)
+
+    @property
+    def log(self) -> str:
+        """What `doorward run` wrote."""
+        return self._program.log.read_text(errors="replace")
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """As `Program.wait_until`."""
+        self._program.wait_until(condition)
+
+    def ready(self) -> dict[str, Any]:
+        """`/ready`."""
+        found: dict[str, Any] = json.loads(ask(self._admin_port, "localhost", "/ready").body)
+        return found
 
     def ask(self, name: str, target: str, **request: Any) -> Answer:
         return ask(self.port, f"{name}.localhost:{self.port}", target, **request)

@@ -134,6 +134,7 @@ async def test_a_refused_code_is_not_sent_again_because_a_nonce_came_with_the_re
     assert binding.count("token") == 1
 
 
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # said of the name; many providers know no other
 async def test_the_algorithm_is_one_that_the_provider_lists(open_house: OpenHouse, binding: DpopProvider) -> None:
     binding.algorithms = ["RS256", "EdDSA"]
     house = await open_house(provider=binding, openid=OPENID)
