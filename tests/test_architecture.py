@@ -47,7 +47,7 @@ DOORS = {
         "gateway.directory.factory",
         "gateway.hand_off.broker",
         "gateway.hand_off.records",
-        "gateway.operations.check",
+        "gateway.operations",
         "gateway.console.page",
         "gateway.runtime.composition",
     ),

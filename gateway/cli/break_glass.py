@@ -7,7 +7,6 @@ nothing to close; 2 a call that is refused, with what is allowed; 3 Redis does n
 import asyncio
 import getpass
 import json
-import secrets
 import socket
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -16,21 +15,11 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from gateway.break_glass.store import Openings
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
-from gateway.config.schema import Config, Network
-from gateway.config.toggles import password_routes_closed
-from gateway.config.values import parse_duration
+from gateway.config.schema import Config
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.policy.break_glass import (
-    MOST_RANGES,
-    Opening,
-    parse_lasting,
-    parse_range,
-    parse_reason,
-    refusals,
-    still_closed,
-)
+from gateway.operations.break_glass import BreakGlassWork, OpeningRefused, OpeningWish
+from gateway.policy.break_glass import Opening
 from gateway.redis_client.client import connected
 from gateway.sessions.keyring import KeyRing
 
@@ -67,19 +56,12 @@ def open_(
 ) -> None:
     """Open an app's password routes to address ranges, and admit them without a session and without identity headers."""
     valid = loaded(config)
-    try:
-        opening = _opening(valid, app_, lasting, ranges, reason)
-        vouched = frozenset(str(parse_range(text).network_address) for text in despite or ())
-    except ValueError as error:
-        _exit_refused([str(error)])
-    problems = _run(_open(valid, opening, vouched))
-    if problems:
-        _exit_refused(problems)
+    wish = OpeningWish(app=app_, lasting=lasting, ranges=ranges, reason=reason, despite=despite or ())
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    opening, consequences = _run(_open(valid, wish, by))
     show_steps([("open", opening.app), *opening.facts().items()])
-    for rule in still_closed(valid.apps[app_]):
-        out.print(f"still asks for a person: {rule}")
-    if not password_routes_closed(valid.openid, valid.apps[app_].surface):
-        out.print("the password routes of this app are open anyway; the range now needs no session either")
+    for line in consequences:
+        out.print(line)
     out.print("every gateway of this Redis applies it within a second; /ready of each shows it")
 
 
@@ -104,10 +86,7 @@ def status(
 @app.command()
 def close(config: ConfigPath, app_: AppName) -> None:
     """Close an opening before its time, and end its requests. Exit status 1 when nothing was open."""
-    valid = loaded(config)
-    if app_ not in valid.apps:
-        _exit_refused([_unknown(valid, app_)])
-    closed = _run(_close(valid, app_))
+    closed = _run(_close(loaded(config), app_))
     out.print(f"{app_}: {'closed' if closed else 'nothing was open'}")
     if not closed:
         raise typer.Exit(NOTHING)
@@ -116,51 +95,25 @@ def close(config: ConfigPath, app_: AppName) -> None:
 # --- the work -----------------------------------------------------------------------------------------------------
 
 
-def _opening(config: Config, app_: str, lasting: str, ranges: Sequence[str], reason: str) -> Opening:
-    """Raises ValueError with what is allowed."""
-    if app_ not in config.apps:
-        raise ValueError(_unknown(config, app_))
-    networks: list[Network] = [parse_range(text) for text in ranges]
-    if len(networks) > MOST_RANGES:
-        raise ValueError(f"{len(networks)} ranges are too many; allowed: at most {MOST_RANGES}")
-    time = parse_lasting(parse_duration(lasting))
-    now = datetime.now(UTC)
-    return Opening(
-        id=secrets.token_urlsafe(9), app=app_, networks=tuple(networks), opened_at=now, ends_at=now + time,
-        reason=parse_reason(reason), by=f"{getpass.getuser()}@{socket.gethostname()}",
-    )  # fmt: skip
-
-
-def _unknown(config: Config, app_: str) -> str:
-    return f"{app_!r} is no app of this configuration; allowed: {', '.join(config.apps)}"
-
-
-async def _open(config: Config, opening: Opening, despite: frozenset[str]) -> list[str]:
-    """The reasons to refuse the opening; empty when it is open."""
-    now = datetime.now(UTC)
-    async with _openings(config) as openings:
-        problems = list(refusals(config, opening.networks, await openings.forwarders(now), despite))
-        if not problems:
-            await openings.write(opening, now)
-    return problems
+async def _open(config: Config, wish: OpeningWish, by: str) -> tuple[Opening, list[str]]:
+    async with _work(config) as work:
+        return await work.open(wish, by, datetime.now(UTC)), work.consequences(wish.app)
 
 
 async def _status(config: Config) -> tuple[list[Opening], list[str]]:
-    now = datetime.now(UTC)
-    async with _openings(config) as openings:
-        found = [await openings.read(name, now) for name in config.apps]
-        return [opening for opening, _ in filter(None, found)], await openings.forwarders(now)
+    async with _work(config) as work:
+        return await work.status(datetime.now(UTC))
 
 
 async def _close(config: Config, app_: str) -> bool:
-    async with _openings(config) as openings:
-        return await openings.close(app_)
+    async with _work(config) as work:
+        return await work.close(app_)
 
 
 @asynccontextmanager
-async def _openings(config: Config) -> AsyncIterator[Openings]:
+async def _work(config: Config) -> AsyncIterator[BreakGlassWork]:
     async with connected(config.redis) as redis:
-        yield Openings(redis, KeyRing(config.keys), config.redis.key_prefix)
+        yield BreakGlassWork(config, redis, KeyRing(config.keys))
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -169,6 +122,8 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     except StoreUnavailable as error:
         err.print(f"Redis: {error.detail}")
         raise typer.Exit(NO_STORE) from error
+    except OpeningRefused as error:
+        _exit_refused(error.problems)
 
 
 def _exit_refused(problems: Sequence[str]) -> NoReturn:

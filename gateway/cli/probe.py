@@ -3,26 +3,25 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from gateway.cli.printing import err, loaded, out
-from gateway.config.addresses import canonical_host
 from gateway.config.loader import ConfigInvalid, load_pack_file
 from gateway.config.reading.packs import is_pack_file
-from gateway.config.schema import App, Config, PasswordRule
-from gateway.operations.probe.requests import ProbeRequest
+from gateway.config.schema import Config
+from gateway.operations.probe.report import document, sentence
 from gateway.operations.probe.runner import FASTEST, NotDoorward, Outcome, Probe, ProbeResult, plan, plan_for
+from gateway.operations.probe.targets import ProbeTarget, Rules, hosts_at
 from gateway.operations.probe.verdicts import ProbeVerdict
 from gateway.operations.probe.wire import GatewayAddress, parse_gateway_address
 from gateway.policy.passwords import load_pack
 
 _SHOWN: Final = 20
 _WIDTH: Final = max(map(len, ProbeVerdict))
-Rules = Sequence[tuple[str, PasswordRule]]
 
 
 def probe(
@@ -64,7 +63,7 @@ def probe(
         err.print(str(error))
         raise typer.Exit(2) from error
     if as_json:
-        out.print(json.dumps(_document(url, outcome, verbose=verbose), indent=2))
+        out.print(json.dumps(document(url, outcome, verbose=verbose), indent=2))
     else:
         _show(outcome, verbose=verbose)
     raise typer.Exit(outcome.status)
@@ -72,29 +71,20 @@ def probe(
 
 def _targets(
     gateway: GatewayAddress, packs: Sequence[str], config: Config | None, surface: str | None, every: int
-) -> list[tuple[GatewayAddress, Sequence[ProbeRequest]]]:
+) -> list[ProbeTarget]:
     """The requests for each host. Raises ValueError or ConfigInvalid."""
     given = [named for name in packs for named in _rules_of(name)]
     if config is None:
         if surface is not None:
             raise ValueError("--surface chooses an app of CONFIG; allowed: with --config")
         return [(gateway, plan(given or _rules_of("nexudus"), every=every))]
-    found = list(_hosts(gateway, config, surface))
+    found = list(hosts_at(gateway, config, surface))
     if not found:
         kinds = sorted({app.surface for app in config.apps.values()})
         hosts = [host for app in config.apps.values() for host in app.hosts]
         allowed = ", ".join(kinds if surface is not None else hosts)
         raise ValueError(f"no app of the configuration is {surface or 'at ' + gateway.host}; allowed: {allowed}")
     return [(where, plan_for(app, given, every=every)) for where, app in found]
-
-
-def _hosts(gateway: GatewayAddress, config: Config, surface: str | None) -> Iterator[tuple[GatewayAddress, App]]:
-    """The hosts to probe, each with its app."""
-    scheme = config.external_url_scheme
-    for app in config.apps.values():
-        for host in app.hosts:
-            if app.surface == surface if surface is not None else canonical_host(host, scheme) == gateway.host.lower():
-                yield gateway.under(host), app
 
 
 def _rules_of(name: str) -> Rules:
@@ -129,7 +119,7 @@ def _show(outcome: Outcome, *, verbose: bool) -> None:
                 out.print(f"  {_line(result)}")
             if len(some) > _SHOWN:
                 out.print(f"  and {len(some) - _SHOWN} more (--verbose shows all)")
-    out.print(_sentence(outcome))
+    out.print(sentence(outcome))
 
 
 def _cell(counts: Counter[ProbeVerdict], verdict: ProbeVerdict) -> str:
@@ -142,45 +132,3 @@ def _line(result: ProbeResult) -> str:
     how = f"{request.group}, {request.how}" if request.how else request.group
     target = ascii(request.target.decode("latin-1"))[1:-1]
     return f"{result.finding.verdict}: {result.finding.text}: {request.method} {target}{fields} ({how}; {request.rule})"
-
-
-def _sentence(outcome: Outcome) -> str:
-    sent, passed, silent = len(outcome.results), len(outcome.passed), len(outcome.unanswered)
-    if passed:
-        return f"{passed} of {sent} requests got through"
-    if silent:
-        return f"none of {sent} requests is known to have got through, but {silent} had no answer that says so"
-    return f"nothing got through: {sent} requests, all refused"
-
-
-def _document(url: str, outcome: Outcome, *, verbose: bool) -> dict[str, Any]:
-    rows = [
-        {
-            "host": host,
-            "rule": rule,
-            "sent": counts.total(),
-            **{str(verdict): counts[verdict] for verdict in ProbeVerdict},
-        }
-        for host, rule, counts in outcome.rows()
-    ]
-    shown = outcome.results if verbose else (*outcome.passed, *outcome.unanswered)
-    return {
-        "url": url,
-        "sent": len(outcome.results),
-        "holes": len(outcome.passed),
-        "unanswered": len(outcome.unanswered),
-        "rules": rows,
-        "requests": [
-            {
-                "host": result.gateway.host,
-                "rule": result.request.rule,
-                "group": result.request.group,
-                "how": result.request.how,
-                "method": result.request.method,
-                "target": result.request.target.decode("latin-1"),
-                "verdict": str(result.finding.verdict),
-                "said": result.finding.text,
-            }
-            for result in shown
-        ],
-    }

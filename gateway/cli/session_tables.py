@@ -13,35 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.printing import show_table
+from gateway.operations.sessions import Facts, facts_of
 from gateway.sessions.scan import Entry
 from gateway.sessions.session import Session
 
 Form = Literal["table", "json", "csv"]
-Facts = dict[str, str | int | bool | None]
 
 _COLUMNS: Final = ("sid", "app", "person", "address", "signed in", "idle ends in", "lifetime ends in")
-
-
-def facts_of(session: Session, idle_left: timedelta, now: datetime, *, emails: bool) -> Facts:
-    """What may be shown of a session, field by field, so that a field added later is not disclosed by accident."""
-    who = session.identity
-    return {
-        "sid": session.sid,
-        "app": session.app,
-        "host": session.key_host,
-        "provider": session.provider,
-        "issuer": who.issuer,
-        "subject": who.subject,
-        **({"email": who.email} if emails else {}),
-        "provider_sid": session.provider_sid,
-        "address": session.address,
-        "user_agent": session.user_agent,
-        "signed_in_at": session.created_at.isoformat(timespec="seconds"),
-        "expires_at": session.expires_at.isoformat(timespec="seconds"),
-        "idle_seconds_left": max(0, int(min(idle_left, session.remaining(now)).total_seconds())),
-        "acr": session.acr,
-        "has_refresh_token": session.refresh_token is not None,
-    }
 
 
 class Listing:

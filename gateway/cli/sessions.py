@@ -17,17 +17,16 @@ import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
-from gateway.cli.session_tables import Form, Listing, facts_of, plain, show_counts
+from gateway.cli.session_tables import Form, Listing, plain, show_counts
 from gateway.cli.token_revocation import no_revoker, token_revoker
 from gateway.config import values
 from gateway.config.schema import Config
 from gateway.errors.dependencies import StoreUnavailable
-from gateway.observability import events as audit
 from gateway.observability.events import Audit
+from gateway.operations.sessions import SessionWork, facts_of
 from gateway.redis_client.client import connected
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.scan import Entry, SessionFilter, SessionScan
-from gateway.sessions.store import SessionStore
 
 NOTHING: Final = 1
 WRONG_CALL: Final = 2
@@ -171,41 +170,24 @@ async def _list(config: Config, chosen: SessionFilter, listing: Listing) -> int:
 
 
 async def _find(config: Config, sid: str) -> Entry | None:
-    async with connected(config.redis) as redis, aclosing(_read(redis, config, SessionFilter())) as batches:
-        async for entries in batches:
-            for entry in entries:
-                if entry.session is not None and entry.session.sid == sid:
-                    return entry
-    return None
+    async with connected(config.redis) as redis:
+        return await SessionWork(redis, KeyRing(config.keys), config.redis.key_prefix).find(sid)
 
 
 async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Counter[str]:
     """End the selected sessions; how many ended, by app."""
     events = Audit(lambda line: _write(line.decode()), pii_full=config.log.pii == "full")
-    now, ended = _now(), Counter[str]()
+    ended = Counter[str]()
     revoking = token_revoker(config, events) if tokens else no_revoker()
     async with connected(config.redis) as redis, revoking as revoke_tokens:
-        store = SessionStore(redis, KeyRing(config.keys), config.redis.key_prefix)
+        work = SessionWork(redis, KeyRing(config.keys), config.redis.key_prefix)
         async with aclosing(_read(redis, config, chosen)) as batches:
-            async for entries in batches:
-                over = await store.revoke_many(_selected(entries, chosen, now))
-                for session in over:
-                    email, by = session.identity.email, "operator"
-                    events.emit(audit.SESSION_REVOKED, app=session.app, session=session.sid, email=email, by=by)
-                    ended[session.app] += 1
+            async for over in work.revoke(chosen, batches, _now(), events, "operator"):
+                ended.update(session.app for session in over)
                 await revoke_tokens(over)
                 if _all_found(chosen, ended.total()):
                     break
     return ended
-
-
-def _selected(entries: list[Entry], chosen: SessionFilter, now: datetime) -> list[str]:
-    """The keys of the selected sessions; a record that no key opens is selected only with all sessions."""
-    return [
-        entry.key
-        for entry in entries
-        if (chosen.everything if entry.session is None else chosen.matches(entry.session, now))
-    ]
 
 
 def _all_found(chosen: SessionFilter, found: int) -> bool:

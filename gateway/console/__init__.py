@@ -6,6 +6,7 @@
     csrf         the token of each form
     request      one request, as a page reads it
     page         what a page is made of
+    probe_run    the one probe that may run in this process
     rendering    the frame around every page, its style and its header fields; JSON for programs
     registry     all pages, in the order of the menu
     pages        one module for each page
@@ -15,5 +16,6 @@ extends `frame.html`, and one line in `registry`. A handler takes a `ConsoleRequ
 plain JSON: the template shows it, and `Accept: application/json` gets it as it is. The work itself stands in `gateway.operations`, for
 commands and pages alike. A page that changes something lies below `/console/act/` (role `act`) or `/console/settings/edit/` (role `settings`),
 so that the gate asks for that role and a fresh sign-in; its GET shows what will happen, its POST does it, with the form's token (`csrf`).
-A form that leads to such a page by GET is a link instead: the page's policy lets no form be redirected to the provider.
+Such a page is reached by a link, not by a form: the gate may redirect its GET to the provider, and the page's policy (`form-action`) allows
+that for the configured addresses of providers only.
 """

@@ -9,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.config.schema import Config
+from gateway.console.probe_run import ProbeRun
 from gateway.console.request import ConsoleRequest
 from gateway.observability.events import Audit
 from gateway.sessions.keyring import KeyRing
@@ -26,6 +27,7 @@ class ConsoleParts:
     ring: KeyRing
     audit: Audit
     now: Callable[[], datetime]
+    probe: ProbeRun = field(default_factory=ProbeRun)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 

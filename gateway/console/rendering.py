@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gateway.config.providers import offered, providers_of
 from gateway.config.schema import Config
 from gateway.console.page import Page, View
 from gateway.console.request import ConsoleRequest
@@ -22,13 +24,12 @@ from gateway.pages.theme import colors_of
 
 STATIC: Final = "/console/static/"
 _POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'self'"
 )
 _PAGE_FIELDS: Final = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Content-Language", "en"),
-    ("Content-Security-Policy", _POLICY),
     ("X-Frame-Options", "DENY"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
@@ -57,6 +58,8 @@ class ConsoleRenderer:
     def __init__(self, config: Config, menu: Sequence[Page]) -> None:
         self._menu = menu
         self._brand = config.pages.title or ""
+        # A search that is sent when the session has ended is redirected to the provider, and browsers apply form-action to that too.
+        self._policy = " ".join((_POLICY, *_provider_origins(config)))
         style = colors_of(config.pages.color) + _file("console.css")
         self.static: Final[Mapping[str, StaticFile]] = {
             "console.css": StaticFile("text/css; charset=utf-8", style.encode()),
@@ -101,7 +104,17 @@ class ConsoleRenderer:
         body = self._environment.get_template(template).render(
             data=data, page=page, request=request, menu=self._menu, brand=self._brand
         )
-        return RenderedPage(status=status, headers=list(_PAGE_FIELDS), body=body.encode())
+        return RenderedPage(
+            status=status, headers=[*_PAGE_FIELDS, ("Content-Security-Policy", self._policy)], body=body.encode()
+        )
+
+
+def _provider_origins(config: Config) -> Sequence[str]:
+    """The origins at which operators sign in, as far as the configuration says them."""
+    known = providers_of(config)
+    named = offered(config, config.console) if config.console is not None else ()
+    urls = [urlsplit(known[name].authority_url) for name in named if name in known]
+    return sorted({f"{url.scheme}://{url.netloc}" for url in urls if url.netloc})
 
 
 def _file(name: str) -> str:

@@ -1,6 +1,8 @@
 """The work of the commands; a command reads its arguments and prints.
 
     explain                       the gate's decision on one request
+    sessions                      what may be shown of sessions, pages of them, and their end
+    break_glass                   what an opening may be, what is open, and its end
     check                         each dependency of the gateway, checked once
     claim_doubts                  what is doubtful about the mapped claims of a provider
     client_authentication_trial   the trial of our client authentication at a provider

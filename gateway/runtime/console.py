@@ -31,7 +31,7 @@ class ConsoleWorker:
         self._audit = Audit(write, pii_full=config.log.pii == "full")
         self._stopping = asyncio.Event()
         self._redis = connect(config.redis, redis_url, durations=self._durations)
-        parts = ConsoleParts(
+        self._parts = parts = ConsoleParts(
             config=config, redis=self._redis, ring=KeyRing(config.keys), audit=self._audit, now=_utc_now, stopping=self._stopping,
         )  # fmt: skip
         self._runner = web.AppRunner(ConsoleApp(parts).build(), handle_signals=False, access_log=None)
@@ -69,6 +69,7 @@ class ConsoleWorker:
     async def close(self, seconds: float) -> None:
         """Let the requests end, at most for `seconds`, then close all connections."""
         self._stopping.set()
+        self._parts.probe.cancel()
         server = self._runner.server
         if server is not None:
             server.pre_shutdown()

@@ -5,7 +5,7 @@ miss, and one may be seen twice while Redis grows its table. On a cluster every 
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -23,11 +23,16 @@ from gateway.sessions.indexes import Indexes
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.records import HEAD, Records
 from gateway.sessions.session import Session
+from gateway.sessions.user_agent import device_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFilter:
-    """`sids` are public handles; `older_than` and `newer_than` count from the sign-in; e-mail addresses match in any case."""
+    """`sids` are public handles; `older_than` and `newer_than` count from the sign-in; e-mail addresses match in any case.
+
+    `person` is what a person is called: a whole e-mail address, subject or preferred_username, or a part of the name, in any case;
+    `user_agent` a part of the browser's User-Agent or of its name for people.
+    """
 
     sids: frozenset[str] = frozenset()
     emails: frozenset[str] = frozenset()
@@ -38,6 +43,8 @@ class SessionFilter:
     provider_sid: str | None = None
     older_than: timedelta | None = None
     newer_than: timedelta | None = None
+    person: str | None = None
+    user_agent: str | None = None
 
     @property
     def everything(self) -> bool:
@@ -56,7 +63,18 @@ class SessionFilter:
             and (not self.networks or self._from_networks(session.address))
             and (self.provider_sid is None or session.provider_sid == self.provider_sid)
             and self._of_age(now - session.created_at)
+            and (self.person is None or self._is_called(session, self.person.casefold()))
+            and (self.user_agent is None or self._has_browser(session, self.user_agent.casefold()))
         )
+
+    def _is_called(self, session: Session, wanted: str) -> bool:
+        who = session.identity
+        names = (name.casefold() for name in (who.email, who.subject, who.preferred_username) if name)
+        return wanted in names or wanted in (who.name or "").casefold()
+
+    def _has_browser(self, session: Session, wanted: str) -> bool:
+        given = f"{session.user_agent or ''}\n{device_of(session.user_agent)}"
+        return wanted in given.casefold()
 
     def _of_age(self, age: timedelta) -> bool:
         return (self.older_than is None or age > self.older_than) and (self.newer_than is None or age < self.newer_than)
@@ -70,6 +88,7 @@ class SessionFilter:
 
 
 _BATCH: Final = 500
+_PAGED: Final = 100  # keys of one step of a search that is shown page by page
 _Result = TypeVar("_Result")
 
 
@@ -96,12 +115,37 @@ class SessionScan:
         servers = await _translated(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
         return sum([int(await _translated(server.dbsize())) for server in servers])
 
-    async def batches(self, selection: SessionFilter) -> AsyncIterator[list[Entry]]:
+    async def batches(self, selection: SessionFilter) -> AsyncGenerator[list[Entry], None]:
         """The records that may match, a batch at a time; the caller checks each with `selection.matches`."""
         async for keys in (
             self._keys_of_person(selection) if selection.subject and selection.issuer else self._all_keys()
         ):
             yield await self._read(keys)
+
+    async def from_cursor(self, selection: SessionFilter, cursor: str) -> AsyncGenerator[tuple[list[Entry], str], None]:
+        """As `batches`, from where an earlier search stopped: each with the cursor that continues behind it, "" at the end.
+
+        `cursor` is "" at first, then `PLACE OF THE SERVER.CURSOR OF SCAN`.
+        """
+        if selection.subject and selection.issuer:
+            async for keys in self._keys_of_person(selection):
+                yield await self._read(keys), ""
+            return
+        servers = await _translated(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
+        place, _, inside = cursor.partition(".")
+        position: Any = int(inside or 0)
+        for index in range(int(place or 0), len(servers)):
+            while True:
+                scanned: Any = await _translated(
+                    servers[index].scan(position, match=_literal(self._prefix) + "*", count=_PAGED)
+                )
+                position, names = scanned
+                keys = [name[len(self._prefix) :].decode("ascii", "replace") for name in names]
+                last = not position and index + 1 == len(servers)
+                following = "" if last else f"{index}.{position}" if position else f"{index + 1}.0"
+                yield await self._read(list(dict.fromkeys(keys))), following
+                if not position:
+                    break
 
     async def sealed_by(self) -> AsyncIterator[Counter[int | None]]:
         """The number of records by the place of the key that sealed them, None for a key outside the ring; a batch at a time."""
