@@ -6,6 +6,7 @@ import pkgutil
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
@@ -316,3 +319,15 @@ def test_the_commands_of_the_compose_section_make_what_its_files_mount(tmp_path:
     made = [*(f"deploy/secrets/{name}" for name in mounted), "deploy/tls/privkey.pem"]
     ignored = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True)
     assert ignored.stdout.split() == made
+
+
+def test_the_script_of_the_guide_for_apple_makes_a_client_secret(tmp_path: Path) -> None:
+    (script,) = fences(ROOT / "deploy" / "guides" / "apple.md", "python")
+    key = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "key.p8").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    arguments = ["TEAM", "com.example.portal", "KEYID", str(tmp_path / "key.p8")]
+    made = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    token = jwt.decode(made.stdout.strip(), ECKey.import_key(key.public_key()), algorithms=["ES256"])
+    assert {name: token.header[name] for name in ("alg", "kid")} == {"alg": "ES256", "kid": "KEYID"}
+    assert token.claims.pop("exp") - token.claims.pop("iat") == 180 * 24 * 3600
+    assert token.claims == {"iss": "TEAM", "sub": "com.example.portal", "aud": "https://appleid.apple.com"}

@@ -47,6 +47,11 @@ def findings(config: Config) -> Iterator[Finding]:
     known = providers_of(config)
     for name, settings in known.items():
         yield from _provider(key_of(name), settings)
+        if settings.response_mode == "form_post" and config.external_url_scheme != "https":
+            # SECURITY: the cookie that binds such a sign-in comes from another site's page, and browsers send it over https alone.
+            what, allowed = "is form_post, and external_url_scheme is http", "allowed: with https, or query"
+            key = f"{key_of(name)}.response_mode"
+            yield Finding(key=key, what=what, allowed=allowed, reads=("external_url_scheme",))
     for name, app in config.apps.items() if config.openid.enabled else ():
         yield from provider_choice(f"apps.{name}", config, app)
 

@@ -40,6 +40,7 @@ class AttemptFacts:
     moment in seconds since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
     `ui_locales` are the language tags that began it: of our pages, and of the authorization request. `prompt` is the one that was asked for;
     `begun_again`: it is the second request of a sign-in whose first the provider let expire.
+    `replaces`: the key of the session that the browser had then, where its cookie does not come with the response (form_post).
     """
 
     app: str
@@ -54,6 +55,7 @@ class AttemptFacts:
     ui_locales: tuple[str, ...] = ()
     prompt: str | None = None
     begun_again: bool = False
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ def authorization_parameters(
         ("code_challenge", create_s256_code_challenge(attempt.verifier)),
         ("code_challenge_method", "S256"),
     ]
+    if settings.response_mode != "query":  # the default of the code flow
+        parameters.append(("response_mode", settings.response_mode))
     if prompt:
         parameters.append(("prompt", prompt))
     if login_hint:

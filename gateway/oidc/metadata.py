@@ -89,6 +89,9 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
     methods = document.get("code_challenge_methods_supported")
     if isinstance(methods, list) and "S256" not in methods:
         raise ValueError("it lists PKCE methods, and S256 is not among them")
+    modes = _names(document, "response_modes_supported")
+    if settings.response_mode != "query" and modes is not None and settings.response_mode not in modes:
+        raise ValueError(f"it does not answer by {settings.response_mode} (response_mode); it lists {', '.join(modes)}")
     trust = _Trust(settings.authority_url, allow_insecure_http)
     fapi = settings.profile == "fapi2"
     able = FAPI_ALGORITHMS if fapi else ALGORITHMS

@@ -22,12 +22,18 @@ class CookieSplit(NamedTuple):
     spoiled: bool
 
 
-def set_cookie(name: str, value: str, *, secure: bool, path: str = "/", max_age: int | None = None) -> str:
+def set_cookie(
+    name: str, value: str, *, secure: bool, path: str = "/", max_age: int | None = None, cross_site: bool = False
+) -> str:
     """The Set-Cookie value of a cookie of ours. `max_age` in seconds: None keeps it until the browser ends, 0 deletes it.
+
+    `cross_site`: other sites' forms bring it too, over https alone, which no cookie but that of a form_post response needs.
 
     A deletion has the attributes that the cookie was set with, or some browsers keep it (C-45).
     """
     age = "" if max_age is None else f"; Max-Age={max_age}"
+    if cross_site:
+        return f"{name}={value}; Path={path}{age}; HttpOnly; SameSite=None; Secure"
     return f"{name}={value}; Path={path}{age}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
 
 

@@ -30,6 +30,7 @@ from gateway.policy.step_up import NOTHING, StepUp
 from gateway.sessions.cookie import SessionCookie
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.long_links import LongLinks
+from gateway.sessions.store import SessionStore
 from gateway.sign_in.address_rate import AddressRate
 from gateway.sign_in.login_attempts import LoginAttempts
 from gateway.sign_in.return_to import ReturnGuard
@@ -47,7 +48,8 @@ class SignInRequest:
     """What a sign-in is for. `return_to` is a path on the app's host; `method` that of the request that begins it; `provider` a configured name.
 
     `step_up_for` is the "METHOD /path" whose rules `step_up` meets; `prompt` one of PROMPTS; `begun_again` as in AttemptFacts.
-    `navigation`: a person goes there; where the request must be pushed, nothing else begins a sign-in.
+    `navigation`: a person goes there; where the request must be pushed, nothing else begins a sign-in. `earlier_session`
+    is the key of the browser's session, where its cookie did not come.
     """
 
     return_to: str
@@ -60,6 +62,7 @@ class SignInRequest:
     languages: PreferredLanguages = NO_PREFERENCE
     begun_again: bool = False
     navigation: bool = True
+    earlier_session: str | None = None
 
 
 #: What `begin` gives: a page, or what gives it once it is awaited, where the authorization request must be pushed first.
@@ -134,13 +137,14 @@ class SignInStarter:
                 retry_url=start_url(return_to, ui_locales=wanted.languages.ui_locales), languages=wanted.languages,
             )  # fmt: skip
             return self._loop_page(context, app, cookies, cause)
+        by_form = chosen.settings.response_mode == "form_post"
         begun = AttemptFacts(
             app=app.name, host=app.host, return_to=return_to, started_at=self._now(), max_age=step_up.max_age,
             acr=tuple(step_up.acr), step_up_for=wanted.step_up_for, provider=chosen.name, begun=self._moment(),
             ui_locales=wanted.languages.ui_locales, prompt=wanted.prompt if wanted.prompt in PROMPTS else None,
-            begun_again=wanted.begun_again,
+            begun_again=wanted.begun_again, replaces=_session_key(app, cookies, wanted) if by_form else None,
         )  # fmt: skip
-        attempt, set_cookies = self.attempts.begin(begun, cookies, app)
+        attempt, set_cookies = self.attempts.begin(begun, cookies, app, cross_site=by_form)
         parameters = authorization_parameters(
             metadata, chosen.settings, app.redirect_uri(chosen.name), attempt, understood_prompt(wanted.prompt, metadata.issuer),
             wanted.login_hint,
@@ -200,6 +204,12 @@ class SignInStarter:
         refusal = TooManyRedirects("redirect_loop", cause=cause)
         page = self._pages.render(refusal, context, html=True)
         return page.plus(*(("Set-Cookie", value) for value in self.attempts.restart(cookies, app)))
+
+
+def _session_key(app: AppRoute, cookies: Sequence[bytes], wanted: SignInRequest) -> str | None:
+    """The key of the browser's session; None: it has none."""
+    token = SessionCookie(app.secure).find(cookies)
+    return wanted.earlier_session if token is None else SessionStore.key_of(token)
 
 
 def page_of(return_to: str) -> str:

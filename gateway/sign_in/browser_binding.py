@@ -3,6 +3,9 @@
 One cookie for each host, for the life of an attempt; the attempts themselves travel in `state` (`login_state`). Requests that a browser sends
 side by side before it has a cookie get one each, under names of their own, so that none replaces another. The marks tell a redirect loop: three
 sign-ins for one page that succeeded within a minute, and no session was kept. A browser can forge them, and then sees a page.
+
+A provider that answers by form_post has the browser send a form from the provider's site, with which no SameSite=Lax cookie comes: its attempts
+are bound by a second cookie, SameSite=None and Secure, with a name and a secret of its own. Neither stands in for the other.
 """
 
 import hashlib
@@ -25,27 +28,35 @@ BUDGET: Final = 3500  # bytes of all these cookies in the Cookie field; many ser
 MOST_CLEARED: Final = 40  # bounds the response, however many cookies were planted
 _MOST_MARKS: Final = 8
 _TIME, _PAGE = 4, 4  # bytes of a mark: seconds since 1970, and a hash of the page
-_NAME: Final = re.compile(rb"(?:__Host-)?doorward_login_([0-9a-f]{8})")
+_NAME: Final = re.compile(rb"(?:__Host-)?doorward_(login|form_post)_([0-9a-f]{8})")
 #: The secret in base64url, whose last character has four bits of it and two zeros.
 _VALUE: Final = re.compile(rb"([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(~?)(?:\.([A-Za-z0-9_-]{1,128}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserBinding:
-    """One such cookie. `marks` are (seconds since 1970, hash of a page), the newest first; `shared`: more than one attempt began with it."""
+    """One such cookie. `marks` are (seconds since 1970, hash of a page), the newest first; `shared`: more than one attempt began with it.
+
+    `cross_site`: for providers that answer by form_post.
+    """
 
     secret: bytes
+    cross_site: bool = False
     shared: bool = False
     marks: tuple[tuple[int, bytes], ...] = ()
 
     @property
     def fingerprint(self) -> bytes:
         """What a `state` holds of it."""
-        return hashlib.sha256(b"doorward login binding" + self.secret).digest()[:16]
+        return hashlib.sha256(b"doorward " + self._kind + b" binding" + self.secret).digest()[:16]
 
     @property
     def name_tag(self) -> str:
-        return hashlib.sha256(b"doorward login cookie" + self.secret).hexdigest()[:8]
+        return hashlib.sha256(b"doorward " + self._kind + b" cookie" + self.secret).hexdigest()[:8]
+
+    @property
+    def _kind(self) -> bytes:
+        return b"form_post" if self.cross_site else b"login"
 
     def verifier(self, state: str) -> str:
         """The PKCE verifier of an attempt: neither the cookie nor the `state` alone gives it (RFC 7636 section 4.1)."""
@@ -70,8 +81,9 @@ class BrowserBinding:
             + ("~" if self.shared else "")
             + ("." + base64url.encode(marks) if marks else "")
         )
-        name = f"{'__Host-' if route.secure else ''}doorward_login_{self.name_tag}"
-        return set_cookie(name, value if life else "", secure=route.secure, max_age=int(life.total_seconds()))
+        name = f"{'__Host-' if route.secure else ''}doorward_{self._kind.decode()}_{self.name_tag}"
+        age = int(life.total_seconds())
+        return set_cookie(name, value if life else "", secure=route.secure, max_age=age, cross_site=self.cross_site)
 
 
 def read_bindings(values: Sequence[bytes], route: AppRoute) -> list[BrowserBinding]:
@@ -83,15 +95,17 @@ def read_bindings(values: Sequence[bytes], route: AppRoute) -> list[BrowserBindi
         # SECURITY: on https any subdomain can set the name without the prefix for the whole site (C-37).
         if not named or not held or name.startswith(b"__Host-") != route.secure:
             continue
-        binding = BrowserBinding(secret=base64url.decode(held[1]), shared=bool(held[2]), marks=_marks(held[3] or b""))
-        if binding.name_tag.encode() == named[1]:
+        binding = BrowserBinding(
+            secret=base64url.decode(held[1]), cross_site=named[1] == b"form_post", shared=bool(held[2]), marks=_marks(held[3] or b""),
+        )  # fmt: skip
+        if binding.name_tag.encode() == named[2]:
             found.setdefault(binding.secret, binding)
     return list(found.values())
 
 
 def over_budget(bindings: Sequence[BrowserBinding]) -> Sequence[BrowserBinding]:
     """Those for which a Cookie field has no room."""
-    room, size = BUDGET, len("__Host-doorward_login_01234567=; ") + 43 + 2 + _MOST_MARKS * 11
+    room, size = BUDGET, len("__Host-doorward_form_post_01234567=; ") + 43 + 2 + _MOST_MARKS * 11
     return bindings[room // size :]
 
 

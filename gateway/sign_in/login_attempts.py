@@ -38,10 +38,18 @@ class LoginAttempts:
         self._links = links
         self._random = random
 
-    def begin(self, facts: AttemptFacts, values: Sequence[bytes], route: AppRoute) -> tuple[LoginAttempt, list[str]]:
-        """The new attempt, and the Set-Cookie values that bind it to the browser whose `Cookie` values these are."""
-        bindings = read_bindings(values, route)
-        binding = replace(bindings[0], shared=True) if bindings else BrowserBinding(secret=self._random(SECRET_BYTES))
+    def begin(
+        self, facts: AttemptFacts, values: Sequence[bytes], route: AppRoute, *, cross_site: bool = False
+    ) -> tuple[LoginAttempt, list[str]]:
+        """The new attempt, and the Set-Cookie values that bind it to the browser whose `Cookie` values these are.
+
+        `cross_site`: a form of the provider's site will bring the response.
+        """
+        bindings = sorted(read_bindings(values, route), key=lambda binding: binding.cross_site != cross_site)
+        if bindings and bindings[0].cross_site == cross_site:
+            binding = replace(bindings[0], shared=True)
+        else:
+            binding = BrowserBinding(secret=self._random(SECRET_BYTES), cross_site=cross_site)
         opened = OpenedState(facts=facts, nonce=random_text(self._random), binding=binding.fingerprint)
         state = self._states.seal(opened)
         if len(state) > LONGEST:
@@ -51,14 +59,22 @@ class LoginAttempts:
         surplus = [old.set_header(route, _DELETED) for old in over_budget(bindings)]
         return _attempt(facts, state, opened, binding), [binding.set_header(route), *surplus[:MOST_CLEARED]]
 
-    async def find(self, state: str, values: Sequence[bytes], route: AppRoute, now: datetime) -> LoginAttempt | None:
-        """The attempt with this `state` that this browser began on this host in the last 15 minutes, or None. Raises StoreUnavailable."""
+    async def find(
+        self, state: str, values: Sequence[bytes], route: AppRoute, now: datetime, *, cross_site: bool = False
+    ) -> LoginAttempt | None:
+        """The attempt with this `state` that this browser began on this host in the last 15 minutes, or None. Raises StoreUnavailable.
+
+        `cross_site`: a form of another site brings it, and it was begun for that.
+        """
         opened = self._states.open(state, route)
         if opened is None:
-            return self._earlier.find(state, values, route, now)
+            return None if cross_site else self._earlier.find(state, values, route, now)
         if now - opened.facts.started_at > ATTEMPT_LIFETIME:
             return None
         for binding in read_bindings(values, route):
+            # SECURITY: a form that another site sends counts only with the cookie that was set for it, and a link only with the other (A-88).
+            if binding.cross_site != cross_site:
+                continue
             # SECURITY: a state without its cookie belongs to another person's login (A-53).
             if hmac.compare_digest(binding.fingerprint, opened.binding):
                 return _attempt(await self._whole(opened), state, opened, binding)

@@ -85,6 +85,7 @@ def _encode(opened: OpenedState) -> bytes:
         "u": " ".join(facts.ui_locales) or None,
         "k": opened.link,
         "o": facts.prompt,
+        "x": facts.replaces,
         "a": 1 if facts.begun_again else None,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
@@ -109,5 +110,6 @@ def _decode(raw: bytes, route: AppRoute) -> OpenedState:
         ui_locales=tuple(values.get("u", "").split()),
         prompt=values.get("o"),
         begun_again="a" in values,
+        replaces=values.get("x"),
     )
     return OpenedState(facts=facts, nonce=values["n"], binding=bytes.fromhex(values["w"]), link=values.get("k"))

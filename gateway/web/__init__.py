@@ -4,6 +4,7 @@
     request             one request, as its handler reads it
     start               `/oauth2/start`
     callback            `/oauth2/callback`: an authorization response becomes a session
+    form_post           the parameters of an authorization response, of a query or of a form
     account_setup       from a verified sign-in to a session, with an account in the directory
     browser_session     the session of the browser: find, replace, end
     held_form           `/oauth2/form`: a form that was sent into an ended session

@@ -25,7 +25,7 @@ from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
 from gateway.languages.negotiation import PreferredLanguages
 from gateway.observability.events import Audit
-from gateway.oidc.providers import Providers
+from gateway.oidc.providers import ProviderClient, Providers
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage
 from gateway.redis_client.once import Once
@@ -133,7 +133,7 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
     return {
         START: {"GET": start, "HEAD": start, "POST": start},
-        **{callback_path(client.name): {"GET": callback} for client in parts.providers},
+        **{callback_path(client.name): _callback_methods(client, callback) for client in parts.providers},
         WAIT: {"GET": account_setup},
         SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
         FORM: {"GET": held_form, "HEAD": held_form, "POST": held_form},
@@ -142,6 +142,11 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         **_logouts(parts, sessions),
         OWN_JWKS: {"GET": keys, "HEAD": keys},
     }
+
+
+def _callback_methods(client: ProviderClient, callback: Callback) -> dict[str, Handler]:
+    # SECURITY: a form that another site sends is an answer of a provider that answers by form_post, and of no other.
+    return {"GET": callback, "POST": callback} if client.settings.response_mode == "form_post" else {"GET": callback}
 
 
 def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:

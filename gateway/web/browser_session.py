@@ -39,9 +39,9 @@ class BrowserSessions:
     async def find(self, request: WebRequest) -> LiveSession | None:
         """This browser's session on this host, or None."""
         token = request.token
-        if token is None:
+        key = request.earlier_session if token is None else self._store.key_of(token)
+        if key is None:
             return None
-        key = self._store.key_of(token)
         return self._cache.peek(key, request.route.host) or await self._cache.load(
             key, request.route.host, request.route.name
         )

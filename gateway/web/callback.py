@@ -1,4 +1,5 @@
-"""Ends a login: the authorization response becomes a session. `GET /oauth2/callback`, the one registered redirect_uri of a host.
+"""Ends a login: the authorization response becomes a session. `GET /oauth2/callback`, the one registered redirect_uri of a host; POST where
+the provider answers by form_post.
 
 Each step takes the result of the one before: LoginAttempt, AuthorizationCode, Claims, Identity, Session. The invariant: a code is
 redeemed only for an attempt that this browser began on this host (A-53) and that was not used before (A-54); every login gets a
@@ -51,7 +52,8 @@ from gateway.sign_in.return_to import HOME, is_local
 from gateway.token_refresh.schedule import access_times
 from gateway.web.account_setup import AccountSetup
 from gateway.web.browser_session import BrowserSessions
-from gateway.web.request import WebRequest
+from gateway.web.form_post import ResponseParameters, response_parameters, with_names
+from gateway.web.request import Parameters, WebRequest
 from gateway.web.sign_in_facts import SignInFacts
 
 log = logging.getLogger("doorward.web")
@@ -99,13 +101,15 @@ class Callback:
             limited = TooManyFailedSignIns("too_many_failures", retry_after=wait, retry_url=start_url(HOME))
             self._log_refused(request, limited, SignInFacts())
             raise limited
-        state, attempt, facts = request.param("state") or "", None, SignInFacts()
+        attempt, facts = None, SignInFacts()
         try:
-            attempt = await self._attempts.find(state, request.cookies, request.route, self._now())
+            response = response_parameters(request, self._response_mode(request))
+            state, by_form = Parameters(response).one("state") or "", request.head.method == "POST"
+            attempt = await self._attempts.find(state, request.cookies, request.route, self._now(), cross_site=by_form)
             if attempt is None:
                 return await self._unexpected(request, state)
             facts = SignInFacts.of_attempt(attempt)
-            return await self._finish(request, attempt, facts)
+            return await self._finish(replace(request, earlier_session=attempt.replaces), response, attempt, facts)
         except Refusal as refusal:
             self._log_refused(request, refusal, facts)
             if not isinstance(refusal, StoreUnavailable | DirectoryUnavailable):
@@ -113,6 +117,11 @@ class Callback:
             if attempt is None:
                 raise
             return self._refused(request, attempt, refusal)
+
+    def _response_mode(self, request: WebRequest) -> str:
+        """How the provider whose redirect_uri this is answers."""
+        here = (client for client in self._providers if callback_path(client.name) == request.path)
+        return next((client.settings.response_mode for client in here), "query")
 
     def _refused(self, request: WebRequest, attempt: LoginAttempt, refusal: Refusal) -> RenderedPage:
         """The page of a sign-in that failed, with the way to the next one."""
@@ -143,10 +152,12 @@ class Callback:
             again = start_url(_landing(wanted), step_up_for=wanted.step_up_for, provider=provider, ui_locales=tags)
         raise SignInExpired("no_attempt", cause=_likely_cause(request), continue_url=again, ui_locales=tags)
 
-    async def _finish(self, request: WebRequest, attempt: LoginAttempt, facts: SignInFacts) -> RenderedPage:
+    async def _finish(
+        self, request: WebRequest, response: ResponseParameters, attempt: LoginAttempt, facts: SignInFacts
+    ) -> RenderedPage:
         client = self._client_of(request, attempt)
         try:
-            code = validate_authorization_response(request.params, attempt, client.provider.metadata, self._now())
+            code = validate_authorization_response(response, attempt, client.provider.metadata, self._now())
         except AuthenticationExpired:
             # SECURITY: a provider that says so each time gets one more request, and the person a page (A-90).
             if attempt.begun_again:
@@ -161,6 +172,8 @@ class Callback:
                 "attempt_used", continue_url=start_url(attempt.return_to, ui_locales=attempt.ui_locales)
             )
         signed_in = await self._redeem(request, client, code, taken)
+        if request.head.method == "POST":
+            signed_in = replace(signed_in, claims=with_names(signed_in.claims, response, client.settings.claims))
         facts.verified(signed_in.claims, client.settings.claims.email)
         identity = await client.tokens.identify(signed_in.claims)
         page = await self._account_setup.start(
@@ -184,7 +197,7 @@ class Callback:
         wanted = SignInRequest(
             return_to=attempt.return_to, method=request.head.method, step_up=StepUp(attempt.max_age, attempt.acr),
             step_up_for=attempt.step_up_for, prompt=attempt.prompt, provider=attempt.provider, languages=languages,
-            begun_again=True,
+            begun_again=True, earlier_session=request.earlier_session,
         )  # fmt: skip
         log.info(
             "the provider let a sign-in on %s expire; begun again: request %s", request.route.host, request.request_id

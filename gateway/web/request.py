@@ -40,7 +40,10 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebRequest:
-    """`params` are decoded, in order, with repetitions. `cookies` are the values of all `Cookie` fields."""
+    """`params` are decoded, in order, with repetitions. `cookies` are the values of all `Cookie` fields.
+
+    `earlier_session` is the key of the browser's session, where it is known without its cookie.
+    """
 
     site: Site
     head: RequestHead
@@ -49,6 +52,7 @@ class WebRequest:
     params: tuple[tuple[str, str], ...]
     cookies: Sequence[bytes]
     body: bytes
+    earlier_session: str | None = None
 
     @property
     def route(self) -> AppRoute:

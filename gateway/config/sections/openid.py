@@ -73,6 +73,7 @@ class ProviderKeys(Section):
     id_token_signed_response_alg: SigningAlgorithm | None = None
     scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ("openid", "email", "profile")
     pushed_authorization_requests: Literal["when_required", "always", "never"] = "when_required"
+    response_mode: Literal["query", "form_post"] = "query"
     request_object_signing_alg: SigningAlgorithm | None = None
     extra_authorization_parameters: Annotated[dict[ParameterName, ParameterValue], AfterValidator(parse_parameters)] = (
         Field(default_factory=dict)

@@ -134,3 +134,13 @@ def test_a_provider_that_no_app_offers_is_warned_of() -> None:
 def test_people_choose_by_titles() -> None:
     config = config_with({"providers.members": {**MEMBERS, "title": "Members & friends"}})
     assert [title_of(name, keys) for name, keys in providers_of(config).items()] == ["openid", "Members & friends"]
+
+
+def test_an_answer_by_form_needs_https() -> None:
+    """A-88: over plain http browsers do not send the cookie that binds it."""
+    plain = {"external_url_scheme": "http", "allow_insecure_http": True}
+    for place in ("openid", "providers.members"):
+        by_form = {"providers.members": MEMBERS, f"{place}.response_mode": "form_post"}
+        assert said(by_form) == []
+        fault = f"{place}.response_mode: is form_post, and external_url_scheme is http; allowed: with https, or query"
+        assert said(by_form | plain) == [fault]

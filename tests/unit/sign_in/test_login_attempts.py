@@ -366,3 +366,18 @@ async def test_the_same_attempt_read_back_is_equal_to_the_second(tabs: Tabs) -> 
     found = await tabs.find(begun.state, NOON + timedelta(seconds=1))
     assert found is not None
     assert found.started_at == NOON
+
+
+@pytest.mark.parametrize("cross_site", [False, True])
+async def test_an_attempt_is_found_only_by_the_kind_of_response_that_it_was_begun_for(
+    tabs: Tabs, cross_site: bool
+) -> None:
+    """A-88: one cookie for links, one for forms of other sites, each with a secret of its own, within one budget."""
+    kinds = {kind: tabs.attempts.begin(facts(), tabs.values, ROUTE, cross_site=kind) for kind in (False, True)}
+    for _, headers in kinds.values():
+        tabs.keep(headers)
+    begun, again = kinds[cross_site][0], tabs.attempts.begin(facts(), tabs.values, ROUTE, cross_site=cross_site)[0]
+    assert len(read_bindings(tabs.values, ROUTE)) == 2
+    assert await tabs.attempts.find(begun.state, tabs.values, ROUTE, NOON, cross_site=cross_site) == begun
+    assert await tabs.attempts.find(again.state, tabs.values, ROUTE, NOON, cross_site=cross_site) == again
+    assert await tabs.attempts.find(begun.state, tabs.values, ROUTE, NOON, cross_site=not cross_site) is None
