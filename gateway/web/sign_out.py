@@ -125,7 +125,8 @@ class SignOut:
             id_token_hint=hint if hint is not None and client.provider.has_key_of(hint) else None,
             client_id=client.settings.client_id,
             return_to=request.route.origin + SIGNED_OUT,
-            state=None if there is None else self._after.seal(there.url, request.route.host),
+            # Always one: the conformance suite of the OpenID Foundation requires it.
+            state=self._after.seal("" if there is None else there.url, request.route.host),
         )
 
 
@@ -174,13 +175,13 @@ class AfterSignOut:
         self._ring = ring.purpose("sign-out")
 
     def seal(self, url: str, host: str) -> str:
-        """The `state` for a destination, bound to the host."""
+        """The `state` for a destination, bound to the host; "": for none."""
         return base64url.encode(self._ring.seal(url.encode(), (host,)))
 
     def open(self, state: str, host: str) -> str | None:
         """The destination; None for any text that was not sealed here: a provider may send another (A-21, A-22)."""
         try:
-            return self._ring.open(base64url.decode(state.encode()), (host,)).decode()
+            return self._ring.open(base64url.decode(state.encode()), (host,)).decode() or None
         except ValueError:
             return None
 
