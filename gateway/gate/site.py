@@ -30,6 +30,7 @@ from gateway.sessions.cookie import SessionCookie
 OWN_PREFIX: Final = "/oauth2"
 START: Final = "/oauth2/start"
 FORM: Final = "/oauth2/form"
+OWN_SESSIONS: Final = "/oauth2/sessions"
 OWN_CALLBACK: Final = "/oauth2/callback"
 OWN_JWKS: Final = "/.well-known/doorward/jwks.json"
 FORWARD_AUTH: Final = "/oauth2/auth"

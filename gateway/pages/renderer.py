@@ -52,11 +52,22 @@ class RenderedPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One entry of a page's list. With a `form_label` it has a form of its own, which goes to the page's `form_action`."""
+
+    title: Message | str
+    mark: Message | None = None
+    facts: tuple[tuple[Message, str], ...] = ()
+    form_label: Message | None = None
+    form_fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """The content of one page.
 
     `form_targets`: origins besides ours that its form may redirect to; `form_fields`: its hidden fields, which the browser encodes in
-    `form_charset`. `target`: the path that a form of the application was for. `refresh`: as `2;url=/path`.
+    `form_charset`. `target`: the path that a form of the application was for. `rows`: a list. `refresh`: as `2;url=/path`.
     """
 
     status: int = 200
@@ -69,6 +80,7 @@ class Content:
     account: str = ""
     note: Message | None = None
     target: str = ""
+    rows: tuple[Row, ...] = ()
     links: tuple[Link, ...] = ()
     form_action: str = ""
     form_label: Message | None = None

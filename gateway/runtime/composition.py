@@ -61,6 +61,7 @@ from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
 from gateway.sessions.renewal_hook import Recheck
+from gateway.sessions.scan import SessionScan
 from gateway.sessions.session_count import SessionCount
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.shared_headers import SharedHeaders
@@ -325,6 +326,7 @@ class GatewayWorker:
             forms=self._forms,
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
+            scan=SessionScan(self.redis, ring, prefix),
             cache=self.cache,
             once=Once(self.redis, prefix),
             session_limit=SessionLimit(self.redis, ring, prefix, utc_now),

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.errors.requests import BadRequest
-from gateway.gate.site import FORM, Site, is_own
+from gateway.gate.site import FORM, OWN_SESSIONS, Site, is_own
 from gateway.policy.paths import parse_target
 
 HOME: Final = "/"
@@ -111,7 +111,7 @@ class ReturnGuard:
 
 def _redirects_back(site: Site, path: str) -> bool:
     """Whether that page would redirect the person back at once: one of our own paths, or a blocked password route."""
-    if path == FORM:
+    if path in (FORM, OWN_SESSIONS):
         return False
     target = parse_target(path.partition("#")[0].encode())
     return is_own(target) or site.blocked_page(target) is not None

@@ -18,7 +18,7 @@ from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest, MethodNotAllowed, NotFound
-from gateway.gate.site import FORM, OWN_CALLBACK, OWN_JWKS, START, Site, callback_path, start_url
+from gateway.gate.site import FORM, OWN_CALLBACK, OWN_JWKS, OWN_SESSIONS, START, Site, callback_path, start_url
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.held_forms.store import HeldForms
 from gateway.http.message import RequestHead, is_navigation
@@ -34,6 +34,7 @@ from gateway.sessions.keyring import KeyRing
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
+from gateway.sessions.scan import SessionScan
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.address_rate import AddressRate
@@ -43,6 +44,7 @@ from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
 from gateway.web.held_form import HeldFormPage
+from gateway.web.own_sessions import OwnSessions
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.request import WebRequest, read_request
 from gateway.web.sign_out import SIGN_OUT, SIGNED_OUT, SignedOut, SignOut
@@ -73,6 +75,7 @@ class WebParts:
     forms: HeldForms
     registration: Callable[[schema.Surface], Registration]
     store: SessionStore
+    scan: SessionScan
     cache: SessionCache
     once: Once
     session_limit: SessionLimit
@@ -97,6 +100,24 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
     sessions = BrowserSessions(
         store=parts.store, session_limit=parts.session_limit, endings=parts.endings, cache=parts.cache, audit=parts.audit,
     )  # fmt: skip
+    held_form = HeldFormPage(forms=parts.forms, sessions=sessions, pages=parts.pages, audit=parts.audit)
+    own_sessions = OwnSessions(
+        scan=parts.scan, store=parts.store, cache=parts.cache, sessions=sessions, providers=parts.providers, pages=parts.pages,
+        audit=parts.audit,
+    )  # fmt: skip
+    userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
+    return {
+        **_sign_ins(parts, sessions),
+        OWN_SESSIONS: {"GET": own_sessions, "HEAD": own_sessions, "POST": own_sessions},
+        FORM: {"GET": held_form, "HEAD": held_form, "POST": held_form},
+        "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
+        **_sign_outs(parts, sessions),
+        OWN_JWKS: {"GET": keys, "HEAD": keys},
+    }
+
+
+def _sign_ins(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:
+    """The endpoints of a sign-in."""
     start = Start(parts.sign_in)
     account_setup = AccountSetup(
         registration=parts.registration,
@@ -119,6 +140,20 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         audit=parts.audit,
         now=parts.now,
     )
+    return {
+        START: {"GET": start, "HEAD": start, "POST": start},
+        **{callback_path(client.name): _callback_methods(client, callback) for client in parts.providers},
+        WAIT: {"GET": account_setup},
+    }
+
+
+def _callback_methods(client: ProviderClient, callback: Callback) -> dict[str, Handler]:
+    # SECURITY: a form that another site sends is an answer of a provider that answers by form_post, and of no other (A-88).
+    return {"GET": callback, "POST": callback} if client.settings.response_mode == "form_post" else {"GET": callback}
+
+
+def _sign_outs(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:
+    """The endpoints for sign-out by the person and by the provider."""
     sign_out = SignOut(
         providers=parts.providers,
         sessions=sessions,
@@ -129,28 +164,6 @@ def paths(parts: WebParts) -> dict[str, dict[str, Handler]]:
         upstreams=parts.upstreams,
     )
     signed_out = SignedOut(sessions=sessions, ring=parts.ring, guard=parts.sign_in.guard, pages=parts.pages)
-    held_form = HeldFormPage(forms=parts.forms, sessions=sessions, pages=parts.pages, audit=parts.audit)
-    userinfo, keys = UserInfo(sessions), AssertionKeys(parts.signer)
-    return {
-        START: {"GET": start, "HEAD": start, "POST": start},
-        **{callback_path(client.name): _callback_methods(client, callback) for client in parts.providers},
-        WAIT: {"GET": account_setup},
-        SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
-        FORM: {"GET": held_form, "HEAD": held_form, "POST": held_form},
-        SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
-        "/oauth2/userinfo": {"GET": userinfo, "HEAD": userinfo},
-        **_logouts(parts, sessions),
-        OWN_JWKS: {"GET": keys, "HEAD": keys},
-    }
-
-
-def _callback_methods(client: ProviderClient, callback: Callback) -> dict[str, Handler]:
-    # SECURITY: a form that another site sends is an answer of a provider that answers by form_post, and of no other (A-88).
-    return {"GET": callback, "POST": callback} if client.settings.response_mode == "form_post" else {"GET": callback}
-
-
-def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:
-    """The endpoints for sign-out by the provider."""
     back = BackChannelLogout(
         providers=parts.providers,
         store=parts.store,
@@ -160,7 +173,12 @@ def _logouts(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, 
         now=parts.now,
     )
     front = FrontChannelLogout(sessions=sessions, providers=parts.providers, audit=parts.audit)
-    return {"/oauth2/backchannel-logout": {"POST": back}, "/oauth2/frontchannel-logout": {"GET": front}}
+    return {
+        SIGN_OUT: {"GET": sign_out, "HEAD": sign_out, "POST": sign_out},
+        SIGNED_OUT: {"GET": signed_out, "HEAD": signed_out},
+        "/oauth2/backchannel-logout": {"POST": back},
+        "/oauth2/frontchannel-logout": {"GET": front},
+    }
 
 
 class AiohttpAdapter:

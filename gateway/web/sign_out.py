@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from gateway.errors.access import CrossSiteRequest
 from gateway.errors.signing_in import ProviderUnavailable
 from gateway.gate.access import account_of
-from gateway.gate.site import START
+from gateway.gate.site import OWN_SESSIONS, START
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.languages.message import Message
 from gateway.observability import events as audit
@@ -88,7 +88,10 @@ class SignOut:
             form_action=action,
             form_label=Message("page.sign_out", "Sign out"),
             form_targets=_leads_to(self._providers.of(session.session), there),
-            links=(Link(label=Message("sign_out.stay", "Stay signed in"), href=HOME),),
+            links=(
+                Link(label=Message("sign_out.stay", "Stay signed in"), href=HOME),
+                Link(label=Message("own_sessions.title", "Where you are signed in"), href=OWN_SESSIONS),
+            ),
         )
         return self._pages.show(content, request.page_context())
 

@@ -139,7 +139,14 @@ def test_the_pages_of_signing_out_are_accessible_on_a_phone(door: Door, phone: B
     choose_person(page, ADMIN)
     expect(page).to_have_url(origin + "/bookings")
     wrong = {}
-    for path in ("sign_out", "signed_out", "nothing"):
+    elsewhere = phone.browser
+    assert elsewhere is not None
+    with elsewhere.new_context() as another:
+        other = another.new_page()
+        other.goto(origin + "/bookings")
+        choose_person(other, ADMIN)
+        expect(other).to_have_url(origin + "/bookings")
+    for path in ("sign_out", "sessions", "signed_out", "nothing"):
         page.goto(f"{origin}/oauth2/{path}")
         wrong[path] = findings(page, f"signed-in-{path}")
     phone.clear_cookies()

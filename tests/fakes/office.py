@@ -40,6 +40,7 @@ from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
+from gateway.sessions.scan import SessionScan
 from gateway.sessions.session import Session
 from gateway.sessions.session_limit import SessionLimit
 from gateway.sessions.store import SessionStore
@@ -158,6 +159,7 @@ class Office:
             upstreams=UpstreamSignOut({}, dict[str, Pool]().__getitem__),
             registration=lambda surface: self.registration if surface == "portal" else "skip",
             store=self.store,
+            scan=SessionScan(self.redis, self.ring, self.prefix),
             cache=self.cache,
             once=Once(self.redis, self.prefix),
             endings=LogoutMarkers(self.redis, self.ring, self.prefix),
