@@ -7,6 +7,8 @@
     request      one request, as a page reads it
     page         what a page is made of
     probe_run    the one probe that may run in this process
+    live         pages that renew themselves while they are open
+    charts       plots as SVG
     rendering    the frame around every page, its style and its header fields; JSON for programs
     registry     all pages, in the order of the menu
     pages        one module for each page

@@ -21,6 +21,7 @@ from gateway.config.addresses import canonical_host
 from gateway.config.console import PREFIX
 from gateway.console.assertion import FIELD, AssertionVerifier
 from gateway.console.csrf import FormTokens
+from gateway.console.live import LiveViews
 from gateway.console.page import ConsoleParts, Page, View
 from gateway.console.registry import PAGES
 from gateway.console.rendering import STATIC, ConsoleRenderer
@@ -66,6 +67,7 @@ class ConsoleApp:
         self._assertions = AssertionVerifier(parts.ring.raw, parts.now)
         self._rights = ConsoleRights(config.console)
         self._tokens = FormTokens(parts.ring)
+        self._live_views = LiveViews(parts.stopping)
         self._renderer = ConsoleRenderer(config, [page for page in pages if page.menu])
 
     def build(self) -> web.Application:
@@ -79,6 +81,8 @@ class ConsoleApp:
         asked: ConsoleRequest | None = None
         try:
             asked = self._identified(request)
+            if (live := self._live_page(request, asked)) is not None:
+                return await self._stream(live, request, asked)
             page = await self._answer(request, asked)
         except Denied as denied:
             self._emit_denied(request, asked, denied)
@@ -164,6 +168,20 @@ class ConsoleApp:
             raise MethodNotAllowed(asked.method, allow=page.methods)
         view = await self._run(page, request, asked)
         return self._renderer.show(page, view, asked)
+
+    def _live_page(self, request: web.Request, asked: ConsoleRequest) -> Page | None:
+        page = self._pages.get(asked.path)
+        wanted = "text/event-stream" in request.headers.get("Accept", "") and asked.method == "GET"
+        return page if wanted and page is not None and page.live else None
+
+    async def _stream(self, page: Page, request: web.Request, asked: ConsoleRequest) -> web.StreamResponse:
+        """Raises Denied and what the page raises, before anything is sent."""
+        self._authorise(asked)
+
+        async def draw() -> str:
+            return self._renderer.live(page, await page.show(asked, self._parts), asked)
+
+        return await self._live_views.stream(request, draw, page.live)
 
     async def _run(self, page: Page, request: web.Request, asked: ConsoleRequest) -> View:
         if asked.method in _SAFE or page.change is None:

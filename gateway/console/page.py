@@ -1,7 +1,7 @@
 """What a page of the console is made of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,12 +33,16 @@ class ConsoleParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a handler answers. `location`: where a browser goes on (303), while a program gets the data; `template`: another than the page's."""
+    """What a handler answers. `location`: where a browser goes on (303), while a program gets the data; `template`: another than the page's.
+
+    `lines`: JSON lines to be saved, in place of a page.
+    """
 
     data: Data = field(default_factory=dict)
     status: int = 200
     location: str = ""
     template: str = ""
+    lines: Sequence[Data] | None = None
 
 
 Handler = Callable[[ConsoleRequest, ConsoleParts], Awaitable[View]]
@@ -48,7 +52,8 @@ Handler = Callable[[ConsoleRequest, ConsoleParts], Awaitable[View]]
 class Page:
     """One address. `show` answers GET and HEAD, `change` POST. `menu`: its name in the menu; "" where it is not in it.
 
-    `section` is the path of the page that the menu marks while this one is open.
+    `section` is the path of the page that the menu marks while this one is open. `live`: every how many seconds `Accept: text/event-stream`
+    gets the template's block of this name anew; 0.0 for a page that stands still.
     """
 
     path: str
@@ -58,6 +63,7 @@ class Page:
     change: Handler | None = None
     menu: str = ""
     section: str = ""
+    live: float = 0.0
 
     @property
     def methods(self) -> tuple[str, ...]:

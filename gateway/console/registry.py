@@ -3,6 +3,6 @@
 from typing import Final
 
 from gateway.console.page import Page
-from gateway.console.pages import doors, explain, overview, sessions
+from gateway.console.pages import doors, events, explain, overview, sessions
 
-PAGES: Final[tuple[Page, ...]] = (*overview.PAGES, *sessions.PAGES, *doors.PAGES, *explain.PAGES)
+PAGES: Final[tuple[Page, ...]] = (*overview.PAGES, *sessions.PAGES, *events.PAGES, *doors.PAGES, *explain.PAGES)

@@ -4,6 +4,7 @@ The invariant: a page escapes every value, loads nothing from elsewhere, runs no
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from markupsafe import Markup
 
 from gateway.config.providers import offered, providers_of
 from gateway.config.schema import Config
+from gateway.console.charts import chart
 from gateway.console.page import Page, View
 from gateway.console.request import ConsoleRequest
 from gateway.errors.refusal import Refusal
@@ -69,12 +71,15 @@ class ConsoleRenderer:
         environment = Environment(loader=PackageLoader("gateway.console"), autoescape=True, undefined=StrictUndefined)
         environment.filters["moment"] = _moment
         environment.filters["span"] = in_words
+        environment.filters["chart"] = chart
         environment.globals["versions"] = {name: file.version for name, file in self.static.items()}
         environment.globals["STATIC"] = STATIC
         self._environment = environment
 
     def show(self, page: Page, view: View, request: ConsoleRequest) -> RenderedPage:
         """The response with a page, or with its data."""
+        if view.lines is not None:
+            return _file_of_lines(page.path.rpartition("/")[2], view.lines)
         if request.as_json:
             return as_json(view.status, {"csrf": request.csrf, **view.data} if page.change else dict(view.data)).plus(
                 ("Vary", "Accept")
@@ -82,6 +87,12 @@ class ConsoleRenderer:
         if view.location:
             return redirect(303, view.location)
         return self._render(view.template or page.template, page, request, view.status, view.data)
+
+    def live(self, page: Page, view: View, request: ConsoleRequest) -> str:
+        """What changes on a page while it is open: the block `live` of its template."""
+        template = self._environment.get_template(page.template)
+        context = template.new_context({"data": view.data, "page": page, "request": request})
+        return "".join(template.blocks["live"](context))
 
     def refuse(
         self, refusal: Refusal, request: ConsoleRequest | None, request_id: str, *, json_wanted: bool
@@ -115,6 +126,17 @@ def _provider_origins(config: Config) -> Sequence[str]:
     named = offered(config, config.console) if config.console is not None else ()
     urls = [urlsplit(known[name].authority_url) for name in named if name in known]
     return sorted({f"{url.scheme}://{url.netloc}" for url in urls if url.netloc})
+
+
+def _file_of_lines(name: str, lines: Sequence[Mapping[str, Any]]) -> RenderedPage:
+    fields = [
+        ("Content-Type", "application/jsonl"),
+        ("Content-Disposition", f'attachment; filename="{name}"'),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    body = "".join(f"{json.dumps(line)}\n" for line in lines)
+    return RenderedPage(status=200, headers=fields, body=body.encode())
 
 
 def _file(name: str) -> str:

@@ -99,6 +99,7 @@ class WorkerCounts:
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)  # by app and status
     events: Counter[tuple[str, str]] = field(default_factory=Counter)  # by event and app
+    outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # by event, app, and reason or rule
     break_glass_uses: Counter[str] = field(default_factory=Counter)  # by app
     log_lines_dropped: Counter[str] = field(default_factory=Counter)  # by stream
     unexpected_errors: Counter[str] = field(default_factory=Counter)  # by the name of the work
@@ -110,6 +111,7 @@ class WorkerCounts:
         """Add the counts of another worker. `other` stays as it is."""
         self.requests.update(other.requests)
         self.events.update(other.events)
+        self.outcomes.update(other.outcomes)
         self.break_glass_uses.update(other.break_glass_uses)
         self.log_lines_dropped.update(other.log_lines_dropped)
         self.unexpected_errors.update(other.unexpected_errors)
@@ -122,6 +124,7 @@ class WorkerCounts:
         return {
             "requests": _rows(self.requests),
             "events": _rows(self.events),
+            "outcomes": _rows(self.outcomes),
             "break_glass_uses": dict(self.break_glass_uses),
             "log_lines_dropped": dict(self.log_lines_dropped),
             "unexpected_errors": dict(self.unexpected_errors),
@@ -135,6 +138,7 @@ class WorkerCounts:
         return cls(
             requests=Counter(_pairs(data["requests"])),
             events=Counter(_pairs(data["events"])),
+            outcomes=Counter({(event, app, outcome): count for event, app, outcome, count in data["outcomes"]}),
             break_glass_uses=Counter(data["break_glass_uses"]),
             log_lines_dropped=Counter(data["log_lines_dropped"]),
             unexpected_errors=Counter(data["unexpected_errors"]),
@@ -182,7 +186,7 @@ class WorkerReport:
         )
 
 
-def _rows(counts: Mapping[tuple[Any, Any], int]) -> list[list[Any]]:
+def _rows(counts: Mapping[tuple[Any, ...], int]) -> list[list[Any]]:
     return [[*key, count] for key, count in counts.items()]
 
 

@@ -5,7 +5,7 @@ session's `sid`, the request id), and e-mail addresses are written only at `pii:
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -66,10 +66,16 @@ EVENTS: Final = frozenset(
 )  # fmt: skip
 
 Fact = str | int | float | bool | None
+#: Different outcomes of events that are counted apart; all others count without their outcome.
+OUTCOMES: Final = 500
 
 
 class Audit:
-    """Writes events as JSON lines through `write` and counts them by `(event, app)`."""
+    """Writes events as JSON lines through `write`, and counts them.
+
+    `counts` by event and app; `outcomes` by event, app and the event's reason or rule. `keep(at, line)` gets each event too, `at` in
+    seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -79,6 +85,8 @@ class Audit:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.outcomes: Counter[tuple[str, str, str]] = Counter()
+        self.keep: Callable[[float, Mapping[str, Fact]], None] = lambda at, line: None
         self._write = write
         self._pii_full = pii_full
         self._now = now
@@ -106,4 +114,8 @@ class Audit:
             line["email"] = email
         for key, value in facts.items():
             line[key] = hide_addresses(value) if isinstance(value, str) and not self._pii_full else value
-        self._write(json_line(self._now().timestamp(), "info", "event", line).encode() + b"\n")
+        outcome = (name, app, str(line.get("reason") or line.get("rule") or ""))
+        self.outcomes[outcome if outcome in self.outcomes or len(self.outcomes) < OUTCOMES else (name, app, "")] += 1
+        at = self._now().timestamp()
+        self._write(json_line(at, "info", "event", line).encode() + b"\n")
+        self.keep(at, line)

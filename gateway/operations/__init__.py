@@ -6,6 +6,7 @@
     check                         each dependency of the gateway, checked once
     claim_doubts                  what is doubtful about the mapped claims of a provider
     client_authentication_trial   the trial of our client authentication at a provider
+    figures                       what the fleet counted in a span of time
     admin_listener                what the admin listener of a running gateway says
     doctor                        the whole set-up, examined line by line: what each means and what to do
     certificates                  when the certificates of ours end

@@ -121,7 +121,8 @@ async def _redis(config: Config) -> None:
     if _is_embedded(config) and config.redis.data_dir is not None:
         await asyncio.to_thread(EmbeddedValkey(config.redis.data_dir).check_folder)
     async with _connected(config) as (redis, url):
-        await examine(redis, push_sources(redis, config.redis, url), config.redis.key_prefix)
+        sources = push_sources(redis, config.redis, url)
+        await examine(redis, sources, config.redis.key_prefix, console=config.console is not None)
 
 
 async def advise(config: Config) -> list[str]:

@@ -12,10 +12,23 @@ _READS: Final = frozenset(
     {"GET", "GETRANGE", "STRLEN", "PTTL", "TTL", "PEXPIRETIME", "TYPE", "DUMP", "EXISTS", "MEMORY USAGE"}
     | {"ZRANGE", "ZCARD", "ZSCORE", "ZCOUNT", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "SMEMBERS", "SISMEMBER", "SCARD"}
     | {"HGET", "HGETALL", "HMGET", "HLEN", "HEXISTS"}
+    | {"XRANGE", "XREVRANGE", "XLEN"}
 )
 _WRITES: Final = frozenset(
     {"SET", "DEL", "UNLINK", "GETDEL", "GETSET", "APPEND", "INCR", "INCRBY", "DECR", "RESTORE", "PERSIST", "SETRANGE"}
-    | {"ZADD", "ZREM", "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "ZPOPMIN", "SADD", "SREM", "HSET", "HDEL", "HSETNX"}
+    | {
+        "ZADD",
+        "ZREM",
+        "ZREMRANGEBYSCORE",
+        "ZREMRANGEBYRANK",
+        "ZPOPMIN",
+        "SADD",
+        "SREM",
+        "HSET",
+        "HDEL",
+        "HSETNX",
+        "XADD",
+    }
     | {"EVAL", "EVALSHA"}
 )
 # They only move the end of a record that exists: a failover loses a minute of an idle timeout.

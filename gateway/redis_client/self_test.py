@@ -16,13 +16,22 @@ _SHORT: Final = 5000  # TTL of the keys that are written, in milliseconds
 _GUIDE: Final = "see the guide on Redis"
 
 
-async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
-    """Run every kind of command, and begin client-side caching on every primary.
+async def examine(redis: Redis, sources: Sources, prefix: str, *, console: bool = False) -> None:
+    """Run every kind of command, those of a console too where there is one, and begin client-side caching on every primary.
 
     Raises StoreUnavailable, whose detail names the command that was refused and the reason.
     """
     client: Any = redis
-    text, entries = (f"{prefix}check:{secrets.token_hex(8)}" for _ in range(2))
+    text, entries, events, numbers = (f"{prefix}check:{secrets.token_hex(8)}" for _ in range(4))
+    of_console = (
+        ("XADD", events, "MAXLEN", "=", 1, "*", "x", "x"),
+        ("PEXPIRE", events, _SHORT),
+        ("XRANGE", events, "-", "+"),
+        ("XREVRANGE", events, "+", "-"),
+        ("HSET", numbers, "x", "1"),
+        ("PEXPIRE", numbers, _SHORT),
+        ("HGETALL", numbers),
+    )
     await _run("PING", redis.ping())
     for words in (
         ("SET", text, "x", "NX", "PX", _SHORT),
@@ -37,6 +46,7 @@ async def examine(redis: Redis, sources: Sources, prefix: str) -> None:
         ("ZREMRANGEBYSCORE", entries, "-inf", 0),
         ("ZREM", entries, "x"),
         ("DEL", text),
+        *(of_console if console else ()),
     ):
         await _run(str(words[0]), client.execute_command(*words))
     await _run("SCAN", anext(aiter(redis.scan_iter(match=text)), None))

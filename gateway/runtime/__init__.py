@@ -19,6 +19,7 @@
     client_authentication_watch   the last result of the client authentication at each provider
     readiness                     whether the whole gateway is ready (pure)
     admin                         `/ping`, `/ready`, `/metrics`
+    telemetry                     tells Redis for the console what this replica is and counted
     metrics                       what `/metrics` prints
 
 A worker and the parent exchange JSON lines over a private socket.

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ class WorkerChild:
         self.name = name or f"worker {slot}"
         self._module = module
         self._on_opening_ended = on_opening_ended
+        self.started_at = 0.0  # in seconds since 1970
         self.ready = asyncio.Event()
         self._draining = asyncio.Event()
         self._drain_seconds = 0.0
@@ -53,6 +55,7 @@ class WorkerChild:
             raise WorkerFailed(f"{self.name} cannot be started: {error}") from error
 
     async def _start(self, first: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        self.started_at = time.time()
         ours, theirs = socket.socketpair()
         try:
             with theirs:

@@ -68,6 +68,7 @@ from gateway.sessions.shared_headers import SharedHeaders
 from gateway.sessions.store import SessionStore
 from gateway.sign_in.address_rate import AddressRate
 from gateway.sign_in.begin import SignInStarter
+from gateway.telemetry.event_log import losses, open_event_log
 from gateway.token_refresh.attempts import Attempts
 from gateway.token_refresh.refresher import Refresher
 from gateway.token_refresh.renewal import Renewal
@@ -76,6 +77,7 @@ from gateway.web.page_log import PageLog
 
 _log = logging.getLogger("doorward.app")
 _EMITTED_LIFETIME: Final = timedelta(minutes=5)
+_LAST_EVENTS_SECONDS: Final = 1.0
 _ABOUT_TO_END: Final = timedelta(seconds=1)
 
 
@@ -159,15 +161,16 @@ class GatewayWorker:
         config = self.config
         ring = KeyRing(config.keys)
         self.redis = connect(config.redis, self._redis_url, durations=self.durations)
+        self.event_log = open_event_log(config, self.redis, ring, self.audit)
         self._fleet_time = FleetTime(self.redis, config.redis.key_prefix, time.monotonic, time.time)
         sightings = Sightings(self.redis, config.redis.key_prefix, utc_now)
         self.providers = open_providers(config, utc_now, self.durations, sightings)
         self._reader = record_reader(config.redis, self._redis_url, time.monotonic)
+        prefix, directory = config.redis.key_prefix, config.directory
         self.store = SessionStore(
-            self.redis, ring, config.redis.key_prefix, utc_now, accepts=self.providers.accepts, reader=self._reader
+            self.redis, ring, prefix, utc_now, accepts=self.providers.accepts, reader=self._reader
         )
-        self._leases = Leases(self.redis, config.redis.key_prefix, time.monotonic)
-        directory, prefix = config.directory, config.redis.key_prefix
+        self._leases = Leases(self.redis, prefix, time.monotonic)
         self.directory_http = open_session(None if directory.kind == "none" else directory.ca)
         self.directory = open_directory(directory, self.directory_http, self.redis, prefix, durations=self.durations)
         self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
@@ -281,6 +284,8 @@ class GatewayWorker:
         await self.refresher.close()
         await self.cache.close()
         await self.break_glass.close()
+        if self.event_log is not None:
+            await self.event_log.close(_LAST_EVENTS_SECONDS)
         await self.providers.close()
         if self.directory is not None:
             await self.directory.close()
@@ -293,7 +298,8 @@ class GatewayWorker:
         """This worker's numbers and health. It shares the counters, which go on counting: serialize it at once."""
         counters = self.context.counters
         counts = WorkerCounts(
-            requests=counters.requests, durations=self.durations.by_labels | counters.durations, events=self.audit.counts,
+            requests=counters.requests, durations=self.durations.by_labels | counters.durations,
+            events=self.audit.counts, outcomes=self.audit.outcomes, log_lines_dropped=losses(self.event_log),
             break_glass_uses=self.break_glass.uses, cpu_seconds=time.process_time(),
         )  # fmt: skip
         upstreams = {

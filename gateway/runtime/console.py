@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -17,6 +17,9 @@ from gateway.observability.events import Audit
 from gateway.redis_client.client import connect
 from gateway.runtime.worker import Parent, main
 from gateway.sessions.keyring import KeyRing
+from gateway.telemetry.event_log import EventLog, losses, open_event_log
+
+_LAST_EVENTS_SECONDS: Final = 1.0
 
 
 def _utc_now() -> datetime:
@@ -34,11 +37,14 @@ class ConsoleWorker:
         self._parts = parts = ConsoleParts(
             config=config, redis=self._redis, ring=KeyRing(config.keys), audit=self._audit, now=_utc_now, stopping=self._stopping,
         )  # fmt: skip
+        self._event_log: EventLog | None = None
+        self._parts = parts
         self._runner = web.AppRunner(ConsoleApp(parts).build(), handle_signals=False, access_log=None)
         self._servers: dict[socket.socket, asyncio.AbstractServer] = {}
 
     async def start(self) -> None:
         """Nothing else has to be up for that: a page that needs Redis says so when it is asked for."""
+        self._event_log = open_event_log(self._parts.config, self._redis, self._parts.ring, self._audit)
         await self._runner.setup()
 
     async def listen(self, sock: socket.socket) -> None:
@@ -62,7 +68,11 @@ class ConsoleWorker:
         """This process's numbers."""
         return WorkerReport(
             counts=WorkerCounts(
-                events=self._audit.counts, durations=dict(self._durations.by_labels), cpu_seconds=time.process_time()
+                events=self._audit.counts,
+                outcomes=self._audit.outcomes,
+                log_lines_dropped=losses(self._event_log),
+                durations=dict(self._durations.by_labels),
+                cpu_seconds=time.process_time(),
             )
         )
 
@@ -75,6 +85,8 @@ class ConsoleWorker:
             server.pre_shutdown()
             await server.shutdown(seconds)
         await self._runner.cleanup()
+        if self._event_log is not None:
+            await self._event_log.close(_LAST_EVENTS_SECONDS)
         await self._redis.aclose()
 
 

@@ -106,9 +106,9 @@ class WorkerCollector:
             yield family
 
     def _losses(self) -> Iterator[Metric]:
-        text = "Log lines dropped because the stream was not read"
+        text = "Log lines dropped because the stream was not read, and events that the console does not show because Redis did not take them"
         dropped = CounterMetricFamily("doorward_log_lines_dropped", text, labels=["stream"])
-        for stream in ("stdout", "stderr"):
+        for stream in ("stdout", "stderr", "console"):
             dropped.add_metric([stream], self._counts.log_lines_dropped[stream])
         errors = CounterMetricFamily(
             "doorward_unexpected_errors", "Errors that nothing handles, by work", labels=["work"]

@@ -40,6 +40,7 @@ from gateway.runtime.metrics import ParentFacts
 from gateway.runtime.settings_watch import ConfigSource, SettingsWatch
 from gateway.runtime.sockets import Listeners
 from gateway.runtime.systemd import Notifier, inherited_sockets
+from gateway.runtime.telemetry import ReplicaFacts, TelemetryReporter
 
 _log = logging.getLogger("doorward.workers")
 _NEEDS_RESTART: Final = ("listen", "listen_mode", "admin_listen", "workers")
@@ -77,6 +78,7 @@ class Supervisor:
         self._source.keep(NOTHING_SAVED)
         self._streams = LogStreams(config.log)
         self._audit = Audit(self._streams.output, pii_full=config.log.pii == "full")
+        self._telemetry = TelemetryReporter(self._replica, self._audit)
         self._settings = SettingsWatch(self._audit, lambda: self._run_in_background(self._apply_settings()))
         try:
             return await self._run(config)
@@ -127,6 +129,8 @@ class Supervisor:
         await self._current.start()
         await opened.enter_async_context(listening(self._admin(), config))
         self._current.serve()
+        opened.push_async_callback(self._telemetry.close)
+        await self._telemetry.start(config, self._redis_url)
         opened.callback(self._client_authentication.stop)
         self._client_authentication.start(config)
 
@@ -138,13 +142,8 @@ class Supervisor:
 
     def _admin(self) -> web.Application:
         return build_admin(
-            self._reports,
-            self._facts,
-            lambda: self._listeners.workers,
-            self._stopping.is_set,
-            self._own_dependencies,
-            self._process,
-        )
+            self._reports, self._facts, lambda: self._listeners.workers, self._stopping.is_set, self._own_dependencies, self._process,
+        )  # fmt: skip
 
     async def _reports(self) -> Sequence[WorkerReport]:
         replies = await asyncio.gather(*(worker.report() for worker in self._current.ready))
@@ -157,8 +156,9 @@ class Supervisor:
         leaving = [*self._current.beside, *draining]
         replies = await asyncio.gather(*(worker.report() for worker in leaving))
         own = WorkerCounts(
-            log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts, events=self._audit.counts
-        )
+            log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts,
+            events=self._audit.counts, outcomes=self._audit.outcomes,
+        )  # fmt: skip
         return ParentFacts(
             pids=[worker.process.pid for worker in (*self._current.ready, *leaving)],
             past=[*(report.counts for report in replies if report is not None), self._ended_counts, own],
@@ -167,6 +167,12 @@ class Supervisor:
 
     def _own_dependencies(self) -> dict[str, dict[str, Any]]:
         return {**self._client_authentication.report(), **self._settings.report()}
+
+    async def _replica(self) -> ReplicaFacts:
+        return ReplicaFacts(
+            reports=await self._reports(), parent=await self._facts(), workers=self._current.ready, wanted=self._listeners.workers,
+            stopping=self._stopping.is_set(), process=self._process(), config=self._current.config,
+        )  # fmt: skip
 
     def _keep_counts(self, worker: WorkerChild) -> None:
         """The worker ended: add its last report to the counts of those before."""
@@ -273,6 +279,7 @@ class Supervisor:
         if (await self._settings.start(config, self._redis_url)).values != saved.values:  # of another Redis
             self._run_in_background(self._apply_settings())
         old.drain(config.shutdown.drain.total_seconds())
+        await self._telemetry.start(config, self._redis_url)
         await old.wait_accepts_nothing()
         _log.info("reloaded: %d new workers, the old ones are draining", len(fresh.workers))
         return old

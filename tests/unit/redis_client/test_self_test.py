@@ -67,7 +67,7 @@ async def test_another_prefix_than_the_user_may_touch_is_named(own_valkey: Embed
 
 
 async def test_every_primary_of_a_fleet_is_examined(fleet: RoutedClient, prefix: str) -> None:
-    await examine(fleet, RoutedSources(fleet), prefix)
+    await examine(fleet, RoutedSources(fleet), prefix, console=True)
     lines = list(advice(await read_servers(fleet)))
     assert len(lines) == len((await fleet.topology()).primaries)
     assert all("min-replicas-to-write" in line for line in lines)
