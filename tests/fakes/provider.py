@@ -82,6 +82,7 @@ class MisbehavingProvider(DemoProvider):
         self.faults: dict[str, Fault] = {}
         self.before_tokens: Callable[[], Awaitable[None]] | None = None
         self.seen: list[Seen] = []
+        self.audiences: tuple[str, ...] = ()  # the only ones that an assertion may name; empty: as the demo's provider
         self.forms = RequestForms()
         self.user: dict[str, Any] | None = None
 
@@ -123,6 +124,9 @@ class MisbehavingProvider(DemoProvider):
 
     def metadata(self) -> dict[str, Any]:
         return _with(super().metadata(), self.told.metadata)
+
+    def assertion_audiences(self) -> tuple[str, ...]:
+        return self.audiences or super().assertion_audiences()
 
     async def serve_keys(self, request: web.Request) -> web.StreamResponse:
         return answer(self.told.jwks or self.signer.jwks())

@@ -52,8 +52,7 @@ class BackChannel:
         values = {name: value for name, value in form.items() if isinstance(value, str)}
         if len(values) != len(form):
             raise ClientRefused("a parameter is given twice")
-        audiences = (self._realm.issuer, self._realm.url("/token"), self._realm.url("/revoke"))
-        authorization = request.headers.get("Authorization")
+        authorization, audiences = request.headers.get("Authorization"), self._realm.assertion_audiences()
         return self._realm.clients.authenticate(authorization, values, audiences, self._realm.now()), values
 
 

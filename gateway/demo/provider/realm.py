@@ -118,6 +118,10 @@ class Realm:
     async def serve_keys(self, request: web.Request) -> web.StreamResponse:
         return answer(self.signer.jwks())
 
+    def assertion_audiences(self) -> tuple[str, ...]:
+        """What the `aud` of a client's assertion may name."""
+        return self.issuer, self.url("/token"), self.url("/revoke")
+
     # --- tokens -------------------------------------------------------------------------------------------------------
 
     async def token_answer(self, request: web.Request, grant: Grant, issued: Issued) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from urllib.parse import quote_plus
 
 import pytest
 from aiohttp import web
+from joserfc import jwt
 from pydantic import SecretStr
 
 from gateway.demo.provider.tokens import Grant
@@ -394,6 +395,28 @@ async def test_private_key_jwt_signs_with_the_key_it_was_given(trip: Trip, key: 
     sent = next(request for request in trip.fake.seen if request.endpoint == "token")
     assert "client_secret" not in sent.form
     assert "PRIVATE" not in str(sent.form)
+
+
+@pytest.mark.parametrize("audience", ["token_endpoint", "issuer"])
+async def test_an_assertion_is_refused_by_a_provider_that_wants_another_audience(trip: Trip, audience: str) -> None:
+    """A-95: a provider takes one of the two; the setting says which, and the other is never sent beside it."""
+    key = ec_key("P-256", "client-ec")
+    trip.register(authentication="private_key_jwt", client_secret=None, public_jwk=key.as_dict(private=False))
+    pem = SecretStr(key.as_pem(private=True).decode())
+    by_key = {"client_authentication": "private_key_jwt", "client_private_key": pem, "client_secret": None}
+
+    async def sent(wanted: str) -> Any:
+        trip.settings |= {**by_key, "client_assertion_audience": wanted}
+        await trip.sign_in()
+        form = [request.form for request in trip.fake.seen if request.endpoint == "token"][-1]
+        return jwt.decode(form["client_assertion"], key, algorithms=["ES256"]).claims["aud"]
+
+    known = {"token_endpoint": trip.fake.url("/token"), "issuer": trip.fake.issuer}
+    assert await sent(audience) == known[audience]
+    trip.fake.audiences = tuple(url for name, url in known.items() if name != audience)
+    with pytest.raises(ProviderFault, match="invalid_client"):
+        await sent(audience)
+    assert await sent(next(name for name in known if name != audience)) == trip.fake.audiences[0]
 
 
 async def test_a_wrong_secret_is_the_operators_problem_and_not_the_persons(trip: Trip) -> None:

@@ -46,7 +46,7 @@ from tests.unit.proxy.test_identity_fields import site
 from tests.unit.redis_client.test_pipelined_reader import ShortWay, reading
 from tests.unit.sessions.made import APP, HOST, KEY, a_person, a_session, a_store, push_connections, with_every_field
 
-BARE = {"id_token": None, "access_token": None, "refresh_token": None}
+BARE = {"id_token": None, "access_token": None, "refresh_token": None, "dpop_key": None}
 RELEASES = sorted(Path(written.__file__).parent.glob("release-*.json"))
 HOUR = timedelta(hours=1)
 
