@@ -89,9 +89,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
     methods = document.get("code_challenge_methods_supported")
     if isinstance(methods, list) and "S256" not in methods:
         raise ValueError("it lists PKCE methods, and S256 is not among them")
-    modes = _names(document, "response_modes_supported")
-    if settings.response_mode != "query" and modes is not None and settings.response_mode not in modes:
-        raise ValueError(f"it does not answer by {settings.response_mode} (response_mode); it lists {', '.join(modes)}")
+    _require_response(document, settings)
     trust = _Trust(settings.authority_url, allow_insecure_http)
     fapi = settings.profile == "fapi2"
     able = FAPI_ALGORITHMS if fapi else ALGORITHMS
@@ -163,6 +161,15 @@ def _id_token_algorithm(announced: Sequence[str] | None, configured: str | None,
             f"it signs ID Tokens with one of {', '.join(able)}: id_token_signed_response_alg must name the one of this client"
         )
     return able[0]
+
+
+def _require_response(document: Mapping[str, Any], settings: ProviderKeys) -> None:
+    """Raises ValueError where the document rules out the response that we ask for: a code, by `response_mode`."""
+    types, modes = _names(document, "response_types_supported"), _names(document, "response_modes_supported")
+    if types is not None and "code" not in types:
+        raise ValueError(f"it has no Authorization Code Flow; its response_types_supported lists {', '.join(types)}")
+    if settings.response_mode != "query" and modes is not None and settings.response_mode not in modes:
+        raise ValueError(f"it does not answer by {settings.response_mode} (response_mode); it lists {', '.join(modes)}")
 
 
 def _pushed_request_endpoint(document: Mapping[str, Any], settings: ProviderKeys, trust: "_Trust") -> str | None:

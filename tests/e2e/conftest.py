@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ CHROMIUM_FLAGS = [
 
 Snap = Callable[[Page, str], None]
 OpenDoor = Callable[..., Door]
+#: `stand(openid, **more of CertifiedProvider)`; with `provider`, a door before that one; with `tls`, over https.
+Stand = Callable[..., Door]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -108,3 +111,32 @@ def open_door(
 def door(open_door: OpenDoor) -> Door:
     """The door as the demo has it: every toggle on, unregistered people are created."""
     return open_door("door", {})
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    """A provider of the test's own, and a door before it."""
+    port, own, standing_now = free_port(), ExitStack(), list[Door]()
+
+    def standing(
+        openid: Mapping[str, Any],
+        provider: CertifiedProvider | None = None,
+        tls: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Door:
+        scheme = "http" if tls is None else "https"
+        if provider is None:
+            provider = CertifiedProvider([origin(name, port, scheme) for name in NAMES], **more)
+            own.callback(provider.stop)
+        folder = tmp_path / f"{tmp_path.name}-{len(list(tmp_path.glob('*-*')))}"
+        folder.mkdir()
+        while standing_now:
+            standing_now.pop().stop()
+        sections = {} if tls is None else {"tls": dict(tls), "external_url_scheme": scheme}
+        standing_now.append(Door(port, provider, openid, folder, sections=sections))
+        return standing_now[-1]
+
+    with own:
+        yield standing
+        for door in standing_now:
+            door.stop()

@@ -25,8 +25,8 @@ OUTPUT = HERE.parents[1] / "build" / "e2e"
 NAMES = ("portal", "dashboard", "open")
 
 
-def origin(name: str, port: int) -> str:
-    return f"http://{name}.localhost:{port}"
+def origin(name: str, port: int, scheme: str = "http") -> str:
+    return f"{scheme}://{name}.localhost:{port}"
 
 
 class CertifiedProvider:
@@ -203,10 +203,11 @@ class Door:
         self._backstage.run(self.behind.start())
         self._admin_port = free_port()
         config = {**settings(port, self._admin_port, provider, self.behind, openid, apps), **(sections or {})}
+        self._scheme = str(config["external_url_scheme"])
         self._program = start_gateway(config, folder)
 
     def origin(self, name: str) -> str:
-        return origin(name, self.port)
+        return origin(name, self.port, self._scheme)
 
     @property
     def log(self) -> str:

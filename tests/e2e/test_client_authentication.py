@@ -1,46 +1,21 @@
 """The certified provider knows us by a key or a certificate, and binds access tokens: private_key_jwt, mutual TLS, DPoP, FAPI 2."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
 from joserfc.jwk import ECKey
 from playwright.sync_api import Browser, expect
 
 from gateway.config.client_keys import ClientKey, certificate_key, parse_client_key
 from gateway.demo.people import ADMIN
+from tests.e2e.conftest import Stand
 from tests.e2e.processes import free_port
-from tests.e2e.stack import NAMES, CertifiedProvider, Door, origin
+from tests.e2e.stack import Door
 from tests.e2e.steps import cookies_of, visit_as
 from tests.fakes.authority import Authority
 
-#: `stand(openid, **more of CertifiedProvider)`: a provider of the test's own, and a door before it.
-Stand = Callable[..., Door]
 BY_KEY = {"client_secret": None, "client_authentication": "private_key_jwt"}
 REFRESH = {"refresh": True, "ttl": {"AccessToken": 4}}
-
-
-@pytest.fixture
-def stand(tmp_path: Path) -> Iterator[Stand]:
-    port, own, standing_now = free_port(), ExitStack(), list[Door]()
-
-    def standing(openid: Mapping[str, Any], provider: CertifiedProvider | None = None, **more: Any) -> Door:
-        if provider is None:
-            provider = CertifiedProvider([origin(name, port) for name in NAMES], **more)
-            own.callback(provider.stop)
-        folder = tmp_path / f"{tmp_path.name}-{len(list(tmp_path.glob('*-*')))}"
-        folder.mkdir()
-        while standing_now:
-            standing_now.pop().stop()
-        standing_now.append(Door(port, provider, openid, folder))
-        return standing_now[-1]
-
-    with own:
-        yield standing
-        for door in standing_now:
-            door.stop()
 
 
 def new_key() -> str:

@@ -149,6 +149,17 @@ def test_a_provider_that_lists_pkce_methods_without_s256_is_refused() -> None:
 COMMON = {"issuer": AUTHORITY + "/{tenantid}/v2.0", "allowed_tenants": ["one", "two"]}
 
 
+def test_a_provider_without_the_response_that_we_ask_for_is_refused() -> None:
+    by_form = {"response_mode": "form_post"}
+    assert parse(
+        response_types_supported=["id_token", "code"], response_modes_supported=["form_post"], settings=by_form
+    )
+    assert parse(settings=by_form)
+    assert parse(response_modes_supported=["form_post"])
+    assert "has no Authorization Code Flow" in refused(response_types_supported=["id_token", "code id_token"])
+    assert "does not answer by form_post" in refused(response_modes_supported=["query"], settings=by_form)
+
+
 def test_pushed_requests_have_an_endpoint_where_they_are_required_or_configured() -> None:
     endpoint = "pushed_authorization_request_endpoint"
     required: dict[str, Any] = {"require_pushed_authorization_requests": True}
