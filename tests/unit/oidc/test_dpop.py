@@ -89,6 +89,23 @@ async def test_a_nonce_serves_its_origin_until_another_comes() -> None:
 
 
 @pytest.mark.parametrize(
+    "challenge", ['DPoP error="use_dpop_nonce"', 'Bearer, DPoP algs="ES256", error="use_dpop_nonce"']
+)
+async def test_userinfo_asks_for_a_nonce_in_its_challenge(challenge: str) -> None:
+    """RFC 9449 section 9: the body may be anything."""
+    asking = ProviderResponse(
+        what="userinfo",
+        status=401,
+        content_type="text/html",
+        body=b"<html>",
+        dpop_nonce="one",
+        www_authenticate=challenge,
+    )
+    _, again = await sent(proofs(), asking, answering(None, 200))
+    assert again["nonce"] == "one"
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         answering(None),
