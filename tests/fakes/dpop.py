@@ -14,7 +14,7 @@ from joserfc.jwk import JWKRegistry
 from gateway.demo.provider.pages import answer, oauth_error
 from gateway.demo.provider.sign_out import SignOut
 from gateway.demo.provider.tokens import Grant, Issued
-from tests.fakes.provider import MisbehavingProvider
+from tests.fakes.provider import MISSING, MisbehavingProvider
 
 _JKT = web.RequestKey("jkt", str)
 
@@ -131,7 +131,8 @@ class DpopProvider(MisbehavingProvider):
         self._bound[issued.access_token] = request[_JKT]
         if self.before_tokens is not None:
             await self.before_tokens()
-        return answer({**self.token_response(grant, issued), "token_type": "DPoP", **self.told.token})
+        said = {**self.token_response(grant, issued), "token_type": "DPoP", **self.told.token}
+        return answer({name: value for name, value in said.items() if value is not MISSING})
 
 
 def _decoded(text: str) -> bytes:

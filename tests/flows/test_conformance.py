@@ -5,9 +5,6 @@ Those that change keys or discovery have a door of their own. FAPI 2 has a modul
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -16,11 +13,11 @@ import pytest_asyncio
 from joserfc.jwk import RSAKey
 from redis import Redis as SyncRedis
 
+from gateway.demo.provider import DemoClient
 from gateway.demo.provider.signer import Signer
-from tests.fakes.browser import Answer, Browser
+from tests.fakes.conformance import Stage, a_stage
 from tests.fakes.forge import altered, ec_key, rsa_key, sign, unsigned
-from tests.fakes.house import House
-from tests.fakes.provider import MIA, MISSING, MisbehavingProvider, Told, earlier_sign_in
+from tests.fakes.provider import MIA, MISSING, MisbehavingProvider, earlier_sign_in
 from tests.fakes.waiting import eventually
 from tests.flows.test_sign_out import (
     cookie_of,
@@ -34,57 +31,7 @@ from tests.flows.test_sign_out import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_NUMBERS = count(1)
 OFFLINE = {"scopes": ["openid", "email", "profile", "offline_access"]}
-
-
-@dataclass
-class Stage:
-    """A door and its provider."""
-
-    house: House
-    provider: MisbehavingProvider
-    page: Answer = field(init=False)
-    browser: Browser = field(init=False)
-
-    def reset(self) -> None:
-        """Honest again, and nothing seen yet."""
-        self.provider.told, self.provider.sign, self.provider.faults = Told(), None, {}
-        self.provider.seen.clear()
-        self.house.upstream.requests.clear()
-
-    async def sign_in(self) -> Browser:
-        self.browser = self.house.browser()
-        self.page = await self.house.sign_in(self.browser, at="/deep?x=1")
-        return self.browser
-
-    async def assert_accepted(self) -> Browser:
-        browser = await self.sign_in()
-        assert (self.page.status, self.page.text) == (200, "you asked for /deep?x=1")
-        assert self.house.upstream.requests[-1].values("x-forwarded-email") == [b"mia@example.com"]
-        return browser
-
-    async def assert_refused(self) -> None:
-        browser = await self.sign_in()
-        assert 400 <= self.page.status < 500, self.page.status
-        assert browser.jar.named("doorward_session", "portal.localhost") is None
-        assert self.house.upstream.requests == []
-
-
-@asynccontextmanager
-async def a_stage(
-    redis: SyncRedis, provider: MisbehavingProvider | None = None, **sections: Any
-) -> AsyncIterator[Stage]:
-    provider = provider or MisbehavingProvider()
-    if not provider.running:
-        await provider.start()
-    url = f"unix://{redis.get_connection_kwargs()['path']}"
-    house = await House.open(url, f"conformance-{next(_NUMBERS)}:", provider=provider, **sections)
-    try:
-        yield Stage(house, provider)
-    finally:
-        await house.close()
-        await provider.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -150,40 +97,109 @@ async def test_a_module_with_a_wrong_value_ends_without_a_session(stage: Stage, 
     await stage.assert_accepted()
 
 
-async def test_oidcc_client_test_scope_userinfo_claims(stage: Stage) -> None:
-    """Each claim that the scopes stand for is in userinfo alone, and reaches the application."""
+# --- oidcc-client-formpost-basic-certification-test-plan: the same modules --------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def the_form_post_stage(shared_valkey: SyncRedis) -> AsyncIterator[Stage]:
+    provider = MisbehavingProvider()
+    await provider.start()
+    provider.told.metadata["response_modes_supported"] = ["query", "form_post"]
+    openid = {**OFFLINE, "response_mode": "form_post"}
+    async with a_stage(shared_valkey, provider, external_url_scheme="https", openid=openid) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("module", [f"{module} response_mode=form_post" for module in (*ACCEPTED, *REFUSED)])
+async def test_a_module_of_the_form_post_plan_ends_as_with_a_query(the_form_post_stage: Stage, module: str) -> None:
+    stage, name = the_form_post_stage, module.partition(" ")[0]
+    stage.reset()
+    if name in REFUSED:
+        REFUSED[name](stage.provider)
+        await stage.assert_refused()
+        stage.reset()
+    else:
+        ACCEPTED[name](stage.provider)
     await stage.assert_accepted()
-    (asked,) = [dict(parse_qsl(urlsplit(url).query)) for url in _authorizations(stage)]
-    assert {"openid", "email", "profile"} <= set(asked["scope"].split())
-    told = stage.house.upstream.requests[-1]
-    assert told.values("x-forwarded-name") == [b"Mia Lindqvist"]
-    (userinfo,) = [seen for seen in stage.provider.seen if seen.endpoint == "userinfo"]
-    assert userinfo.headers["Authorization"].startswith("Bearer ")
+    assert "response_mode=form_post" in next(url for url in _authorizations(stage))
+
+
+# --- both plans: modules that look at requests, or have several keys --------------------------------------------------
+
+_BOTH = pytest.mark.parametrize("response_mode", ["query", "form_post"], ids="response_mode={}".format)
+
+
+@pytest.fixture
+def of_mode(stage: Stage, the_form_post_stage: Stage, response_mode: str) -> Stage:
+    the_form_post_stage.reset()
+    return the_form_post_stage if response_mode == "form_post" else stage
 
 
 def _authorizations(stage: Stage) -> list[str]:
     return [answer.url for answer in stage.browser.history if "/authorize?" in answer.url]
 
 
-async def test_oidcc_client_test_client_secret_basic(stage: Stage) -> None:
-    await stage.assert_accepted()
-    (token,) = [seen for seen in stage.provider.seen if seen.endpoint == "token"]
+@_BOTH
+async def test_oidcc_client_test_scope_userinfo_claims(of_mode: Stage) -> None:
+    """Each claim that the scopes stand for is in userinfo alone, and reaches the application."""
+    await of_mode.assert_accepted()
+    (asked,) = [dict(parse_qsl(urlsplit(url).query)) for url in _authorizations(of_mode)]
+    assert {"openid", "email", "profile"} <= set(asked["scope"].split())
+    told = of_mode.house.upstream.requests[-1]
+    assert told.values("x-forwarded-name") == [b"Mia Lindqvist"]
+    (userinfo,) = [seen for seen in of_mode.provider.seen if seen.endpoint == "userinfo"]
+    assert userinfo.headers["Authorization"].startswith("Bearer ")
+
+
+@_BOTH
+async def test_oidcc_client_test_client_secret_basic(of_mode: Stage) -> None:
+    await of_mode.assert_accepted()
+    (token,) = [seen for seen in of_mode.provider.seen if seen.endpoint == "token"]
     assert token.headers["Authorization"].startswith("Basic ")
     assert token.form.keys().isdisjoint({"client_secret", "client_assertion"})
 
 
-async def test_oidcc_client_test_kid_absent_multiple_jwks(shared_valkey: SyncRedis) -> None:
+@_BOTH
+async def test_oidcc_client_test_kid_absent_multiple_jwks(shared_valkey: SyncRedis, response_mode: str) -> None:
     """Several keys fit, none has a `kid`: the one that verifies counts, whichever it is; another's signature does not."""
-    async with a_stage(shared_valkey) as stage:
-        keys = [RSAKey.import_key(rsa_key(name).as_dict(private=True) | {"kid": ""}) for name in ("one", "rotated")]
-        stage.provider.told.jwks = {"keys": [_without_kid(key) for key in keys]}
-        await stage.house.worker.providers["openid"].provider.ping()
+    provider = MisbehavingProvider()
+    await provider.start()
+    provider.told.metadata["response_modes_supported"] = ["query", "form_post"]
+    provider.told.jwks = {"keys": [_without_kid(rsa_key(name)) for name in ("one", "rotated")]}
+    sections: dict[str, Any] = {"openid": {"response_mode": response_mode}}
+    sections |= {"external_url_scheme": "https"} if response_mode == "form_post" else {}
+    async with a_stage(shared_valkey, provider, **sections) as stage:
         for name in ("one", "rotated"):
-            stage.provider.sign = lambda claims, name=name: sign(claims, rsa_key(name), kid=None)
+            provider.sign = lambda claims, name=name: sign(claims, rsa_key(name), kid=None)
             await stage.assert_accepted()
         stage.house.upstream.requests.clear()
-        stage.provider.sign = lambda claims: sign(claims, rsa_key("stranger"), kid=None)
+        provider.sign = lambda claims: sign(claims, rsa_key("stranger"), kid=None)
         await stage.assert_refused()
+
+
+@pytest.mark.parametrize("method", ["client_secret_post", "private_key_jwt"], ids="client_auth_type={}".format)
+async def test_oidcc_client_test_with_another_client_authentication(shared_valkey: SyncRedis, method: Any) -> None:
+    """oidcc-client-test, as the plans run it with these variants."""
+    key = ec_key(kid="ours")
+    by_key = {"client_secret": None, "client_private_key": key.as_pem(private=True).decode(), "client_key_id": "ours"}
+    keys: dict[str, Any] = by_key if method == "private_key_jwt" else {"client_secret": "secret"}
+    async with a_stage(shared_valkey, openid={"client_authentication": method, **keys}) as stage:
+        stage.provider.register(
+            DemoClient(
+                client_id="doorward",
+                client_secret=keys["client_secret"],
+                authentication=method,
+                public_jwk=key.as_dict(private=False),
+                redirect_uris=(stage.house.origin() + "/oauth2/callback",),
+            )
+        )
+        await stage.assert_accepted()
+        (token,) = [seen for seen in stage.provider.seen if seen.endpoint == "token"]
+        assert "Authorization" not in token.headers
+        assert ("client_assertion" in token.form, "client_secret" in token.form) == (
+            method == "private_key_jwt",
+            method == "client_secret_post",
+        )
 
 
 def _without_kid(key: RSAKey) -> dict[str, Any]:
