@@ -12,22 +12,23 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Final, NoReturn, TypeVar
 
 import typer
 from rich.table import Table
 
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_table
-from gateway.config.loader import Resolved, judged, read
-from gateway.config.overlay import SavedValue, fixed_by, keys_for, set_aside
+from gateway.config.loader import read
+from gateway.config.overlay import SavedValue
 from gateway.config.schema import Config
 from gateway.errors.dependencies import StoreUnavailable
 from gateway.operations.settings.editor import Author, SettingsEditor, SettingsState
-from gateway.operations.settings.meaning import changes, meaning_of, shown
-from gateway.operations.settings.proposal import SettingsRefused, current
+from gateway.operations.settings.meaning import meaning_of
+from gateway.operations.settings.proposal import SettingsRefused
+from gateway.operations.settings.report import history_rows, meaning_in_force, pending_row, settings_rows
 from gateway.redis_client.client import connected
 from gateway.saved_settings.copy import SettingsCopy
-from gateway.saved_settings.record import SettingsConflict, SettingsRecord, SettingsVersion
+from gateway.saved_settings.record import SettingsConflict
 from gateway.saved_settings.store import SettingsStore
 from gateway.sessions.keyring import KeyRing
 
@@ -104,24 +105,15 @@ def reset(config: ConfigPath, reason: Reason) -> None:
 
 async def _show(editor: SettingsEditor, as_json: bool) -> None:
     state = await editor.read()
-    saved = editor.in_force(state)
-    aside = set_aside(editor.source, saved)
-    rows = [
-        {
-            "key": key,
-            "value": shown(key, current(editor.source, saved, key)),
-            "source": _source(editor, state, key, aside),
-        }
-        for key in keys_for(editor.source.data)
-    ]
-    meaning = meaning_of(judged(editor.source, saved).config)
+    rows, meaning = settings_rows(editor, state), meaning_in_force(editor, state)
     if as_json:
-        facts = {"version": saved.version, "revision": state.record.revision, "lost": state.lost, "settings": rows}
-        out.print(json.dumps({**facts, "meaning": [*meaning.sentences], "warnings": [*meaning.warnings]}))
+        facts = {"version": editor.in_force(state).version, "revision": state.record.revision, "lost": state.lost}
+        told = {"settings": rows, "meaning": [*meaning.sentences], "warnings": [*meaning.warnings]}
+        out.print(json.dumps({**facts, **told, "pending": pending_row(editor, state.record)}))
         return
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(row["key"], row["value"], row["source"])
     show_table(table, out)
     for sentence in meaning.sentences:
         out.print(sentence)
@@ -129,17 +121,6 @@ async def _show(editor: SettingsEditor, as_json: bool) -> None:
         err.print(f"warning: {warning}")
     for line in _state_lines(state):
         err.print(line)
-
-
-def _source(editor: SettingsEditor, state: SettingsState, key: str, aside: dict[str, str]) -> str:
-    saved = editor.in_force(state)
-    variable = fixed_by(editor.source, key)
-    if variable is not None:
-        return variable
-    if key in saved.values and key not in aside:
-        return saved.source
-    line = editor.source.lines.get(key)
-    return "default" if line is None else f"the file, line {line}"
 
 
 def _state_lines(state: SettingsState) -> list[str]:
@@ -153,42 +134,17 @@ def _state_lines(state: SettingsState) -> list[str]:
 
 
 async def _history(editor: SettingsEditor, as_json: bool) -> None:
-    record = (await editor.read()).record
-    rows = [_row(editor.source, record, version) for version in reversed(record.versions)]
+    rows = history_rows(editor, (await editor.read()).record)
     if as_json:
         out.print(json.dumps(rows))
         return
-    table = Table("version", "when (UTC)", "who", "what", "changed", "why", box=None, pad_edge=False)
+    table = Table("version", "when", "who", "what", "changed", "why", box=None, pad_edge=False)
     for row in rows:
         changed = "; ".join(f"{each['key']}: {each['before']} -> {each['after']}" for each in row["changes"])
         table.add_row(str(row["version"]), row["at"], row["by"], row["state"], changed or "-", row["reason"])
     show_table(table, out)
     if not rows:
         out.print("nothing was saved: CONFIG alone is in force")
-
-
-def _row(source: Resolved, record: SettingsRecord, version: SettingsVersion) -> dict[str, Any]:
-    fallback = [(key, current(source, record.before(record.versions[0]), key)) for key in keys_for(source.data)]
-    found = changes(record.before(version), version.settings, fallback)
-    return {
-        "version": version.number, "at": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.at)), "by": version.by,
-        "state": state_of(record, version), "reason": version.reason,
-        "changes": [{"key": each.key, "before": each.before, "after": each.after} for each in found],
-    }  # fmt: skip
-
-
-def state_of(record: SettingsRecord, version: SettingsVersion) -> str:
-    """What became of a version, in words."""
-    if version.kind == "reset":
-        return "reset to the file"
-    if version.kind == "rolled_back":
-        return f"rolled back to {f'version {version.restores}' if version.restores else 'the file'}"
-    if version.confirmed_by:
-        return f"saved, confirmed by {version.confirmed_by}"
-    if version.confirm_by is None:
-        return "saved"
-    waits = record.pending(time.time()) == version
-    return "saved, waits to be confirmed" if waits else "saved, not confirmed"
 
 
 async def _set(editor: SettingsEditor, pairs: Sequence[str], reason: str, no_confirm: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gateway.config.loader import Resolved
 from gateway.config.schema import Config
 from gateway.console.probe_run import ProbeRun
 from gateway.console.request import ConsoleRequest
@@ -20,13 +21,17 @@ Data = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleParts:
-    """What the pages share. `config` is without the console's own app; `stopping` is set when the process drains, and ends what streams."""
+    """What the pages share. `config` is without the console's own app, `source` the file that it was made of, without what is saved over it.
+
+    `stopping` is set when the process drains, and ends what streams.
+    """
 
     config: Config
     redis: Redis
     ring: KeyRing
     audit: Audit
     now: Callable[[], datetime]
+    source: Resolved = field(default_factory=lambda: Resolved(data={}))
     probe: ProbeRun = field(default_factory=ProbeRun)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

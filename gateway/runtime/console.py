@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.config.loader import Resolved
 from gateway.config.schema import Config
 from gateway.console.app import ConsoleApp
 from gateway.console.page import ConsoleParts
@@ -27,15 +28,15 @@ def _utc_now() -> datetime:
 
 
 class ConsoleWorker:
-    """All parts of the console's process. `write` takes log lines; `redis_url` is the embedded server's, if there is one."""
+    """All parts of the console's process. `write` takes log lines; `redis_url` is the embedded server's, if there is one; `source` the file."""
 
-    def __init__(self, config: Config, redis_url: str | None, write: Callable[[bytes], None]) -> None:
+    def __init__(self, config: Config, redis_url: str | None, write: Callable[[bytes], None], source: Resolved) -> None:
         self._durations = Durations()
         self._audit = Audit(write, pii_full=config.log.pii == "full")
         self._stopping = asyncio.Event()
         self._redis = connect(config.redis, redis_url, durations=self._durations)
         self._parts = parts = ConsoleParts(
-            config=config, redis=self._redis, ring=KeyRing(config.keys), audit=self._audit, now=_utc_now, stopping=self._stopping,
+            config=config, redis=self._redis, ring=KeyRing(config.keys), audit=self._audit, now=_utc_now, stopping=self._stopping, source=source,
         )  # fmt: skip
         self._event_log: EventLog | None = None
         self._parts = parts
@@ -94,7 +95,7 @@ async def build_console(
     config: Config, first: Mapping[str, Any], write: Callable[[bytes], None], parent: Parent
 ) -> ConsoleWorker:
     """The console's parts, started."""
-    console = ConsoleWorker(config, first["redis_url"], write)
+    console = ConsoleWorker(config, first["redis_url"], write, Resolved.from_json(first["source"]))
     await console.start()
     return console
 

@@ -40,16 +40,22 @@ class ConsoleListener:
         return None if self._folder is None else f"unix:{self._path(self._folder)}"
 
     def generation(
-        self, data: dict[str, Any], config: Config, redis_url: str | None, on_ended: Callable[[WorkerChild], None]
+        self,
+        data: dict[str, Any],
+        config: Config,
+        redis_url: str | None,
+        on_ended: Callable[[WorkerChild], None],
+        source: dict[str, Any],
     ) -> Generation | None:
-        """The console's part of a generation; None for a configuration without one. Raises OSError."""
+        """The console's part of a generation; None for a configuration without one. `source` is the file, as JSON. Raises OSError."""
         if config.console is None:
             return None
         listening = self.open()
 
         async def spawn(slot: int, data: dict[str, Any]) -> WorkerChild:
             child = WorkerChild(slot, lambda opening_id: None, name="the console", module=_MODULE)
-            await child.start({"version": __version__, "config": data, "redis_url": redis_url}, [listening])
+            first = {"version": __version__, "config": data, "redis_url": redis_url, "source": source}
+            await child.start(first, [listening])
             return child
 
         return Generation(data, config, self, spawn, on_ended)

@@ -4,6 +4,8 @@ A change of the saved settings starts the next generation of workers from the fi
 """
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -24,7 +26,9 @@ from gateway.saved_settings.store import SettingsStore
 from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.keyring import KeyRing
 
+_log = logging.getLogger("doorward.settings")
 _POOL_SIZE: Final = 4
+_WAIT_SECONDS: Final = 1.0
 
 
 class ConfigSource:
@@ -45,6 +49,11 @@ class ConfigSource:
         """The file as it was when it was kept, with these settings. Raises ConfigInvalid."""
         self._read = self._kept
         return judged(self._kept, saved)
+
+    @property
+    def for_console(self) -> dict[str, Any]:
+        """The file that was made last, for the process that shows where each value comes from."""
+        return self._read.to_json()
 
     def keep(self, saved: SavedSettings) -> None:
         """The workers run with what was made last."""
@@ -67,8 +76,8 @@ class SettingsWatch:
     def in_force(self) -> SavedSettings:
         return NOTHING_SAVED if self._follower is None else self._follower.in_force
 
-    async def start(self, config: Config, redis_url: str | None) -> SavedSettings:
-        """Learn what is in force, and follow it from now on."""
+    async def start(self, config: Config, redis_url: str | None, stopping: asyncio.Event) -> SavedSettings:
+        """Learn what is in force, and follow it from now on. Raises RuntimeError when the process stops while Redis is waited for."""
         if self._config is not None and (self._config.redis, self._config.keys) == (config.redis, config.keys):
             return self.in_force
         record = NO_RECORD if self._follower is None else self._follower.record
@@ -84,10 +93,23 @@ class SettingsWatch:
             ),
             self._on_change, record,
         )  # fmt: skip
-        await self._follower.begin()
+        await self._begin(self._follower, config, stopping)
         self._clock_task = asyncio.create_task(fleet_time.run())
         self._follower.start()
         return self.in_force
+
+    async def _begin(self, follower: SettingsFollower, config: Config, stopping: asyncio.Event) -> None:
+        await follower.begin()
+        edited = config.console is not None and config.console.settings == "edit"
+        # SECURITY: Redis out of reach, and no copy on this machine: the file may open what was closed on the page (C-97).
+        while edited and not follower.reached and not follower.record.revision:
+            _log.error(
+                "waiting for Redis: without it, and without a copy in redis.data_dir, the saved settings are not known"
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _WAIT_SECONDS)
+                raise RuntimeError("Redis did not answer, and the process stops")
+            await follower.begin()
 
     async def close(self) -> None:
         """Stop following."""

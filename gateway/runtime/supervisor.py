@@ -120,7 +120,7 @@ class Supervisor:
         opened.callback(self._cancel_background)
         opened.callback(self._console.close)
         opened.push_async_callback(self._settings.close)
-        saved = await self._settings.start(config, self._redis_url)
+        saved = await self._settings.start(config, self._redis_url, self._stopping)
         loaded = self._source.as_loaded(saved)
         self._source.keep(saved)
         config = loaded.config
@@ -183,7 +183,7 @@ class Supervisor:
     # --- workers ---
 
     def _generation(self, data: dict[str, Any], config: Config) -> Generation:
-        console = self._console.generation(data, config, self._redis_url, self._keep_counts)
+        console = self._console.generation(data, config, self._redis_url, self._keep_counts, self._source.for_console)
         return Generation(data, config, self._listeners, self._spawn, self._keep_counts, console)
 
     async def _spawn(self, slot: int, data: dict[str, Any]) -> WorkerChild:
@@ -276,7 +276,9 @@ class Supervisor:
         self._client_authentication.start(config)
         self._current = fresh
         self._draining.append(old)
-        if (await self._settings.start(config, self._redis_url)).values != saved.values:  # of another Redis
+        if (
+            await self._settings.start(config, self._redis_url, self._stopping)
+        ).values != saved.values:  # of another Redis
             self._run_in_background(self._apply_settings())
         old.drain(config.shutdown.drain.total_seconds())
         await self._telemetry.start(config, self._redis_url)

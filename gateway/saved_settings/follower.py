@@ -74,6 +74,7 @@ class SettingsFollower:
         self._on_change = on_change
         self.record = record
         self.in_force: SavedSettings = record.in_force(parts.now())
+        self.reached = False  # whether Redis was read
         self._value = b""  # the sealed record as it was read last; empty: not read yet
         self._problem: SettingsProblem | None = None
         self._changed = asyncio.Event()
@@ -139,6 +140,7 @@ class SettingsFollower:
     async def _step(self) -> None:
         """One round. Raises StoreUnavailable."""
         there = await self._store.read()
+        self.reached = True
         value = there if there and there == self._value else await self._judge(there)
         if value and self._store.needs_new_seal(value):
             renewed = self._store.seal(self.record)

@@ -110,8 +110,13 @@ class SettingsRecord:
         done = dataclasses.replace(pending, confirm_by=None, confirmed_by=by, confirmed_at=now)
         return SettingsRecord(revision=self.revision + 1, versions=(*self.versions[:-1], done))
 
-    def rolled_back(self, by: str, reason: str, now: float, to: int | None = None) -> "SettingsRecord":
-        """The next record, with the values of version `to`, or of the one before the newest. Raises SettingsConflict."""
+    def rolled_back(
+        self, by: str, reason: str, now: float, to: int | None = None, lasting: float | None = None
+    ) -> "SettingsRecord":
+        """The next record, with the values of version `to`, or of the one before the newest, to be confirmed within `lasting` seconds.
+
+        Raises SettingsConflict.
+        """
         newest = self.newest
         if newest is None:
             raise SettingsConflict("nothing is saved, so there is nothing to roll back")
@@ -125,6 +130,7 @@ class SettingsRecord:
                 reason=reason,
                 values=target.values,
                 restores=target.version,
+                confirm_by=None if lasting is None else now + lasting,
             )
         )
 

@@ -27,14 +27,14 @@ class Parameters:
     """Decoded parameters, in order, with repetitions."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._pairs = pairs
+        self.pairs = pairs
 
     def has(self, name: str) -> bool:
-        return any(key == name for key, _ in self._pairs)
+        return any(key == name for key, _ in self.pairs)
 
     def one(self, name: str) -> str | None:
         """The one value; None when it is missing or repeated."""
-        found = [value for key, value in self._pairs if key == name]
+        found = [value for key, value in self.pairs if key == name]
         return found[0] if len(found) == 1 else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.config.loader import build
+from gateway.config.loader import Resolved, build
 from gateway.config.providers import offered, providers_of
 from gateway.demo.provider import DemoClient
 from gateway.identity.claims import Identity
@@ -54,6 +54,7 @@ class House:
     upstreams: dict[str, RecordingUpstream]
     lines: list[bytes] = field(default_factory=list)
     provider: MisbehavingProvider | None = None
+    data: dict[str, Any] = field(default_factory=dict, repr=False)
     console: ConsoleWorker | None = None
     console_listener: ConsoleListener | None = None
 
@@ -122,9 +123,12 @@ class House:
             other.register(_client(worker, "secret", f"/{name}"))
         await worker.start()
         await worker.listen(sock)
-        house = cls(worker, port, recorders, lines, provider)
+        house = cls(worker, port, recorders, lines, provider, data)
         if console is not None and listening is not None:
-            house.console, house.console_listener = ConsoleWorker(build(data), None, lines.append), console
+            house.console, house.console_listener = (
+                ConsoleWorker(build(data), None, lines.append, Resolved(data=data)),
+                console,
+            )
             await house.console.start()
             await house.console.listen(listening.dup())
         await eventually(lambda: worker.cache.trusted)

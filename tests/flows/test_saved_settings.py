@@ -164,6 +164,28 @@ async def test_a_restart_without_redis_begins_with_the_copy(
     await fleet.redis.aclose()
 
 
+async def test_a_replica_without_a_copy_waits_for_redis_where_settings_are_edited(
+    tmp_path: Path, own_valkey: Any, prefix: str, upstream: RecordingUpstream
+) -> None:
+    """C-97: it begins with what was saved, never with the file alone."""
+    fleet = Fleet(tmp_path, own_valkey.url, prefix, upstream)
+    await fleet.save(CLOSED)
+    await fleet.redis.aclose()
+    own_valkey.stop()
+    (tmp_path / "one").mkdir()
+
+    async def come_back() -> None:
+        errors = tmp_path / "one" / "errors"
+        await eventually(lambda: errors.exists() and "waiting for Redis" in errors.read_text(), within=60)
+        await asyncio.to_thread(own_valkey.start)
+
+    coming = asyncio.create_task(come_back())
+    console = {"hosts": ["console.localhost"], "require": {"groups": ["ops"]}}
+    async with fleet.gateway("one", console=console) as one:
+        await coming
+        assert await doors(one) == {403}
+
+
 async def _is(door: Running, wanted: int) -> bool:
     return await version(door) == wanted
 

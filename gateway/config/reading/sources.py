@@ -40,6 +40,16 @@ class Resolved:
     problems: tuple[Problem, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """For another process: the data and where each value comes from, without the problems."""
+        known = {"data": self.data, "lines": dict(self.lines), "origins": dict(self.origins), "files": dict(self.files)}
+        return {**known, "hidden": sorted(self.hidden)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Resolved":
+        """What `to_json` gave."""
+        return cls(**{**told, "hidden": frozenset(told["hidden"])})
+
     def problem(self, key: str, what: str, allowed: str = "") -> Problem:
         """A problem with the line, or the variable, of its value."""
         for place in with_parents(key):

@@ -3,6 +3,7 @@
     proposal   a change of settings, judged before anything is sent or written
     editor     reads and writes the record: save, confirm, roll back, reset
     meaning    what settings mean for people, in sentences
+    report     what is in force and what was before, as rows
     listing    every value of the configuration with where it comes from, secrets masked
 
 Nothing here prints, and nothing here knows of pages.

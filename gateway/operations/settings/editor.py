@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.config.loader import Resolved
-from gateway.config.overlay import SavedSettings, SavedValue
+from gateway.config.overlay import NOTHING_SAVED, SavedSettings, SavedValue, keys_for
 from gateway.config.providers import providers_of
+from gateway.config.schema import Config
 from gateway.operations.check import check_provider
-from gateway.operations.settings.proposal import SettingsProposal, SettingsRefused, propose
+from gateway.operations.settings.proposal import SettingsProposal, SettingsRefused, current, propose
 from gateway.saved_settings.copy import SettingsCopy
 from gateway.saved_settings.record import (
     CONFIRM_SECONDS,
@@ -28,10 +29,14 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Author:
-    """Who changes settings, and in which session: its public handle, "" at the command line."""
+    """Who changes settings, and in which session: its public handle, "" at the command line.
+
+    `signed_in_at`: when the session began, in seconds since 1970; None at the command line, where no session is.
+    """
 
     name: str
     session: str = ""
+    signed_in_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,31 @@ class SettingsEditor:
         """The settings that count now."""
         return state.record.in_force(self._now())
 
+    def pending(self, record: SettingsRecord) -> SettingsVersion | None:
+        """The version that waits to be confirmed."""
+        return record.pending(self._now())
+
+    def state_of(self, record: SettingsRecord, version: SettingsVersion) -> str:
+        """What became of a version, in words."""
+        if version.kind == "reset":
+            return "reset to the file"
+        done = "saved"
+        if version.kind == "rolled_back":
+            done = f"rolled back to {f'version {version.restores}' if version.restores else 'the file'}"
+        if version.confirmed_by:
+            return f"{done}, confirmed by {version.confirmed_by}"
+        if version.confirm_by is None:
+            return done
+        return f"{done}, waits to be confirmed" if self.pending(record) == version else f"{done}, not confirmed"
+
+    def file_values(self) -> list[tuple[str, SavedValue]]:
+        """Every setting with its value in the file."""
+        return [(key, current(self.source, NOTHING_SAVED, key)) for key in keys_for(self.source.data)]
+
+    def config_with(self, settings: SavedSettings) -> Config:
+        """The configuration with these settings. Raises SettingsRefused where they do not fit the file."""
+        return propose(self.source, settings, {}).config
+
     # --- saving -------------------------------------------------------------------------------------------------------
 
     async def propose(self, given: Mapping[str, SavedValue], seen: int | None = None) -> SettingsProposal:
@@ -130,21 +160,24 @@ class SettingsEditor:
         state = await self.read()
         self._refuse_lost(state)
         pending = state.record.pending(self._now())
-        if pending is not None and pending.session and pending.session == author.session:
-            # SECURITY: the session that saved proves nothing: only a new sign-in shows that people still get in (C-98).
+        # SECURITY: a session from before the change proves nothing: only a new sign-in shows that people still get in (C-98).
+        if pending is not None and author.signed_in_at is not None and author.signed_in_at <= pending.at:
             raise SettingsRefused(["this sign-in is older than the change; sign in again, and confirm then"])
         return await self._write(state, state.record.confirmed(author.name, self._now()))
 
     async def roll_back(
-        self, author: Author, reason: str, to: int | None = None, *, seen: int | None = None
+        self, author: Author, reason: str, to: int | None = None, *, seen: int | None = None, confirmed: bool = True
     ) -> SettingsVersion:
-        """Put version `to`, or the one before the newest, in force. It needs no confirmation, and works from the copy alone.
+        """Put version `to`, or the one before the newest, in force; from the copy on this machine, too.
 
+        To undo what waits to be confirmed needs no confirmation; anything else needs one unless it is `confirmed` already.
         Raises SettingsRefused, SettingsConflict, StoreUnavailable.
         """
         state = await self.read()
         self._refuse_seen(state, seen)
-        record = state.record.rolled_back(author.name, parse_reason(reason), self._now(), to)
+        undo = to is None and state.record.pending(self._now()) is not None
+        lasting = None if confirmed or undo else CONFIRM_SECONDS
+        record = state.record.rolled_back(author.name, parse_reason(reason), self._now(), to, lasting)
         assert record.newest is not None
         propose(self.source, record.newest.settings, {})  # the file may have changed since
         return await self._write(state, record)
