@@ -1,26 +1,18 @@
 """`deploy/nginx.conf` in front, as an operator would have it: TLS ends there, Doorward believes its headers and nobody else's."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import Browser, Page, expect
 
 from gateway.demo.people import MEMBER
 from tests.e2e.backstage import Backstage
-from tests.e2e.needs import program
-from tests.e2e.processes import Program, free_port, listens
+from tests.e2e.fronts import nginx
+from tests.e2e.processes import free_port
 from tests.e2e.stack import Behind, CertifiedProvider, settings, start_gateway
 from tests.e2e.steps import visit_as
-
-CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +33,13 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     config["apps"] = {"portal": config["apps"]["portal"] | {"hosts": [f"portal.localhost:{port}"]}}
     config |= {"external_url_scheme": "https", "trusted_proxies": ["127.0.0.1/32"]}
     gateway = start_gateway(config, folder)
-    nginx = start_nginx(folder, port, door_port)
+    proxy = nginx(folder, port, door_port)
     yield Front(here, behind)
-    nginx.stop()
+    proxy.stop()
     gateway.stop()
     backstage.run(behind.close())
     backstage.close()
     provider.stop()
-
-
-def start_nginx(folder: Path, port: int, door_port: int) -> Program:
-    """The file as it is in the repository, with this test's ports and paths."""
-    make_certificate(folder)
-    text = CONFIGURATION.read_text().replace("/etc/nginx/tls", str(folder)).replace("/tmp/nginx.pid", f"{folder}/pid")
-    text = text.replace("server doorward:4180;", f"server 127.0.0.1:{door_port};")
-    text = re.sub(r"listen 80\b", f"listen 127.0.0.1:{free_port()}", text)
-    text = re.sub(r"listen 443\b", f"listen 127.0.0.1:{port}", text)
-    file = folder / "nginx.conf"
-    file.write_text(text)
-    command = [program("nginx") or "nginx", "-p", folder, "-e", folder / "error.log", "-c", file, "-g", "daemon off;"]
-    nginx = Program(command, folder / "nginx.log")
-    nginx.wait_until(lambda: listens(port))
-    return nginx
-
-
-def make_certificate(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "portal.localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "fullchain.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "privkey.pem").write_bytes(private)
 
 
 @pytest.fixture

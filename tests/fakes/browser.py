@@ -1,11 +1,12 @@
 """A scripted browser over plain sockets: cookies, redirects one at a time, forms, Sec-Fetch-*, Origin and Referer as Chromium sends them.
 
 It never runs scripts. Names are resolved by the test: `Browser({"portal.localhost:4180": port})` reaches `http://portal.localhost:4180/` on
-127.0.0.1; an https origin in that table is spoken to in plain text, as behind a proxy that ends TLS. Names below `localhost` and 127.0.0.1
+127.0.0.1; an https origin in that table is spoken to in plain text, as behind a proxy that ends TLS, unless `tls` is given. Names below `localhost` and 127.0.0.1
 need no entry.
 """
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -113,7 +114,8 @@ class FormActionRefused(Exception):
 class Browser:
     """`page` is the last answer, `history` all of them in order."""
 
-    def __init__(self, resolve: Mapping[str, int] | None = None) -> None:
+    def __init__(self, resolve: Mapping[str, int] | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.resolve = dict(resolve or {})
         self.jar = CookieJar()
         self.history: list[Answer] = []
@@ -239,7 +241,9 @@ class Browser:
         return answer
 
     async def _exchange(self, where: SplitResult, request: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port(where))
+        tls = self.tls if where.scheme == "https" else None
+        name = where.hostname if tls is not None else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port(where), ssl=tls, server_hostname=name)
         try:
             writer.write(request)
             async with asyncio.timeout(20):
