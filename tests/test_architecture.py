@@ -364,6 +364,7 @@ SMALL_MODULES = {
     "gateway.gate.emergency": "a step of the decision is a module of its own name",
     "gateway.gate.shortcut": "the one way past the gate is stated in one place",
     "gateway.oidc.strict_json": "read by three modules of the package",
+    "gateway.operations.provisioning": "one plan, for `provision --dry-run` and for a login test",
     "gateway.operations.certificates": "read by the workers' metrics and by the check-up",
     "gateway.proxy.refusal_events": "written by the request handler, forward-auth and the hand-off",
     "gateway.redis_client.limits": "bounds that the client and the record format share",

@@ -5,6 +5,7 @@
     explain            `explain`: the gate's decision on one request
     doctor             `doctor`: every part of a set-up, one line each
     probe              `probe`: sends every spelling of every password rule to a running gateway
+    login_test         `login-test`: a sign-in that issues no session
     sessions           `sessions list | show | revoke`
     session_tables     sessions as a table, JSON lines, CSV
     token_revocation   revokes the tokens of ended sessions at their providers

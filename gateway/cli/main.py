@@ -16,6 +16,11 @@ class Commands(LazyGroup):
         "reload": ("run", "reload", "Have a running gateway read CONFIG again, and wait for the result."),
         "check": ("run", "check", "Say every problem of CONFIG at once."),
         "doctor": ("doctor", "doctor", "Say of every part of a set-up its state, what that means, and what to do."),
+        "login-test": (
+            "login_test",
+            "login_test",
+            "Sign in for a test: no session is issued and nothing is created; then the whole story.",
+        ),
         "explain": (
             "explain",
             "explain",

@@ -24,16 +24,16 @@ from gateway.config import schema, values
 from gateway.config.schema import Config, RemoteDirectory
 from gateway.directory.account import Account, Directory, is_elsewhere, quotable, with_link
 from gateway.directory.account_links import AccountLinks
-from gateway.directory.api.calls import Planned
 from gateway.directory.creation import Creation
 from gateway.directory.creation_markers import CreationMarkers
 from gateway.directory.factory import open_directory, open_links
 from gateway.directory.person import Person
-from gateway.directory.planning import AccountPlan, Stray, known_account, plan, strays
+from gateway.directory.planning import Stray, known_account, strays
 from gateway.errors.refusal import Refusal
 from gateway.errors.signing_in import AccountLinkedElsewhere, DirectoryUnavailable
 from gateway.identity.claims import Claims, identity_from_claims
 from gateway.oidc.calls import open_session
+from gateway.operations.provisioning import PlanReport, make_plan
 from gateway.redis_client.client import connected
 from gateway.redis_client.leases import Leases
 from gateway.sessions.keyring import KeyRing
@@ -45,26 +45,6 @@ class RemoteTarget:
 
     config: Config
     settings: RemoteDirectory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanReport:
-    """A plan, and the calls that were made to find it."""
-
-    what: str
-    plan: AccountPlan
-    calls: tuple[Planned, ...]
-
-
-async def make_plan(settings: RemoteDirectory, person: Person, *, suspend: bool) -> PlanReport:
-    """Plan what a sign-in would do; reads the directory and writes nothing. Raises Refusal."""
-    calls: list[Planned] = []
-    async with open_session(settings.ca) as http:
-        directory = open_directory(settings, http, hold_writes=True, watch=calls.append)
-        assert directory is not None
-        found = await plan(directory, person, suspend=suspend, shared=settings.linked_elsewhere == "allow")
-    made = tuple(call for call in calls if call is not found.call)
-    return PlanReport(what=found.what, plan=found, calls=made)
 
 
 def show_plan(shown: PlanReport, settings: RemoteDirectory, person: Person) -> None:

@@ -100,6 +100,19 @@ class SignInExpired(SignInFailed):
     ways_on = ("continue", "home")
 
 
+class LoginTestGone(Refusal):
+    """A link of a login test that was used, is too old, or was opened in another browser."""
+
+    status = 403
+    code = "login_test_gone"
+    title = Message("login_test_gone.title", "This test link can't be used")
+    message = Message(
+        "login_test_gone.message",
+        "It has been used, is more than ten minutes old, or was opened in another browser. Begin a new test where you began this one.",
+    )
+    ways_on = ("home",)
+
+
 class TooManyFailedSignIns(SignInFailed):
     """`limits.failed_callbacks_per_address` is reached by the client's address. facts: retry_url."""
 

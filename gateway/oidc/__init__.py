@@ -16,6 +16,7 @@
     metadata                 the provider's metadata, and its checks (pure)
     provider                 one provider: metadata and keys, kept fresh
     providers                all configured providers
+    recorded_calls           calls that are written down, for a login test
     calls                    the only way to a provider's endpoints
     dpop                     proofs of the key that an access token is bound to
     client_signature         JWTs that we sign as a client

@@ -39,7 +39,8 @@ class AttemptFacts:
     them, where it is not `return_to`. `provider` names the provider: no response of another one belongs to this attempt. `begun` is the
     moment in seconds since 1970, to the microsecond, by the clock that all workers share; None: an earlier release began it.
     `ui_locales` are the language tags that began it: of our pages, and of the authorization request. `prompt` is the one that was asked for;
-    `begun_again`: it is the second request of a sign-in whose first the provider let expire.
+    `begun_again`: it is the second request of a sign-in whose first the provider let expire. `login_test`: the id of the operator's test that
+    it belongs to; such a trip ends in no session.
     `replaces`: the key of the session that the browser had then, where its cookie does not come with the response (form_post).
     """
 
@@ -56,6 +57,7 @@ class AttemptFacts:
     prompt: str | None = None
     begun_again: bool = False
     replaces: str | None = None
+    login_test: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

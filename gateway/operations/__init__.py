@@ -7,6 +7,9 @@
     claim_doubts                  what is doubtful about the mapped claims of a provider
     client_authentication_trial   the trial of our client authentication at a provider
     figures                       what the fleet counted in a span of time
+    login_test                    a login test: its link, and the whole story
+    login_checks                  the checks of a sign-in, and what mends each
+    provisioning                  what a sign-in would do in the directory
     admin_listener                what the admin listener of a running gateway says
     doctor                        the whole set-up, examined line by line: what each means and what to do
     certificates                  when the certificates of ours end

@@ -37,6 +37,25 @@ class AssumedSignIn:
     signed_in_ago: timedelta = timedelta(0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A sign-in that was verified; no session is issued for it."""
+
+    identity: Identity
+    acr: str | None
+    auth_time: datetime | None
+
+
+def explain_page(config: Config, host: str, page: str, signed_in: SignedIn) -> list[Step]:
+    """The steps of the decision about a navigation to `page` of the app at this canonical host, by the person who signed in."""
+    config = with_console(config, "unix:/console")
+    site = Sites(app_routes(config), config).of(host)
+    head = RequestHead("GET", page.encode(), host.encode(), [(b"Sec-Fetch-Mode", b"navigate")])
+    session = _live(site, signed_in)
+    request = Request(site, head, None, session, datetime.now(UTC), session_looked_up=True)
+    return [*reasons(request, config.openid), *_outcome(site, decide(request))]
+
+
 def explain(
     config: Config,
     method: str,
@@ -128,7 +147,7 @@ def _described(sign_in: AssumedSignIn) -> str:
 
 
 def _session(site: Site, sign_in: AssumedSignIn) -> LiveSession:
-    now, email = datetime.now(UTC), sign_in.email
+    email = sign_in.email
     identity = Identity(
         issuer="explain",
         subject=email,
@@ -138,15 +157,21 @@ def _session(site: Site, sign_in: AssumedSignIn) -> LiveSession:
         preferred_username=None,
         directory={},
     )
+    auth_time = datetime.now(UTC) - sign_in.signed_in_ago
+    return _live(site, SignedIn(identity=identity, acr=sign_in.acr, auth_time=auth_time))
+
+
+def _live(site: Site, signed_in: SignedIn) -> LiveSession:
+    """A session of this sign-in, which is stored nowhere."""
     session = Session(
         key_host=site.route.host,
         app=site.route.name,
         sid="explain",
-        identity=identity,
+        identity=signed_in.identity,
         provider_sid=None,
-        auth_time=now - sign_in.signed_in_ago,
-        acr=sign_in.acr,
-        created_at=now,
+        auth_time=signed_in.auth_time,
+        acr=signed_in.acr,
+        created_at=datetime.now(UTC),
         idle=timedelta(hours=1),
         lifetime=timedelta(hours=1),
     )

@@ -66,6 +66,7 @@ class Row:
 class Content:
     """The content of one page.
 
+    `form_other`: name, value and label of a second button of its form.
     `form_targets`: origins besides ours that its form may redirect to; `form_fields`: its hidden fields, which the browser encodes in
     `form_charset`. `target`: the path that a form of the application was for. `rows`: a list. `refresh`: as `2;url=/path`.
     """
@@ -84,6 +85,7 @@ class Content:
     links: tuple[Link, ...] = ()
     form_action: str = ""
     form_label: Message | None = None
+    form_other: tuple[str, str, Message] | None = None
     form_targets: tuple[str, ...] = ()
     form_fields: tuple[tuple[str, str], ...] = ()
     form_charset: str = "UTF-8"

@@ -56,6 +56,7 @@ from gateway.sessions.fleet_time import FleetTime
 from gateway.sessions.key_ages import KeyAges
 from gateway.sessions.keyring import KeyRing
 from gateway.sessions.live import LiveSession
+from gateway.sessions.login_tests import LoginTests
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
@@ -316,19 +317,12 @@ class GatewayWorker:
     # --- composition ---
 
     def _web_parts(self, ring: KeyRing, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner) -> WebParts:
-        config = self.config
-        prefix = config.redis.key_prefix
+        config, prefix = self.config, self.config.redis.key_prefix
         return WebParts(
-            providers=self.providers,
-            sites=self.sites.by_host,
-            ring=ring,
-            pages=pages,
-            audit=self.audit,
-            sign_in=sign_in,
-            provisioner=self.provisioner,
-            pending=PendingSignIns(self.redis, prefix, ring),
-            redemptions=Redemptions(self.redis, prefix),
+            config=config, providers=self.providers, sites=self.sites.by_host, ring=ring, pages=pages, audit=self.audit, sign_in=sign_in,
+            provisioner=self.provisioner, pending=PendingSignIns(self.redis, prefix, ring), redemptions=Redemptions(self.redis, prefix),
             failed_callbacks=AddressRate(config.limits.failed_callbacks_per_address, time.monotonic),
+            login_tests=LoginTests(self.redis, prefix, ring),
             forms=self._forms,
             registration=lambda surface: registration(config.openid, surface, config.directory.kind),
             store=self.store,
@@ -340,7 +334,7 @@ class GatewayWorker:
             signer=signer,
             upstreams=UpstreamSignOut(self.brokers, lambda app: self.context.pools[app]),
             now=utc_now,
-        )
+        )  # fmt: skip
 
     def _proxy_parts(
         self, ring: KeyRing, sites: Sites, pages: Pages, sign_in: SignInStarter, signer: AssertionSigner

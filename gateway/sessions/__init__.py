@@ -11,6 +11,7 @@
     indexes           which sessions a person has
     session_count     how many sessions Redis holds
     session_limit     how many sessions a person may have in an app
+    login_tests       sign-ins that an operator begins for a test
     logout_markers    sign-ins that the provider ended a moment ago
     tombstones        sessions that this worker ended, so that no failover brings them back
     redemptions       login attempts that are used

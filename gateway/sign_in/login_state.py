@@ -18,6 +18,7 @@ from gateway.sessions.keyring import KeyRing
 
 LONGEST: Final = 1536  # characters of a state: it comes back in a URL, beside the code
 _VERSION: Final = 2
+_LOGIN_TEST_VERSION: Final = 3
 _SECOND: Final = 1_000_000  # microseconds
 
 
@@ -70,7 +71,8 @@ def _context(host: str, app: str) -> tuple[str, ...]:
 def _encode(opened: OpenedState) -> bytes:
     facts = opened.facts
     values: dict[str, Any] = {
-        "v": _VERSION,
+        # SECURITY: an earlier release would issue a session for a login test: it opens no state of this version (C-85).
+        "v": _VERSION if facts.login_test is None else _LOGIN_TEST_VERSION,
         "n": opened.nonce,
         "w": opened.binding.hex(),
         "r": facts.return_to,
@@ -87,6 +89,7 @@ def _encode(opened: OpenedState) -> bytes:
         "o": facts.prompt,
         "x": facts.replaces,
         "a": 1 if facts.begun_again else None,
+        "y": facts.login_test,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
@@ -95,7 +98,7 @@ def _encode(opened: OpenedState) -> bytes:
 def _decode(raw: bytes, route: AppRoute) -> OpenedState:
     """Our own sealed bytes. Raises ValueError, KeyError or TypeError for another version's."""
     values = parse_object(raw)
-    if values["v"] != _VERSION:
+    if values["v"] not in (_VERSION, _LOGIN_TEST_VERSION):
         raise ValueError("another version")
     facts = AttemptFacts(
         app=route.name,
@@ -110,6 +113,7 @@ def _decode(raw: bytes, route: AppRoute) -> OpenedState:
         ui_locales=tuple(values.get("u", "").split()),
         prompt=values.get("o"),
         begun_again="a" in values,
+        login_test=values.get("y"),
         replaces=values.get("x"),
     )
     return OpenedState(facts=facts, nonce=values["n"], binding=bytes.fromhex(values["w"]), link=values.get("k"))

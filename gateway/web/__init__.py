@@ -8,6 +8,7 @@
     account_setup       from a verified sign-in to a session, with an account in the directory
     browser_session     the session of the browser: find, replace, end
     held_form           `/oauth2/form`: a form that was sent into an ended session
+    login_test          `/oauth2/login_test`: a sign-in that issues no session
     own_sessions        `/oauth2/sessions`: where a person is signed in
     sign_out            sign-out by the person
     provider_logout     sign-out by the provider (back-channel, front-channel)

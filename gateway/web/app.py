@@ -14,23 +14,35 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.config import schema
+from gateway.config.providers import providers_of
 from gateway.config.toggles import Registration
 from gateway.directory.provisioner import Provisioner
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest, MethodNotAllowed, NotFound
-from gateway.gate.site import FORM, OWN_CALLBACK, OWN_JWKS, OWN_SESSIONS, START, Site, callback_path, start_url
+from gateway.gate.site import (
+    FORM,
+    LOGIN_TEST,
+    OWN_CALLBACK,
+    OWN_JWKS,
+    OWN_SESSIONS,
+    START,
+    Site,
+    callback_path,
+    start_url,
+)
 from gateway.hand_off.sign_out import UpstreamSignOut
 from gateway.held_forms.store import HeldForms
 from gateway.http.message import RequestHead, is_navigation
 from gateway.identity.assertion import AssertionSigner
 from gateway.languages.negotiation import PreferredLanguages
 from gateway.observability.events import Audit
-from gateway.oidc.providers import ProviderClient, Providers
+from gateway.oidc.providers import Providers
 from gateway.pages.links import PageContext
 from gateway.pages.renderer import Pages, RenderedPage
 from gateway.redis_client.once import Once
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.login_tests import LoginTests
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.pending_sign_in import PendingSignIns
 from gateway.sessions.redemptions import Redemptions
@@ -44,6 +56,7 @@ from gateway.web.account_setup import WAIT, AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.callback import Callback
 from gateway.web.held_form import HeldFormPage
+from gateway.web.login_test import LoginTestPage
 from gateway.web.own_sessions import OwnSessions
 from gateway.web.provider_logout import BackChannelLogout, FrontChannelLogout
 from gateway.web.request import WebRequest, read_request
@@ -62,7 +75,9 @@ Handler = Callable[[WebRequest], Awaitable[RenderedPage]]
 class WebParts:
     """What the handlers share. `sign_in` is the data plane's as well; `registration` gives the policy of a surface."""
 
+    config: schema.Config
     providers: Providers
+    login_tests: LoginTests
     sites: Mapping[str, Site]
     ring: KeyRing
     pages: Pages
@@ -129,6 +144,9 @@ def _sign_ins(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str,
         audit=parts.audit,
         now=parts.now,
     )
+    login_test = LoginTestPage(
+        config=parts.config, tests=parts.login_tests, sign_in=parts.sign_in, pages=parts.pages, now=parts.now
+    )
     callback = Callback(
         providers=parts.providers,
         account_setup=account_setup,
@@ -136,20 +154,22 @@ def _sign_ins(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str,
         failures=parts.failed_callbacks,
         sessions=sessions,
         sign_in=parts.sign_in,
+        login_test=login_test,
         pages=parts.pages,
         audit=parts.audit,
         now=parts.now,
     )
     return {
         START: {"GET": start, "HEAD": start, "POST": start},
-        **{callback_path(client.name): _callback_methods(client, callback) for client in parts.providers},
+        **{callback_path(name): _callback_methods(keys, callback) for name, keys in providers_of(parts.config).items()},
+        LOGIN_TEST: {"GET": login_test, "POST": login_test},
         WAIT: {"GET": account_setup},
     }
 
 
-def _callback_methods(client: ProviderClient, callback: Callback) -> dict[str, Handler]:
+def _callback_methods(settings: schema.ProviderKeys, callback: Callback) -> dict[str, Handler]:
     # SECURITY: a form that another site sends is an answer of a provider that answers by form_post, and of no other (A-88).
-    return {"GET": callback, "POST": callback} if client.settings.response_mode == "form_post" else {"GET": callback}
+    return {"GET": callback, "POST": callback} if settings.response_mode == "form_post" else {"GET": callback}
 
 
 def _sign_outs(parts: WebParts, sessions: BrowserSessions) -> dict[str, dict[str, Handler]]:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from gateway.errors.dependencies import StoreUnavailable
@@ -53,6 +54,7 @@ from gateway.token_refresh.schedule import access_times
 from gateway.web.account_setup import AccountSetup
 from gateway.web.browser_session import BrowserSessions
 from gateway.web.form_post import ResponseParameters, response_parameters, with_names
+from gateway.web.login_test import LoginTestPage
 from gateway.web.request import Parameters, WebRequest
 from gateway.web.sign_in_facts import SignInFacts
 
@@ -80,6 +82,7 @@ class Callback:
         failures: AddressRate,
         sessions: BrowserSessions,
         sign_in: SignInStarter,
+        login_test: LoginTestPage,
         pages: Pages,
         audit: Audit,
         now: Callable[[], datetime],
@@ -90,6 +93,7 @@ class Callback:
         self._failures = failures
         self._sessions = sessions
         self._sign_in = sign_in
+        self._login_test = login_test
         self._attempts = sign_in.attempts
         self._pages = pages
         self._audit = audit
@@ -155,27 +159,21 @@ class Callback:
     async def _finish(
         self, request: WebRequest, response: ResponseParameters, attempt: LoginAttempt, facts: SignInFacts
     ) -> RenderedPage:
-        client = self._client_of(request, attempt)
+        verify = partial(self._verify, request, response, attempt, facts)
+        # SECURITY: a login test ends in a story and never in a session (C-85).
+        if attempt.login_test is not None:
+            return await self._login_test.finish(request, response, attempt, verify)
         try:
-            code = validate_authorization_response(response, attempt, client.provider.metadata, self._now())
+            signed_in, identity = await verify(self._client_of(attempt))
         except AuthenticationExpired:
             # SECURITY: a provider that says so each time gets one more request, and the person a page (A-90).
             if attempt.begun_again:
                 raise
             return await self._begin_again(request, attempt)
-        # SECURITY: taken before the code is redeemed: of two requests with one state, one proceeds (A-54).
-        taken = await self._redemptions.take(attempt.id)
-        if taken is None:
-            if await self._sessions.find(request) is not None:
-                return redirect(303, _landing(attempt))
-            raise SignInExpired(
-                "attempt_used", continue_url=start_url(attempt.return_to, ui_locales=attempt.ui_locales)
-            )
-        signed_in = await self._redeem(request, client, code, taken)
-        if request.head.method == "POST":
-            signed_in = replace(signed_in, claims=with_names(signed_in.claims, response, client.settings.claims))
-        facts.verified(signed_in.claims, client.settings.claims.email)
-        identity = await client.tokens.identify(signed_in.claims)
+        except SignInExpired:
+            if await self._sessions.find(request) is None:
+                raise
+            return redirect(303, _landing(attempt))
         page = await self._account_setup.start(
             request,
             PendingSignIn(
@@ -190,6 +188,31 @@ class Callback:
         )
         finished = self._attempts.finish(attempt, request.cookies, request.route, self._now())
         return page.plus(*(("Set-Cookie", value) for value in finished))
+
+    async def _verify(
+        self,
+        request: WebRequest,
+        response: ResponseParameters,
+        attempt: LoginAttempt,
+        facts: SignInFacts,
+        client: ProviderClient,
+    ) -> tuple[TokenResult, Identity]:
+        """Whom the provider has signed in, after every check. Raises SignInFailed and its kinds, ProviderUnavailable, ProviderFault."""
+        # SECURITY: mix-up: a code that arrived at one provider's redirect_uri is never sent to another one's token endpoint (A-57).
+        if attempt.provider not in request.site.providers or request.path != callback_path(attempt.provider):
+            raise _mismatch(attempt, request.path)
+        code = validate_authorization_response(response, attempt, client.provider.metadata, self._now())
+        # SECURITY: taken before the code is redeemed: of two requests with one state, one proceeds (A-54).
+        taken = await self._redemptions.take(attempt.id)
+        if taken is None:
+            raise SignInExpired(
+                "attempt_used", continue_url=start_url(attempt.return_to, ui_locales=attempt.ui_locales)
+            )
+        signed_in = await self._redeem(request, client, code, taken)
+        if request.head.method == "POST":
+            signed_in = replace(signed_in, claims=with_names(signed_in.claims, response, client.settings.claims))
+        facts.verified(signed_in.claims, client.settings.claims.email)
+        return signed_in, await client.tokens.identify(signed_in.claims)
 
     async def _begin_again(self, request: WebRequest, attempt: LoginAttempt) -> RenderedPage:
         """The same authorization request once more, with secrets of its own: the person has been at the provider, and chose nothing else."""
@@ -227,18 +250,11 @@ class Callback:
                 await self._redemptions.free(taken)
             raise
 
-    def _client_of(self, request: WebRequest, attempt: LoginAttempt) -> ProviderClient:
-        """The provider of the attempt, if this path is its redirect_uri. Raises SignInFailed."""
+    def _client_of(self, attempt: LoginAttempt) -> ProviderClient:
+        """The provider of the attempt. Raises SignInFailed where the configuration has it no more."""
         client = self._providers.get(attempt.provider)
-        # SECURITY: mix-up: a code that arrived at one provider's redirect_uri is never sent to another one's token endpoint (A-57).
-        if (
-            client is None
-            or attempt.provider not in request.site.providers
-            or request.path != callback_path(attempt.provider)
-        ):
-            raise SignInFailed(
-                "provider_mismatch", f"the attempt was for {attempt.provider}, the response came to {request.path}"
-            )
+        if client is None:
+            raise _mismatch(attempt, "a gateway without it")
         return client
 
     def _session(self, request: WebRequest, signed_in: TokenResult, identity: Identity, provider: str) -> Session:
@@ -270,6 +286,10 @@ class Callback:
         log.warning(
             "login refused on %s: %s (%s) request %s", request.route.host, reason, refusal.detail, request.request_id
         )
+
+
+def _mismatch(attempt: LoginAttempt, where: str) -> SignInFailed:
+    return SignInFailed("provider_mismatch", f"the attempt was for {attempt.provider}, the response came to {where}")
 
 
 def _landing(attempt: AttemptFacts) -> str:

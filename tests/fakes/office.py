@@ -36,6 +36,7 @@ from gateway.redis_client.leases import Leases
 from gateway.redis_client.once import Once
 from gateway.sessions.cache import LiveSession, SessionCache
 from gateway.sessions.keyring import KeyRing
+from gateway.sessions.login_tests import LoginTests
 from gateway.sessions.logout_markers import LogoutMarkers
 from gateway.sessions.long_links import LongLinks
 from gateway.sessions.pending_sign_in import PendingSignIns
@@ -145,7 +146,9 @@ class Office:
             now=self.clock.now,
         )
         parts = WebParts(
+            config=config,
             providers=self.providers,
+            login_tests=LoginTests(self.redis, self.prefix, self.ring),
             sites=self.sites,
             ring=self.ring,
             pages=pages,

@@ -1,5 +1,6 @@
 """LoginAttempts in `state` and one cookie: whose they are, how many, how long, and what they say about circles."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 
 from gateway.gate.site import AppRoute
 from gateway.oidc.authorization import ATTEMPT_LIFETIME, AttemptFacts, LoginAttempt
+from gateway.sessions import base64url
 from gateway.sessions.keyring import KeyRing, new_key
 from gateway.sessions.long_links import RATE, LongLinks
 from gateway.sign_in.browser_binding import BUDGET, BrowserBinding, read_bindings
@@ -89,6 +91,17 @@ async def test_an_attempt_is_found_by_its_state_in_the_browser_that_began_it(tab
         ("gold",),
         "POST /zahlen/ä",
     )
+
+
+async def test_a_login_test_is_no_attempt_to_an_earlier_release(tabs: Tabs) -> None:
+    """C-85: it would issue a session. Releases refuse each version but their own."""
+    for login_test, version in ((None, 2), ("0" * 64, 3)):
+        begun = tabs.begin(replace(facts(), login_test=login_test))
+        found = await tabs.find(begun.state)
+        assert found is not None
+        assert found.login_test == login_test
+        ring, context = KeyRing((KEY,)).purpose("login state"), ("login state", ROUTE.host, ROUTE.name)
+        assert json.loads(ring.open(base64url.decode(begun.state.encode()), context))["v"] == version
 
 
 async def test_a_login_that_was_begun_survives_a_change_of_keys(tabs: Tabs) -> None:
