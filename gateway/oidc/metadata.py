@@ -266,10 +266,12 @@ class _Trust:
         return url
 
     def require_tls_for_certificate(self, document: Mapping[str, Any], settings: ProviderKeys) -> None:
-        # SECURITY: over http no certificate is presented, and then nothing would say who the client is.
-        by_certificate = settings.client_authentication in ("tls_client_auth", "self_signed_tls_client_auth")
-        if by_certificate and urlsplit(_plain_url(document, "token_endpoint")).scheme != "https":
-            raise ValueError(f"its token_endpoint is not https, which {settings.client_authentication} needs")
+        # SECURITY: over http no certificate is presented: nothing would say who the client is, and no token would be bound.
+        how = settings.client_authentication
+        needed: str = how if how in ("tls_client_auth", "self_signed_tls_client_auth") else ""
+        needed = _BOUND_TOKENS if settings.tls_client_certificate_bound_access_tokens else needed
+        if needed and urlsplit(_plain_url(document, "token_endpoint")).scheme != "https":
+            raise ValueError(f"its token_endpoint is not https, which {needed} needs")
 
     def _is_trusted(self, url: SplitResult) -> bool:
         loopback = self._loopback_http and is_loopback(url.hostname or "")

@@ -344,6 +344,9 @@ def test_a_certificate_is_never_left_out_because_the_endpoint_is_http() -> None:
     home = "http://127.0.0.1:9"
     assert parse(home).token_endpoint == home + "/token"
     assert "not https, which tls_client_auth needs" in refused(home, settings=BY_CERTIFICATE)
+    bound = {**BY_CERTIFICATE, "client_authentication": "none", "tls_client_certificate_bound_access_tokens": True}
+    said = refused(home, settings=bound, tls_client_certificate_bound_access_tokens=True)
+    assert "not https, which tls_client_certificate_bound_access_tokens needs" in said
 
 
 def test_tokens_that_must_be_bound_are_asked_only_of_a_provider_that_binds_them() -> None:
