@@ -81,6 +81,8 @@ async def test_a_form_of_the_providers_site_ends_on_the_deep_link(house: House) 
     assert all("SameSite=Lax" in value for value in answer.all("Set-Cookie") if value.startswith(SESSION))
     assert "Cookie: __Host-doorward_form_post_" in answer.sent
     assert (await browser.follow()).text == "you asked for /bookings?day=1"
+    assert "__Host-doorward_form_post_" in browser.page.sent
+    assert house.upstream.requests[-1].values("cookie") == []
     # The provider knows the person now: it answers at once. A form that is sent twice leads on, and signs nobody in.
     await browser.post_from(page.url, house.origin() + "/oauth2/callback", urlencode(response(page)).encode())
     assert browser.page.status == 400
@@ -105,7 +107,9 @@ async def test_the_cookie_of_a_link_does_not_answer_for_a_form(
     by_link = await browser.open(house.origin() + "/oauth2/start?provider=members&rd=/x", follow=False)
     by_form = await browser.open(house.origin() + "/oauth2/start?provider=openid&rd=/x", follow=False)
     for away, kind in ((by_link, "login"), (by_form, "form_post")):
-        assert [value.startswith(f"__Host-doorward_{kind}_") for value in away.all("Set-Cookie")] == [True]
+        (cookie,) = away.all("Set-Cookie")
+        assert cookie.startswith(f"__Host-doorward_{kind}_")
+        assert ("; SameSite=Lax;" in cookie) == (kind == "login")
     of_link, of_form = (dict(parameters_of(away.location))["state"] for away in (by_link, by_form))
     url = house.origin() + "/oauth2/callback"
     answer = await browser.open(f"{url}?code=x&state={of_form}&iss={provider.issuer}", follow=False)

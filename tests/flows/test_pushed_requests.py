@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -11,8 +12,9 @@ from joserfc.jwk import RSAKey
 
 from gateway.demo.provider import DemoClient
 from gateway.oidc.authorization_client import MOST_UNDER_WAY
+from gateway.oidc.calls import Calls, open_session
 from tests.fakes.house import BROWSER, House
-from tests.fakes.provider import MISSING, Fault, MisbehavingProvider, broken_off, says
+from tests.fakes.provider import MISSING, Fault, MisbehavingProvider, broken_off, dripping, says
 from tests.fakes.waiting import eventually
 from tests.fakes.wire import Wire
 from tests.flows.conftest import OpenHouse
@@ -131,6 +133,20 @@ async def test_a_request_that_was_not_pushed_leads_to_no_provider(
     provider.faults.clear()
     provider.told.pushed.clear()
     assert (await house.sign_in(browser, at="/bookings")).text == "you asked for /bookings"
+
+
+async def test_a_provider_that_takes_its_time_is_not_waited_for(
+    house: House, provider: MisbehavingProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A-87: the answer must be whole within the time of a call."""
+    client = house.worker.providers["openid"]
+    async with open_session() as http:
+        client.provider.calls = Calls(http, timeout=timedelta(seconds=0.3))
+        provider.faults["par"] = dripping
+        answer = await house.ask("/bookings", fields=BROWSER)
+    assert (answer.status, reasons(house)) == (503, ["provider_unavailable"])
+    assert "pushed_authorization_request: " in caplog.text
+    assert "no complete answer in 0.3 s" in caplog.text
 
 
 async def test_only_navigations_of_people_cost_the_provider_a_call(house: House, provider: MisbehavingProvider) -> None:
