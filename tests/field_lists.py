@@ -45,6 +45,7 @@ IDENTITY: Final = (
     "X-Forwarded-Preferred-Username",
     "X-Forwarded-Name",
     "X-Doorward-Jwt-Assertion",
+    "X-Doorward-Omitted",
 )
 _BY_PROXY: Final = (
     "X-Forwarded-For",

@@ -187,6 +187,20 @@ async def test_a_refresh_keeps_the_claims_of_the_id_token_where_userinfo_is_neve
     assert provider.count("userinfo") == 0
 
 
+async def test_a_filter_that_came_after_a_sign_in_leaves_a_session_the_groups_that_it_keeps(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """At a refresh without an ID Token, of which userinfo says no groups either; of a session that says no more of its userinfo."""
+    provider.people[str(MIA["sub"])]["groups"] = ["members", "staff"]
+    provider.told.id_token = {"groups": ["members", "staff"]}
+    house = await open_house(provider=provider, openid={**OFFLINE, "groups_filter": ["members"]})
+    cookie = await arrived(house, provider)
+    provider.told.token, provider.told.userinfo = {"id_token": MISSING}, {"groups": MISSING}
+    assert (await house.ask("/", cookie=cookie)).status == 200
+    assert refreshes(provider) == 1
+    assert groups(house) == [b"members"]
+
+
 async def test_nothing_is_asked_without_a_refresh_token_or_where_the_configuration_says_never(
     open_house: OpenHouse, provider: MisbehavingProvider
 ) -> None:
