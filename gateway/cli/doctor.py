@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from gateway.cli.printing import ConfigPath, err, loaded, out
 from gateway.operations.doctor.examination import Surroundings, examine_set_up
 from gateway.operations.doctor.front import FrontAddress
 from gateway.operations.doctor.line import Line, State, worst
+from gateway.operations.doctor.report import document
 
 
 def doctor(
@@ -33,8 +33,7 @@ def doctor(
         err.print(str(error))
         raise typer.Exit(2) from error
     if as_json:
-        document = {"state": worst(lines), "lines": [asdict(line) for line in lines]}
-        out.print(json.dumps(document, indent=2))
+        out.print(json.dumps(document(lines), indent=2))
     else:
         width = max(len(line.name) for line in lines)
         for line in lines:

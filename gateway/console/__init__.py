@@ -1,17 +1,18 @@
 """The console: the pages for the people who run the gateway. An application behind the gate, like any other, in a process of its own.
 
-    app          the aiohttp application: who may ask, which page answers, the one place where a refusal becomes a response
-    assertion    the operator, from the signed assertion and from nothing else
-    rights       the roles, by the same rules as the gate's
-    csrf         the token of each form
-    request      one request, as a page reads it
-    page         what a page is made of
-    probe_run    the one probe that may run in this process
-    live         pages that renew themselves while they are open
-    charts       plots as SVG
-    rendering    the frame around every page, its style and its header fields; JSON for programs
-    registry     all pages, in the order of the menu
-    pages        one module for each page
+    app           the aiohttp application: who may ask, which page answers, the one place where a refusal becomes a response
+    assertion     the operator, from the signed assertion and from nothing else
+    rights        the roles, by the same rules as the gate's
+    csrf          the token of each form
+    request       one request, as a page reads it
+    page          what a page is made of
+    probe_run     the one probe that may run in this process
+    check_up_run  the one check-up that may run in this process
+    live          pages that renew themselves while they are open
+    charts        plots as SVG
+    rendering     the frame around every page, its style and its header fields; JSON for programs
+    registry      all pages, in the order of the menu
+    pages         one module for each page
 
 How a page is added: one module in `pages/` with a `Page` (its path, title, template and handlers), one template in `templates/` that
 extends `frame.html`, and one line in `registry`. A handler takes a `ConsoleRequest` and the `ConsoleParts` and returns a `View`, whose data is

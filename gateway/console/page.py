@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.config.loader import Resolved
 from gateway.config.schema import Config
+from gateway.console.check_up_run import CheckUpRun
 from gateway.console.probe_run import ProbeRun
 from gateway.console.request import ConsoleRequest
 from gateway.observability.events import Audit
@@ -33,6 +34,7 @@ class ConsoleParts:
     now: Callable[[], datetime]
     source: Resolved = field(default_factory=lambda: Resolved(data={}))
     probe: ProbeRun = field(default_factory=ProbeRun)
+    check_up: CheckUpRun = field(default_factory=CheckUpRun)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 

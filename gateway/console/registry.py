@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway.console.page import Page
-from gateway.console.pages import doors, events, explain, overview, sessions, settings, settings_edit
+from gateway.console.pages import check_up, doors, events, explain, overview, sessions, settings, settings_edit, try_it
 
 PAGES: Final[tuple[Page, ...]] = (
     *overview.PAGES,
@@ -11,6 +11,8 @@ PAGES: Final[tuple[Page, ...]] = (
     *events.PAGES,
     *doors.PAGES,
     *explain.PAGES,
+    *try_it.PAGES,
     *settings.PAGES,
     *settings_edit.PAGES,
+    *check_up.PAGES,
 )

@@ -81,6 +81,7 @@ class ConsoleWorker:
         """Let the requests end, at most for `seconds`, then close all connections."""
         self._stopping.set()
         self._parts.probe.cancel()
+        self._parts.check_up.cancel()
         server = self._runner.server
         if server is not None:
             server.pre_shutdown()

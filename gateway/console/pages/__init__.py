@@ -2,6 +2,8 @@
 
     doors           password rules, break-glass, the last probe
     explain         what would happen to one request
+    check_up        the last check-up, and a new one
+    try_it          a login test, and its story
     sessions        who is signed in, one person, the end of sessions
     overview        what the gateway and its replicas are doing, and what they did
     events          what happened, as it comes

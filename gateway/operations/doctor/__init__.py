@@ -1,6 +1,7 @@
 """The check-up: one line for each part of a set-up, with its state, what that means, and what to do.
 
     line           a line and its state (pure)
+    report         the last one, kept in Redis for the console
     examination    all lines of a set-up
     dependencies   what `doctor` and `check --online` both ask, as lines
     provider       the provider's clock, and the addresses to register there
