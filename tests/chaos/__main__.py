@@ -24,6 +24,7 @@ from tests.chaos import (
     process_faults,
     redis_faults,
     refresh,
+    settings_faults,
     soak,
 )
 from tests.chaos.judging import Figures, Row
@@ -36,6 +37,7 @@ FAULTS: tuple[Fault, ...] = (
     *party_faults.FAULTS,
     *link_faults.FAULTS,
     *process_faults.FAULTS,
+    *settings_faults.FAULTS,
 )
 
 Measure = Callable[..., Awaitable[Row | Figures]]
