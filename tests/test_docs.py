@@ -73,7 +73,7 @@ def help_of(*command: str) -> str | None:
 @every_document
 def test_every_doorward_command_and_option_exists(document: Path) -> None:
     for words in commands(document, "doorward"):
-        named = words[:2] if words[0] in ("break-glass", "keys", "sessions") else words[:1]
+        named = words[:2] if words[0] in ("break-glass", "keys", "sessions", "settings") else words[:1]
         if not all(re.fullmatch(r"[a-z][a-z-]*", word) for word in named):
             continue
         text = help_of(*named)

@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 import pytest
 
 from gateway.config.loader import Resolved
+from gateway.demo.provider import DemoClient
 from gateway.operations.settings.editor import Author, SettingsEditor
 from gateway.saved_settings.copy import SettingsCopy
 from gateway.saved_settings.store import SettingsStore
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.browser import Answer, Browser
 from tests.fakes.house import House
-from tests.fakes.provider import ADA, MisbehavingProvider
+from tests.fakes.provider import ADA, MIA, MisbehavingProvider
 from tests.flows.conftest import OpenHouse
 
 CONSOLE = {"require": {"groups": ["staff"]}}
@@ -194,3 +195,87 @@ async def test_a_console_that_is_read_only_changes_nothing(
     browser, page = await operator(house)
     assert "You may look at the settings, not change them." in page.document.words
     assert (await browser.open(f"{house.origin('console')}{EDIT}/change")).status == 403
+
+
+# --- the provider's own settings ----------------------------------------------------------------------------------------
+
+NEXT = {"openid.client_id": "next", "openid.client_secret": "the-next-secret"}
+
+
+def know_the_next_client(house: House, provider: MisbehavingProvider) -> None:
+    uris = tuple(f"{house.origin(app)}/oauth2/callback" for app in ("console", "portal"))
+    provider.register(DemoClient(client_id="next", redirect_uris=uris, client_secret="the-next-secret"))
+
+
+async def reviewed(house: House, fields: dict[str, str]) -> Browser:
+    """An operator's browser on the review of a change."""
+    browser, _ = await operator(house)
+    await browser.open(f"{house.origin('console')}{EDIT}/change")
+    await sent(browser, fields)
+    return browser
+
+
+async def try_as(house: House, browser: Browser, person: object) -> None:
+    """Begin the login test, and sign in in another browser."""
+    review = await browser.submit(0)
+    link = review.document.link("Sign in at openid with the new values")
+    other = house.browser()
+    await other.open(link)
+    done = await house.choose(other, await other.submit(0), person)
+    assert "The test has ended" in done.document.words
+
+
+async def test_another_client_is_saved_after_a_login_test_by_the_same_person(
+    house: House, provider: MisbehavingProvider
+) -> None:
+    """C-98: not before, and the secret is sent to the provider that it was entered for alone."""
+    know_the_next_client(house, provider)
+    browser = await reviewed(house, NEXT)
+    assert "Try it first" in browser.page.document.words
+    early = await browser.submit(1, reason="too early")
+    assert (early.status, "needs a login test" in early.document.words) == (422, True)
+    await try_as(house, browser, ADA["sub"])
+    saved = await browser.submit(1, reason="another client")
+    assert "Version 1 waits to be confirmed" in saved.document.words
+    values = (await editor_of(house).read()).record.versions[-1].values
+    assert values == {"openid.authority_url": provider.issuer, **NEXT}
+
+
+async def test_a_login_test_by_another_person_or_one_who_may_not_edit_proves_nothing(
+    house: House, provider: MisbehavingProvider
+) -> None:
+    """C-98: the person who saves would be shut out."""
+    know_the_next_client(house, provider)
+    browser = await reviewed(house, NEXT)
+    await try_as(house, browser, MIA["sub"])
+    refused = await browser.submit(1, reason="x")
+    assert refused.status == 422
+    assert "the login test did not succeed" in refused.document.words
+    provider.told.id_token = {"groups": ["staff"]}
+    provider.told.userinfo = {"groups": ["staff"]}
+    await try_as(house, browser, MIA["sub"])
+    refused = await browser.submit(1, reason="x")
+    assert "made by another person than you" in refused.document.words
+    assert (await editor_of(house).read()).record.revision == 0
+
+
+async def test_who_could_not_edit_settings_any_more_does_not_save(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """C-98: the new client gives the person fewer groups: the console opens, and settings do not."""
+    house = await open_house(provider=provider, console={**CONSOLE, "roles": {"settings": {"groups": ["members"]}}})
+    know_the_next_client(house, provider)
+    browser = await reviewed(house, NEXT)
+    provider.told.id_token = {"groups": ["staff"]}
+    provider.told.userinfo = {"groups": ["staff"]}
+    await try_as(house, browser, ADA["sub"])
+    refused = await browser.submit(1, reason="x")
+    assert "could not change settings in the console any more" in refused.document.words
+    assert (await editor_of(house).read()).record.revision == 0
+
+
+async def test_a_wrong_secret_does_not_get_as_far_as_a_review(house: House, provider: MisbehavingProvider) -> None:
+    know_the_next_client(house, provider)
+    browser = await reviewed(house, {**NEXT, "openid.client_secret": "wrong"})
+    assert browser.page.status == 422
+    assert "invalid_client" in browser.page.document.words

@@ -5,6 +5,7 @@ What a person reviewed is what is saved: it travels sealed in the review's form,
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,17 +14,29 @@ from gateway.config.overlay import SavedSettings, SavedValue
 from gateway.console.page import ConsoleParts, Page, View
 from gateway.console.pages.settings import SETTINGS, editor_of, frame, tab_of, told
 from gateway.console.request import ConsoleRequest
+from gateway.console.rights import ConsoleRights
 from gateway.operations.settings.editor import Author, SettingsEditor
+from gateway.operations.settings.login_proof import LoginProofs, ProofReference
 from gateway.operations.settings.meaning import changes, meaning_of
 from gateway.operations.settings.proposal import SettingsProposal, SettingsRefused
 from gateway.operations.settings.report import pending_row, version_row
 from gateway.saved_settings.record import SettingsConflict
 from gateway.sessions import base64url
+from gateway.sessions.login_tests import LoginTests
 from gateway.sessions.scan import SessionFilter, SessionScan
 
 _SWITCH: Final = {"on": True, "off": False}
 _TEXTS: Final = ("unregistered_when_sso_only", "log_out_url", "authority_url", "client_id", "client_secret")
 _YOUNGEST: Final = timedelta(minutes=20)  # how far back a sign-in is looked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What a person looks at before it is saved. `seen` is the revision of the record, `tests` the login tests that were begun."""
+
+    given: Mapping[str, SavedValue] = field(default_factory=dict, repr=False)
+    seen: int | None = None
+    tests: tuple[ProofReference, ...] = ()
 
 
 # --- the form and its review ------------------------------------------------------------------------------------------
@@ -61,25 +74,23 @@ def _shown(value: SavedValue) -> str:
 
 
 async def _change(request: ConsoleRequest, parts: ConsoleParts) -> View:
-    """The first POST shows what it would mean, the second one, with what was sealed then, saves."""
-    given: dict[str, SavedValue] = {}
+    """The first POST shows what it would mean; with what was sealed then, one begins the login tests, and one saves."""
+    review = Review()
     try:
-        if request.form.has("reviewed"):
-            given, seen = _unsealed(request, parts)
-            return await _save(request, parts, given, seen)
-        given, seen = _given(request), _seen(request)
-        return await _review(request, parts, given, seen)
+        if not request.form.has("reviewed"):
+            review = Review(given=_given(request), seen=_seen(request))
+            return await _review(request, parts, review)
+        review = _unsealed(request, parts)
+        return await (_try(request, parts, review) if request.form.has("try") else _save(request, parts, review))
     except SettingsRefused as refused:
-        return await _form_with(request, parts, refused.problems, given)
+        return await _form_with(request, parts, refused.problems, review.given)
     except SettingsConflict as conflict:
         return await _form_with(request, parts, (f"{conflict}. The form below shows what is in force now.",))
 
 
-async def _review(
-    request: ConsoleRequest, parts: ConsoleParts, given: Mapping[str, SavedValue], seen: int | None
-) -> View:
+async def _review(request: ConsoleRequest, parts: ConsoleParts, review: Review, problems: tuple[str, ...] = ()) -> View:
     editor = editor_of(parts)
-    proposal = await editor.propose(given, seen)
+    proposal = await editor.propose(review.given, review.seen)
     if not proposal.changed:
         raise SettingsRefused(["nothing is changed: every value is in force already"])
     await editor.check(proposal)
@@ -88,36 +99,59 @@ async def _review(
     found = [
         each for each in changes(editor.in_force(state), after, editor.file_values()) if each.key in proposal.changed
     ]
-    kept = {key: value for key, value in given.items() if key in proposal.changed or key.endswith("client_secret")}
+    kept = {
+        key: value for key, value in review.given.items() if key in proposal.changed or key.endswith("client_secret")
+    }
     data = told(meaning_of(proposal.config)) | {
         "changes": [{"key": e.key, "label": e.label, "before": e.before, "after": e.after} for e in found],
-        "provider": tab_of(request, parts), "reviewed": _sealed(request, parts, kept, seen),
-        "needs": await _needs(request, parts, proposal),
+        "provider": tab_of(request, parts), "reviewed": _sealed(request, parts, replace(review, given=kept)),
+        "tries": list(proposal.clients), "tests": [asdict(test) for test in review.tests], "problems": list(problems),
     }  # fmt: skip
-    return View(data=data, template="settings_review.html")
+    return View(data=data, status=422 if problems else 200, template="settings_review.html")
 
 
-async def _save(
-    request: ConsoleRequest, parts: ConsoleParts, given: Mapping[str, SavedValue], seen: int | None
-) -> View:
+async def _try(request: ConsoleRequest, parts: ConsoleParts, review: Review) -> View:
+    """Begin a login test with the new values at each provider whose authority, client or secret changes."""
+    proposal = await editor_of(parts).propose(review.given, review.seen)
+    proofs = _proofs(request, parts)
+    tests = tuple([await proofs.begin(proposal, name) for name in proposal.clients])
+    return await _review(request, parts, replace(review, tests=tests))
+
+
+async def _save(request: ConsoleRequest, parts: ConsoleParts, review: Review) -> View:
     editor = editor_of(parts)
-    proposal = await editor.propose(given, seen)
-    needs = await _needs(request, parts, proposal)
+    proposal = await editor.propose(review.given, review.seen)
+    needs = await _needs(request, parts, proposal, review)
     if needs:
-        raise SettingsRefused(needs)
+        return await _review(request, parts, review, tuple(needs))
     await editor.check(proposal)
     author = Author(name=request.operator.label, session=request.operator.sid)
-    version = await editor.save(given, author, request.form.one("reason") or "", seen=seen)
+    version = await editor.save(review.given, author, request.form.one("reason") or "", seen=review.seen)
     state = await editor.read()
     return View(data=version_row(editor, state.record, version), location=SETTINGS)
 
 
-async def _needs(request: ConsoleRequest, parts: ConsoleParts, proposal: SettingsProposal) -> list[str]:
+async def _needs(request: ConsoleRequest, parts: ConsoleParts, proposal: SettingsProposal, review: Review) -> list[str]:
     """What this person must prove before such a change is saved."""
-    return [
-        f"{name}: the Authority URL, the Client ID and the Client Secret are saved after a login test with the new values, made by you"
-        for name in proposal.clients
-    ]
+    proofs, made = _proofs(request, parts), {test.provider: test for test in review.tests}
+    found: list[str] = []
+    for name in proposal.clients:
+        # SECURITY: values that no person got in with would shut everybody out, and who saves first (C-98).
+        if name not in made:
+            found.append(f"{name}: needs a login test with the new values, made by you")
+        elif (lacking := await proofs.lacking(made[name])) is not None:
+            found.append(lacking)
+    return found
+
+
+def _proofs(request: ConsoleRequest, parts: ConsoleParts) -> LoginProofs:
+    assert parts.config.console is not None
+    rights = ConsoleRights(parts.config.console)
+    tests = LoginTests(parts.redis, parts.config.redis.key_prefix, parts.ring)
+    operator = request.operator
+    return LoginProofs(
+        parts.config, tests, operator.sid, operator.identity, lambda identity: rights.roles(identity)["settings"]
+    )
 
 
 def _given(request: ConsoleRequest) -> dict[str, SavedValue]:
@@ -142,12 +176,12 @@ def _seen(request: ConsoleRequest) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
-def _sealed(request: ConsoleRequest, parts: ConsoleParts, given: Mapping[str, SavedValue], seen: int | None) -> str:
-    plain = json.dumps({"given": dict(given), "seen": seen}).encode()
+def _sealed(request: ConsoleRequest, parts: ConsoleParts, review: Review) -> str:
+    plain = json.dumps(asdict(review)).encode()
     return base64url.encode(parts.ring.purpose("settings review").seal(plain, _context(request)))
 
 
-def _unsealed(request: ConsoleRequest, parts: ConsoleParts) -> tuple[dict[str, SavedValue], int | None]:
+def _unsealed(request: ConsoleRequest, parts: ConsoleParts) -> Review:
     """What was reviewed. Raises SettingsRefused for what was not reviewed in this session."""
     try:
         sealed = base64url.decode((request.form.one("reviewed") or "").encode())
@@ -156,7 +190,9 @@ def _unsealed(request: ConsoleRequest, parts: ConsoleParts) -> tuple[dict[str, S
         raise SettingsRefused(
             ["this review is of another sign-in or is not complete; look at the change again"]
         ) from None
-    return found["given"], found["seen"]
+    return Review(
+        given=found["given"], seen=found["seen"], tests=tuple(ProofReference(**test) for test in found["tests"])
+    )
 
 
 def _context(request: ConsoleRequest) -> tuple[str, ...]:
