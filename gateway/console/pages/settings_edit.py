@@ -136,7 +136,7 @@ async def _needs(request: ConsoleRequest, parts: ConsoleParts, proposal: Setting
     proofs, made = _proofs(request, parts), {test.provider: test for test in review.tests}
     found: list[str] = []
     for name in proposal.clients:
-        # SECURITY: values that no person got in with would shut everybody out, and who saves first (C-98).
+        # SECURITY: values that no person got in with would shut every person out, and who saves first (C-98).
         if name not in made:
             found.append(f"{name}: needs a login test with the new values, made by you")
         elif (lacking := await proofs.lacking(made[name])) is not None:
