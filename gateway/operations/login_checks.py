@@ -75,7 +75,7 @@ CHECKS: Final = (
     ),
     _row(
         "authorization request",
-        "pushed",
+        "is taken where it is pushed",
         "",
         "the provider did not take the pushed request",
         "{key}.pushed_authorization_requests, {key}.client_secret",
