@@ -19,7 +19,7 @@ class Commands(LazyGroup):
         "login-test": (
             "login_test",
             "login_test",
-            "Sign in for a test: no session is issued and nothing is created; then the whole story.",
+            "Sign in for a test: no session is issued and nothing is created.",
         ),
         "explain": (
             "explain",
@@ -54,7 +54,11 @@ class Commands(LazyGroup):
         ),
         "keys": ("keys", "app", "Keys that encrypt sessions, sign assertions, and authenticate at a provider."),
         "sessions": ("sessions", "app", "Who is signed in, and ending that."),
-        "settings": ("settings", "app", "What is saved over the openid section: show, change, confirm, go back."),
+        "settings": (
+            "settings",
+            "app",
+            "What is saved over the `openid` section of CONFIG: read it, change it, go back.",
+        ),
     }
 
 
