@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.config.addresses import is_insecure
 from gateway.config.providers import offered, providers_of
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
@@ -87,7 +88,11 @@ async def begin_login_test(
         raise ValueError(f"{chosen or 'no provider'} is not offered by {app}; allowed: {', '.join(names) or 'none'}")
     if not page.startswith("/") or page.startswith("//"):
         raise ValueError(f"{page} is not a page of the app; allowed: a path, as /bookings")
-    with_overlay(providers_of(config)[chosen], overlay or {})
+    tried = with_overlay(providers_of(config)[chosen], overlay or {})
+    if is_insecure(tried.authority_url) and not config.allow_insecure_http:
+        raise ValueError(
+            "authority_url is http to another machine; allowed: https, a loopback name, or allow_insecure_http: true"
+        )
     route = next(route for route in app_routes(config) if route.name == app)
     test = LoginTest(app=app, host=route.host, provider=chosen, page=page, owner=owner, overlay=overlay or {})
     token = await tests.keep(test)

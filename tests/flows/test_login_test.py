@@ -367,6 +367,7 @@ async def test_a_stored_secret_is_never_sent_to_another_authority(
         ({"page": "https://evil.example"}, "allowed: a path"),
         ({"overlay": {"response_mode": "form_post"}}, "response_mode"),
         ({"overlay": {"authority_url": "nonsense"}}, "authority_url"),
+        ({"overlay": {"authority_url": "http://login.example.com"}}, "http to another machine"),
     ],
 )
 async def test_a_wrong_call_says_what_is_allowed(house: House, wrong: dict[str, Any], words: str) -> None:
