@@ -81,9 +81,10 @@ class SettingsRecord:
         return newest if newest and newest.confirm_by is not None and now >= newest.confirm_by else None
 
     def before(self, version: SettingsVersion) -> SavedSettings:
-        """What is in force without this version."""
-        found = self.version(version.number - 1)
-        return found.settings if found is not None else SavedSettings({}, 0)
+        """What is in force without this version: the newest one before it that no confirmation is missing of."""
+        # SECURITY: one that waits or waited in vain must not come into force because a second one was made over it (C-98).
+        kept = (each for each in reversed(self.versions) if each.number < version.number and each.confirm_by is None)
+        return next((each.settings for each in kept), SavedSettings({}, 0))
 
     def in_force(self, now: float) -> SavedSettings:
         """The settings that count now. An unconfirmed version counts until its deadline."""
@@ -100,7 +101,12 @@ class SettingsRecord:
         """The next record, with one more version. It takes the next number."""
         newest = self.newest
         numbered = dataclasses.replace(version, number=1 if newest is None else newest.number + 1)
-        return SettingsRecord(revision=self.revision + 1, versions=(*self.versions, numbered)[-MOST_VERSIONS:])
+        versions = (*self.versions, numbered)
+        # SECURITY: what a rollback leads to stays, however many unconfirmed versions come after it (C-98).
+        last = next((each for each in reversed(self.versions) if each.confirm_by is None), None)
+        if last is not None and last not in versions[-MOST_VERSIONS:]:
+            versions = (last, *versions[1 - MOST_VERSIONS :])
+        return SettingsRecord(revision=self.revision + 1, versions=versions[-MOST_VERSIONS:])
 
     def confirmed(self, by: str, now: float) -> "SettingsRecord":
         """The next record, the newest version confirmed. Raises SettingsConflict when none waits for that."""
