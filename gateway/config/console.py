@@ -6,13 +6,22 @@ Pure. `console.roles` become rules of the app, so that the gate decides about a 
 from datetime import timedelta
 from typing import Final
 
-from gateway.config.schema import App, Config, Console, Require, Rule, SessionLimits
+from gateway.config.schema import App, AssertionSettings, Config, Console, Require, Rule, SessionLimits
 
 CONSOLE: Final = "console"  # the app's name, in events, metrics and the assertion's audience
 PREFIX: Final = "/console"
 ACT: Final = f"{PREFIX}/act"  # below it, pages that end sessions, open password routes, send requests
 EDIT: Final = f"{PREFIX}/settings/edit"  # below it, pages that change settings
 _SESSION: Final = SessionLimits(idle=timedelta(hours=1), lifetime=timedelta(hours=12))
+
+
+class ConsoleAssertion(AssertionSettings):
+    """`named`: the groups that the console's rules name. A person's other groups would crowd these out, and are nothing to the console."""
+
+    named: tuple[str, ...]
+
+    def kept(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(group for group in groups if group in self.named)
 
 
 def console_app(console: Console, upstream: str) -> App:
@@ -24,7 +33,10 @@ def console_app(console: Console, upstream: str) -> App:
     ]
     if roles.view.groups:
         rules.append(Rule(name="view", match=("* /**",), require=Require(groups=roles.view.groups)))
+    granting = (console.require, roles.view, roles.act, roles.settings)
+    named = tuple(sorted({group for each in granting for group in each.groups}))
     return App(
+        assertion=ConsoleAssertion(named=named),
         surface="dashboard", hosts=console.hosts, upstream=(upstream,), provider=console.provider, providers=console.providers,
         require=console.require, rules=tuple(rules), session=_SESSION, upgrades=(),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.config import addresses, values
 from gateway.config.cors import CorsPreflight
-from gateway.config.sections.app import App, Require, Rule, SessionLimits, Timeouts, UpstreamTls
+from gateway.config.sections.app import App, AssertionSettings, Require, Rule, SessionLimits, Timeouts, UpstreamTls
 from gateway.config.sections.console import Console, ConsoleRole, ConsoleRoles, ConsoleView
 from gateway.config.sections.directory import (
     Budget,
@@ -59,6 +59,7 @@ class Shutdown(Section):
 
 __all__ = [
     "App",
+    "AssertionSettings",
     "Budget",
     "ClaimNames",
     "Config",

@@ -86,7 +86,7 @@ class IdentityLines:
         headers = IdentityHeaders(site.app.headers, site.app.header_names, site.app.identity_headers_limit)
         # SECURITY: lines of a release that writes a person in another way would be taken for this one's (C-71).
         facts = [self._release, self.proof.decode(), site.route.origin, site.route.name, list(site.app.headers.items())]
-        facts.append(str(site.app.identity_headers_limit))
+        facts += [str(site.app.identity_headers_limit), str(site.app.assertion)]
         known = specimen()
         for person in (known, replace(known, email_verified=True), Identity(issuer="i", subject="s")):
             signed, _, _ = self._sign(person, site, "sid", _LONG_AGO).token.rpartition(
@@ -111,13 +111,15 @@ class IdentityLines:
         )
 
     def _sign(self, person: Identity, site: Site, sid: str, now: datetime) -> Assertion:
+        settings = site.app.assertion
+        kept = settings.kept(person.groups)
         return self._signer.sign(
-            person,
+            person if kept == person.groups else replace(person, groups=kept),
             issuer=site.route.origin,
             audience=site.route.name,
             sid=sid,
             now=now,
-            groups=site.app.assertion.groups,
+            groups=settings.groups,
         )
 
 

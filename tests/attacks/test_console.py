@@ -94,6 +94,17 @@ async def test_a_member_is_refused_and_an_operator_is_let_in(house: House) -> No
     assert "Ada Marsh" in shown.body.decode()
 
 
+async def test_an_operator_in_hundreds_of_groups_has_the_roles_of_those_that_the_console_names(house: House) -> None:
+    """C-92: the assertion has a limit, and the groups that matter here are not crowded out by the others."""
+    others = [f"a-group-of-the-company-{number:04}" for number in range(300)]
+    crowd = await house.session("console", groups=[*others, "staff", "lead"])
+    assert (await house.ask("/console/", app="console", cookie=crowd, fields=BROWSER)).status == 200
+    assert (await house.ask("/console/act/none", app="console", cookie=crowd)).status == 404
+    member = await house.session("console", groups=others)
+    assert (await house.ask("/console/", app="console", cookie=member, fields=BROWSER)).status == 403
+    assert denied(house) == []  # the gate refused, before the console
+
+
 async def test_identity_fields_of_a_client_make_no_operator(house: House) -> None:
     """C-92: the assertion is the door's, whatever a client sends."""
     member = await house.session("console", groups=["members"])

@@ -52,6 +52,10 @@ class SessionLimits(Section):
 class AssertionSettings(Section):
     groups: bool = True
 
+    def kept(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of a person's groups that the assertion has, where it has groups."""
+        return groups
+
 
 class Timeouts(Section):
     connect: Wait = timedelta(seconds=5)
