@@ -286,6 +286,6 @@ async def answer(context: ProxyContext, request: Request[ParsedRequest]) -> Loca
         lines = context.heads.identity(site, decision.session).decode().split("\r\n")
     fields = [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)]
     # SECURITY: the other proxy replaces the client's cookies by these, among which there is no session (C-35). Empty: there are no others.
-    if request.head.cookies:
+    if request.head.cookies and site.app.forward_auth_cookies:
         fields.append(("Cookie", b"; ".join(split.others).decode("latin-1")))
     return Plain(200 if about else 202, fields)

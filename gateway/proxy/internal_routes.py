@@ -14,7 +14,7 @@ from gateway.errors.refusal import Refusal
 from gateway.errors.requests import MalformedRequest, PayloadTooLarge
 from gateway.gate.decision import Own
 from gateway.gate.request import NO_TIME, Request
-from gateway.gate.site import FORWARD_AUTH
+from gateway.gate.site import FORWARD_AUTH, is_forward_auth
 from gateway.http.request_head import ParsedRequest
 from gateway.proxy import forward_auth
 from gateway.proxy.client_stream import ClientStream
@@ -38,7 +38,8 @@ def serve(
     context: ProxyContext, stream: ClientStream, request: Request[ParsedRequest], own: Own, control: PageControl
 ) -> None:
     """Answer, now or later. Raises MalformedRequest, ForwardAuthRefused or PayloadTooLarge."""
-    if own.path == FORWARD_AUTH:
+    # SECURITY: a proxy asks under this very path. It lets no visitor ask, and might not know other spellings of it (C-23).
+    if own.path == FORWARD_AUTH and is_forward_auth(request.head.target):
         answer_forward_auth(context, stream, request, control.run_later)
         return
     if request.head.upgrade is not None:

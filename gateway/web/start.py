@@ -9,7 +9,7 @@ client's `initiate_login_uri` as well: the provider's own page, or a third party
 from typing import Final
 
 from gateway.config.providers import title_of
-from gateway.errors.access import SignInDisabled
+from gateway.errors.access import LoginRequired, SignInDisabled
 from gateway.errors.requests import BadRequest
 from gateway.errors.signing_in import UnknownIssuer
 from gateway.gate.site import Site, start_url
@@ -31,7 +31,7 @@ class Start:
         self._sign_in = sign_in
 
     async def __call__(self, request: WebRequest) -> RenderedPage:
-        """Raises UnknownIssuer for a login that another provider begins."""
+        """Raises UnknownIssuer for a login that another provider begins, LoginRequired for a program that a trusted proxy handed over."""
         parameters = request.parameters
         # SECURITY: a third party that begins a login names the provider; only a configured one is used (A-34).
         provider = self._named(request, parameters)
@@ -41,6 +41,9 @@ class Start:
             else parameters.one("rd") or request.redirect
         )
         there = self._sign_in.guard.destination(wanted, request.route.host)
+        if request.redirect is not None and not request.html:
+            # The proxy in front hands over every request without a session, those of programs too.
+            raise LoginRequired(sign_in_url=(there.origin or request.route.origin) + start_url(there.path))
         prompt, hint = parameters.one("prompt"), _hint(parameters.one("login_hint"))
         step_up_for = _route(parameters.one("for"))
         if there.origin is not None:

@@ -1,0 +1,5 @@
+"""Tests with real programs."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.e2e.asking")

@@ -1,55 +1,45 @@
-"""The nginx of deploy/guides/forward-auth.md, as it stands there, in front of an application and beside Doorward."""
+"""The recipes of deploy/guides/forward-auth.md for nginx, Caddy and ingress-nginx, in front of an application and beside Doorward."""
 
-import json
-import re
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import free_port
-from tests.e2e.web_servers import start_nginx
-from tests.fakes.browser import Browser
-from tests.fakes.house import House
-from tests.fakes.provider import MIA, MisbehavingProvider
-from tests.fakes.wire import Wire
-
-ROOT = Path(__file__).resolve().parents[2]
-DEEP = "/bookings?day=2&room=1"
+from tests.e2e.asking import CASES, Asking, asking
+from tests.fakes.provider import MIA
 
 
-@pytest.fixture
-async def house(valkey: str, prefix: str) -> AsyncIterator[House]:
-    provider = MisbehavingProvider()
-    await provider.start()
-    opened = await House.open(valkey, prefix, provider=provider, trusted_proxies=["127.0.0.1/32"])
-    yield opened
-    await opened.close()
-    await provider.close()
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("name", ["nginx", "caddy"])
+async def test_a_recipe_holds(
+    name: str, case: Callable[[Asking], Awaitable[None]], valkey: str, prefix: str, tmp_path: Path
+) -> None:
+    """C-62."""
+    async with asking(name, valkey, prefix, tmp_path) as front:
+        await case(front)
 
 
-async def test_a_person_signs_in_and_ends_on_the_whole_address(house: House, tmp_path: Path) -> None:
-    guide = (ROOT / "deploy" / "guides" / "forward-auth.md").read_text()
-    (server,) = re.findall(r"^```nginx\n(.*?)^```$", guide, re.M | re.S)
-    names = {
-        "127.0.0.1:4180": f"127.0.0.1:{house.port}",
-        "127.0.0.1:8001": house.upstream.url.removeprefix("http://"),
-        "/etc/nginx/doorward": str(ROOT / "deploy" / "forward-auth"),
-    }
-    for name, here in names.items():
-        server = server.replace(name, here)
-    port = free_port()
-    nginx = start_nginx(tmp_path, port, server)
-    try:
-        browser = Browser({house.origin(): port})
-        page = await house.sign_in(browser, at=DEEP)
-        assert (page.status, page.url) == (200, house.origin() + DEEP)
-        (request,) = (each for each in house.upstream.requests if each.target == DEEP)
-        assert request.values("X-Forwarded-Email") == [str(MIA["email"]).encode()]
-        wire = await Wire.open(port)
-        await wire.send(f"GET /api/x HTTP/1.1\r\nHost: {house.host()}\r\nAccept: application/json\r\n\r\n".encode())
-        program = await wire.response()
-        await wire.close()
-        assert (program.status, json.loads(program.body)["code"]) == (401, "login_required")
-    finally:
-        nginx.stop()
+async def test_the_annotations_of_ingress_nginx_hold(valkey: str, prefix: str, tmp_path: Path) -> None:
+    """C-31, C-35, C-62: it asks under another host, and overwrites the fields that they name and no others."""
+    async with asking("ingress-nginx", valkey, prefix, tmp_path) as front:
+        assert (await front.send("/page?a=1&b=2")).status == 401
+        browser = await front.signed_in()
+        claims = {
+            "X-Forwarded-User": "forged",
+            "X-Doorward-Jwt-Assertion": "forged",
+            "Cookie": "a=1; " + front.cookies(browser),
+        }
+        page = await browser.send("GET", front.house.origin() + "/page?a=1&b=2", claims)
+        assert page.status == 200
+        request = front.house.upstream.requests[-1]
+        assert (request.target, request.values("X-Forwarded-User")) == ("/page?a=1&b=2", [str(MIA["sub"]).encode()])
+        assert (request.values("Cookie"), b"forged" in request.head) == ([b"a=1"], False)
+        for name in ("Remote-User", "X-Script-Name", "X-Auth-Request-Access-Token"):
+            refused = await browser.send(
+                "GET", front.house.origin() + "/page", {"Cookie": front.cookies(browser), name: "forged"}
+            )
+            assert (refused.status, b"forged" in front.house.upstream.requests[-1].head) in (
+                (403, False),
+                (200, True),
+            ), name
+        assert (await front.send("/oauth2/auth", f"Cookie: {front.cookies(browser)}\r\n")).status == 403

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.fronts import FRONTS, NAME
 from tests.e2e.processes import free_port
 from tests.fakes.browser import Browser
-from tests.fakes.forged import FORGED, UNDERSCORED, is_forged
+from tests.fakes.forged import FORGED, FORGED_BY_OTHERS, UNDERSCORED, is_forged
 from tests.fakes.house import House
 from tests.fakes.provider import MIA, MisbehavingProvider
 
@@ -58,7 +58,7 @@ async def test_a_person_signs_in_and_nothing_that_a_visitor_claims_arrives(behin
     page = await behind.house.choose(browser, await browser.open(behind.origin + DEEP), MIA["sub"])
     assert (page.status, page.url) == (200, behind.origin + DEEP)
     assert browser.jar.named("__Host-doorward_session", NAME) is not None
-    for target, claims in product(("/bookings", "/open/x"), (FORGED, UNDERSCORED)):
+    for target, claims in product(("/bookings", "/open/x"), (FORGED | FORGED_BY_OTHERS, UNDERSCORED)):
         page = await browser.open(behind.origin + target, headers=claims)
         assert page.status == 200, page.text
         request = behind.house.upstream.requests[-1]

@@ -6,20 +6,15 @@ from gateway.config.field_names import FORWARDING_FIELDS, IDENTITY_FIELDS, TABLE
 
 _VALUE: Final = "forged.example"
 _NAMES: Final = (
-    *sorted(IDENTITY_FIELDS), "X-Doorward-Jwt-Assertion", "X-Doorward-Anything", "X-Doorward-Omitted", "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups",
+    *sorted(IDENTITY_FIELDS), "X-Doorward-Jwt-Assertion", "X-Doorward-Omitted", "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups",
     "X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token",
 )  # fmt: skip
-_OF_OTHERS: Final = (
-    "X-Forwarded-Client-Cert",
-    "X-SSL-Client-Verify",
-    "True-Client-IP",
-    "Remote-User",
-    "X-WebAuth-User",
-    "X-Forwarded-Prefix",
-    "X-Host",
+_PLACES: Final = ("X-Forwarded-Client-Cert", "X-SSL-Client-Verify", "True-Client-IP", "X-Forwarded-Prefix", "X-Host")
+#: As a visitor sends them; by names of others for persons; and spelled as CGI, WSGI and Rack read them.
+FORGED: Final = dict.fromkeys((*_NAMES, *sorted(FORWARDING_FIELDS), *_PLACES), _VALUE)
+FORGED_BY_OTHERS: Final = dict.fromkeys(
+    ("Remote-User", "X-WebAuth-User", "X-Remote-Group", "Cf-Access-Jwt-Assertion"), _VALUE
 )
-#: As a visitor sends them, and spelled as CGI, WSGI and Rack read them.
-FORGED: Final = dict.fromkeys((*_NAMES, *sorted(FORWARDING_FIELDS), *_OF_OTHERS), _VALUE)
 UNDERSCORED: Final = {
     name.replace("-", "_"): _VALUE for name in FORGED if "-" in name and name not in FORWARDING_FIELDS
 }

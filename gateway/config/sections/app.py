@@ -97,6 +97,8 @@ class App(Section):
     authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
     # The names under which the upstream gets the identity: X-Forwarded-User or X-Auth-Request-User, and the like.
     header_names: HeaderNames = "doorward"
+    # Forward-auth answers with the client's cookies, without ours, for the other proxy to pass on.
+    forward_auth_cookies: bool = False
     headers: dict[HeaderName, Template] = Field(default_factory=dict)
     identity_headers_limit: HeadSize = 4 * 1024
     assertion: AssertionSettings = AssertionSettings()
