@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.config.loader import Loaded, Resolved, judged, read
-from gateway.config.overlay import NOTHING_SAVED, SavedSettings
+from gateway.config.overlay import NOTHING_SAVED, SavedSettings, set_aside
 from gateway.config.schema import Config
 from gateway.observability.events import Audit
 from gateway.redis_client.client import RedisClient, connect, push_sources
@@ -56,7 +56,13 @@ class ConfigSource:
         return self._read.to_json()
 
     def keep(self, saved: SavedSettings) -> None:
-        """The workers run with what was made last."""
+        """The workers run with what was made last. The log says what is over the file, and what of it does not count."""
+        aside = set_aside(self._read, saved)
+        if saved.version != self.saved.version:
+            keys = ", ".join(sorted(saved.values.keys() - aside.keys())) or "nothing"
+            _log.info("saved settings: version %d is in force; over the file: %s", saved.version, keys)
+        for key, why in aside.items():
+            _log.warning("saved settings: %s does not count: %s", key, why)
         self._kept, self.saved = self._read, saved
 
 

@@ -126,6 +126,7 @@ async def test_every_worker_of_every_replica_follows_without_losing_a_request(
         await asyncio.gather(*loads)
         assert statuses == {200}
         assert await version(one) == await version(two) == 1
+        assert "version 1 is in force; over the file: openid.prevent_password_login" in one.errors
         assert (await one.ready())["dependencies"]["settings"]["state"] == "ok"
         assert [door.output.count('"settings.saved"') for door in (one, two)] in ([0, 1], [1, 0])
     await fleet.redis.aclose()

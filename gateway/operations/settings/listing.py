@@ -60,6 +60,8 @@ def _text(key: str, value: Any, source: Resolved) -> str:
         return MASKED
     if value is None:
         return "null"
+    if key == "listen_mode":
+        return f"{value:04o}"  # as a file writes it
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple | list | frozenset):

@@ -38,6 +38,7 @@ def test_each_value_has_its_source_and_no_secret_is_shown() -> None:
         "true",
         "the saved settings, version 4",
     )
+    assert rows["listen_mode"].value == "0660"
     assert rows["redis.url"].source == "DOORWARD__REDIS__URL"
     assert (rows["openid.clock_skew"].value, rows["openid.clock_skew"].source) == ("0:00:30", "default")
     assert rows["apps.portal.hosts"].value == "[portal.example.com, other.example.com]"
