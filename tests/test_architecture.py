@@ -351,6 +351,7 @@ SMALL_MODULES = {
     "gateway.sessions.base64url": "one strict spelling (A-86) of keys, states and cookies, used by four packages",
     "gateway.cli.keys": "`keys new` must not import what `keys status` needs",
     "gateway.cli.lazy": "two groups of commands are made of it",
+    "gateway.operations.rule_hits": "one question to the numbers, beside those of the overview",
     "gateway.operations.probe.targets": "where a probe of a configuration goes, for the command and the console",
     "gateway.config.checks.requirements": "read by the checks of apps, of the console and of what is unsafe",
     "gateway.config.sections.console": "one section, one module",

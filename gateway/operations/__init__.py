@@ -15,6 +15,7 @@
     certificates                  when the certificates of ours end
     settings                      saved settings: what may be saved, what it means, how it is undone
     reload                        SIGHUP to a running gateway, and its result
+    rule_hits                     how often each password rule refused a request
     probe                         sends every spelling of every password rule to a running gateway
 
 Nothing here prints or exits; a command does that.

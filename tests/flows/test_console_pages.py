@@ -8,6 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from gateway.operations.probe.report import ProbeReports
+from gateway.runtime.composition import utc_now
+from gateway.sessions.keyring import KeyRing
+from gateway.telemetry.numbers import EVENTS, NumberStore
 from tests.fakes.house import BROWSER, House
 from tests.fakes.recorder import answer_ok
 from tests.fakes.waiting import eventually
@@ -146,6 +150,19 @@ async def _one_is_refused(house: House, *cookies: str) -> bool:
     return sorted([(await house.ask("/", cookie=cookie)).status for cookie in cookies]) == [200, 401]
 
 
+async def test_a_persons_page_says_why_they_were_refused(house: House, desk: Desk) -> None:
+    mia = await house.session("console", subject="mia", groups=["members"])
+    assert (await house.ask("/console/", app="console", cookie=mia)).status == 403
+    target = f"/console/person?{person_of(house, 'mia')}"
+
+    async def told() -> list[dict[str, Any]]:
+        return [each for each in (await desk.json(target))["events"] if each["event"] == "access.denied"]
+
+    (event,) = await eventually(told)
+    assert (event["app"], event["path"], event["rule"]) == ("console", "/console/", "require")
+    assert "access.denied" in await desk.html(target)
+
+
 # --- doors --------------------------------------------------------------------------------------------------------------
 
 
@@ -197,21 +214,36 @@ async def test_an_opening_that_is_not_allowed_says_what_is(house: House, desk: D
     assert (await desk.json("/console/doors"))["open"] == []
 
 
-async def test_a_probe_runs_against_this_gateway_and_its_report_stays(house: House, desk: Desk) -> None:
+async def test_each_password_rule_says_how_often_it_refused_and_when_last(house: House, desk: Desk) -> None:
+    numbers, now = NumberStore(house.worker.redis, house.worker.config.redis.key_prefix), utc_now().timestamp()
+    rules = {each["name"]: each for each in (await desk.json("/console/doors"))["apps"][0]["rules"]}
+    name = next(iter(rules))
+    assert (rules[name]["hits"], rules[name]["last_hit"]) == (0, None)
+    await numbers.add(now - 86400 * 3, {(EVENTS, "route.blocked", "portal", name): 2})
+    await numbers.add(now, {(EVENTS, "route.blocked", "portal", name): 3, (EVENTS, "route.blocked", "other", name): 9})
+    rules = {each["name"]: each for each in (await desk.json("/console/doors"))["apps"][0]["rules"]}
+    assert rules[name]["hits"] == 5
+    assert rules[name]["last_hit"].startswith(str(utc_now().year))
+    refused = await house.ask("/x", method="POST", body=b"a=1")
+    assert (refused.status, json.loads(refused.body)["code"]) == (403, "password_login_disabled")
+    assert any(b'"rule":"password_routes[1]: POST /x"' in line.replace(b'": "', b'":"') for line in house.lines)
+    assert "password_routes[1]: POST /x" in rules
+
+
+async def test_a_probe_runs_against_this_gateway_and_its_report_stays(open_house: OpenHouse) -> None:
     """C-08: a report that another client of Redis wrote is none."""
-    forged = json.dumps(
-        {"sentence": "nothing got through", "holes": 0, "rules": [], "requests": [], "at": "", "by": "", "every": 1}
-    )
-    await house.worker.redis.set(f"{house.worker.config.redis.key_prefix}probe", forged)
+    apps = {"portal": {"password_routes": [{"match": "POST /x"}]}}
+    house = await open_house(console={"require": {"groups": ["staff"]}}, openid=CLOSED, apps=apps)
+    desk = Desk(house, await house.session("console", name="Ada Marsh", groups=["staff"]))
+    redis, prefix = house.worker.redis, house.worker.config.redis.key_prefix
+    facts = {"sentence": "nothing got through", "holes": 0, "rules": [], "requests": [], "at": "", "by": "", "every": 1}
+    await redis.set(f"{prefix}probe", json.dumps(facts))
     assert (await desk.json("/console/doors"))["report"] is None
     started = await desk.post("/console/act/probe", every="20")
     assert started.status == 303
     assert (await desk.json("/console/doors"))["running"]["by"] == "Ada Marsh"
-
-    async def reported() -> bool:
-        return (await desk.json("/console/doors"))["report"] is not None
-
-    await eventually(reported, within=60)
+    reports = ProbeReports(redis, KeyRing(house.worker.config.keys), prefix)
+    await eventually(reports.read)
     report = (await desk.json("/console/doors"))["report"]
     assert (report["holes"], report["by"]) == (0, "Ada Marsh")
     assert "nothing got through" in await desk.html("/console/doors")

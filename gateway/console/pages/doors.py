@@ -1,5 +1,7 @@
 """Doors: every password rule of every app, break-glass (see, open, close), the last report of a probe and a new one."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -10,8 +12,10 @@ from gateway.console.page import ConsoleParts, Page, View
 from gateway.console.request import ConsoleRequest
 from gateway.operations.break_glass import BreakGlassWork, OpeningRefused, OpeningWish
 from gateway.operations.probe.report import ProbeReports
+from gateway.operations.rule_hits import RuleHits, rule_hits
 from gateway.policy.break_glass import Opening
 from gateway.policy.passwords import named_rules
+from gateway.telemetry.numbers import NumberStore
 
 DOORS: Final = "/console/doors"
 OPEN: Final = f"{ACT}/open-doors"
@@ -23,12 +27,13 @@ _SAMPLES: Final = {"1": 1, "20": 20}
 
 async def _show(request: ConsoleRequest, parts: ConsoleParts) -> View:
     opened, forwarders = await _work(parts).status(parts.now())
+    hits = await rule_hits(NumberStore(parts.redis, parts.config.redis.key_prefix), parts.now().timestamp())
     running = parts.probe.running_since
     return View(
         data={
             "open": [_facts(opening) for opening in opened],
             "forwarders": forwarders,
-            "apps": [_app(parts, name, app) for name, app in parts.config.apps.items()],
+            "apps": [_app(parts, name, app, hits) for name, app in parts.config.apps.items()],
             "report": await _reports(parts).read(),
             "running": None
             if running is None
@@ -42,7 +47,7 @@ async def _show(request: ConsoleRequest, parts: ConsoleParts) -> View:
     )
 
 
-def _app(parts: ConsoleParts, name: str, app: App) -> dict[str, Any]:
+def _app(parts: ConsoleParts, name: str, app: App, hits: Mapping[tuple[str, str], RuleHits]) -> dict[str, Any]:
     return {
         "name": name,
         "surface": app.surface,
@@ -55,11 +60,20 @@ def _app(parts: ConsoleParts, name: str, app: App) -> dict[str, Any]:
                 "reason": rule.reason,
                 "source": rule.source,
                 "match": rule.match,
+                **_hits(hits.get((name, rule_name))),
             }
             for rule_name, rule in named_rules(app)
         ],
         "open": f"{OPEN}?{urlencode({'app': name})}",
         "close": f"{CLOSE}?{urlencode({'app': name})}",
+    }
+
+
+def _hits(hits: RuleHits | None) -> dict[str, Any]:
+    last = None if hits is None or hits.last is None else datetime.fromtimestamp(hits.last, UTC)
+    return {
+        "hits": 0 if hits is None else hits.count,
+        "last_hit": None if last is None else last.isoformat(timespec="seconds"),
     }
 
 

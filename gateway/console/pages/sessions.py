@@ -1,7 +1,7 @@
 """People and sessions: who is signed in, found by person, app, address, age and browser; one person; the end of sessions."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -14,10 +14,12 @@ from gateway.console.request import ConsoleRequest
 from gateway.errors.requests import BadRequest
 from gateway.operations.sessions import SessionWork, shown_of
 from gateway.sessions.scan import Entry, SessionFilter
+from gateway.telemetry.event_reader import EventReader
 
 SESSIONS: Final = "/console/sessions"
 PERSON: Final = "/console/person"
 END: Final = f"{ACT}/end-sessions"
+_RECENT: Final = 10  # events on a person's page
 _FIELDS: Final = ("person", "app", "address", "browser", "older_than", "newer_than")
 
 
@@ -70,8 +72,22 @@ async def _person(request: ConsoleRequest, parts: ConsoleParts) -> View:
             "emails": emails,
             "with_emails": _address(PERSON, {**names, "emails": "" if emails else "1"}),
             "end_all": _address(END, names),
+            "events": await _events(subject, entries, parts),
+            "all_events": _address("/console/events", {"person": subject}),
         }
     )
+
+
+async def _events(subject: str, entries: list[Entry], parts: ConsoleParts) -> list[dict[str, Any]]:
+    """The last events of a person: those that name the subject, and those of the sessions that there are."""
+    sids = {entry.session.sid for entry in entries if entry.session is not None}
+    page = await EventReader(parts.redis, parts.ring, parts.config.redis.key_prefix).page(
+        _RECENT, lambda line: line.get("subject") == subject or line.get("session") in sids
+    )
+    return [
+        {"time": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"), **event.line}
+        for event in page.events
+    ]
 
 
 async def _confirm(request: ConsoleRequest, parts: ConsoleParts) -> View:
