@@ -87,3 +87,9 @@ def is_prefetch(head: RequestHead) -> bool:
     """Whether a browser fetches in advance, and no person has clicked (C-49)."""
     purposes = (head.first(name) for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose"))
     return any(b"prefetch" in value.lower() or b"preview" in value.lower() for value in purposes if value)
+
+
+def is_visit(head: RequestHead) -> bool:
+    """Whether a person goes to a page: a navigation, neither in advance nor in a frame of another site, where no session's cookie comes."""
+    framed = head.first(b"sec-fetch-site") == b"cross-site" and head.first(b"sec-fetch-dest") not in (None, b"document")
+    return is_navigation(head) and not framed and not is_prefetch(head)

@@ -26,7 +26,7 @@ from gateway.gate.request import Request
 from gateway.gate.site import Site, Sites, is_own_target
 from gateway.http.field_cache import RequestFields
 from gateway.http.header_policy import FieldKinds, Kind, is_trusted, valid_request_id
-from gateway.http.message import RequestHead, is_navigation, is_prefetch
+from gateway.http.message import RequestHead, is_navigation, is_visit
 from gateway.http.request_head import ParsedRequest, RequestReader, parse_host
 from gateway.identity.assertion import AssertionSigner
 from gateway.languages.negotiation import PreferredLanguages
@@ -241,7 +241,7 @@ class ProxyContext:
                 step_up=decision.step_up,
                 provider=decision.provider,
                 languages=PreferredLanguages(head.values(b"accept-language")),
-                navigation=not is_prefetch(head),
+                navigation=is_visit(head),
             ),
             cookies=head.cookies,
             request_id=request.request_id,

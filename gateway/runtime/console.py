@@ -40,7 +40,9 @@ class ConsoleWorker:
         )  # fmt: skip
         self._event_log: EventLog | None = None
         self._parts = parts
-        self._runner = web.AppRunner(ConsoleApp(parts).build(), handle_signals=False, access_log=None)
+        self._runner = web.AppRunner(
+            ConsoleApp(parts).build(), handle_signals=False, access_log=None, auto_decompress=False
+        )
         self._servers: dict[socket.socket, asyncio.AbstractServer] = {}
 
     async def start(self) -> None:

@@ -48,7 +48,7 @@ class SignInRequest:
     """What a sign-in is for. `return_to` is a path on the app's host; `method` that of the request that begins it; `provider` a configured name.
 
     `step_up_for` is the "METHOD /path" whose rules `step_up` meets; `prompt` one of PROMPTS; `begun_again` as in AttemptFacts.
-    `navigation`: a person goes there; where the request must be pushed, nothing else begins a sign-in. `earlier_session`
+    `navigation`: a person goes there (`is_visit`); where the request must be pushed, nothing else begins a sign-in. `earlier_session`
     is the key of the browser's session, where its cookie did not come.
     """
 
@@ -162,7 +162,7 @@ class SignInStarter:
 
     def _admit_push(self, app: AppRoute, wanted: SignInRequest, facts: Mapping[str, Any]) -> None:
         """Raises LoginRequired for anything but a navigation, TooManySignIns for an address that has begun its share."""
-        # SECURITY: each pushed request is a call of the provider, which images, scripts and prefetches of other sites must not cause (A-87).
+        # SECURITY: each pushed request is a call of the provider, which images, scripts, frames and prefetches of others must not cause (A-87).
         if not wanted.navigation:
             raise LoginRequired("no navigation", sign_in_url=app.origin + start_url(wanted.return_to))
         client = facts["client"] or ""

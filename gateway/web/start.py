@@ -13,6 +13,7 @@ from gateway.errors.access import LoginRequired, SignInDisabled
 from gateway.errors.requests import BadRequest
 from gateway.errors.signing_in import UnknownIssuer
 from gateway.gate.site import Site, start_url
+from gateway.http.message import is_visit
 from gateway.languages.message import Message
 from gateway.pages.links import Link
 from gateway.pages.renderer import Content, RenderedPage, redirect
@@ -65,7 +66,7 @@ class Start:
                 login_hint=hint,
                 provider=provider,
                 languages=request.languages,
-                navigation=request.html and not request.prefetching,
+                navigation=is_visit(request.head),
             ),
             cookies=request.cookies,
             request_id=request.request_id,

@@ -308,6 +308,17 @@ async def test_a_form_of_another_site_or_session_changes_nothing(house: House, b
     assert denied(house) == ["origin"] * 4 + ["csrf"] * 3 + ["role"]
 
 
+async def test_a_form_that_says_that_it_is_compressed_is_no_defect(house: House) -> None:
+    """C-93: nothing is decompressed, so that no short body becomes a long one; what is there has no token."""
+    lead = await house.session("console", groups=["staff", "lead"])
+    fields = FORM + "Content-Encoding: gzip\r\n"
+    answer = await house.ask(
+        "/console/act/close-doors", app="console", method="POST", cookie=lead, fields=fields, body=b"app=portal"
+    )
+    assert answer.status == 403
+    assert denied(house) == ["csrf"]
+
+
 async def test_a_process_of_another_user_is_refused(house: House, tmp_path: Path) -> None:
     """C-91: with a good assertion too."""
     board = Board(house, tmp_path, uid=os.geteuid() + 1)

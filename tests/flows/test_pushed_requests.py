@@ -153,13 +153,16 @@ async def test_only_navigations_of_people_cost_the_provider_a_call(house: House,
     """A-87: nothing is pushed for scripts, images, prefetches, and pages of other sites that load /oauth2/start."""
     prefetch = "Sec-Purpose: prefetch;prerender\r\n"
     elsewhere = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n"
+    frame = f"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n{BROWSER}"
     for target in ("/app.js", "/oauth2/start?rd=/x"):
-        for fields in ("Accept: */*\r\n", elsewhere, BROWSER + prefetch):
+        for fields in ("Accept: */*\r\n", elsewhere, frame, frame.replace("iframe", "object"), BROWSER + prefetch):
             answer = await house.ask(target, fields=fields)
             assert (answer.status, answer.values("location")) == (401, []), (target, fields)
     assert provider.count("par") == 0
     assert (await house.ask("/app.js", fields=BROWSER)).status == 302
-    assert provider.count("par") == 1
+    for chosen in (frame.replace("iframe", "document"), frame.replace("cross-site", "same-site")):
+        assert (await house.ask("/app.js", fields=chosen)).status == 302
+    assert provider.count("par") == 3
 
 
 async def test_one_address_has_a_bounded_number_of_requests_pushed(
