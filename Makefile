@@ -50,6 +50,10 @@ servers: $(VENV)/.e2e $(E2E)/node_modules/.installed $(SERVERS) ## many real app
 	@$(BIN)/python -m tests.servers.needs
 	@$(BIN)/pytest tests/servers $(ARGS)
 
+.PHONY: fronts
+fronts: $(VENV)/.fronts build/fronts/traefik ## Traefik and Envoy before and beside Doorward; builds Traefik once, in half an hour (Linux)
+	@$(BIN)/pytest tests/fronts $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.bench ## what a request costs, beside nginx, haproxy and Envoy; nothing is asserted
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -121,6 +125,13 @@ $(VENV)/.bench: requirements/bench.lock requirements/build.lock pyproject.toml $
 	$(call install,$<)
 	@touch $(VENV)/.runtime $@
 
+$(VENV)/.fronts: requirements/fronts.lock requirements/build.lock pyproject.toml $(VENV)/.made
+	$(call install,$<)
+	@touch $(VENV)/.runtime $@
+
+build/fronts/traefik: tests/fronts/traefik/go.mod tests/fronts/build.py $(VENV)/.fronts
+	@$(BIN)/python -m tests.fronts.build
+
 $(VENV)/.fuzz: requirements/fuzz.lock requirements/build.lock pyproject.toml $(VENV)/.made
 	$(call install,$<)
 	@touch $(VENV)/.runtime $@
@@ -151,6 +162,7 @@ lock: $(UV) ## resolve the dependencies again; UPGRADE=--upgrade takes the newes
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group dev --output-file requirements/dev.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --output-file requirements/runtime.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group bench --output-file requirements/bench.lock
+	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group fronts --output-file requirements/fronts.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate pyproject.toml --group fuzz --output-file requirements/fuzz.lock
 	@$(COMPILE) --constraint requirements/e2e.lock --no-annotate --group build --output-file requirements/build.lock
 	@for wanted in requirements/servers/*.in; do $(COMPILE) $$wanted --output-file $${wanted%.in}.lock; done

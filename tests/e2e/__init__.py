@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.e2e.asking")
+pytest.register_assert_rewrite("tests.e2e.asking", "tests.e2e.in_front")

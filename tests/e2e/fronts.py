@@ -1,7 +1,10 @@
 """The files of deploy/ for proxies in front of Doorward, each as it stands there, with a test's ports, paths and certificate."""
 
+import http.client
 import re
+import ssl
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.e2e.needs import required
 from tests.e2e.processes import Command, Program, free_port, listens
 
-DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
+ROOT: Final = Path(__file__).resolve().parents[2]
+DEPLOY: Final = ROOT / "deploy"
+BUILT: Final = ROOT / "build" / "fronts"  # what `make fronts` builds
 NAME: Final = "portal.localhost"  # of the certificate
 
 
@@ -68,6 +73,41 @@ def caddy(folder: Path, port: int, door: int) -> Program:
     return _listening(Program(command, folder / "caddy.log", environ={"HOME": str(folder)}), port)
 
 
+def traefik(folder: Path, port: int, door: int) -> Program:
+    """The one that `make fronts` builds."""
+    file = _written(folder, "traefik.yaml", {
+        "/etc/traefik/tls": str(folder), "http://doorward:4180": f"http://127.0.0.1:{door}", "Host(`portal.example.com`)": f"Host(`{NAME}`)",
+    })  # fmt: skip
+    return start_traefik(folder, port, file, entry_point="https", tls=True)
+
+
+def start_traefik(folder: Path, port: int, file: Path, *, entry_point: str, tls: bool) -> Program:
+    """Traefik with a dynamic configuration, which has the path /open/."""
+    command: Command = [
+        BUILT / "traefik", f"--entryPoints.{entry_point}.address=127.0.0.1:{port}", f"--providers.file.filename={file}",
+        "--global.sendAnonymousUsage=false", "--global.checkNewVersion=false", "--log.level=INFO",
+    ]  # fmt: skip
+    running = _listening(Program(command, folder / "traefik.log"), port)
+    running.wait_until(lambda: _routes(port, tls=tls))  # it listens before it has read the file
+    return running
+
+
+def _routes(port: int, *, tls: bool) -> bool:
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    connection = (
+        http.client.HTTPSConnection("127.0.0.1", port, context=trusting)
+        if tls
+        else http.client.HTTPConnection("127.0.0.1", port)
+    )
+    with closing(connection):
+        try:
+            connection.request("GET", "/open/ready", headers={"Host": NAME})
+            return connection.getresponse().status != 404
+        except ssl.SSLError:
+            return False
+
+
 def _written(folder: Path, name: str, here: Mapping[str, str]) -> Path:
     """The file of deploy/ with each text of `here` once replaced."""
     make_certificate(folder)
@@ -85,4 +125,9 @@ def _listening(running: Program, port: int) -> Program:
 
 
 #: Starts one in front of Doorward: its folder, its port, and Doorward's.
-FRONTS: Final[Mapping[str, Callable[[Path, int, int], Program]]] = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
+FRONTS: Final[Mapping[str, Callable[[Path, int, int], Program]]] = {
+    "nginx": nginx,
+    "haproxy": haproxy,
+    "caddy": caddy,
+    "traefik": traefik,
+}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.e2e.http_client import ask
+from tests.e2e.fronts import start_traefik
 from tests.e2e.needs import required
 from tests.e2e.processes import Program, listens
 from tests.e2e.web_servers import start_nginx
@@ -17,7 +18,6 @@ from tests.e2e.web_servers import start_nginx
 ROOT: Final = Path(__file__).resolve().parents[2]
 GUIDE: Final = ROOT / "deploy" / "guides" / "forward-auth.md"
 FILES: Final = ROOT / "deploy" / "forward-auth"
-BUILT: Final = ROOT / "build" / "fronts"  # what `make fronts` builds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +120,7 @@ def traefik(place: Place) -> Program:
     dynamic = _merged(yaml.safe_load(guide), yaml.safe_load(place.here((FILES / "traefik.yaml").read_text())))
     file = place.folder / "traefik.yaml"
     file.write_text(yaml.safe_dump(dynamic))
-    command = [
-        str(BUILT / "traefik"), f"--entryPoints.web.address=127.0.0.1:{place.port}", f"--providers.file.filename={file}", "--global.sendAnonymousUsage=false",
-        "--global.checkNewVersion=false", "--log.level=INFO",
-    ]  # fmt: skip
-    running = _listening(Program(command, place.folder / "traefik.log"), place.port)
-    running.wait_until(
-        lambda: ask(place.port, place.host, "/open/ready").status != 404
-    )  # it listens before it reads the file
-    return running
+    return start_traefik(place.folder, place.port, file, entry_point="web", tls=False)
 
 
 def envoy(place: Place) -> Program:
@@ -156,7 +148,7 @@ def envoy(place: Place) -> Program:
     file = place.folder / "envoy.json"
     file.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}}))
     command = [
-        str(required("envoy")),
+        str(Path(sys.executable).parent / "envoy"),
         "-c",
         str(file),
         "--concurrency",
