@@ -161,7 +161,7 @@ class ForwardAuthRefused(Refusal):
     )
     ways_on = ("home",)
 
-    def __init__(self, *, reason: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason, reason=reason)
 
 
