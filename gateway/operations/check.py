@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from urllib.parse import urlsplit
 import aiohttp
 from redis.asyncio import Redis
 
+from gateway.config.overlay import NOTHING_SAVED
 from gateway.config.providers import dependency_of, providers_of
 from gateway.config.schema import App, Config, ProviderKeys
 from gateway.directory.factory import open_directory
+from gateway.errors.dependencies import StoreUnavailable
 from gateway.errors.network import network_reason
 from gateway.errors.refusal import Refusal
 from gateway.errors.requests import BadRequest
@@ -31,6 +34,8 @@ from gateway.redis_client.client import connect, push_sources
 from gateway.redis_client.embedded import EmbeddedValkey
 from gateway.redis_client.self_test import advice, examine, read_servers
 from gateway.redis_client.sightings import Sightings
+from gateway.saved_settings.store import SettingsStore
+from gateway.sessions.keyring import KeyRing
 
 _PASSWORD_FIELD: Final = re.compile(rb"""<input[^>]*\stype\s*=\s*["']?password\b""", re.IGNORECASE)
 _KEYS: Final = "keys"
@@ -132,7 +137,22 @@ async def advise(config: Config) -> list[str]:
     if _is_embedded(config):
         return lines
     async with _connected(config) as (redis, _):
-        return [*lines, *advice(await read_servers(redis))]
+        return [*lines, *advice(await read_servers(redis)), *await _saved_over(config, redis)]
+
+
+async def _saved_over(config: Config, redis: Redis) -> list[str]:
+    """That settings are saved over this file, which every other line here is about."""
+    store = SettingsStore(redis, KeyRing(config.keys), config.redis.key_prefix)
+    try:
+        value = await store.read()
+        saved = store.open(value).in_force(time.time()) if value else NOTHING_SAVED
+    except StoreUnavailable:
+        return []  # `check_all` reports it
+    except ValueError as error:
+        return [f"settings: the record in Redis is not used: {error}"]
+    keys = ", ".join(sorted(saved.values))
+    told = f"settings: version {saved.version} is saved over this file ({keys}): `doorward settings show` has what is in force"
+    return [told] if saved.values else []
 
 
 async def _advise_upstream(config: Config, name: str, site: Site) -> AsyncIterator[str]:

@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from gateway.cli import settings as cli
-from gateway.config.loader import read
+from gateway.config.loader import load, read
 from gateway.demo.provider import DemoClient
+from gateway.operations.check import advise
 from gateway.operations.settings.editor import Author, SettingsEditor
 from gateway.operations.settings.proposal import SettingsRefused
 from gateway.saved_settings.copy import SettingsCopy
@@ -250,3 +251,15 @@ async def test_a_secret_is_kept_sealed(door: Door, provider: MisbehavingProvider
     told = [await door.command(name, *more) for name in ("show", "history") for more in ((), ("--json",))]
     assert all("very-secret" not in out + errors for _, out, errors in told)
     assert "very-secret" in door.store.open(raw).versions[0].values.values()
+
+
+async def test_check_online_says_that_settings_are_saved_over_the_file(door: Door) -> None:
+    door.data["redis"].pop("data_dir")
+    door.write()
+    valid = load(door.path, {}).config
+    assert [line for line in await advise(valid) if line.startswith("settings")] == []
+    await door.editor().save({"openid.create_users": True}, ANA, "x", confirmed=True)
+    (line,) = [line for line in await advise(valid) if line.startswith("settings")]
+    assert line.startswith("settings: version 1 is saved over this file (openid.create_users)")
+    await door.redis.set(door.name, b"nonsense")
+    assert any("the record in Redis is not used" in line for line in await advise(valid))

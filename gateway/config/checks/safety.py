@@ -115,8 +115,12 @@ def _transport(config: Config) -> Iterator[str]:
 
 def _stores(config: Config) -> Iterator[str]:
     url = parse_redis_url(config.redis.url.get_secret_value())
+    edited = config.console is not None and config.console.settings == "edit"
     if url.kind == "embedded" and config.redis.data_dir is None:
-        yield "redis.data_dir: is not given; the embedded store forgets all sessions at a restart"
+        saved = ", and all settings that were saved in the console" if edited else ""
+        yield f"redis.data_dir: is not given; the embedded store forgets all sessions at a restart{saved}"
+    elif edited and config.redis.data_dir is None:
+        yield "redis.data_dir: is not given; without a copy of what is saved in the console, a start waits for Redis"
     if not url.tls and not all(is_loopback_name(host) for host, _ in url.hosts):
         yield "redis.url: uses no TLS to another machine"
     if url.kind == "cluster" and re.search(r"\{[^}]+\}", config.redis.key_prefix):

@@ -8,6 +8,7 @@ from gateway.config.checks.safety import warnings
 from tests.unit.config.made import KEY, NEXUDUS, config_with, keys_with
 
 QUIET: dict[str, Any] = {"redis": {"url": "rediss://h"}, "trusted_proxies": ["127.0.0.1"]}
+CONSOLE = {"hosts": ["console.example.com"], "require": {"groups": ["ops"]}}
 HTTP = {"external_url_scheme": "http", "apps.portal.hosts": ["portal.localhost:4180"]}
 
 
@@ -65,6 +66,8 @@ def test_a_safe_configuration_has_no_warning() -> None:
         ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies: trusts every address"),
         ({"trusted_proxies": ["::/0"]}, "trusted_proxies: trusts every address"),
         ({"redis": {}}, "redis.data_dir: is not given; the embedded store forgets"),
+        ({"console": CONSOLE, "redis": {}}, "redis.data_dir: is not given; the embedded store forgets all sessions at a restart, and"),
+        ({"console": CONSOLE, "redis": {"url": "redis://127.0.0.1"}}, "redis.data_dir: is not given; without a copy of what is saved"),
         ({"redis": {"url": "redis://u:p@valkey:6379/1"}}, "redis.url: uses no TLS to another machine"),
         ({"redis": {"url": "redis+cluster://127.0.0.1,valkey"}}, "redis.url: uses no TLS to another machine"),
         ({"redis": {"url": "redis+cluster://127.0.0.1", "key_prefix": "{x}:"}}, "redis.key_prefix: has a hash tag"),
