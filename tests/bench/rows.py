@@ -84,8 +84,8 @@ ROWS = (
     Row(
         name="page",
         title="1 KiB, signed in, 32 connections, access log off",
-        targets=PEERS,
-        goals=(Goal("door", "nginx", 1.5), Goal("door", "envoy", 0.6)),
+        targets=(*PEERS, "console"),
+        goals=(Goal("door", "nginx", 1.5), Goal("door", "envoy", 0.6), Goal("console", "door", 1.1)),
     ),
     Row(
         name="log",

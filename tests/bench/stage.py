@@ -25,11 +25,12 @@ from tests.bench.doors import Doorward, Household, new_key
 from tests.bench.load import Load, ask_once, run_wrk
 from tests.bench.parties import EMAIL, sign_in
 
-_DOORS: Final = ("door", "logging", "trusting")
+_DOORS: Final = ("door", "logging", "trusting", "console")
 #: What makes each of them other than the first.
 SECTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "door": {},
     "logging": {"log": {"access": True}},
+    "console": {"console": {"hosts": ["console.localhost"], "require": {"groups": ["staff"]}}},
     "trusting": {"trusted_proxies": ["127.0.0.1/32"]},
     "pair": {"workers": 2},
 }
@@ -40,6 +41,7 @@ LABELS: Final = {
     "envoy": "Envoy, oauth2 filter",
     "door": "Doorward",
     "logging": "Doorward, access log on",
+    "console": "Doorward, with a console",
     "trusting": "Doorward, asked alone",
     "asking": "nginx asking Doorward",
     "pair": "Doorward, two workers",
@@ -99,7 +101,7 @@ class Stage:
         return self._targets[name]
 
     def door(self, name: str) -> Doorward:
-        """One of the Doorwards: `door`, `logging`, `trusting` or `pair` (two workers)."""
+        """One of the Doorwards: `door`, `logging`, `trusting`, `console` or `pair` (two workers)."""
         if name not in self._doors:
             self._doors[name] = self.open_door(name).wait_provider()
         return self._doors[name]
