@@ -27,6 +27,7 @@ from gateway.errors.signing_in import (
     TooManyFailedSignIns,
 )
 from gateway.gate.site import callback_path, start_url
+from gateway.http.message import is_visit
 from gateway.identity.claims import Identity
 from gateway.languages.message import Message
 from gateway.observability.events import Audit
@@ -116,7 +117,9 @@ class Callback:
             return await self._finish(replace(request, earlier_session=attempt.replaces), response, attempt, facts)
         except Refusal as refusal:
             self._log_refused(request, refusal, facts)
-            if not isinstance(refusal, StoreUnavailable | DirectoryUnavailable):
+            # SECURITY: images and frames of other sites, which bring no attempt, must not use up the share of their readers' address (A-85).
+            ours = attempt is not None or is_visit(request.head)
+            if ours and not isinstance(refusal, StoreUnavailable | DirectoryUnavailable):
                 self._failures.count(request.client or "")
             if attempt is None:
                 raise

@@ -68,6 +68,18 @@ async def test_callbacks_without_an_attempt_count_too(strict: Office) -> None:
         assert answer.status == status
 
 
+@pytest.mark.parametrize(("mode", "kind"), [("no-cors", "image"), ("navigate", "iframe")])
+async def test_another_site_does_not_use_up_the_share_of_its_readers_address(
+    strict: Office, mode: str, kind: str
+) -> None:
+    """A-85: its page loads our callback again and again, in the browser of a person who shares the address with others."""
+    fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": kind, "X-Real-IP": STRANGER}
+    for _ in range(10):
+        answer = await strict.browser().open(f"{PORTAL_ORIGIN}/oauth2/callback?code=x&state=y", headers=fetched)
+        assert answer.status == 400
+    assert (await come_back(strict)).status == 303
+
+
 async def test_an_ipv6_client_counts_by_its_network(strict: Office) -> None:
     """A-85: a /64 has more addresses than anybody can count."""
     for number in range(5):
