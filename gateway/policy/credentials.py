@@ -16,7 +16,8 @@ _UNPLAIN = re.compile(rb"[^\t\x20-\x7e]")
 _START = re.compile(rb"[\s\"';]*(?P<name>" + _TCHAR + rb"+)(?P<parameter>[ \t]*=)?")
 #: For servers that search the value for it.
 _BASIC = re.compile(rb"basic[ \t]+[^ \t]", re.IGNORECASE)
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
+#: To the end of the value where no quote ends it. It matches at every quote, so that no part is read twice.
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _LIST_STARTS = b" \t,"
 #: A token68, or a longer one as it is sent without a scheme.
 _BARE = re.compile(rb"[A-Za-z0-9._~+/-]+=*")

@@ -273,7 +273,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection_that_they_came_on(
     house.upstream.answer = answer
     attacker, victim = await house.session(), await house.session(subject="victim", email="victim@example.com")
     assert (await house.ask("/first", cookie=attacker)).body == b"you asked for /first"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await ended.wait()
     assert (await house.ask("/victim", cookie=victim)).body == b"you asked for /victim"
     assert [request.connection for request in house.upstream.requests] == [1, 2]
@@ -289,7 +289,7 @@ async def test_a_post_of_a_gigabyte_by_a_stranger_is_refused_without_being_read(
     assert response.value("connection") == "close"
     sent = 0
     with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 wire.writer.write(bytes(65536))
                 await wire.writer.drain()

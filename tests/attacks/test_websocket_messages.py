@@ -103,7 +103,7 @@ async def echoed(wire: Wire, data: bytes = b"still there") -> None:
 
 async def closed(wire: Wire) -> tuple[int, str] | None:
     """The code and reason of the close frame that comes; None: the connection ends without one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while (frame := await read_frame(wire.reader)).kind != CLOSE:
                 pass
@@ -158,7 +158,7 @@ async def test_frames_that_dribble_byte_by_byte_are_whole_when_they_arrive(house
         for byte in masked(Frame(kind=TEXT, data=text)):
             await wire.send(bytes((byte,)))
             await asyncio.sleep(0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await read_frame(wire.reader) == Frame(kind=TEXT, data=text)
     await wire.close()
 
@@ -230,7 +230,7 @@ async def test_extensions_and_subprotocols_are_agreed_on_end_to_end(house: House
     packer = zlib.compressobj(wbits=-15)
     packed = (packer.compress(b"hello " * 100) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
     await wire.send(masked(Frame(kind=BINARY, data=packed, reserved=4)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         back = await read_frame(wire.reader)
     assert back.reserved == 4
     assert zlib.decompressobj(wbits=-15).decompress(back.data + b"\x00\x00\xff\xff") == b"hello " * 100

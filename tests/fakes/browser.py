@@ -246,7 +246,7 @@ class Browser:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port(where), ssl=tls, server_hostname=name)
         try:
             writer.write(request)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await reader.read(-1)
         finally:
             writer.close()

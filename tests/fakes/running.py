@@ -67,7 +67,7 @@ class Running:
 
     async def worker_behind(self, port: int, peer_port: int) -> int:
         """The worker with the connection whose worker's end has `port`, and the other one `peer_port`."""
-        pid: int = await eventually(lambda: holder_of(self.workers(), port, peer_port), within=10)
+        pid: int = await eventually(lambda: holder_of(self.workers(), port, peer_port))
         return pid
 
     def rewrite(self, **sections: Any) -> None:

@@ -254,7 +254,7 @@ class StrictReader:
         self.buffer = bytearray()
         self.reset = False
 
-    async def answer(self, method: str = "GET", timeout: float = 10.0) -> Answer:
+    async def answer(self, method: str = "GET", timeout: float = 60.0) -> Answer:
         interims: list[tuple[int, Fields]] = []
         async with asyncio.timeout(timeout):
             while True:
@@ -267,7 +267,7 @@ class StrictReader:
                 await self._body(answer)
             return answer
 
-    async def ended(self, timeout: float = 2.0) -> bool:
+    async def ended(self, timeout: float = 60.0) -> bool:
         """Whether the server ends the connection with nothing more said."""
         async with asyncio.timeout(timeout):
             return not self.buffer and not await self._more()

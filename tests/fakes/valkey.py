@@ -30,6 +30,8 @@ class FlakyLink:
     it speaks TLS to clients.
 
         `delay`: seconds that each piece waits, in either direction. `stall()`: pieces stop on their way, connections stay.
+        `hold_answers()`: pieces from the server wait, and `held` counts them; `pass_answers()` lets through what waits, and
+        `release_answers()` what comes later too.
         `cut()`: all connections are reset. `refuse()`: new ones are reset too. `restore()`: all is well again.
         `refuse_after(word)`: as if the server died right after the command that holds `word`.
     """
@@ -39,6 +41,8 @@ class FlakyLink:
         self.delay = 0.0
         self.port = 0
         self.accepted = 0
+        self.held = 0
+        self._gate: asyncio.Event | None = None
         self._target = urlsplit(target)
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -63,12 +67,25 @@ class FlakyLink:
         self._server.close()
         self._refusing = True
         self._flowing.set()
+        self.release_answers()
         while self._serving:
             self.cut()
             await asyncio.wait(self._serving, timeout=0.1)
 
     def stall(self) -> None:
         self._flowing.clear()
+
+    def hold_answers(self) -> None:
+        self._gate = asyncio.Event()
+
+    def pass_answers(self) -> None:
+        self.release_answers()
+        self.hold_answers()
+
+    def release_answers(self) -> None:
+        if self._gate is not None:
+            self._gate.set()
+        self._gate = None
 
     def cut(self) -> None:
         for writer in self._writers:
@@ -123,6 +140,9 @@ class FlakyLink:
                     self._last_word = b""  # said; what is asked next finds nobody
                 if self.delay:
                     await asyncio.sleep(self.delay)
+                if not asked and self._gate is not None:
+                    self.held += 1
+                    await self._gate.wait()
                 await self._flowing.wait()
                 writer.write(piece)
                 await writer.drain()

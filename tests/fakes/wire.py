@@ -49,7 +49,7 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def response(self, *, head_only: bool = False, timeout: float = 10.0) -> WireResponse:
+    async def response(self, *, head_only: bool = False, timeout: float = 60.0) -> WireResponse:
         """The next response; interim ones are answers too. Raises EOFError when the connection ended before one began."""
         async with asyncio.timeout(timeout):
             try:
@@ -78,7 +78,7 @@ class Wire:
             response.body += getattr(error, "partial", b"")
             response.complete = False
 
-    async def ended(self, timeout: float = 5.0) -> bool:
+    async def ended(self, timeout: float = 60.0) -> bool:
         """Whether the server ends the connection, having sent nothing more."""
         async with asyncio.timeout(timeout):
             try:

@@ -237,7 +237,7 @@ async def test_what_came_in_by_it_ends_with_it(house: House) -> None:
     for wire in (by_glass, signed_in):
         assert await wire.reader.readuntil(b"data: 1\n\n")
     assert await openings(house).close("dashboard")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):
             while await by_glass.reader.read(100):
                 pass
@@ -266,7 +266,7 @@ async def test_it_is_told_of_and_counted(house: House) -> None:
         ("203.0.113.7", 1),
         ("203.0.113.8", 1),
     ]
-    await eventually(lambda: events(house, "expired"), within=15)
+    await eventually(lambda: events(house, "expired"))
     await eventually(lambda: len(events(house, "used")) == 3)
     assert events(house, "used")[-1]["count"] == 4
     assert house.worker.report().break_glass == []
@@ -397,7 +397,7 @@ async def test_a_whole_fleet_hears_of_it_and_says_so(tmp_path: Path, valkey: str
                     [(await door.ask("/", fields=INSIDE)).status == 200 for _ in range(8)]
                 )
 
-            await eventually(everywhere, within=15)
+            await eventually(everywhere)
             metrics = (await door.admin("/metrics")).body.decode()
             assert 'doorward_break_glass_open{app="portal"} 1.0' in metrics
             assert 'doorward_break_glass_requests_total{app="portal"}' in metrics
@@ -407,7 +407,7 @@ async def test_a_whole_fleet_hears_of_it_and_says_so(tmp_path: Path, valkey: str
             async def nowhere(door: Any = door) -> bool:
                 return all([(await door.ask("/", fields=INSIDE)).status == 401 for _ in range(8)])
 
-            await eventually(nowhere, within=15)
+            await eventually(nowhere)
             assert 'doorward_break_glass_open{app="portal"} 0.0' in (await door.admin("/metrics")).body.decode()
         told = [line for door in (one, two) for line in door.output.splitlines() if "break_glass." in line]
         assert sum('"break_glass.opened"' in line for line in told) == 1
@@ -434,10 +434,10 @@ async def test_what_was_closed_stays_closed_after_a_reload(
 
         ask = ("--app", "portal", "--for", "5m", "--from", "203.0.113.0/24", "--reason", "drill")
         assert (await command("open", str(door.config), *ask))[0] == 0
-        await eventually(lambda: answers(200), within=15)
+        await eventually(lambda: answers(200))
         sealed = await stored(redis, record)
         assert (await command("close", str(door.config), "--app", "portal"))[0] == 0
-        await eventually(lambda: answers(401), within=15)
+        await eventually(lambda: answers(401))
         await eventually(lambda: '"break_glass.closed"' in door.output)
         before = door.workers()
         for by in (signal.SIGHUP, signal.SIGKILL):
@@ -449,8 +449,8 @@ async def test_what_was_closed_stays_closed_after_a_reload(
             await eventually(partial(_replaced, door, before), within=60)
             await redis.delete(*[name async for name in redis.scan_iter(match=note)], f"{prefix}none")
             await redis.set(record, sealed, px=60_000)
-            await eventually(lambda: redis.keys(note), within=30)  # a worker has seen it
-            await eventually(lambda: answers(401), within=15)
+            await eventually(lambda: redis.keys(note))  # a worker has seen it
+            await eventually(lambda: answers(401))
             assert (await door.ready())["break_glass"] == []
             before = door.workers()
         assert door.output.count('"break_glass.opened"') == 1
@@ -477,22 +477,22 @@ async def test_what_one_worker_saw_closed_stays_closed_in_one_that_stood_still(
 
         ask = ("--app", "portal", "--for", "5m", "--from", "203.0.113.0/24", "--reason", "drill")
         assert (await command("open", str(door.config), *ask))[0] == 0
-        await eventually(opened, within=15)
+        await eventually(opened)
         sealed = await stored(redis, record)
         behind = await door.worker_behind(door.port, wire.writer.get_extra_info("sockname")[1])
         others = door.workers() - {behind}
         try:
             os.kill(behind, signal.SIGSTOP)
             assert (await command("close", str(door.config), "--app", "portal"))[0] == 0
-            await eventually(lambda: '"break_glass.closed"' in door.output, within=15)
-            await eventually(lambda: redis.keys(note), within=15)
+            await eventually(lambda: '"break_glass.closed"' in door.output)
+            await eventually(lambda: redis.keys(note))
             await door.ready()  # what the other worker sent before this report has been passed on
             for pid in others:
                 os.kill(pid, signal.SIGSTOP)
             await redis.delete(*await redis.keys(note))
             await redis.set(record, sealed, px=60_000)
             os.kill(behind, signal.SIGCONT)
-            await eventually(lambda: redis.keys(note), within=30)  # it has read the record
+            await eventually(lambda: redis.keys(note))  # it has read the record
             assert await status() == 401
         finally:
             for pid in door.workers():

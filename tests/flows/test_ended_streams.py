@@ -76,7 +76,7 @@ async def open_all(house: House, stage: Stage, cookie: str) -> list[Wire]:
 
 async def sees_the_end(wire: Wire) -> bool:
     """Nothing more arrives, not even a proper end of the message."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             return await wire.reader.read(65536) == b""
         except ConnectionError:

@@ -112,7 +112,7 @@ async def test_a_head_that_dribbles_is_answered_408_and_silence_is_closed(
     """D-20."""
     house = await open_house(limits=QUICK)
     silent, slow = await wires(house), await wires(house)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for byte in head(house, "a=b", fields="X: " + "y" * 1000 + "\r\n"):
             slow.writer.write(bytes([byte]))
             if slow.reader.at_eof() or house.lines:
@@ -200,7 +200,7 @@ async def test_an_upload_that_dribbles_is_answered_408_and_its_upstream_connecti
     house.upstream.answer = read_all
     wire = await wires(house)
     await wire.send(head(house, await house.session(), "POST /up", framing + "\r\n"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not wire.reader.at_eof() and not any(b'"status":408' in line for line in house.lines):
             wire.writer.write(b"1\r\nx\r\n" if "chunked" in framing else b"x")
             await asyncio.sleep(0.05)
@@ -220,9 +220,7 @@ async def test_a_client_that_reads_nothing_is_cut_and_its_upstream_connection_en
     wire.pause_reading()
     await wire.send(head(house, await house.session()))
     await eventually(lambda: house.worker.context.pools["portal"].open == 1)
-    await eventually(
-        lambda: house.worker.context.pools["portal"].open == 0 and not house.worker.context.connections, within=10
-    )
+    await eventually(lambda: house.worker.context.pools["portal"].open == 0 and not house.worker.context.connections)
 
 
 async def test_a_client_that_reads_slowly_but_steadily_gets_everything(
@@ -407,7 +405,7 @@ async def test_a_client_that_ends_its_side_after_its_request_counts_as_gone(hous
     await wire.send(head(house, cookie, "GET /half"))
     await eventually(lambda: len(house.upstream.requests) == 1)
     wire.writer.write_eof()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await gone.wait()
     assert await wire.ended()
     house.worker.context.flush()
@@ -425,7 +423,7 @@ async def test_a_sweep_that_raises_keeps_no_other_from_running(open_house: OpenH
     house.worker.context.on_sweep.insert(0, broken)
     swept = asyncio.Event()
     house.worker.context.on_sweep.append(swept.set)
-    await asyncio.wait_for(swept.wait(), 10)
+    await asyncio.wait_for(swept.wait(), 60)
     slow = await Wire.open(house.port)
     await slow.send(b"GET / HTTP/1.1\r\n")
     answer = await slow.response()

@@ -549,7 +549,7 @@ async def test_a_provider_that_is_down_at_the_start_stops_nobody_who_is_signed_i
         assert (await house.ask("/", cookie=await house.session())).status == 200
         assert (await house.ask("/assets/x.css")).status == 200
         await provider.start(port=port)
-        await eventually(lambda: house.worker.providers["openid"].provider.ready, within=10)
+        await eventually(lambda: house.worker.providers["openid"].provider.ready)
         assert (await house.sign_in(browser, at="/bookings")).text == "you asked for /bookings"
     finally:
         await provider.close()
@@ -567,7 +567,7 @@ async def test_metadata_of_another_issuer_is_never_believed(
     assert (await browser.open(house.origin() + "/oauth2/start")).status == 503
     assert provider.count("authorize") == 0
     provider.told.metadata.clear()
-    await eventually(lambda: house.worker.providers["openid"].provider.ready, within=10)
+    await eventually(lambda: house.worker.providers["openid"].provider.ready)
     assert (await house.sign_in(browser)).status == 200
 
 

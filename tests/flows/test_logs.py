@@ -432,7 +432,7 @@ async def test_standard_output_that_is_not_read_costs_lines_and_no_request(tmp_p
             await eventually(lambda: _dropped(door))
             os.set_blocking(reader, False)
             found = bytearray()
-            await eventually(lambda: b"lines were dropped" in _read_into(found, reader), within=10)
+            await eventually(lambda: b"lines were dropped" in _read_into(found, reader))
     finally:
         os.close(reader)
         await upstream.close()

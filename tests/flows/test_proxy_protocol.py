@@ -204,7 +204,7 @@ async def over_tls(house: House, authority: Authority, header: bytes, fields: st
                     raise EOFError from None
                 incoming.write(data)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await step(tls.do_handshake)
         tls.write(f"GET / HTTP/1.1\r\n{fields}\r\n".encode())
         wire.writer.write(outgoing.read())

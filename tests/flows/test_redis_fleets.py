@@ -40,12 +40,12 @@ async def test_people_sign_in_stay_over_a_failover_and_sign_out(
         seen.append((await house.ask("/x", cookie=cookie)).status)
         return seen[-1] == 200 and house.worker.cache.trusted
 
-    await eventually(served, within=30)
+    await eventually(served)
     assert set(seen) <= {200, 503}
     await socket.send(b"still here")
     assert await socket.reader.readexactly(10) == b"still here"
     page = await browser.post_from(house.origin() + "/", house.origin() + "/oauth2/sign_out")
     assert page.status in (302, 303)
-    assert await asyncio.wait_for(socket.ended(), 10)
+    assert await asyncio.wait_for(socket.ended(), 60)
     assert (await house.ask("/x", cookie=cookie)).status == 401
     assert (await house.sign_in(house.browser(), at="/after")).text == "you asked for /after"

@@ -50,7 +50,7 @@ async def fleet(
         openid=openid,
         redis={"url": valkey, "key_prefix": prefix},
     ) as door:
-        await eventually(lambda: provider.count("jwks") >= WORKERS, within=30)
+        await eventually(lambda: provider.count("jwks") >= WORKERS)
         yield door
 
 
@@ -96,13 +96,13 @@ async def test_a_winner_killed_with_the_answer_in_hand_costs_at_most_a_sign_in(
     """A-71: the token that it spent is tried once more. Taken: nobody notices. Not taken: a new sign-in, and no loop."""
     cookie, key = await signed_in(fleet, redis, prefix, provider)
     await winner_dies(fleet, provider, cookie, spends=False)
-    await eventually(lambda: told(fleet, "token.refreshed"), within=15)
+    await eventually(lambda: told(fleet, "token.refreshed"))
     assert (await fleet.ask("/", fields=cookie)).status == 200
     assert await redis.exists(f"{prefix}s:{key}")
 
     cookie, key = await signed_in(fleet, redis, prefix, provider)
     await winner_dies(fleet, provider, cookie, spends=True)
-    (failed,) = await eventually(lambda: told(fleet, "token.refresh_failed"), within=15)
+    (failed,) = await eventually(lambda: told(fleet, "token.refresh_failed"))
     assert (failed["reason"], failed["ended"]) == ("answer_lost", True)
     assert (await fleet.ask("/", fields=cookie)).status == 401
     assert not await redis.exists(f"{prefix}s:{key}")
@@ -135,8 +135,8 @@ async def winner_dies(fleet: Running, provider: MisbehavingProvider, cookie: str
     provider.faults["token"] = and_die
     asking = (fleet.ask("/", fields=cookie) for _ in range(FEW))
     answers = await asyncio.gather(*asking, return_exceptions=True)
-    assert len(killed) == 1
-    await eventually(lambda: refreshes(provider) == before + 2, within=30)
+    assert len(killed) == 1, answers
+    await eventually(lambda: refreshes(provider) == before + 2)
     statuses = Counter(answer.status for answer in answers if not isinstance(answer, BaseException))
     assert set(statuses) <= {200, 401}
     assert statuses.total() >= FEW / 3, "only what the dead worker held was lost"

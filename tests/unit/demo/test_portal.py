@@ -232,7 +232,7 @@ async def test_open_streams_do_not_hold_up_the_end() -> None:
     async with aiohttp.ClientSession(portal.url, headers=MIA) as http, http.ws_connect("/ws") as socket:
         async with http.get("/clock") as clock:
             await clock.content.readuntil(b"\n\n")
-            await asyncio.wait_for(portal.close(), 3)
+            await asyncio.wait_for(portal.close(), 30)
         assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
 
 

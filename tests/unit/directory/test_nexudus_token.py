@@ -112,7 +112,7 @@ async def test_a_caller_that_gave_up_does_not_stop_the_others() -> None:
         at.stub.faults.add(Fault(kind="slow", match=TOKEN, seconds=0.1))
         first = asyncio.create_task(at.directory.find(EMAIL))
         others = [asyncio.create_task(at.directory.find(EMAIL)) for _ in range(3)]
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             while not at.stub.seen:
                 await asyncio.sleep(0)
         first.cancel()

@@ -19,7 +19,7 @@ from tests.unit.oidc.conftest import REDIRECT_URI, Trip
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -141,6 +141,13 @@ def test_a_field_of_the_longest_kind_is_read_in_one_go() -> None:
         password_in([(b"authorization", value)], frozenset())
 
 
+def test_a_quoted_string_that_nothing_ends_is_read_to_the_end_and_not_again() -> None:
+    """C-78: also with a lone backslash at its end, where an expression that gives up begins anew at the next quote."""
+    for end in (b"", b"\\", b"\\\\", b'\\"'):
+        assert password_in([(b"authorization", b'Bearer a="b, madeup c' + end)], frozenset()) is None
+        assert password_in([(b"authorization", b'Bearer a="b", madeup c' + end)], frozenset()) is not None
+
+
 def test_no_name_is_both() -> None:
     for name in ("UsernameToken", "PasswordKey", "BasicToken", "ldap-token", "Digest-Signature"):
         assert password_scheme(name) is not None

@@ -88,15 +88,13 @@ def test_a_data_dir_serves_one_gateway_at_a_time(folder: Path) -> None:
 async def test_a_server_whose_gateway_was_killed_is_replaced_and_its_data_kept(folder: Path) -> None:
     """D-06."""
     program = (
-        "import os, sys; from pathlib import Path; from gateway.redis_client.embedded import EmbeddedValkey;"
-        "server = EmbeddedValkey(Path(sys.argv[1])); server.start(); print(server.url, flush=True); os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from redis import Redis; from gateway.redis_client.embedded import EmbeddedValkey;"
+        "server = EmbeddedValkey(Path(sys.argv[1])); server.start(); client = Redis.from_url(server.url); client.set('name', 'value');"
+        "print(client.info('server')['process_id'], flush=True); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL
-    url = killed.stdout.strip()
-    async with a_client(url) as client:
-        orphan = await pid_of(client)
-        await client.set("name", "value")
+    orphan = int(killed.stdout)
     server = EmbeddedValkey(folder)
     server.start()
     try:

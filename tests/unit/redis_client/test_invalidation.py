@@ -32,7 +32,7 @@ async def a_worker(url: str, prefix: str) -> AsyncIterator[tuple[SessionStore, S
     cache = SessionCache(store, RoutedSources(client), time.monotonic, tick=0.02, ping_every=0.3)
     cache.start()
     try:
-        await eventually(lambda: cache.trusted, within=20)
+        await eventually(lambda: cache.trusted)
         yield store, cache
     finally:
         await cache.close()
@@ -49,7 +49,7 @@ async def cached(cache: SessionCache, key: str) -> None:
             return False
         return cache.peek(key, HOST) is not None
 
-    await eventually(held, within=30)
+    await eventually(held)
 
 
 async def sign_in(store: SessionStore, count: int) -> list[str]:
@@ -103,7 +103,7 @@ async def test_no_ended_session_is_served_while_slots_move(cluster: ValkeyCluste
             await eventually(partial(_none_held, other, [key]))
             await moving
             assert await store.fetch(key, HOST, APP) is None
-        await eventually(lambda: one.trusted and other.trusted, within=10)
+        await eventually(lambda: one.trusted and other.trusted)
         assert [other.peek(key, HOST) for key in keys] == [None] * len(keys)
 
 
@@ -158,7 +158,7 @@ async def test_after_a_failover_the_new_primary_is_listened_to(sentinels: Sentin
             await cached(other, key)
         before = one._invalidation.trust_lost_at
         await asyncio.to_thread(sentinels.fail_over)
-        await eventually(lambda: one._invalidation.trust_lost_at > before, within=20)
+        await eventually(lambda: one._invalidation.trust_lost_at > before)
         for key in keys:
             await cached(one, key)
             await cached(other, key)
@@ -184,7 +184,7 @@ async def _repeated(what: Callable[[str], Awaitable[object]], key: str) -> None:
             return False
         return True
 
-    await eventually(done, within=20)
+    await eventually(done)
 
 
 # --- what was ended stays ended ---------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ async def test_a_server_that_comes_back_from_an_older_state_brings_no_ended_sess
     own_valkey.start()
     for name, record in records.items():
         await _set(by_hand, name, record)
-    await eventually(lambda: cache.trusted, within=20)
+    await eventually(lambda: cache.trusted)
     assert [await by_hand.exists(name) for name in names] == [1, 0, 0]
     assert await cache.load(ended, HOST, APP) is None
     assert await cache.load(kept, HOST, APP) is not None
@@ -263,17 +263,15 @@ async def test_break_glass_reaches_every_worker_wherever_its_record_is(fleet: Ro
     workers = [Watched(url.rstrip("/"), prefix) for _ in range(2)]
     for app in ("portal", "dashboard"):
         await workers[0].write(opening(app, id=app))
-    await eventually(
-        lambda: all(worker.is_open(app) for worker in workers for app in ("portal", "dashboard")), within=15
-    )
+    await eventually(lambda: all(worker.is_open(app) for worker in workers for app in ("portal", "dashboard")))
     workers[0].watcher.on_forwarding("203.0.113.9")
     assert await workers[1].openings.close("portal")
-    await eventually(lambda: not any(worker.is_open("portal") for worker in workers), within=15)
+    await eventually(lambda: not any(worker.is_open("portal") for worker in workers))
     assert all(worker.is_open("dashboard") for worker in workers)
 
     async def remembered() -> bool:
         return await workers[1].openings.forwarders(datetime.now(UTC)) == ["203.0.113.9"]
 
-    await eventually(remembered, within=15)
+    await eventually(remembered)
     for worker in workers:
         await worker.close()

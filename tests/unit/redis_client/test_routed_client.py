@@ -199,7 +199,7 @@ async def test_a_primary_that_dies_costs_503_until_its_replica_took_over_and_nob
     await asyncio.to_thread(until, lambda: replica.command("ROLE")[0] == "master", "the replica took over")
     await asyncio.to_thread(cluster.wait_whole)
     before = len(answers)
-    await eventually(lambda: {person for person, _ in answers[before:]} == set(keys), within=20)
+    await eventually(lambda: {person for person, _ in answers[before:]} == set(keys))
     failing = False
     await asyncio.gather(*readers)
     assert set(refused) == {(503, 2)}
@@ -226,7 +226,7 @@ async def test_a_cluster_that_misses_slots_is_a_refusal(
         await store.fetch(key, HOST, APP)
     owner.command("CLUSTER", "ADDSLOTS", slot)
     await asyncio.to_thread(cluster.wait_whole)
-    await eventually(lambda: _found(store, key), within=20)
+    await eventually(lambda: _found(store, key))
 
 
 def _cluster_info(client: redis.Redis) -> str:
@@ -306,7 +306,7 @@ async def test_a_write_that_no_replica_has_is_not_answered_for(
     for replica in replicas:
         replica.go_on()
     await asyncio.to_thread(until, lambda: replicas_of(sentinels.primary) == 2, "they follow again")
-    await eventually(lambda: _issued(store), within=20)
+    await eventually(lambda: _issued(store))
 
 
 async def _issued(store: SessionStore) -> bool:
@@ -323,7 +323,7 @@ async def test_after_a_failover_the_new_primary_is_used_and_no_session_is_lost(
     store = a_store(watched, prefix)
     tokens = {f"p{number}": await store.issue(a_session(f"p{number}")) for number in range(20)}
     sentinels.fail_over()
-    await eventually(lambda: _found(store, store.key_of(tokens["p0"])), within=20)
+    await eventually(lambda: _found(store, store.key_of(tokens["p0"])))
     assert await people_found(store, tokens) == {person: person for person in tokens}
     await asyncio.to_thread(until, lambda: replicas_of(sentinels.primary) >= 1, "another follows")
     await watched.refresh_topology()
@@ -332,7 +332,7 @@ async def test_after_a_failover_the_new_primary_is_used_and_no_session_is_lost(
     victim.kill()
     with pytest.raises(StoreUnavailable):
         await store.fetch(store.key_of(tokens["late"]), HOST, APP)
-    await eventually(lambda: _found(store, store.key_of(tokens["late"])), within=30)
+    await eventually(lambda: _found(store, store.key_of(tokens["late"])))
     assert await people_found(store, tokens) == {person: person for person in tokens}
     victim.start()
 

@@ -62,7 +62,7 @@ async def test_a_known_session_is_answered_without_waiting_until_the_time_is_ove
     async with behind(link, prefix, clock) as (store, cache):
         key = await cached(store, cache)
         (link.refuse if how == "down" else link.stall)()
-        await eventually(lambda: cache.outlasting and cache.peek(key, HOST) is not None, within=10)
+        await eventually(lambda: cache.outlasting and cache.peek(key, HOST) is not None)
         assert not cache.trusted
         clock.advance(FIVE_MINUTES - 5)
         assert cache.peek(key, HOST) is not None
@@ -80,7 +80,7 @@ async def test_by_default_nothing_outlasts_redis(link: FlakyLink, prefix: str, c
     async with behind(link, prefix, clock, outage=0.0) as (store, cache):
         key = await cached(store, cache)
         link.refuse()
-        await eventually(lambda: cache.silent and not cache.trusted, within=10)
+        await eventually(lambda: cache.silent and not cache.trusted)
         assert cache.peek(key, HOST) is None
         assert not cache.outlasting
         assert cache.size == 0
@@ -92,7 +92,7 @@ async def test_what_needs_the_store_is_refused_all_the_same(link: FlakyLink, pre
         key = await cached(store, cache)
         unknown = store.key_of(await store.issue(a_session("stranger")))
         link.refuse()
-        await eventually(lambda: cache.outlasting, within=10)
+        await eventually(lambda: cache.outlasting)
         for ask in (
             store.revoke(key),
             store.issue(a_session()),
@@ -110,7 +110,7 @@ async def test_the_sessions_own_clocks_go_on(link: FlakyLink, prefix: str, clock
         idle = await cached(store, cache, idle=timedelta(seconds=60))
         used = await cached(store, cache, idle=timedelta(seconds=60), lifetime=timedelta(seconds=140))
         link.refuse()
-        await eventually(lambda: cache.outlasting, within=10)
+        await eventually(lambda: cache.outlasting)
         for _ in range(2):
             clock.advance(50)
             live = cache.peek(used, HOST)
@@ -128,11 +128,11 @@ async def test_when_redis_is_back_everything_is_read_again_before_it_counts(
     async with behind(link, prefix, clock) as (store, cache), a_client(valkey) as elsewhere:
         gone, kept = await cached(store, cache), await cached(store, cache)
         link.refuse()
-        await eventually(lambda: cache.outlasting, within=10)
+        await eventually(lambda: cache.outlasting)
         assert cache.peek(gone, HOST) is not None
         await a_store(elsewhere, prefix, clock.now).revoke(gone)
         link.restore()
-        await eventually(lambda: cache.trusted, within=10)
+        await eventually(lambda: cache.trusted)
         assert cache.peek(gone, HOST) is None
         assert cache.peek(kept, HOST) is None
         assert await cache.load(gone, HOST, APP) is None
@@ -167,7 +167,7 @@ async def test_a_worker_that_was_stopped_counts_from_the_end_of_its_trust(
         key = await cached(store, cache)
         clock.advance(3600)
         link.refuse()
-        await eventually(lambda: cache.silent, within=10)
+        await eventually(lambda: cache.silent)
         assert cache.peek(key, HOST) is None
         assert not cache.outlasting
 
@@ -181,7 +181,7 @@ async def test_of_a_cluster_only_the_silent_nodes_sessions_outlast_it(prefix: st
             store, RoutedSources(client), clock.monotonic, tick=0.02, ping_every=0.3, outage=FIVE_MINUTES
         )
         cache.start()
-        await eventually(lambda: cache.trusted, within=10)
+        await eventually(lambda: cache.trusted)
         keys = [await cached(store, cache) for _ in range(12)]
         victim = cluster.nodes[0]
         for node in cluster.nodes:
@@ -192,11 +192,11 @@ async def test_of_a_cluster_only_the_silent_nodes_sessions_outlast_it(prefix: st
         assert theirs
         assert others
         victim.pause()
-        await eventually(lambda: cache.outlasting, within=10)
+        await eventually(lambda: cache.outlasting)
         assert all(cache.peek(key, HOST) for key in theirs)
         assert [cache.peek(key, HOST) for key in others] == [None] * len(others)
         assert all(await asyncio.gather(*(cache.load(key, HOST, APP) for key in others)))
         victim.go_on()
-        await eventually(lambda: cache.trusted, within=10)
+        await eventually(lambda: cache.trusted)
         await cache.close()
         await client.aclose()

@@ -131,7 +131,7 @@ async def test_using_a_session_moves_it_and_keeps_it(
             clock.advance(1)
             return await new.fetch(key, HOST, APP) is not None
 
-        await eventually(moved, within=20)
+        await eventually(moved)
         live = await cache.load(key, HOST, APP)
         assert live is not None
         assert not live.old_key
