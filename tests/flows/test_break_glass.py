@@ -497,6 +497,7 @@ async def test_what_one_worker_saw_closed_stays_closed_in_one_that_stood_still(
         finally:
             for pid in door.workers():
                 os.kill(pid, signal.SIGCONT)
+            await wire.close()  # the end of the door does not wait for it
     await upstream.close()
 
 

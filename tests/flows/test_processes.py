@@ -209,16 +209,19 @@ async def test_open_sockets_hold_a_leaving_process_no_longer_than_it_may_drain(
         await asyncio.wait_for(door.process.wait(), 60)
 
 
-async def test_sighup_replaces_the_workers_and_open_requests_end(door: Running, upstream: RecordingUpstream) -> None:
+async def test_sighup_replaces_the_workers_and_each_stays_until_its_connections_have_ended(
+    door: Running, upstream: RecordingUpstream
+) -> None:
     before = door.workers()
     wire = await Wire.open(door.port)
     portal = {"hosts": [f"portal.localhost:{door.port}"], "upstream": upstream.url, "public": ["GET /new/**"]}
     door.rewrite(apps={"portal": portal})
     door.hang_up()
-    await eventually(lambda: len(door.workers()) == 2 and not door.workers() & before, within=60)
+    await eventually(lambda: "reloaded: 2 new workers" in door.errors)
     assert (await door.ask("/new/x")).status == 200
     assert (await door.ask("/open/x")).status == 401
     await wire.close()
+    await eventually(lambda: len(door.workers()) == 2 and not door.workers() & before)
 
 
 async def test_sighup_with_problems_keeps_the_old_configuration_and_says_why(
