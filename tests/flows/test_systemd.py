@@ -146,7 +146,7 @@ async def test_a_worker_of_another_release_does_not_start() -> None:
             sys.executable, "-m", "gateway.runtime.worker", str(theirs.fileno()), pass_fds=(theirs.fileno(),)
         )
     reader, writer = await asyncio.open_connection(sock=ours)
-    writer.write(json.dumps({"version": "0.0.1", "slot": 3}).encode() + b"\n")
+    writer.write(json.dumps({"version": "0.0.1", "name": "worker 3"}).encode() + b"\n")
     message = json.loads(await asyncio.wait_for(reader.readline(), 60))
     assert message["failed"].startswith("worker 3 cannot start: the files of ")
     assert "the parent process is 0.0.1: restart it" in message["failed"]
