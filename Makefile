@@ -31,7 +31,8 @@ demo: $(VENV)/.runtime ## the whole product with sample applications, on this ma
 
 .PHONY: test
 test: $(VENV)/.dev ## the test-suite; two processes a core, since half of its time is waiting
-	@$(BIN)/pytest --numprocesses $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/build/compiled \
+		$(BIN)/pytest --numprocesses $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy, and a mutant for each security comment

@@ -20,9 +20,9 @@ _NUMBERS = count(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Child processes keep what they compile, in a folder of the run: starting them is most of what process tests do."""
+    """Child processes keep what they compile: starting them is most of what process tests do. Of `make test` the next run has it too."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.getbasetemp().parent / "doorward-compiled")
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp().parent / "doorward-compiled"))
 
 
 @pytest.fixture(scope="session")

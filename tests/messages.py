@@ -16,18 +16,18 @@ from gateway.languages.message import LANGUAGES, SOURCE
 ROOT = Path(__file__).resolve().parents[1]
 CATALOGUES = ROOT / "gateway/languages/catalogues"
 TEMPLATE = CATALOGUES / "messages.pot"
-METHODS = [("gateway/languages/**", "ignore"), ("gateway/**.py", "python"), ("gateway/pages/**.html", "jinja2")]
+METHODS = [("languages/**", "ignore"), ("**.py", "python"), ("pages/**.html", "jinja2")]
 KEYWORDS = {"Message": ((1, "c"), 2)}
 HEADER = "# The texts of Doorward's pages. `make messages` keeps this file in step with the source."
 
 
 def extracted() -> Iterator[tuple[str, str, str]]:
     """(ID, English, file) of each message in the source."""
-    found = extract_from_dir(str(ROOT), METHODS, keywords=KEYWORDS, comment_tags=())
+    found = extract_from_dir(str(ROOT / "gateway"), METHODS, keywords=KEYWORDS, comment_tags=())
     for file, _, text, _, context in sorted(found, key=lambda each: (each[0], each[1])):
         assert isinstance(text, str)
         assert context is not None
-        yield context, text, file
+        yield context, text, f"gateway/{file}"
 
 
 def read(path: Path, language: str | None = None) -> Catalog:

@@ -45,9 +45,9 @@ async def test_nothing_gets_through_a_shut_door(open_street: OpenStreet, unauthe
     """C-10, C-11, C-12, C-13, B-31, B-35. The samples count who comes in: that is the other half of the proof."""
     street = await open_street(openid=CLOSED, app_keys={"unauthenticated": unauthenticated})
     for app in ("portal", "dashboard", "api"):
-        outcome = await fired(street.house, app, every=90)
+        outcome = await fired(street.house, app, every=250)
         assert (outcome.passed, outcome.unanswered, outcome.status) == ([], [], 0)
-        assert len(outcome.results) > 600
+        assert len(outcome.results) > 200
         assert {result.finding.verdict for result in outcome.results} == {ProbeVerdict.CLOSED, ProbeVerdict.MALFORMED}
     assert (street.logins, street.visits, street.knocks_at_the_api) == (0, 0, {})
 
@@ -85,7 +85,7 @@ async def test_every_rule_of_every_pack_is_shut_to_every_method(open_house: Open
         house = await open_house(openid=CLOSED, apps={"portal": keys})
         rules = [(rule.match, rule) for rule in load_pack(pack)]
         probe_requests = [request for request in plan(rules) if request.group in ("OPTIONS", "other schemes")]
-        probe_requests += [request for request in plan(rules) if request.group == "any method"][::7]
+        probe_requests += [request for request in plan(rules) if request.group == "any method"][::21]
         outcome = await Probe(FAST).run([(parse_gateway_address(house.origin()), probe_requests)])
         assert (
             [(result.request.how, result.request.target, result.finding.text) for result in outcome.passed],

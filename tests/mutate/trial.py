@@ -69,7 +69,8 @@ class Copy:
         """These tests, to the first that fails or to the end."""
         command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "--tb=line", "-rfE", *(["-x"] if first else [])]
         command += tests
-        environ = {**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "400"}
+        # What is compiled stands beside its source, where `_write` finds it.
+        environ = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONPYCACHEPREFIX": "", "COLUMNS": "400"}
         with subprocess.Popen(
             command, cwd=self.folder, env=environ, text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -16,8 +17,12 @@ from tests.messages import CATALOGUES, TEMPLATE, extracted, read
 
 ROOT = Path(__file__).resolve().parents[3]
 TRANSLATED = sorted({*LANGUAGES} - {SOURCE})
-EXTRACTED = list(extracted())
-TEXTS = {name: text for name, text, _ in EXTRACTED}
+
+
+@cache
+def texts() -> dict[str, str]:
+    """The English of each message in the source, by its ID."""
+    return {name: text for name, text, _ in extracted()}
 
 
 def test_there_is_one_catalogue_for_each_language() -> None:
@@ -27,16 +32,16 @@ def test_there_is_one_catalogue_for_each_language() -> None:
 
 def test_the_list_of_messages_is_what_the_source_has() -> None:
     """`make messages` writes it."""
-    assert dict(source_messages()) == TEXTS
+    assert dict(source_messages()) == texts()
     assert [message.context for message in read(TEMPLATE) if message.id and not message.context] == []
 
 
 def test_an_id_stands_for_one_text() -> None:
-    texts: dict[str, set[str]] = {}
-    for name, text, _ in EXTRACTED:
-        texts.setdefault(name, set()).add(text)
+    every: dict[str, set[str]] = {}
+    for name, text, _ in extracted():
+        every.setdefault(name, set()).add(text)
         assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", name)
-    assert {name: found for name, found in texts.items() if len(found) > 1} == {}
+    assert {name: found for name, found in every.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
@@ -44,7 +49,7 @@ def test_a_catalogue_has_every_message_and_no_other(language: str) -> None:
     """None is empty, fuzzy, obsolete, or a translation of an English that has changed."""
     catalogue = read(CATALOGUES / f"{language}.po", language)
     found = {message.context: message for message in catalogue if message.id}
-    assert {name: message.id for name, message in found.items()} == TEXTS
+    assert {name: message.id for name, message in found.items()} == texts()
     assert [name for name, message in found.items() if not message.string or message.fuzzy] == []
     assert not catalogue.obsolete
     assert not catalogue.fuzzy
