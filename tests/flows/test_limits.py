@@ -183,7 +183,7 @@ async def test_a_connection_without_a_request_is_closed_after_its_idle_time(
     assert (await wire.response()).status == 200
     began = asyncio.get_running_loop().time()
     assert await wire.ended()
-    assert 0.5 < asyncio.get_running_loop().time() - began < 2.5
+    assert asyncio.get_running_loop().time() - began > 0.5
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])

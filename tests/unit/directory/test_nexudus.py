@@ -187,14 +187,14 @@ async def test_a_creation_that_did_not_succeed_is_either_surely_undone_or_said_t
 
 
 async def test_a_creation_that_is_not_answered_in_time_is_uncertain_and_leaves_time_to_look_again() -> None:
-    async with bench(timeout=0.5) as at:
+    async with bench(timeout=2) as at:
         await at.directory.ping()
-        at.stub.faults.add(Fault(kind="slow", match=CREATE, seconds=0.45, after=True))
+        at.stub.faults.add(Fault(kind="slow", match=CREATE, seconds=1.9, after=True))
         started = asyncio.get_running_loop().time()
         with pytest.raises(CreationUncertain) as caught:
             await at.directory.create(PERSON)
         assert caught.value.reason == "timeout"
-        assert asyncio.get_running_loop().time() - started < 0.45
+        assert asyncio.get_running_loop().time() - started < 1.9
 
 
 async def test_access_denied_on_creation_means_a_dead_reference_and_not_an_expired_token() -> None:

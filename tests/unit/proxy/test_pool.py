@@ -160,14 +160,14 @@ async def test_an_address_that_swallows_connections_costs_one_timeout_and_is_lef
 ) -> None:
     with black_hole() as port:
         async with listening() as alive:
-            pool = opened(f"http://127.0.0.1:{port}", alive.url, timeouts={"connect": "200ms"})
+            pool = opened(f"http://127.0.0.1:{port}", alive.url, timeouts={"connect": "1s"})
             began = time.monotonic()
             assert (await pool.connect()).home is pool.endpoints[1]
-            assert time.monotonic() - began >= 0.2
+            assert time.monotonic() - began >= 1
             began = time.monotonic()
             for _ in range(10):
                 await pool.connect()
-            assert time.monotonic() - began < 0.2
+            assert time.monotonic() - began < 1
 
 
 async def test_when_all_are_out_all_are_tried_anyway(opened: Callable[..., Pool]) -> None:
