@@ -29,6 +29,13 @@ async def door(tmp_path: Path, upstream: RecordingUpstream) -> AsyncIterator[Run
         yield started
 
 
+@pytest.fixture
+async def small_door(tmp_path: Path, upstream: RecordingUpstream) -> AsyncIterator[Running]:
+    """With one worker."""
+    async with running(tmp_path, upstream.url, environ=SECRETS, workers=1) as started:
+        yield started
+
+
 async def test_the_admin_listener_tells_of_all_workers_and_each_dependency(door: Running) -> None:
     assert (await door.admin("/ping")).status == 200
     await eventually(lambda: _is(door, "redis", "ok"))
@@ -245,16 +252,16 @@ def _said(door: Running, text: str, times: int = 1) -> bool:
     return door.errors.count(text) == times
 
 
-async def test_sighup_does_not_pretend_to_move_the_embedded_store(door: Running) -> None:
-    before = door.workers()
+async def test_sighup_does_not_pretend_to_move_the_embedded_store(small_door: Running) -> None:
+    before = small_door.workers()
     for url, changes, name in (
         ("embedded", {"data_dir": "elsewhere"}, "redis.data_dir"),
         ("redis://127.0.0.1:9", {}, "redis.url"),
     ):
-        door.rewrite(redis={"url": url, **changes})
-        door.hang_up()
-        await eventually(partial(_said, door, f"{name} needs a restart"))
-    assert door.workers() == before
+        small_door.rewrite(redis={"url": url, **changes})
+        small_door.hang_up()
+        await eventually(partial(_said, small_door, f"{name} needs a restart"))
+    assert small_door.workers() == before
 
 
 async def test_a_reload_is_not_held_up_by_what_the_last_one_drains(door: Running, upstream: RecordingUpstream) -> None:
@@ -273,21 +280,21 @@ async def test_a_reload_is_not_held_up_by_what_the_last_one_drains(door: Running
     await wire.close()
 
 
-async def test_secrets_reach_workers_neither_by_argument_nor_by_environment(door: Running) -> None:
+async def test_secrets_reach_workers_neither_by_argument_nor_by_environment(small_door: Running) -> None:
     """C-48."""
-    assert (await door.ask("/open/x")).status == 200
-    for pid, command in door.children().items():
+    assert (await small_door.ask("/open/x")).status == 200
+    for pid, command in small_door.children().items():
         environ = Path(f"/proc/{pid}/environ").read_text()
         for secret in SECRETS.values():
             assert secret not in command
-            if pid in door.workers():
+            if pid in small_door.workers():
                 assert secret not in environ
     for secret in SECRETS.values():
-        assert secret not in door.errors + door.output
+        assert secret not in small_door.errors + small_door.output
 
 
-async def test_the_embedded_store_listens_on_no_port_and_is_started_again(door: Running) -> None:
-    store = next(pid for pid, command in door.children().items() if "valkey-server" in command)
+async def test_the_embedded_store_listens_on_no_port_and_is_started_again(small_door: Running) -> None:
+    store = next(pid for pid, command in small_door.children().items() if "valkey-server" in command)
     ports = re.findall(r":([0-9A-F]{4}) 00000000:0000 0A", Path(f"/proc/{store}/net/tcp").read_text())
     inodes = {os.readlink(link) for link in Path(f"/proc/{store}/fd").iterdir() if link.is_symlink()}
     listening = [line.split() for line in Path(f"/proc/{store}/net/tcp").read_text().splitlines()[1:]]
@@ -295,9 +302,9 @@ async def test_the_embedded_store_listens_on_no_port_and_is_started_again(door: 
     assert not [line for line in listening if line[3] == "0A" and f"socket:[{line[9]}]" in inodes]
     os.kill(store, signal.SIGKILL)
     await eventually(
-        lambda: any("valkey-server" in command for pid, command in door.children().items() if pid != store)
+        lambda: any("valkey-server" in command for pid, command in small_door.children().items() if pid != store)
     )
-    await eventually(lambda: _is(door, "redis", "ok"))
+    await eventually(lambda: _is(small_door, "redis", "ok"))
 
 
 async def test_a_second_door_on_the_same_port_says_which_port(

@@ -92,11 +92,15 @@ async def canaries(
                     disturb()
 
     await all_of_them()
-    for key, subject in people.items():  # and afterwards nothing is left over on a connection
+    await each_has_their_own(store, people)  # and afterwards nothing is left over on a connection
+    return counts["right"], sum(task.cancelled() for task in hurried), counts["refused"]
+
+
+async def each_has_their_own(store: ReadableStore, people: dict[str, str]) -> None:
+    for key, subject in people.items():
         found = await store.fetch(key, HOST, APP)
         assert found is not None
         assert found.session.identity.subject == subject
-    return counts["right"], sum(task.cancelled() for task in hurried), counts["refused"]
 
 
 @pytest.mark.parametrize("pool_size", [2, 8])
