@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -279,3 +280,32 @@ async def test_a_wrong_secret_does_not_get_as_far_as_a_review(house: House, prov
     browser = await reviewed(house, {**NEXT, "openid.client_secret": "wrong"})
     assert browser.page.status == 422
     assert "invalid_client" in browser.page.document.words
+
+
+async def test_a_program_saves_in_two_requests_and_a_reason_with_markup_stays_text(house: House) -> None:
+    """C-94: what an operator types as the reason is shown to the next one."""
+    browser, _ = await operator(house)
+    cookie = cookie_of(browser, house)
+    accept = "Accept: application/json\r\n"
+
+    async def post(fields: dict[str, str]) -> dict[str, Any]:
+        form = f"{accept}Content-Type: application/x-www-form-urlencoded\r\n"
+        answer = await house.ask(
+            f"{EDIT}/change", app="console", method="POST", cookie=cookie, fields=form, body=urlencode(fields).encode()
+        )
+        assert answer.status == 200, answer.body
+        told: dict[str, Any] = json.loads(answer.body)
+        return told
+
+    begun = json.loads((await house.ask(f"{EDIT}/change", app="console", cookie=cookie, fields=accept)).body)
+    asked = {"csrf": begun["csrf"], "revision": str(begun["revision"]), "openid.create_users": "on"}
+    review = await post(asked)
+    assert [each["key"] for each in review["changes"]] == ["openid.create_users"]
+    assert "gets an account, and is let in" in " ".join(review["sentences"])
+    reason = "<script>alert(1)</script>"
+    saved = await post({"csrf": begun["csrf"], "reviewed": review["reviewed"], "reason": reason})
+    assert (saved["version"], saved["state"]) == (1, "saved, waits to be confirmed")
+    for path in ("", "/history"):
+        page = await browser.open(f"{house.origin('console')}/console/settings{path}")
+        assert reason not in page.text
+        assert "&lt;script&gt;alert(1)" in page.text
