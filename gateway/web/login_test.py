@@ -21,7 +21,7 @@ from gateway.config.providers import providers_of
 from gateway.config.schema import Config, ProviderKeys
 from gateway.errors.access import CrossSiteRequest
 from gateway.errors.refusal import Refusal
-from gateway.errors.signing_in import LoginTestGone, ProviderFault, ProviderUnavailable
+from gateway.errors.signing_in import LoginTestGone, ProviderFault, ProviderUnavailable, SignInExpired
 from gateway.identity.claims import Identity
 from gateway.languages.message import Message
 from gateway.oidc.authorization import AttemptFacts, LoginAttempt, authorization_parameters
@@ -151,6 +151,9 @@ class LoginTestPage:
         if test is None:
             raise LoginTestGone("more than ten minutes ago")
         story = await self._tests.read_story(test_id, test.owner) or {}
+        # SECURITY: a response that comes once more, as by a reload, must not take the place of what the first one gave (C-85).
+        if not story.get("waiting"):
+            return self._done(request)
         found: dict[str, Any] = {"authorization_response": masked_parameters([*response])}
         calls = None
         try:
@@ -159,6 +162,8 @@ class LoginTestPage:
                 signed_in, identity = await verify(tested.client)
                 found |= _facts(signed_in, identity)
                 await _give_back(tested.client, signed_in)
+        except SignInExpired:  # another request verifies the same response, and writes the story
+            return self._done(request)
         except Refusal as refusal:
             found["failure"] = _failure(refusal)
             log.info("login test on %s: %s (%s)", test.host, refusal.code, refusal.detail)

@@ -250,6 +250,26 @@ async def test_a_link_works_once(house: House) -> None:
     assert (gone.status, "This test link can" in gone.document.words) == (403, True)
 
 
+async def test_a_response_that_comes_again_leaves_the_story_as_it_is(
+    house: House, provider: MisbehavingProvider
+) -> None:
+    """C-85: a person reloads the last page, or a browser sends it twice at once."""
+    browser, link = house.browser(), await begun(house)
+    page = await browser.open(link.url)
+    back = await house.choose(browser, await browser.submit(0), follow=False)
+    fields = f"Cookie: {browser.jar.header(back.location, same_site=True, navigation=True, safe=True)}\r\n{BROWSER}"
+    target = back.location.removeprefix(house.origin())
+    answers = await asyncio.gather(*(house.ask(target, fields=fields) for _ in range(4)))
+    assert [answer.status for answer in answers] == [200] * 4
+    story = await story_of(house, link)
+    assert story.passed
+    for again in (back.location, back.location.replace("code=", "error=access_denied&x=")):
+        page = await browser.open(again)
+        assert "The test has ended" in page.document.words
+        assert await story_of(house, link) == story
+    assert provider.count("token") == 1
+
+
 async def test_a_second_browser_cannot_use_the_link(house: House) -> None:
     """C-85: by opening it, nor by sending the form."""
     link = await begun(house)

@@ -112,6 +112,23 @@ def token_of(page: Answer, browser: Browser) -> str:
     )
 
 
+async def test_a_new_session_elsewhere_does_not_make_this_sign_in_a_new_one(house: House) -> None:
+    """C-98: of one person's two sessions, the one that began after the change confirms it, and no other."""
+    before = await house.session("console", subject="ada", groups=["staff"])
+    await editor_of(house).save({"openid.create_users": True}, Author(name="ben"), "one")
+    after = await house.session("console", subject="ada", groups=["staff"])
+    fields = "Accept: application/json\r\n"
+    for cookie, fresh in ((before, False), (after, True)):
+        shown = await house.ask(f"{EDIT}/confirm", app="console", cookie=cookie, fields=fields)
+        assert json.loads(shown.body)["fresh"] is fresh
+        form = f"Content-Type: application/x-www-form-urlencoded\r\n{fields}"
+        token = urlencode({"csrf": json.loads(shown.body)["csrf"]}).encode()
+        sent_by = await house.ask(
+            f"{EDIT}/confirm", app="console", method="POST", cookie=cookie, fields=form, body=token
+        )
+        assert sent_by.status == (200 if fresh else 422)
+
+
 async def test_a_rollback_needs_a_confirmation_too_unless_it_undoes_what_waits(house: House) -> None:
     editor = editor_of(house)
     author = Author(name="ben")

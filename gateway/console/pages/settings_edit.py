@@ -231,14 +231,15 @@ async def _confirm(request: ConsoleRequest, parts: ConsoleParts) -> View:
 
 
 async def _signed_in_at(request: ConsoleRequest, parts: ConsoleParts) -> float:
-    """When this person's session began, in seconds since 1970; 0: it is not found. Raises StoreUnavailable."""
+    """When the session of this request began, in seconds since 1970; 0: it is not found. Raises StoreUnavailable."""
     operator = request.operator
     who = operator.identity
     wanted = SessionFilter(sids=frozenset({operator.sid}), issuer=who.issuer, subject=who.subject, newer_than=_YOUNGEST)
     scan = SessionScan(parts.redis, parts.ring, parts.config.redis.key_prefix)
     async for some in scan.batches(wanted):
         for entry in some:
-            if entry.session is not None:
+            # SECURITY: a batch has all sessions of the person: a new one elsewhere says nothing about this sign-in (C-98).
+            if entry.session is not None and wanted.matches(entry.session, parts.now()):
                 return entry.session.created_at.timestamp()
     return 0.0
 
