@@ -56,6 +56,8 @@ class Watched:
                 "version": __version__,
                 "config": load(file, {}).data,
                 "redis_url": None,
+                "console": None,
+                "name": "worker 0",
                 "slot": 0,
                 "openings": openings,
             }
