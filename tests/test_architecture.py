@@ -26,6 +26,8 @@ PURE = (
     "gateway.sessions.session",
     "gateway.oidc.authorization",
     "gateway.oidc.id_token",
+    "gateway.oidc.access_token",
+    "gateway.bearer.presented",
     "gateway.runtime.readiness",
 )
 CLOCKS_RANDOMNESS_AND_IO = frozenset(
@@ -45,6 +47,8 @@ DOORS = {
         "gateway.directory.account_links",
         "gateway.directory.creation_markers",
         "gateway.directory.factory",
+        "gateway.bearer.ended",
+        "gateway.bearer.factory",
         "gateway.hand_off.broker",
         "gateway.hand_off.records",
         "gateway.operations",
@@ -360,6 +364,9 @@ SMALL_MODULES = {
     "gateway.console.registry": "the one list of all pages",
     "gateway.console.request": "what every page reads",
     "gateway.console.csrf": "one noun of the console, with its own keys",
+    "gateway.config.sections.bearer": "one section, one module",
+    "gateway.bearer.factory": "what the composition root needs of the package",
+    "gateway.oidc.introspection": "one endpoint of the provider",
     "gateway.config.checks.page_texts": "reads the messages, which no other check does",
     "gateway.errors.refusal": "what every refusal carries, imported by all of its siblings",
     "gateway.gate.emergency": "a step of the decision is a module of its own name",

@@ -9,13 +9,14 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from gateway.bearer.ended import EndedTokens
 from gateway.cli.printing import ConfigPath, err, loaded, out, show_steps
 from gateway.cli.session_tables import Form, Listing, plain, show_counts
 from gateway.cli.token_revocation import no_revoker, token_revoker
@@ -126,7 +127,10 @@ def revoke(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would end.")] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="Give their tokens back to the provider too.")] = False,
 ) -> None:
-    """End every session that is meant, now, in every process. One event a session on standard output, the count on standard error."""
+    """End every session that is meant, now, in every process. One event a session on standard output, the count on standard error.
+
+    Where it is people that are meant (`--email`, `--subject`), the access tokens that were issued to their programs end too.
+    """
     valid = loaded(config)
     chosen = FilterOptions(
         sid=sid, email=email, issuer=issuer, subject=subject, app=app_, address=address, provider_sid=provider_sid,
@@ -142,13 +146,17 @@ def revoke(
         show_counts(err, counted.apps, unreadable if all_sessions else 0, " would end")
         if dry_run:
             return
-        if counted.total + (unreadable if all_sessions else 0) == 0:
+        and_tokens = ends_tokens(valid, chosen)
+        if counted.total + (unreadable if all_sessions else 0) == 0 and not and_tokens:
             return
-        if not _confirmed(f"End {counted.total} session{'' if counted.total == 1 else 's'}?"):
+        what = f"{counted.total} session{'' if counted.total == 1 else 's'}"
+        if not _confirmed(f"End {what}{', and the access tokens of these people' if and_tokens else ''}?"):
             err.print("nothing was ended")
             raise typer.Exit(NOT_CONFIRMED)
     ended = _run(_revoke(valid, chosen, tokens=tokens))
     show_counts(err, ended, 0, " ended")
+    if ends_tokens(valid, chosen):
+        err.print("access tokens that were issued before now are refused")
 
 
 # --- the work -----------------------------------------------------------------------------------------------------
@@ -180,6 +188,11 @@ async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Cou
     ended = Counter[str]()
     revoking = token_revoker(config, events) if tokens else no_revoker()
     async with connected(config.redis) as redis, revoking as revoke_tokens:
+        if ends_tokens(config, chosen):
+            marks = EndedTokens(redis, KeyRing(config.keys), config.redis.key_prefix)
+            await marks.write(
+                _now(), emails=chosen.emails, issuer=chosen.issuer, subject=chosen.subject, apps=chosen.apps
+            )
         work = SessionWork(redis, KeyRing(config.keys), config.redis.key_prefix)
         async with aclosing(_read(redis, config, chosen)) as batches:
             async for over in work.revoke(chosen, batches, _now(), events, "operator"):
@@ -188,6 +201,14 @@ async def _revoke(config: Config, chosen: SessionFilter, *, tokens: bool) -> Cou
                 if _all_found(chosen, ended.total()):
                     break
     return ended
+
+
+def ends_tokens(config: Config, chosen: SessionFilter) -> bool:
+    """Whether the filter says people and nothing narrower, so that the tokens which they gave to programs end too, in apps that take any."""
+    if not any(app.bearer for app in config.apps.values()) or not (chosen.emails or chosen.subject):
+        return False
+    narrower = replace(chosen, emails=frozenset(), issuer=None, subject=None, apps=frozenset())
+    return narrower.everything and not (chosen.emails and (chosen.subject or chosen.issuer))
 
 
 def _all_found(chosen: SessionFilter, found: int) -> bool:

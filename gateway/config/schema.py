@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from gateway.config import addresses, values
 from gateway.config.cors import CorsPreflight
 from gateway.config.sections.app import App, AssertionSettings, Require, Rule, SessionLimits, Timeouts, UpstreamTls
+from gateway.config.sections.bearer import BearerSettings, Introspection
 from gateway.config.sections.console import Console, ConsoleRole, ConsoleRoles, ConsoleView
 from gateway.config.sections.directory import (
     Budget,
@@ -60,6 +61,7 @@ class Shutdown(Section):
 __all__ = [
     "App",
     "AssertionSettings",
+    "BearerSettings",
     "Budget",
     "ClaimNames",
     "Config",
@@ -75,6 +77,7 @@ __all__ = [
     "HttpRequest",
     "HttpRequests",
     "HttpStatuses",
+    "Introspection",
     "Limits",
     "Log",
     "Network",

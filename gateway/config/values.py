@@ -285,6 +285,15 @@ def parse_scope(text: str) -> str:
     return text
 
 
+def parse_audience(text: str) -> str:
+    """An `aud`, exactly as the provider writes it. Raises ValueError."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):
+        raise ValueError(
+            "is not an audience; allowed: 1 to 512 printable ASCII characters without blanks, exactly as in aud"
+        )
+    return text
+
+
 def between(low: Bound, high: Bound, words: str) -> Callable[[Bound], Bound]:
     """A check that a value lies in bounds, both included."""
 

@@ -6,6 +6,7 @@ A refusal carries what a person reads (`title`, `message`), what a program tests
     refusal        the base class
     requests       the request itself: syntax, size, host
     access         what a request may do
+    bearer         the access tokens of programs
     signing_in     the sign-in: provider and directory
     hand_off       the upstream's own session
     dependencies   Redis and upstreams

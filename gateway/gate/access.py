@@ -1,6 +1,7 @@
 """Step 4: public routes, rules, the app's `require`, step-up. Pure."""
 
 from gateway.errors.access import Forbidden, FormLost, LoginRequired, SignInDisabled, StepUpRequired
+from gateway.gate import programs
 from gateway.gate.decision import Decision, Forward, NeedSession, RedirectToSignIn, Refuse
 from gateway.gate.request import Request
 from gateway.gate.site import START, Site, start_url
@@ -22,6 +23,10 @@ def decide(request: Request[RequestHead], ruling: Ruling) -> Decision:
     passes = site.preflight_passes and not request.body_hidden
     if ruling.public or (passes and is_only_a_preflight(request.head, read_query(request.query))):
         return Forward(request.wire, None, ruling.rule)
+    if request.token is not None:
+        decision = programs.decide(request, ruling)
+        if decision is not None:
+            return decision
     if session is None:
         if request.session_key is not None and not request.session_looked_up:
             return NeedSession(request.session_key)
@@ -46,7 +51,7 @@ def account_of(identity: Identity) -> str:
 
 
 def _restricts(ruling: Ruling) -> bool:
-    return bool(ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
+    return bool(ruling.requirements) or ruling.max_age is not None or bool(ruling.acr) or not ruling.persons
 
 
 def _without_sign_in(request: Request[RequestHead], ruling: Ruling) -> Decision:
@@ -60,7 +65,7 @@ def _without_session(request: Request[RequestHead], ruling: Ruling) -> Decision:
     site, head = request.site, request.head
     if site.app.unauthenticated == "pass" and not _restricts(ruling):
         return Forward(request.wire, None, ruling.rule)
-    if not is_navigation(head):
+    if not ruling.persons or not is_navigation(head):
         return Refuse(login_required(site), ruling.rule)
     if head.method not in ("GET", "HEAD"):
         # No redirect: it would drop what a person typed.
@@ -80,6 +85,10 @@ def sign_in_url(request: Request[RequestHead], return_to: str, *, step_up: bool)
 def _unmet(request: Request[RequestHead], ruling: Ruling, session: Session) -> Decision | None:
     """The refusal of a session that does not meet the ruling, or the sign-in that would. None: it does."""
     site, head = request.site, request.head
+    if not ruling.persons:
+        switch = site.route.origin + start_url("/")
+        refused = Forbidden("only programs may", account=account_of(session.identity), switch_url=switch)
+        return Refuse(refused, ruling.rule)
     for requirement in ruling.requirements:
         reason = requirement.unmet(session.identity)
         if reason is not None:

@@ -6,7 +6,7 @@ caller reads it and calls `decide` again.
 """
 
 from gateway.errors.requests import BadRequest
-from gateway.gate import access, emergency, form_methods, password_routes, referenced
+from gateway.gate import access, emergency, form_methods, password_routes, programs, referenced
 from gateway.gate.decision import AnswerPreflight, Decision, Own, Refuse
 from gateway.gate.request import Request
 from gateway.http.message import RequestHead
@@ -39,6 +39,10 @@ def _decide(request: Request[RequestHead]) -> Decision:
         and is_only_a_preflight(request.head, read_query(request.query))
     ):
         return AnswerPreflight(site.cors.preflight(request.head), cors.RULE)
+    if site.app.bearer is not None:
+        malformed = programs.refusal_of_form(request)
+        if malformed is not None:
+            return malformed
     # 3. Closed password routes, which are closed with and without a session.
     opening = request.opening if site.enabled else None
     closed = site.enabled and site.password_routes.closed and bool(route.password_routes or request.head.authorization)

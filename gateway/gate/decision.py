@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 
+from gateway.bearer.presented import BearerToken
 from gateway.errors.refusal import Refusal
 from gateway.policy.break_glass import RULE
 from gateway.policy.step_up import NOTHING, StepUp
@@ -66,13 +67,20 @@ class NeedSession:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedToken:
+    """The decision needs this access token verified: do it, and decide again with `program`. What fails is the answer, never a redirect."""
+
+    token: BearerToken
+
+
+@dataclass(frozen=True, slots=True)
 class NeedBody:
     """The decision needs the whole body: read it, and decide again. `unread` is the decision where it cannot be read."""
 
     unread: Refuse
 
 
-Decision = Forward | RedirectToSignIn | Refuse | Own | AnswerPreflight | NeedSession | NeedBody
+Decision = Forward | RedirectToSignIn | Refuse | Own | AnswerPreflight | NeedSession | NeedToken | NeedBody
 
 
 def is_by_break_glass(decision: Decision) -> bool:

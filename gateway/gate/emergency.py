@@ -21,7 +21,11 @@ def widen(
         return decision if without_opening else Forward(request.wire, decision.session, rule)
     # SECURITY: `/admin` needs its group during break-glass too: a request without a session has no groups (C-20).
     narrow = (
-        any(each.rule != APP_WIDE for each in ruling.requirements) or ruling.max_age is not None or bool(ruling.acr)
+        any(each.rule != APP_WIDE for each in ruling.requirements)
+        or ruling.max_age is not None
+        or bool(ruling.acr)
+        or not ruling.persons
+        or bool(ruling.scopes)
     )
     if narrow or not isinstance(decision, RedirectToSignIn | Refuse):
         return decision

@@ -53,6 +53,7 @@ def reasons(request: Request[RequestHead], openid: OpenID) -> list[Step]:
         *_rules(site, head, target, ruling),
         ("6 require", _require(ruling, session)),
         ("7 step-up", _step_up(site, ruling, session, request.now)),
+        *_programs(site, ruling),
     ]
 
 
@@ -157,6 +158,15 @@ def _step_up(site: Site, ruling: Ruling, session: LiveSession | None, now: datet
         return f"{_joined(wishes)}: no session"
     fresh = is_fresh(ruling, session.session.auth_time, session.session.acr, now, site.clock_skew)
     return f"{_joined(wishes)}: {'met' if fresh else 'not met'}"
+
+
+def _programs(site: Site, ruling: Ruling) -> list[Step]:
+    """Empty where the app takes no access tokens."""
+    if site.app.bearer is None or ruling.public:
+        return []
+    scopes = f", with the scopes {' '.join(sorted(ruling.scopes))}" if ruling.scopes else ""
+    programs = f"may, with an access token{scopes}" if ruling.programs else "may not"
+    return [("8 programs", f"{programs}; a person with a session {'may' if ruling.persons else 'may not'}")]
 
 
 def _joined(parts: Iterable[str] | Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
+from gateway.bearer.presented import BearerToken
+from gateway.bearer.verification import VerifiedToken
 from gateway.gate.site import Route, Site
 from gateway.http.message import RequestHead
 from gateway.policy.break_glass import ActiveOpening
@@ -29,6 +31,7 @@ class Request(Struct, Generic[Head], eq=False, weakref=True):
     `body` is the whole body where it was read. `session_looked_up`: the store was read, so without `session` there is none.
     `body_hidden`: there may be a body that is never read here (forward-auth). `hand_off_link`: the request is for the one hand-off link
     that was made for this person. `opening`: the client is in a range that break-glass has opened.
+    `token` is an access token that is or may be ours, `program` what it was verified as, once the decision asked for it.
     `carrier` is the request on the wire where `head` is only described in it (forward-auth). `abort` ends the connection of the request.
     `route`, `wire` (the canonical target) and `query` (the canonical query) are set by the first step of the decision; `rule` and `path`,
     as logs name them, by the code that applies the decision.
@@ -55,6 +58,8 @@ class Request(Struct, Generic[Head], eq=False, weakref=True):
     query: bytes = b""
     rule: str = ""
     path: str = "-"
+    token: BearerToken | None = None
+    program: VerifiedToken | None = None
 
     @property
     def matched(self) -> Route:

@@ -100,8 +100,12 @@ class Site:
         # SECURITY: a console that `openid.enabled` does not close to strangers: it is no application, and keeps its sign-in (C-92).
         self.enabled = config.openid.enabled or self.is_console
         self.providers = offered(config, route.config)
+        known = providers_of(config)
+        own = [issuer for name in self.providers if name in known for issuer in known[name].issuers]
+        #: Each `iss` of a token that this app takes for its own.
+        self.token_issuers = frozenset((*own, *self.app.bearer.issuers)) if self.app.bearer is not None else frozenset()
         self.clock_skew = max(
-            (settings.clock_skew for name, settings in providers_of(config).items() if name in self.providers),
+            (settings.clock_skew for name, settings in known.items() if name in self.providers),
             default=config.openid.clock_skew,
         )
         self.rules = RouteRules(route.config)
@@ -171,6 +175,7 @@ class Site:
             or ruling.public
             or ruling.max_age is not None
             or ruling.acr
+            or not ruling.persons
             or method == "OPTIONS"
         )
         return Route(

@@ -6,6 +6,8 @@
     tokens                   the token endpoint, userinfo and revocation: Claims for a code
     refresh                  new tokens for a refresh token, and new Claims
     id_token                 the checks of an ID Token (pure)
+    access_token             the checks of an access token that a program presents (pure)
+    introspection            what the provider says of an opaque one (RFC 7662)
     userinfo                 userinfo, and how its claims join those of the ID Token (pure)
     missing_claims           claims that the documents lack, and the log of the mapped ones
     logout                   logout at the provider, and logout tokens from it

@@ -23,6 +23,7 @@ _DPOP_ALGORITHMS: Final = ("ES256", "EdDSA", "Ed25519", "ES384", "ES512")
 _CALLED_AS_CLIENT: Final = (
     "token_endpoint",
     "revocation_endpoint",
+    "introspection_endpoint",
     "userinfo_endpoint",
     "pushed_authorization_request_endpoint",
 )
@@ -43,6 +44,7 @@ class ProviderMetadata:
     userinfo_endpoint: str | None = None
     end_session_endpoint: str | None = None
     revocation_endpoint: str | None = None
+    introspection_endpoint: str | None = None
     id_token_alg: str = "RS256"  # noqa: S105 - a name
     userinfo_algs: tuple[str, ...] = ("RS256",)
     client_assertion_algs: tuple[str, ...] | None = None
@@ -99,6 +101,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
     for_userinfo = _names(document, "userinfo_signing_alg_values_supported") or (alg,)
     trust.require_tls_for_certificate(document, settings)
     revocation_endpoint, unused = trust.used_endpoint(document, "revocation_endpoint")
+    introspection_endpoint, ignored = trust.used_endpoint(document, "introspection_endpoint")
     return ProviderMetadata(
         issuer=issuer,
         authorization_endpoint=trust.endpoint(document, "authorization_endpoint"),
@@ -107,6 +110,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         userinfo_endpoint=trust.optional_endpoint(document, "userinfo_endpoint"),
         end_session_endpoint=trust.optional_endpoint(document, "end_session_endpoint"),
         revocation_endpoint=revocation_endpoint,
+        introspection_endpoint=introspection_endpoint,
         id_token_alg=alg,
         userinfo_algs=tuple(alg for alg in able if alg in for_userinfo),
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
@@ -117,7 +121,7 @@ def parse_metadata(raw: bytes, settings: ProviderKeys, *, allow_insecure_http: b
         pushed_authorization_request_endpoint=_pushed_request_endpoint(document, settings, trust),
         request_object_algs=_request_object_algorithms(document, settings),
         tenants=settings.allowed_tenants,
-        unused=(unused,) if unused else (),
+        unused=tuple(fault for fault in (unused, ignored) if fault),
     )
 
 

@@ -18,6 +18,7 @@ import aiohttp
 from joserfc.jwk import Key
 
 from gateway.config.schema import ProviderKeys
+from gateway.errors.bearer import TokenInvalid
 from gateway.errors.signing_in import IdTokenInvalid, LogoutTokenInvalid, ProviderFault, ProviderUnavailable
 from gateway.observability.background import repeat
 from gateway.oidc.calls import Calls
@@ -51,7 +52,10 @@ class KeyBudget:
 
 
 class Provider:
-    """One OpenID Provider. `clock` is monotonic; the intervals differ in tests only."""
+    """One OpenID Provider. `clock` is monotonic; the intervals differ in tests only.
+
+    `on_keys()` is called when other keys than before were fetched: what the earlier ones signed may not count any more.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Provider:
     ) -> None:
         self.calls = calls or Calls(http)
         self.problem: str | None = "not asked yet"
+        self.on_keys: Callable[[], None] = lambda: None
         self.attempted = asyncio.Event()  # set after each fetch, whether it succeeded or failed
         self._settings = settings
         self._authority = settings.authority_url
@@ -172,13 +177,17 @@ class Provider:
         keys = await self.keys_for(header.kid, header.alg, from_endpoint=from_endpoint)
         try:
             return validate(self._verification(keys, now))
-        except (IdTokenInvalid, LogoutTokenInvalid) as refusal:
+        except (IdTokenInvalid, LogoutTokenInvalid, TokenInvalid) as refusal:
             if refusal.reason != "signature" or not await self._fetch_newer_keys(budget):
                 raise
         validated = validate(self._verification(candidates(self._keys or (), header.kid, header.alg), now))
         if from_endpoint:
             budget.restore()
         return validated
+
+    def verification(self, now: Callable[[], datetime]) -> Verification:
+        """What an answer of this provider is checked with that no key signed. Raises ProviderUnavailable."""
+        return self._verification((), now)
 
     def _verification(self, keys: Sequence[Key], now: Callable[[], datetime]) -> Verification:
         settings = self._settings
@@ -250,8 +259,14 @@ class Provider:
         except (ProviderUnavailable, ProviderFault) as refusal:
             self.problem = refusal.detail
             raise
-        self._keys, self.problem = keys, None
+        before, self._keys, self.problem = self._keys, keys, None
+        if before is not None and _public_halves(before) != _public_halves(keys):
+            self.on_keys()
         return keys
+
+
+def _public_halves(keys: Sequence[Key]) -> list[object]:
+    return [key.as_dict(private=False) for key in keys]
 
 
 def _parse(what: str, parse: Callable[[], Validated]) -> Validated:

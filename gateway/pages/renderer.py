@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from gateway.config import schema
+from gateway.errors.bearer import TokenRefused
 from gateway.errors.refusal import Refusal
 from gateway.languages.catalogue import load_catalogues
 from gateway.languages.message import Message
@@ -107,7 +108,7 @@ class Pages:
         extra = [*refusal.fields]
         if refusal.retry_after is not None:
             extra.append(("Retry-After", str(refusal.retry_after)))
-        if refusal.status == 401:
+        if refusal.status == 401 or isinstance(refusal, TokenRefused):
             extra.append(("WWW-Authenticate", _challenge(refusal)))
         return page.plus(*extra)
 
@@ -207,6 +208,9 @@ def _challenge(refusal: Refusal) -> str:
         parts += [
             f'{name}="{_quotable(value)}"' for name in ("max_age", "acr_values") if (value := refusal.facts.get(name))
         ]
+    if isinstance(refusal, TokenRefused):
+        names = ("error", "error_description", "scope")
+        parts += [f'{name}="{_quotable(value)}"' for name in names if (value := refusal.facts.get(name))]
     return "Bearer " + ", ".join(parts)
 
 

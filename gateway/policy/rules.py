@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.config.schema import App, Require, Rule
+from gateway.config.sections.bearer import Programs
 from gateway.identity.claims import Identity
 from gateway.policy.forms import USUAL
 from gateway.policy.methods import CHANGES_OF_PROTOCOL, overrides_in_query
@@ -50,7 +51,8 @@ class Requirement:
 class Ruling:
     """What the rules require for a method and a target. `rule` names the rule that decided.
 
-    All `requirements` must be met. `max_age` is the longest time since the person's authentication; of the authentication context classes
+    All `requirements` must be met. `persons`: whether a session may; `programs`: whether an access token may,
+    one with all of `scopes`. `max_age` is the longest time since the person's authentication; of the authentication context classes
     `acr` one is needed, where there are any.
     """
 
@@ -59,6 +61,9 @@ class Ruling:
     requirements: tuple[Requirement, ...] = ()
     max_age: timedelta | None = None
     acr: tuple[str, ...] = ()
+    persons: bool = True
+    programs: bool = False
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,14 @@ class _CompiledRule:
     requirement: Requirement | None
     max_age: timedelta | None
     acr: tuple[str, ...]
+    programs: Programs | None
+    scopes: frozenset[str]
+
+    def lets_in(self, methods: frozenset[str], readings: Readings) -> bool:
+        """Whether the rule lets programs in: it says so, and holds in every reading of the path."""
+        if self.programs not in ("only", "also"):
+            return False
+        return any(route.holds_exactly(methods, readings) for route in self.routes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +106,7 @@ class RouteRules:
             *(_Opening(name=f"public[{place}]", route=parse_match(text)) for place, text in enumerate(app.public)),
         )
         self._app_wide = requirement_of(APP_WIDE, app.require)
+        self._programs: Programs = app.bearer.default if app.bearer is not None else "never"
         routes = [route for rule in self._rules for route in rule.routes] + [
             opening.route for opening in self._openings
         ]
@@ -132,12 +146,13 @@ class RouteRules:
                 route.may_hold(methods, readings) or (route.by_form and route.answers(methods)) for route in rule.routes
             )
         ]
-        return self._restricted(matched) if matched else self._plain()
+        # SECURITY: a form that could name any path opens nothing to programs (D-39).
+        return self._restricted(matched, ()) if matched else self._plain()
 
     def _decide(self, methods: frozenset[str], readings: Readings) -> Ruling:
         matched = [rule for rule in self._rules if any(route.may_hold(methods, readings) for route in rule.routes)]
         if matched:
-            return self._restricted(matched)
+            return self._restricted(matched, [rule for rule in matched if rule.lets_in(methods, readings)])
         for opening in self._openings:
             if opening.route.holds_exactly(methods, readings):
                 return Ruling(rule=opening.name, public=True)
@@ -145,9 +160,13 @@ class RouteRules:
 
     def _plain(self) -> Ruling:
         """The ruling where no rule matches."""
+        persons, programs = self._programs != "only", self._programs != "never"
         if self._app_wide is None:
-            return Ruling(rule="default", public=False)
-        return Ruling(rule=self._app_wide.rule, public=False, requirements=(self._app_wide,))
+            return Ruling(rule="default", public=False, persons=persons, programs=programs)
+        requirements = (self._app_wide,)
+        return Ruling(
+            rule=self._app_wide.rule, public=False, requirements=requirements, persons=persons, programs=programs
+        )
 
     def named(self, method: str, target: Target, also: frozenset[str] = frozenset()) -> tuple[list[str], list[str]]:
         """The names of the rules that restrict a method and a target, and of the entries that would open it; for explanations."""
@@ -158,16 +177,24 @@ class RouteRules:
         ]
         return restricting, [one.name for one in self._openings if one.route.holds_exactly(methods, readings)]
 
-    def _restricted(self, matched: Sequence[_CompiledRule]) -> Ruling:
+    def _restricted(self, matched: Sequence[_CompiledRule], letting_in: Sequence[_CompiledRule]) -> Ruling:
+        """`letting_in`: those of `matched` that let programs in."""
         requirements = (self._app_wide, *(rule.requirement for rule in matched))
         acr, contradiction = _common([rule.acr for rule in matched if rule.acr])
         ages = [rule.max_age for rule in matched if rule.max_age is not None]
+        said = {rule.programs for rule in matched if rule.programs is not None}
+        by_default = not said and self._programs != "never"
+        # SECURITY: `never` holds in any reading of the path, and what lets programs in must hold in every one (D-39).
+        programs = "never" not in said and (by_default or bool(letting_in))
         return Ruling(
             rule=matched[0].name,
             public=False,
             requirements=(*(each for each in requirements if each is not None), *contradiction),
             max_age=min(ages, default=None),
             acr=acr,
+            persons="only" not in (said or {self._programs}),
+            programs=programs,
+            scopes=frozenset().union(*(rule.scopes for rule in matched)),
         )
 
 
@@ -182,7 +209,8 @@ def _named(app: App) -> list[tuple[str, Rule]]:
 
 def _opens(rule: Rule) -> bool:
     """`public: true`, unless the same rule restricts."""
-    return rule.public and requirement_of("", rule.require) is None and rule.max_age is None and not rule.acr
+    restricts = rule.max_age is not None or rule.acr or rule.programs is not None or rule.scopes
+    return rule.public and requirement_of("", rule.require) is None and not restricts
 
 
 def _compiled(name: str, rule: Rule, model: Model) -> _CompiledRule:
@@ -192,6 +220,8 @@ def _compiled(name: str, rule: Rule, model: Model) -> _CompiledRule:
         requirement=requirement_of(name, rule.require),
         max_age=rule.max_age,
         acr=rule.acr,
+        programs=rule.programs,
+        scopes=frozenset(rule.scopes),
     )
 
 

@@ -9,6 +9,7 @@
     request_handler    a request from its head to the gate's decision, and what that sets in motion
     request_body       a request's body on its way in; buffered where it is judged
     request_log        the counters and the access line of a request
+    program_admission  requests with an access token: admitted again, or verified first
     head_memo          what follows from the fields of a connection's last request, kept while they repeat
     forwarder          admitted requests to their upstream, through the app's filters
     filters            what some apps want beyond forwarding

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from gateway.bearer.tokens import BearerTokens
 from gateway.config.schema import Config
 from gateway.errors.access import OwnLoginClosed
 from gateway.errors.refusal import Refusal
@@ -79,6 +80,7 @@ class ProxyParts:
     config: Config
     sites: Sites
     cache: SessionCache
+    tokens: BearerTokens
     key_of: Callable[[str], str]
     signer: AssertionSigner
     shared: SharedHeaders | None
@@ -104,6 +106,7 @@ class ProxyContext:
     def __init__(self, parts: ProxyParts) -> None:
         self._parts = parts
         self.cache = parts.cache
+        self.tokens = parts.tokens
         self.key_of = parts.key_of
         self.audit = parts.audit
         self.access_log = parts.access_log

@@ -68,11 +68,12 @@ class Forwarder:
                 return  # a filter answers, now or later
             exchange: Exchange = filtered
         else:
-            if head.repeatable and head.entries is memo.entries:
+            # An opaque token is ours or the application's, as a session comes with it or not: its lines are written for each request.
+            if head.repeatable and head.entries is memo.entries and (request.token is None or request.token.certain):
                 memo.fields = memo.fields or context.heads.fields(request)
                 # SECURITY: past an app's filters there is no shortcut, be it open by break-glass for once (C-36).
                 memo.route_of_line = site.route_of_line if filters is None else memo.route_of_line
-            lines = context.heads.upstream(request, decision, memo.fields)
+            lines = context.heads.upstream(request, decision, memo.fields or None)
             exchange = Exchange(self._stream, head, lines, context.pools[site.route.name])
         if head.authorization and authenticates_connection(head):
             exchange.authenticate()
@@ -119,7 +120,9 @@ class Forwarder:
                 self._attached = session
                 context.cache.attach(session, self._on_session_end)
         self.exchange = exchange
-        if ties.tie is not None and not ties.tie.is_for(exchange.pool, request.session_key):
+        if ties.tie is not None and not ties.tie.is_for(
+            exchange.pool, request.session_key if session is None else session.key
+        ):
             ties.end()
         exchange.start(ties.tie)
         if request.body is not None:

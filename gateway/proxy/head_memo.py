@@ -8,9 +8,11 @@ other fields come, and nothing of it outlives the connection.
 from collections.abc import Callable
 from typing import Final
 
+from gateway.bearer.presented import BearerToken, presented_in
 from gateway.errors.requests import UnknownHost
 from gateway.gate.site import Route, Site, is_forward_auth
 from gateway.http.field_cache import Field
+from gateway.http.header_policy import Kind
 from gateway.http.request_head import ParsedRequest, read_again
 from gateway.proxy.context import ProxyContext
 
@@ -24,6 +26,7 @@ def _never(line: bytes) -> Route | None:
 
 class HeadMemo:
     """`key` is the session key of the cookie, `other_cookies` what the upstream gets of it, `request_id` the client's own X-Request-Id.
+    `token` is an access token that is or may be ours; `token_alone`: no other field could hold credentials.
     `client` is the client's address as a trusted proxy tells it; empty until it is read.
 
     `fields` are the lines for the upstream once they were written, and `route_of_line` finds the route of a request line of the site that was
@@ -45,6 +48,8 @@ class HeadMemo:
         "request_id",
         "route_of_line",
         "site",
+        "token",
+        "token_alone",
     )
 
     def __init__(self, limit: int) -> None:
@@ -61,6 +66,8 @@ class HeadMemo:
         self.other_cookies: list[bytes] = []
         self.request_id: str | None = None
         self.route_of_line: Callable[[bytes], Route | None] = _never
+        self.token: BearerToken | None = None
+        self.token_alone = False
         self._host = b""
         self._cookies: list[bytes] | None = None
 
@@ -107,9 +114,19 @@ class HeadMemo:
             self.key = context.key_of(split.token) if split.token is not None else None
             self.other_cookies = split.others
             self._cookies = request.cookies
+        if request.authorization and site.app.bearer is not None:
+            self._read_token(request, site)
         self.entries = request.entries
+
+    def _read_token(self, request: ParsedRequest, site: Site) -> None:
+        sent = [entry for entry in request.special if entry.kind is Kind.AUTHORIZATION]
+        values = [entry.value for entry in sent if entry.name.lower() == b"authorization"]
+        opaque = site.app.bearer is not None and site.app.bearer.introspection is not None
+        self.token = presented_in(values, site.token_issuers, opaque=opaque)
+        self.token_alone = len(sent) == 1
 
     def forget(self) -> None:
         """Other fields are coming."""
         # SECURITY: what was written for other fields must never be sent with these (B-54).
         self.entries, self.fields, self.route_of_line, self.client = None, b"", _never, ""
+        self.token = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.errors.access import Forbidden, FormLost, RouteBlocked
+from gateway.errors.bearer import ProgramsForbidden, ScopeInsufficient, TokenPersonForbidden, TokenPersonUnregistered
 from gateway.gate.decision import Refuse
 from gateway.gate.request import Request
 from gateway.http.message import RequestHead
@@ -10,11 +11,15 @@ from gateway.observability import events
 from gateway.observability.access_log import path_as_logged
 from gateway.proxy.context import ProxyContext
 
+_OF_TOKENS = ProgramsForbidden | ScopeInsufficient | TokenPersonForbidden | TokenPersonUnregistered
+
 
 def emit_refusal(context: ProxyContext, request: Request[RequestHead], refused: Refuse) -> None:
     """Write the event of a refusal that has one."""
     refusal, session = refused.refusal, request.session
-    if not isinstance(refusal, RouteBlocked | FormLost | Forbidden):
+    if request.program is not None:
+        session = request.program.session
+    if not isinstance(refusal, RouteBlocked | FormLost | Forbidden | _OF_TOKENS):
         return
     facts: dict[str, Any] = {
         "app": request.site.route.name,

@@ -19,12 +19,14 @@ from gateway.gate.decision import (
     Forward,
     NeedBody,
     NeedSession,
+    NeedToken,
     Own,
     RedirectToSignIn,
     Refuse,
 )
+from gateway.gate.programs import RULE
 from gateway.gate.request import NO_TIME, Request
-from gateway.gate.site import Route, Site
+from gateway.gate.site import Route
 from gateway.http.request_head import ParsedRequest
 from gateway.observability.access_log import path_as_logged
 from gateway.pages.renderer import RenderedPage
@@ -36,6 +38,7 @@ from gateway.proxy.forwarder import Forwarder
 from gateway.proxy.head_memo import HeadMemo
 from gateway.proxy.internal_routes import PageControl
 from gateway.proxy.local_reply import ABOUT_THE_SERVER, Plain
+from gateway.proxy.program_admission import ProgramAdmission, known_route
 from gateway.proxy.refusal_events import emit_refusal
 from gateway.proxy.request_body import buffer
 from gateway.proxy.request_log import RequestLog
@@ -84,7 +87,7 @@ class RequestHandler:
     """
 
     __slots__ = (
-        "_control", "_give_connection", "_task", "_turn", "clean", "context", "forwarder", "log", "memo", "request", "stream",
+        "_control", "_give_connection", "_programs", "_task", "_turn", "clean", "context", "forwarder", "log", "memo", "request", "stream",
     )  # fmt: skip
 
     def __init__(self, stream: ClientStream, context: ProxyContext, hand_over: Callable[[bytes], None]) -> None:
@@ -95,6 +98,9 @@ class RequestHandler:
         self.memo = HeadMemo(context.limits.head)
         self.log = RequestLog(stream, context, self.memo)
         self.forwarder = Forwarder(stream, context, self.memo, self._filter_control)
+        self._programs = ProgramAdmission(
+            context, self.memo, self.forwarder, self._decide, self._on_token, self._answer_failure
+        )
         self._give_connection = hand_over
         self._control: FilterControl | None = None
         self._task = RequestTask(stream, self._answer_failure)
@@ -134,7 +140,7 @@ class RequestHandler:
             return
         if key is not None:
             if route is None:
-                route = self._known_route(site, head)
+                route = known_route(context, site, head)
             if route is not None:
                 if session is None:
                     if shortcut.needs_session(route, head):
@@ -143,13 +149,7 @@ class RequestHandler:
                 elif shortcut.passes(route, head, session):
                     self.forwarder.repeat(request, session, route)
                     return
-        self._decide(request)
-
-    def _known_route(self, site: Site, head: ParsedRequest) -> Route | None:
-        """The route of a request that needs nothing else of the gate, in an app without filters, where its line was judged before."""
-        if head.repeatable and site.route.name not in self.context.filters:
-            return site.route_of_line(head.line)
-        return None
+        self._programs.admit(request, route)
 
     def finished(self, status: int, size: int) -> None:
         """The request is over, and nothing of it is kept."""
@@ -212,6 +212,8 @@ class RequestHandler:
             self._load_session(request, decision.key, None)
         elif type(decision) is Refuse:
             self._answer_refusal(request, decision)
+        elif type(decision) is NeedToken:
+            self._programs.verify(request, decision.token)
         elif type(decision) is RedirectToSignIn:
             request.rule, request.path = decision.rule, path_as_logged(request.head.target)
             begun = self.context.begin_sign_in(request, decision)
@@ -291,6 +293,11 @@ class RequestHandler:
         except Exception as failure:
             self._answer_failure(failure)
 
+    def _on_token(self, request: Request[ParsedRequest], refusal: Refusal | None) -> None:
+        """The access token of a request was verified, or refused; the client may be gone, or have its response."""
+        if request is self.request:
+            self._act(request, Refuse(refusal, RULE)) if refusal is not None else self._decide(request)
+
     # --- bodies that are read here ---
 
     def _with_body(self, request: Request[ParsedRequest], then: Callable[[bytes], None], too_large: Refusal) -> None:
@@ -307,7 +314,7 @@ class RequestHandler:
 
     def _judge_body(self, body: bytes) -> None:
         request = self._at_hand()
-        request.body = body
+        request.body, request.program = body, None
         # SECURITY: the body may have taken its time, and the session may have ended meanwhile (C-44).
         if request.session_key is not None:
             request.session = self.context.cache.peek(request.session_key, request.site.route.host)

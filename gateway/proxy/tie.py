@@ -107,7 +107,7 @@ class TieHolder:
 
     def keep(self, connection: UpstreamConnection, pool: Pool, request: Request[ParsedRequest]) -> None:
         """Tie the connection that `request` leaves, or close it where no later request may have it."""
-        key = request.session_key
+        key = request.session_key if request.session is None else request.session.key
         always = connection.reuse is Reuse.SESSION
         # SECURITY: a trusted proxy's connection carries many people, and so may any that claims to be a proxy's. Without a session no later
         # request is the same person's, unless the upstream itself has authenticated the connection (B-60, B-61).

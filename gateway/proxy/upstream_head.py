@@ -107,11 +107,16 @@ class HeadWriter:
         """
         via = self._via.get(request.site) or self._name(request.site)
         parts = list(request.head.lines)
+        token = request.token
+        # SECURITY: a token that is meant for us, good or not, is no secret of the application's (D-30).
+        ours = token is not None and (token.certain or request.program is not None)
         for entry in request.head.special:
             kind = entry.kind
             # SECURITY: an upstream that is this gateway would get the request from itself, again and again (B-68).
             if kind is Kind.VIA and via in entry.value:
                 raise LoopDetected(f"apps.{request.site.route.name}.upstream leads back to this gateway")
+            if ours and kind is Kind.AUTHORIZATION and entry.name.lower() == b"authorization":
+                continue
             if (
                 kind in _TRAVELS
                 or (kind is Kind.OVERRIDE and request.site.overrides_pass)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.bearer.factory import open_tokens
+from gateway.bearer.issuers import TokenIssuers
 from gateway.break_glass.admission import BreakGlass
 from gateway.break_glass.store import Openings
 from gateway.break_glass.watcher import WatcherParts
@@ -177,9 +179,10 @@ class GatewayWorker:
         self.provisioner = open_provisioner(directory, self.directory, self.redis, prefix, ring, self.audit, utc_now)
         self.refresher = self._build_refresher(recheck_of(config, self.provisioner))
         sources = push_sources(self.redis, config.redis, self._redis_url, self._reader)
+        self.tokens = open_tokens(config, self.redis, ring, self.provisioner.known, sources)
         self.cache = SessionCache(
             self.store, sources, time.monotonic, outage=config.redis.outage.total_seconds(),
-            on_expired=ExpiryEvents(self.store, self.audit).on_expired, renewal=self.refresher,
+            on_expired=ExpiryEvents(self.store, self.audit).on_expired, renewal=self.refresher, token_again=self.tokens.again,
         )  # fmt: skip
         signer = AssertionSigner(ring.raw)
         sites = self.sites = Sites(app_routes(config), config)
@@ -208,6 +211,8 @@ class GatewayWorker:
         self._start_tasks(KeyAges(self.redis, ring, prefix, utc_now))
 
     def _start_tasks(self, ages: KeyAges) -> None:
+        issuers = TokenIssuers(self.config, self.providers, self.tokens.drop)
+        self.tokens.start(issuers, self.cache.recheck_tokens)
         certificate = watch_certificate(self._tls, self.config.tls, self._read_certificates)
         work = (self.health.watch(), self._fleet_time.run(), certificate, repeat("key ages", ages.note))
         self._tasks = [asyncio.create_task(each) for each in work]
@@ -283,6 +288,7 @@ class GatewayWorker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._runner.cleanup()
         await self.refresher.close()
+        await self.tokens.close()
         await self.cache.close()
         await self.break_glass.close()
         if self.event_log is not None:
@@ -348,6 +354,7 @@ class GatewayWorker:
             config=config,
             sites=sites,
             cache=self.cache,
+            tokens=self.tokens,
             key_of=self.store.key_of,
             signer=signer,
             shared=SharedHeaders(ring, config.redis.key_prefix, self._reader),

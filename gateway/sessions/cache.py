@@ -9,7 +9,7 @@ all. Only sessions that exist are kept: cookies of strangers cannot fill the cac
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,7 @@ from gateway.errors.refusal import Refusal
 from gateway.observability.background import repeat
 from gateway.redis_client.invalidation import InvalidationListener, Sources, end_task
 from gateway.sessions.inflight import OnResult, SessionLoader
-from gateway.sessions.live import LiveSession
+from gateway.sessions.live import TOKEN_KEY, LiveSession
 from gateway.sessions.open_exchanges import Closer, ExchangeRechecks, OpenExchanges
 from gateway.sessions.records import SessionRef
 from gateway.sessions.renewal_hook import NoRenewal, RenewalHook
@@ -40,7 +40,8 @@ class SessionCache:
     `outage` is how long, in seconds, known sessions outlast a Redis that does not reply; 0: they do not.
     `tick` is how often, in seconds, expired exchanges are closed and idle timeouts sent; `ping_every` as in Tracking.
     `on_expired(session, reason)` is called for each session that this worker saw expire; the reason is "idle" or "lifetime".
-    `renewal` is called when a session's `renewal_due` is past.
+    `renewal` is called when a session's `renewal_due` is past. `token_again` gives the session of an access token with open exchanges as it is
+    now, as `load` does for a session.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class SessionCache:
         outage: float = 0.0,
         on_expired: Callable[[LiveSession, str], None] = lambda session, reason: None,
         renewal: RenewalHook | None = None,
+        token_again: Callable[[LiveSession], Awaitable[LiveSession | None]] | None = None,
     ) -> None:
+        self._token_again = token_again
         self._store = store
         self._clock = clock
         self._limit = limit
@@ -168,6 +171,10 @@ class SessionCache:
             # The session may have ended while this exchange was admitted: that is not announced again.
             self._rechecks.add([session.key])
 
+    def recheck_tokens(self) -> None:
+        """Access tokens may be over: look at those with open exchanges again."""
+        self._rechecks.add(filter(_is_of_token, self._exchanges.keys()))
+
     def detach(self, session: LiveSession, closer: Closer) -> None:
         self._exchanges.detach(session, closer)
 
@@ -239,6 +246,8 @@ class SessionCache:
 
     async def _read_again(self, session: LiveSession) -> LiveSession | None:
         """The session of open exchanges, not renewed. Raises a Refusal when Redis cannot be read."""
+        if self._token_again is not None and session.key.startswith(TOKEN_KEY):
+            return await self._token_again(session)
         session_ref = (session.key, session.host, session.session.app)
         return await _result_of(partial(self._loader.read, session_ref, renew=False))
 
@@ -271,3 +280,7 @@ async def _result_of(read: Callable[[OnResult], None]) -> LiveSession | None:
 
     read(on_result)
     return await future
+
+
+def _is_of_token(key: str) -> bool:
+    return key.startswith(TOKEN_KEY)

@@ -13,6 +13,8 @@ from gateway.sessions.records import Stored
 from gateway.sessions.session import Session
 
 NEVER: Final = float("inf")
+#: Begins the key of each LiveSession that stands for an access token, and for no record.
+TOKEN_KEY: Final = "bearer:"  # noqa: S105 - a name
 _seconds: Final = lru_cache(256)(timedelta.total_seconds)  # sessions with the same timeout share one number in memory
 
 

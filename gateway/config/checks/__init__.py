@@ -3,6 +3,7 @@
 No value that may be a secret is in a finding.
 
     consistency             keys that need, exclude or repeat each other
+    bearer                  findings about the access tokens of programs
     requirements            what a `require` restricts
     console                 findings about the `console` section
     client_authentication   the same for secrets, keys and profile of a provider

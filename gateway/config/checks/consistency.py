@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 
 from gateway.config import providers
 from gateway.config.addresses import canonical_host, covers_every_address, is_insecure, parse_listen
-from gateway.config.checks import client_authentication, console, directory_rules
-from gateway.config.checks.requirements import empty_lists, requires
+from gateway.config.checks import bearer, client_authentication, console, directory_rules
+from gateway.config.checks.requirements import empty_lists, requires, restricts_persons
 from gateway.config.reading.problems import Finding
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.schema import (
@@ -119,6 +119,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from directory_rules.findings(config)
     yield from _hosts(config)
     yield from hand_off_findings(config)
+    yield from bearer.findings(config)
     for name, app in config.apps.items():
         yield from _app(f"apps.{name}", app)
         if not config.openid.enabled:
@@ -333,14 +334,16 @@ def _rules(key: str, rules: Sequence[Rule]) -> Iterator[Finding]:
 def _rule(key: str, rule: Rule) -> Iterator[Finding]:
     if not rule.match:
         yield Finding(key=f"{key}.match", what="is empty", allowed="allowed: at least one METHODS PATH-GLOB")
-    restricts = requires(rule.require) or rule.max_age is not None or rule.acr
+    restricts = restricts_persons(rule) or rule.programs is not None or rule.scopes
     # SECURITY: `require` forgotten or set in too little reads as protection, and would protect nothing (C-21).
     if rule.match and not (rule.public or restricts or rule.require.model_fields_set):
         what = "restricts nothing and opens nothing"
-        yield Finding(key=key, what=what, allowed="allowed: with require, max_age or acr, or public: true")
+        yield Finding(
+            key=key, what=what, allowed="allowed: with require, max_age, acr, programs or scopes, or public: true"
+        )
     if rule.public and restricts:
         what = "is public and asks for a person at once"
-        yield Finding(key=key, what=what, allowed="allowed: public, or require, max_age and acr")
+        yield Finding(key=key, what=what, allowed="allowed: public, or require, max_age, acr, programs and scopes")
     yield from empty_lists(f"{key}.require", rule.require)
 
 
@@ -358,7 +361,7 @@ def _requirements_without_sign_in(key: str, app: App) -> Iterator[Finding]:
     """With `openid.enabled: false` no requirement can ever be met (docs/interface.md "Access rules")."""
     places = [f"{key}.require"] if requires(app.require) else []
     for index, rule in enumerate(app.rules):
-        if requires(rule.require) or rule.max_age is not None or rule.acr:
+        if restricts_persons(rule):
             places.append(f"{key}.rules[{index}]")
     for place in places:
         what = "asks for a person, but openid.enabled is off and no person can sign in"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.config.reading.problems import Finding
-from gateway.config.schema import Require
+from gateway.config.schema import Require, Rule
 
 
 def empty_lists(key: str, require: Require) -> Iterator[Finding]:
@@ -17,3 +17,8 @@ def empty_lists(key: str, require: Require) -> Iterator[Finding]:
 def requires(require: Require) -> bool:
     """Whether a `require` restricts anything."""
     return bool(require.groups or require.emails or require.email_domains)
+
+
+def restricts_persons(rule: Rule) -> bool:
+    """Whether a rule asks something of a person with a session."""
+    return requires(rule.require) or rule.max_age is not None or bool(rule.acr)

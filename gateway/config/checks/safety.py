@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from gateway.config import schema
 from gateway.config.addresses import host_name, is_insecure, is_loopback_name, parse_listen
+from gateway.config.checks import bearer
 from gateway.config.checks.consistency import opens_every_path
 from gateway.config.checks.requirements import requires
 from gateway.config.field_names import meaning_of
@@ -84,6 +85,7 @@ def warnings(config: Config) -> tuple[str, ...]:
         *_stores(config),
         *_people(config),
         *_apps(config),
+        *bearer.warnings(config),
         *_methods(config),
         *_blanks("", config),
     )

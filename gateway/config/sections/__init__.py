@@ -3,6 +3,7 @@
 `config/gateway.example.yaml` explains every key.
 
     app               one entry of `apps`
+    bearer            an app's `bearer`
     openid            `openid` and the provider settings
     directory         `directory`, for each kind
     directory_http    `directory.kind: http`

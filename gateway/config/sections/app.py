@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from gateway.config import addresses, values
 from gateway.config.cors import CorsPreflights
 from gateway.config.schemes import parse_scheme
+from gateway.config.sections.bearer import BearerSettings, Programs
 from gateway.config.sections.fields import (
     Age,
     Entry,
@@ -40,6 +41,8 @@ class Rule(Section):
     require: Require = Require()
     max_age: Age | None = None
     acr: tuple[Name, ...] = ()
+    programs: Programs | None = None  # None: the app's bearer.default
+    scopes: tuple[Annotated[str, AfterValidator(values.parse_scope)], ...] = ()
 
 
 class SessionLimits(Section):
@@ -92,6 +95,7 @@ class App(Section):
     public: tuple[Entry, ...] = ()
     require: Require = Require()
     rules: tuple[Rule, ...] = ()
+    bearer: BearerSettings | None = None
     session: SessionLimits = SessionLimits()
     password_routes: tuple[PasswordEntry, ...] = ()
     authorization_schemes: tuple[Annotated[str, AfterValidator(parse_scheme)], ...] = ()
