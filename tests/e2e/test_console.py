@@ -5,6 +5,9 @@ Pictures go to `build/e2e/console/`.
 
 import re
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -176,3 +179,65 @@ def expect_own_login(stranger: Page, port: int) -> None:
             return
         stranger.wait_for_timeout(100)
     raise AssertionError("the portal still asks for a sign-in")
+
+
+def test_a_toggle_is_saved_holds_at_the_door_is_confirmed_and_rolled_back(visitor: Visitor, port: int) -> None:
+    """While the change is in force the portal's own login is no password route any more, but a page that asks for a sign-in: 401, not 403."""
+    page = visitor(ADMIN)
+    await_login(port, 403)
+    go(page, port, "/console/settings/edit/change")
+    prevent = page.get_by_role("group", name="Prevent users from using their password to log in", exact=True)
+    prevent.get_by_label("Off").check()
+    page.get_by_role("button", name="Save Changes").click()
+    shows(page, "Save these settings?")
+    await_login(port, 403)
+    page.get_by_label("Why").fill("the provider moves tonight")
+    page.get_by_role("button", name="Save", exact=True).click()
+    await_login(port, 401)
+    go(page, port, "/console/settings/edit/confirm")
+    page.get_by_role("link", name="Sign in again").click()
+    expect(page).to_have_title(SIGN_IN)
+    page.get_by_role("button", name=ADMIN.email).click()
+    page.get_by_role("button", name="Confirm: these settings stay").click()
+    go(page, port, "/console/settings/history")
+    shows(page, "the provider moves tonight")
+    go(page, port, "/console/settings/edit/rollback")
+    page.get_by_label("Why").fill("it has moved")
+    page.get_by_role("button", name="Roll back").click()
+    await_login(port, 403)
+
+
+def await_login(port: int, status: int) -> None:
+    """The portal's own login, with the right password, answers so in the end."""
+    body = f"grant_type=password&username={MEMBER.email}&password={MEMBER.password}".encode()
+    found = 0
+    for _ in range(100):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/token", body, {"Host": f"portal.localhost:{port}"}
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            found = error.code
+        if found == status:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the portal's own login answers {found}, not {status}")
+
+
+def test_a_login_test_as_a_customer_tells_its_story(visitor: Visitor, port: int, browser: Browser) -> None:
+    page = visitor(ADMIN)
+    go(page, port, "/console/act/try-it")
+    page.get_by_role("button", name="Begin").click()
+    address = page.locator("main a[target=_blank]").get_attribute("href")
+    assert address is not None
+    customer = browser.new_context().new_page()
+    customer.goto(address)
+    customer.get_by_role("button", name="Sign in").click()
+    customer.get_by_role("button", name=MEMBER.email).click()
+    shows(customer, "The test has ended")
+    page.get_by_role("link", name="Look at the story").click()
+    shows(page, MEMBER.name)
+    assert [cookie["name"] for cookie in customer.context.cookies() if cookie["name"] == "doorward_session"] == []
+    customer.context.close()
