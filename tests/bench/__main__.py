@@ -18,7 +18,15 @@ from tests.bench.children import BenchFailed
 from tests.bench.load import Load
 from tests.bench.measuring import Plan
 from tests.bench.profiling import profile
-from tests.bench.rows import ROWS, measure_first_requests, measure_misses, measure_sockets, measure_workers
+from tests.bench.rows import (
+    ROWS,
+    measure_first_requests,
+    measure_known_tokens,
+    measure_misses,
+    measure_new_tokens,
+    measure_sockets,
+    measure_workers,
+)
 from tests.bench.stage import Stage
 from tests.bench.standing import measure_latency, measure_memory
 from tests.bench.table import Result, Verdict
@@ -39,6 +47,8 @@ MENU: Mapping[str, tuple[str, Measure]] = {
         "1 KiB, a session that no worker served within four minutes: read, and signed anew",
         measure_first_requests,
     ),
+    "bearer": ("1 KiB, the same access token with each request", measure_known_tokens),
+    "bearer-new": ("1 KiB, another access token with each request", measure_new_tokens),
     "latency": ("p50 and p99 at half of the maximum rate", measure_latency),
     "workers": ("two workers on two cores against one", measure_workers),
     **_PUT,

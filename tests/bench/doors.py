@@ -14,7 +14,7 @@ import yaml
 from tests.bench import cores
 from tests.bench.children import Child, free_port
 from tests.bench.load import NAVIGATION, Load, ask_once
-from tests.bench.parties import CLIENT_ID, CLIENT_SECRET, HOST
+from tests.bench.parties import CLIENT_ID, CLIENT_SECRET, HOST, ORIGIN
 
 
 def new_key() -> str:
@@ -61,6 +61,7 @@ def settings(house: Household, port: int, admin: int, **sections: Any) -> dict[s
                     {"match": ["GET /status"], "public": True},
                 ],
                 "password_routes": ["nexudus"],
+                "bearer": {"audiences": [ORIGIN], "default": "also"},
                 "headers": {"X-Portal-User": "{email}"},
             }
         },

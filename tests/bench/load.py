@@ -40,7 +40,7 @@ BROWSER: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """`tokens`: a file of session tokens, each used once; then the load is over, whatever `seconds` says."""
+    """`tokens`: a file of tokens, each used once behind `credential`; then the load is over, whatever `seconds` says."""
 
     path: str = "/1k"
     method: str = "GET"
@@ -49,6 +49,7 @@ class Load:
     signed_in: bool = True
     connections: int = 32
     tokens: Path | None = None
+    credential: str = f"Cookie: {COOKIE}"
     status: int = 200
 
 
@@ -109,7 +110,7 @@ def _script(load: Load, cookie: str) -> str:
         body=f'wrk.body = string.rep("x", {load.body})' if load.body else "",
     )
     if load.tokens is not None:
-        head = f"{load.method} {load.path} HTTP/1.1\r\nHost: {HOST}\r\nCookie: {COOKIE}"
+        head = f"{load.method} {load.path} HTTP/1.1\r\nHost: {HOST}\r\n{load.credential}"
         text += _ROTATING.format(head=json.dumps(head), file=json.dumps(str(load.tokens)))
     return text
 

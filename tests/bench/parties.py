@@ -1,9 +1,13 @@
 """Who takes part: one person, one client of the provider, one host name that every server is asked for."""
 
+import time
 from typing import Final
+
+from joserfc.jwk import RSAKey
 
 from tests.bench.children import BenchFailed
 from tests.fakes.browser import Browser
+from tests.fakes.forge import sign
 
 HOST: Final = "portal.localhost"
 ORIGIN: Final = f"http://{HOST}"
@@ -20,6 +24,22 @@ PERSON: Final = {
     "groups": ["members", "berths"],
 }
 REDIRECT_URIS: Final = (f"{ORIGIN}/oauth2/callback", f"{ORIGIN}/callback")
+
+
+def access_token(issuer: str, key: RSAKey, number: int) -> str:
+    """One of the person's access tokens (RFC 9068), good for an hour."""
+    now = int(time.time())
+    times = {"iat": now, "exp": now + 3600}
+    claims = {
+        **PERSON,
+        "iss": issuer,
+        "aud": ORIGIN,
+        "client_id": CLIENT_ID,
+        "jti": str(number),
+        "scope": "read",
+        **times,
+    }
+    return sign(claims, key, typ="at+jwt")
 
 
 async def sign_in(port: int, issuer: str) -> str:

@@ -7,8 +7,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tests.bench import cores
 from tests.bench.children import BenchFailed
@@ -205,6 +205,36 @@ def _measure_readings(stage: Stage, plan: Plan, row: str, *, signed: bool) -> Re
     told = f"Valkey was asked {min(reads):.2f} to {max(reads):.2f} times a request and used {max(used):.1f} us itself, not counted above"
     verdict = Verdict(f"{row}: CPU of Doorward by nginx, plain proxy", ratio(samples, "door", "nginx"), 4.0)
     return Result([*compared(samples), told], [verdict])
+
+
+def measure_known_tokens(stage: Stage, plan: Plan) -> Result:
+    """Every request brings the same access token, which the worker knows; beside it, the same with a session."""
+    token = stage.access_tokens(1).read_text()
+    load = Load(signed_in=False, fields=(("Authorization", f"Bearer {token}"),))
+    return _measure_tokens(stage, plan, lambda: load, Goal("program", "door", 1.3), "bearer")
+
+
+def measure_new_tokens(stage: Stage, plan: Plan) -> Result:
+    """Every request brings an access token of its own: a verification, and a signature of ours."""
+    count = 500 if plan.quick else 2_000
+
+    def load() -> Load:
+        return Load(signed_in=False, tokens=stage.access_tokens(count), credential="Authorization: Bearer ")
+
+    return _measure_tokens(stage, plan, load, None, "bearer-new")
+
+
+def _measure_tokens(stage: Stage, plan: Plan, load: Callable[[], Load], goal: Goal | None, row: str) -> Result:
+    door = stage.target("door")
+    targets = [stage.target("nginx"), door, replace(door, name="program", cookie="")]
+
+    def put(target: Target) -> Outcome:
+        asked = load() if target.name == "program" else _PAGE
+        return run_wrk(asked, target.port, target.cookie, plan.lasting(2), stage.folder)
+
+    samples = interleaved(plan, targets, put)
+    verdict = goal.judge(row, samples) if goal is not None else None
+    return Result(compared(samples), [verdict] if verdict is not None else [])
 
 
 def measure_sockets(stage: Stage, plan: Plan) -> Result:

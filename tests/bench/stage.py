@@ -4,6 +4,7 @@ Loopback only, every port a free one. The measured servers are on one core; upst
 """
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -23,7 +24,8 @@ from tests.bench import cores, peers
 from tests.bench.children import BenchFailed, Child, free_port, listens
 from tests.bench.doors import Doorward, Household, new_key
 from tests.bench.load import Load, ask_once, run_wrk
-from tests.bench.parties import EMAIL, sign_in
+from tests.bench.parties import EMAIL, access_token, sign_in
+from tests.fakes.forge import rsa_key
 
 _DOORS: Final = ("door", "logging", "trusting", "console")
 #: What makes each of them other than the first.
@@ -44,6 +46,7 @@ LABELS: Final = {
     "console": "Doorward, with a console",
     "trusting": "Doorward, asked alone",
     "asking": "nginx asking Doorward",
+    "program": "Doorward, access token",
     "pair": "Doorward, two workers",
 }
 
@@ -73,8 +76,11 @@ class Stage:
         self._provider_port, self.upstream_port, self._echo_port = free_port(), free_port(), free_port()
         self.issuer = f"http://127.0.0.1:{self._provider_port}"
         self.house = Household(redis=self._valkey.url, key=new_key(), issuer=self.issuer, upstream=self.upstream_port)
+        self.provider_key = rsa_key("bench")
+        (self.folder / "provider.jwk").write_text(json.dumps(self.provider_key.as_dict(private=True)))
         self.session = ""
         self._tokens: list[str] = []
+        self._issued = 0
         try:
             self.upstream = self._keep(peers.start_upstream(self.folder, self.upstream_port, self._echo_port))
             self.echo = self._keep(self._python("echo", "tests.bench.sockets", "echo", str(self._echo_port)))
@@ -114,7 +120,11 @@ class Stage:
         return door.wait_ready()
 
     def start_provider(self) -> None:
-        self._provider = self._keep(self._python("provider", "tests.bench.provider", str(self._provider_port)))
+        self._provider = self._keep(
+            self._python(
+                "provider", "tests.bench.provider", str(self._provider_port), str(self.folder / "provider.jwk")
+            )
+        )
         self._provider.wait_until(lambda: listens(self._provider_port))
 
     def leave_alone(self) -> None:
@@ -157,6 +167,14 @@ class Stage:
         if not self.session:
             self.session = asyncio.run(sign_in(self.door("door").port, self.issuer))
         return f"theme=dark; {self.session}; lang=en"
+
+    def access_tokens(self, count: int) -> Path:
+        """A file with that many access tokens of the person, none of them used before."""
+        file = self.folder / "access-tokens"
+        numbers = range(self._issued, self._issued + count)
+        self._issued += count
+        file.write_text("\n".join(access_token(self.issuer, self.provider_key, number) for number in numbers))
+        return file
 
     def tokens(self, count: int) -> Path:
         """A file with the tokens of that many further sessions."""
