@@ -135,7 +135,9 @@ async def winner_dies(fleet: Running, provider: MisbehavingProvider, cookie: str
     provider.faults["token"] = and_die
     asking = (fleet.ask("/", fields=cookie) for _ in range(FEW))
     answers = await asyncio.gather(*asking, return_exceptions=True)
-    assert len(killed) == 1, answers
+    # On a busy machine, after all requests had waited for the refresh as long as they do.
+    await eventually(lambda: killed)
+    assert len(killed) == 1
     await eventually(lambda: refreshes(provider) == before + 2)
     statuses = Counter(answer.status for answer in answers if not isinstance(answer, BaseException))
     assert set(statuses) <= {200, 401}
