@@ -70,7 +70,7 @@ def begun(operator: Page, app: str, page: str = "/") -> str:
     operator.locator("select[name=app]").select_option(app)
     operator.locator("input[name=page]").fill(page)
     operator.get_by_role("button", name="Begin").click()
-    address = operator.locator("main a[target=_blank]").get_attribute("href")
+    address: str | None = operator.locator("main a[target=_blank]").get_attribute("href")
     assert address is not None
     operator.get_by_role("link", name="Look at the story").click()
     expect(operator.get_by_text("has not ended")).to_be_visible()
