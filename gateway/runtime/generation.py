@@ -86,6 +86,11 @@ class Generation:
         return [worker for worker in self.workers.values() if worker.alive]
 
     @property
+    def ended(self) -> list[WorkerChild]:
+        """The workers that are not ready any more, or not yet."""
+        return [worker for worker in self.workers.values() if not worker.alive]
+
+    @property
     def beside(self) -> list[WorkerChild]:
         """The console's process, where it has started and lives."""
         return [child for beside in self._beside for child in beside.ready]

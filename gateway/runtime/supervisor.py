@@ -150,18 +150,21 @@ class Supervisor:
         return [report for report in replies if report is not None]
 
     async def _facts(self) -> ParentFacts:
-        """For `/metrics`. The counts of workers that drain or ended are in it, because a counter never goes back; and those of the console
-        and of this process."""
-        draining = [child for generation in self._draining for child in (*generation.ready, *generation.beside)]
-        leaving = [*self._current.beside, *draining]
-        replies = await asyncio.gather(*(worker.report() for worker in leaving))
+        """For `/metrics`. The counts of workers that drain or ended, of the console and of this process are in it: a counter never goes back."""
+        draining = [
+            child for generation in self._draining for child in (*generation.workers.values(), *generation.beside)
+        ]
+        leaving = [*self._current.beside, *self._current.ended, *draining]
+        await asyncio.gather(
+            *(child.report() for child in leaving if child.alive)
+        )  # into `last`; `_keep_counts` takes that away
         own = WorkerCounts(
             log_lines_dropped=self._streams.dropped, unexpected_errors=self._errors.counts,
             events=self._audit.counts, outcomes=self._audit.outcomes,
         )  # fmt: skip
         return ParentFacts(
-            pids=[worker.process.pid for worker in (*self._current.ready, *leaving)],
-            past=[*(report.counts for report in replies if report is not None), self._ended_counts, own],
+            pids=[child.process.pid for child in (*self._current.ready, *leaving) if child.alive],
+            past=[*(child.last.counts for child in leaving if child.last is not None), self._ended_counts, own],
             dependencies=self._own_dependencies(), loaded_at=self._loaded_at, reloaded=self._reloaded,
         )  # fmt: skip
 
