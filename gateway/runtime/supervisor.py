@@ -138,16 +138,13 @@ class Supervisor:
         """The first signal stops the process; the second one ends the notice at once."""
         (self._notice_cut_short if self._stopping.is_set() else self._stopping).set()
 
-    # --- the admin listener ---
-
     def _admin(self) -> web.Application:
         return build_admin(
             self._reports, self._facts, lambda: self._listeners.workers, self._stopping.is_set, self._own_dependencies, self._process,
         )  # fmt: skip
 
     async def _reports(self) -> Sequence[WorkerReport]:
-        replies = await asyncio.gather(*(worker.report() for worker in self._current.ready))
-        return [report for report in replies if report is not None]
+        return [each for each in await asyncio.gather(*(worker.report() for worker in self._current.ready)) if each]
 
     async def _facts(self) -> ParentFacts:
         """For `/metrics`. The counts of workers that drain or ended, of the console and of this process are in it: a counter never goes back."""
