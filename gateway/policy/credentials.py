@@ -16,7 +16,7 @@ _UNPLAIN = re.compile(rb"[^\t\x20-\x7e]")
 _START = re.compile(rb"[\s\"';]*(?P<name>" + _TCHAR + rb"+)(?P<parameter>[ \t]*=)?")
 #: For servers that search the value for it.
 _BASIC = re.compile(rb"basic[ \t]+[^ \t]", re.IGNORECASE)
-#: To the end of the value where no quote ends it. It matches at every quote, so that no part is read twice.
+# SECURITY: it matches at every quote, to the end of the value where no quote ends it: no part of 64 KiB is read twice (C-78).
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _LIST_STARTS = b" \t,"
 #: A token68, or a longer one as it is sent without a scheme.
