@@ -68,12 +68,12 @@ class Forwarder:
                 return  # a filter answers, now or later
             exchange: Exchange = filtered
         else:
-            # An opaque token is ours or the application's, as a session comes with it or not: its lines are written for each request.
-            if head.repeatable and head.entries is memo.entries and (request.token is None or request.token.certain):
+            # SECURITY: an opaque token is ours or the application's, as a live session comes with it or not: its lines are never kept (D-30).
+            if head.repeatable and head.entries is memo.entries and (memo.token is None or memo.token.certain):
                 memo.fields = memo.fields or context.heads.fields(request)
                 # SECURITY: past an app's filters there is no shortcut, be it open by break-glass for once (C-36).
                 memo.route_of_line = site.route_of_line if filters is None else memo.route_of_line
-            lines = context.heads.upstream(request, decision, memo.fields or None)
+            lines = context.heads.upstream(request, decision, memo.fields)
             exchange = Exchange(self._stream, head, lines, context.pools[site.route.name])
         if head.authorization and authenticates_connection(head):
             exchange.authenticate()

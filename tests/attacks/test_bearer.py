@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.bearer.ended import EndedTokens
+from gateway.bearer.presented import presented_in
 from gateway.runtime.composition import utc_now
 from gateway.sessions.keyring import KeyRing
 from tests.fakes.access_tokens import AUDIENCE, Introspecting, at_jwt, auth0_jwt, bearer, claims_of, keycloak_jwt
@@ -170,6 +171,27 @@ async def test_a_token_of_another_issuer_is_the_applications_and_never_an_identi
         assert (await house.ask("/api/x", fields=bearer(own))).status == 401
         assert (await house.ask("/open", fields=bearer(own))).status == 200
         assert house.upstream.requests[-1].values("authorization") == [f"Bearer {own}".encode()]
+
+
+async def test_a_further_issuer_is_asked_for_its_keys_and_for_nothing_else(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """D-32: its tokens count, those that it signs as another issuer do not, and no credential of ours is kept for it."""
+    machines = MisbehavingProvider()
+    await machines.start()
+    try:
+        house = await open_house(apps=app(issuers=[machines.issuer]), provider=provider)
+        assert (await house.ask("/api/x", fields=bearer(at_jwt(machines)))).status == 200
+        forged = sign(claims_of(provider), rsa_key("machines"), typ="at+jwt")
+        assert (await house.ask("/api/x", fields=bearer(forged))).status == 401
+        assert forwarded(house) == [("/api/x", [], [str(MIA["email"]).encode()])]
+        issuers = house.worker.tokens.issuers
+        assert issuers is not None
+        settings = issuers.by_app["portal"].by_issuer[machines.issuer].settings
+        secrets = (settings.client_secret, settings.client_private_key, settings.client_tls.certificate)
+        assert (secrets, settings.allowed_tenants) == ((None, None, None), ())
+    finally:
+        await machines.close()
 
 
 # --- two ways at once -------------------------------------------------------------------------------------------------
@@ -341,6 +363,48 @@ async def test_an_opaque_token_is_what_the_provider_says_now(
     cookie = await house.session()
     assert (await house.ask("/api/x", cookie=cookie, fields=bearer("good"))).status == 200
     assert forwarded(house)[-1] == ("/api/x", [b"Bearer good"], [b"bob@example.com"])
+
+
+async def test_an_opaque_token_that_travelled_with_a_session_stays_here_once_the_session_is_over(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """D-30: the same bytes on the same connection; beside a live session the token was the application's."""
+    asking = Introspecting(provider)
+    house = await open_house(apps=app(introspection={}), provider=provider)
+    asking.answers["good"] = {**claims_of(provider), "active": True}
+    cookie = await house.session()
+    wire = await Wire.open(house.port)
+    head = f"GET /api/x HTTP/1.1\r\nHost: {house.host()}\r\nCookie: {cookie}\r\n{bearer('good')}\r\n".encode()
+
+    async def person() -> bytes:
+        await wire.send(head)
+        assert (await wire.response()).status == 200
+        (email,) = house.upstream.requests[-1].values("x-forwarded-email")
+        return email
+
+    assert await person() == b"bob@example.com"
+    assert house.upstream.requests[-1].values("authorization") == [b"Bearer good"]
+    await house.worker.store.revoke(house.worker.store.key_of(cookie.partition("=")[2]))
+    await eventually(lambda: house.worker.cache.size == 0)
+    assert await person() == str(MIA["email"]).encode()
+    assert house.upstream.requests[-1].values("authorization") == []
+    await wire.close()
+
+
+async def test_an_answer_counts_no_longer_than_the_app_lets_it(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """D-34: the token says five minutes, `cache` one."""
+    asking = Introspecting(provider)
+    house = await open_house(apps=app(introspection={"cache": "1m"}), provider=provider)
+    await eventually(lambda: house.worker.tokens.trusted)
+    asking.answers["good"] = {**claims_of(provider), "active": True}
+    assert (await house.ask("/api/x", fields=bearer("good"))).status == 200
+    token = presented_in([b"Bearer good"], frozenset(), opaque=True)
+    assert token is not None
+    known = house.worker.tokens.peek(token, house.host())
+    assert known is not None
+    assert known.until <= house.worker.context.clock() + 60
 
 
 @pytest.mark.parametrize(
