@@ -5,7 +5,8 @@ import http.client
 import json
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from gateway.demo.people import PEOPLE, Person
 from gateway.demo.portal import SamplePortal
 from tests.e2e.backstage import Backstage
 from tests.e2e.http_client import Answer, ask
-from tests.e2e.processes import Program, free_port
+from tests.e2e.processes import Program, free_port, is_free
 from tests.fakes.directories import UNLIMITED
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +28,20 @@ NAMES = ("portal", "dashboard", "open")
 
 def origin(name: str, port: int, scheme: str = "http") -> str:
     return f"{scheme}://{name}.localhost:{port}"
+
+
+@contextmanager
+def running_demo(name: str) -> Iterator[int]:
+    """`doorward demo` until it is ready, by its first port: it takes the next and the tenth too. `name` is that of its log."""
+    port = next(port for port in iter(free_port, 0) if port < 60_000 and is_free(port + 1) and is_free(port + 10))
+    log = OUTPUT / "logs" / f"{name}.log"
+    demo = Program([sys.executable, "-m", "gateway.cli.main", "demo", "--port", str(port)], log)
+    try:
+        demo.wait_until(lambda: "Ctrl-C ends" in log.read_text(), 90)  # its last line, when all answer
+        yield port
+    finally:
+        status = demo.stop()
+    assert status == 0
 
 
 class CertifiedProvider:

@@ -4,7 +4,6 @@ Pictures go to `build/e2e/console/`.
 """
 
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,8 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from gateway.console import registry
 from gateway.demo.people import ADMIN, MEMBER, Person
-from tests.e2e.processes import Program, free_port, is_free, listens
-from tests.e2e.stack import OUTPUT
+from tests.e2e.stack import OUTPUT, running_demo
 from tests.e2e.steps import shows
 from tests.e2e.test_pages import AXE, NO_FINDING
 
@@ -37,15 +35,9 @@ SOCKET = """() => new Promise(resolve => {
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The demo's, which takes this one, the next one and the tenth."""
-    found = next(port for port in iter(free_port, 0) if port < 60_000 and is_free(port + 1) and is_free(port + 10))
-    log = OUTPUT / "logs" / "console-demo.log"
-    demo = Program([sys.executable, "-m", "gateway.cli.main", "demo", "--port", str(found)], log)
-    try:
-        demo.wait_until(lambda: "Ctrl-C ends" in log.read_text() and listens(found), 90)
+    """The demo's."""
+    with running_demo("console-demo") as found:
         yield found
-    finally:
-        demo.stop()
 
 
 Visitor = Callable[..., Page]

@@ -11,9 +11,8 @@ import yaml
 
 from gateway.config.reading.packs import PACKS
 from tests.e2e.backstage import Backstage
-from tests.e2e.http_client import ask
-from tests.e2e.processes import Program, free_port, is_free, listens
-from tests.e2e.stack import OUTPUT, Behind, CertifiedProvider, settings, start_gateway
+from tests.e2e.processes import free_port
+from tests.e2e.stack import OUTPUT, Behind, CertifiedProvider, running_demo, settings, start_gateway
 
 DOORWARD = Path(sys.executable).with_name("doorward")
 
@@ -25,15 +24,12 @@ def probe(url: str, *arguments: str) -> tuple[int, str]:
 
 def test_nothing_gets_through_the_demo() -> None:
     """C-10 to C-13, B-31, B-35: all of the corpus at the portal, a part at the dashboard."""
-    port = next(port for port in iter(free_port, 0) if is_free(port + 1) and is_free(port + 10))
-    demo = Program([DOORWARD, "demo", "--port", str(port)], OUTPUT / "logs" / "demo.log")
-    demo.wait_until(lambda: listens(port + 1) and ask(port + 1, "localhost", "/ready").status == 200, 60)
-    for name, every in (("portal", "1"), ("dashboard", "10")):
-        status, said = probe(f"http://{name}.localhost:{port}", "--rate", "5000", "--every", every)
-        (OUTPUT / f"probe of the demo's {name}.txt").write_text(said)
-        assert said.splitlines()[-1].startswith("nothing got through: "), said[-2000:]
-        assert status == 0
-    assert demo.stop() == 0
+    with running_demo("demo") as port:
+        for name, every in (("portal", "1"), ("dashboard", "10")):
+            status, said = probe(f"http://{name}.localhost:{port}", "--rate", "5000", "--every", every)
+            (OUTPUT / f"probe of the demo's {name}.txt").write_text(said)
+            assert said.splitlines()[-1].startswith("nothing got through: "), said[-2000:]
+            assert status == 0
 
 
 @pytest.mark.parametrize("missing", ["* /api/sys/users/sendOtp", "* /signup/**"])

@@ -4,7 +4,6 @@ Pictures go to `build/e2e/settings/`.
 """
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -14,8 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from gateway.demo.people import ADMIN, MEMBER
-from tests.e2e.processes import Program, free_port, is_free, listens
-from tests.e2e.stack import OUTPUT
+from tests.e2e.stack import OUTPUT, running_demo
 from tests.e2e.steps import shows
 from tests.e2e.test_pages import AXE, NO_FINDING
 
@@ -25,15 +23,9 @@ SIGN_IN = "Sign in · Sample sign-in"
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[Callable[[str], str]]:
-    """`origin(app)` of a running demo, which takes a port, the next one and the tenth."""
-    port = next(port for port in iter(free_port, 0) if port < 60_000 and is_free(port + 1) and is_free(port + 10))
-    log = OUTPUT / "logs" / "settings-demo.log"
-    demo = Program([sys.executable, "-m", "gateway.cli.main", "demo", "--port", str(port)], log)
-    try:
-        demo.wait_until(lambda: "Ctrl-C ends" in log.read_text() and listens(port), 90)
+    """`origin(app)` of a running demo."""
+    with running_demo("settings-demo") as port:
         yield lambda app: f"http://{app}.localhost:{port}"
-    finally:
-        demo.stop()
 
 
 def sign_in(page: Page) -> None:

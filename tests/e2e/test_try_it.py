@@ -3,15 +3,13 @@
 Pictures go to `build/e2e/try-it/`.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from gateway.demo.people import ADMIN, MEMBER, NEWCOMER, Person
-from tests.e2e.processes import Program, free_port, is_free, listens
-from tests.e2e.stack import OUTPUT
+from tests.e2e.stack import OUTPUT, running_demo
 from tests.e2e.test_pages import AXE, NO_FINDING
 
 SIGN_IN = "Sign in · Sample sign-in"
@@ -19,15 +17,9 @@ SIGN_IN = "Sign in · Sample sign-in"
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The demo's, which takes this one, the next one and the tenth."""
-    found = next(port for port in iter(free_port, 0) if port < 60_000 and is_free(port + 1) and is_free(port + 10))
-    log = OUTPUT / "logs" / "try-it-demo.log"
-    demo = Program([sys.executable, "-m", "gateway.cli.main", "demo", "--port", str(found)], log)
-    try:
-        demo.wait_until(lambda: "Ctrl-C ends" in log.read_text() and listens(found), 90)
+    """The demo's."""
+    with running_demo("try-it-demo") as found:
         yield found
-    finally:
-        demo.stop()
 
 
 OpenBrowser = Callable[[], Page]
