@@ -52,7 +52,7 @@ servers: $(VENV)/.e2e $(E2E)/node_modules/.installed $(SERVERS) ## many real app
 	@$(BIN)/pytest tests/servers $(ARGS)
 
 .PHONY: fronts
-fronts: $(VENV)/.fronts build/fronts/traefik ## Traefik and Envoy before and beside Doorward; builds Traefik once, in half an hour (Linux)
+fronts: $(VENV)/.fronts build/fronts/traefik ## Traefik and Envoy before and beside Doorward; builds Traefik once, which takes long (Linux)
 	@$(BIN)/pytest tests/fronts $(ARGS)
 
 .PHONY: bench

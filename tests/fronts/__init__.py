@@ -1,4 +1,4 @@
-"""Proxies that Debian does not have, as `make fronts` builds and fetches them, by hand: it takes an hour the first time.
+"""Proxies that Debian does not have, as `make fronts` builds and fetches them, by hand: it takes long the first time.
 
 build         Traefik, from the Go module proxy
 traefik/      its go.mod, and what stands in for two modules
