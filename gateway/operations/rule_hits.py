@@ -24,7 +24,7 @@ async def rule_hits(numbers: NumberStore, now: float) -> dict[tuple[str, str], R
     total: Counter[tuple[str, str]] = Counter()
     for slot in await numbers.read(Step.HOUR, now - _SPAN.total_seconds(), now):
         for labels, count in slot.counts.items():
-            if labels[:2] == (EVENTS, ROUTE_BLOCKED) and len(labels) == 4:
+            if labels[:2] == (EVENTS, ROUTE_BLOCKED):
                 total[labels[2], labels[3]] += count
     seen = await numbers.last_seen()
     return {

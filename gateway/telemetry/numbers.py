@@ -40,6 +40,9 @@ Counts = Mapping[Labels, int]
 REQUESTS: Final = "requests"  # by app and class of status
 DURATIONS: Final = "durations"  # by app and place in BUCKETS
 EVENTS: Final = "events"  # by event, app and outcome: its reason or rule, or nothing
+_LENGTHS: Final = {REQUESTS: 3, DURATIONS: 3, EVENTS: 4}
+_GREATEST: Final = 2**33  # a count of one hour, and a second since 1970, are below
+_PLACES: Final = frozenset(map(str, range(len(BUCKETS) + 1)))
 
 
 class Step(Enum):
@@ -178,6 +181,13 @@ def _counts(fields: Mapping[bytes, bytes]) -> Counts:
             labels, count = json.loads(field), int(value)
         except ValueError:
             continue
-        if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+        if isinstance(labels, list) and 0 < count < _GREATEST and _is_ours(labels):
             counts[tuple(labels)] = count
     return counts
+
+
+def _is_ours(labels: Sequence[Any]) -> bool:
+    """Whether `labelled` makes such labels: fields are not sealed, and another writer to Redis, or another version, may have written them."""
+    if not labels or not all(isinstance(label, str) for label in labels):
+        return False
+    return len(labels) == _LENGTHS.get(labels[0]) and (labels[0] != DURATIONS or labels[2] in _PLACES)

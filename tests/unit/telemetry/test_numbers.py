@@ -1,5 +1,7 @@
 """Numbers over time: what is added is read, for as long as it is kept, and labels cannot fill Redis."""
 
+import json
+
 import pytest
 from redis.asyncio import Redis
 
@@ -57,7 +59,11 @@ async def test_labels_without_end_do_not_fill_redis(numbers: NumberStore) -> Non
 async def test_what_is_no_number_of_ours_is_left_out(numbers: NumberStore, redis: Redis, prefix: str) -> None:
     key = f"{prefix}numbers:minute:{Step.MINUTE.number(NOON)}"
     await numbers.add(NOON, {(REQUESTS, "portal", "2xx"): 1})
-    await redis.hset(key, mapping={"x": "1", "[1]": "1", '["a"]': "many", "{}": "2"})
+    await redis.hset(key, mapping={"x": "1", "[1]": "1", '["a"]': "many", "{}": "2", "[]": "1"})
+    for labels in (REQUESTS,), (EVENTS, "logout"), ("other", "portal", "2xx"), (DURATIONS, "portal", "x"):
+        await redis.hset(key, json.dumps(labels), "1")
+    await redis.hset(key, json.dumps((DURATIONS, "portal", str(len(BUCKETS) + 1))), "1")
+    await redis.hset(key, json.dumps((REQUESTS, "portal", "3xx")), "9" * 400)
     [minute] = await numbers.read(Step.MINUTE, NOON, NOON)
     assert minute.counts == {(REQUESTS, "portal", "2xx"): 1}
 
