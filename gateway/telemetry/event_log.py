@@ -18,6 +18,7 @@ from gateway.observability import events
 from gateway.observability.background import repeat
 from gateway.observability.events import Audit, Fact
 from gateway.redis_client.client import Operations, RedisClient, raise_refused
+from gateway.redis_client.invalidation import end_task
 from gateway.sessions.keyring import KeyRing
 
 PEOPLE: Final = "people"
@@ -74,9 +75,7 @@ class EventLog:
         """Write what waits, for at most `seconds`."""
         if self._task is None:
             return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await end_task(self._task)
         self._end_minute()
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(seconds):
@@ -131,15 +130,18 @@ class EventLog:
         return None
 
     async def _write_batch(self) -> None:
-        """Raises StoreUnavailable; then the events wait on."""
+        """Raises StoreUnavailable; then the events that were not written wait on."""
         batch = [self._queue[place] for place in range(min(_BATCH, len(self._queue)))]
         pipeline = self._redis.pipeline(transaction=False)
         for stream, at, line in batch:
             entry: Any = {b"e": self._seal.seal(stream, at, line)}
             pipeline.xadd(self._seal.key(stream), entry, maxlen=LENGTH, approximate=False)
-        raise_refused(await self._operations.run(pipeline.execute(raise_on_error=False)))
+        replies = await self._operations.run(pipeline.execute(raise_on_error=False))
         for _ in batch:
             self._queue.popleft()
+        refused = [event for event, reply in zip(batch, replies, strict=True) if isinstance(reply, Exception)]
+        self._queue.extendleft(reversed(refused))
+        raise_refused(replies)
 
 
 def open_event_log(config: Config, redis: RedisClient, ring: KeyRing, audit: Audit) -> EventLog | None:
