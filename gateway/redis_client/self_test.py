@@ -26,7 +26,6 @@ async def examine(redis: Redis, sources: Sources, prefix: str, *, console: bool 
     of_console = (
         ("XADD", events, "MAXLEN", "=", 1, "*", "x", "x"),
         ("PEXPIRE", events, _SHORT),
-        ("XRANGE", events, "-", "+"),
         ("XREVRANGE", events, "+", "-"),
         ("HSET", numbers, "x", "1"),
         ("PEXPIRE", numbers, _SHORT),

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.redis_client.client import Operations, RedisClient
 from gateway.sessions.keyring import KeyRing
 from gateway.telemetry.event_log import STREAMS, EventSeal
 
-CHUNK: Final = 500  # entries that are read of a stream at once
-_BEGIN: Final = "0-0"
+_CHUNK: Final = 500  # entries that are read of a stream at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,10 @@ class StoredEvent:
 
     at: float
     line: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The line, with its `time` in ISO 8601."""
+        return {"time": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"), **self.line}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,6 @@ class EventReader:
         self._seal = EventSeal(ring, prefix)
         self._operations = Operations(redis, "events")
 
-    async def newest(self) -> Cursor:
-        """The place behind the newest entries: what `since` begins with."""
-        ids = []
-        for stream in STREAMS:
-            last: Any = await self._operations.run(self._redis.xrevrange(self._seal.key(stream), count=1))
-            ids.append(last[0][0].decode() if last else _BEGIN)
-        return Cursor(tuple(ids))
-
     async def page(
         self, count: int, accepts: Callable[[Mapping[str, Any]], bool], before: Cursor | None = None
     ) -> EventPage:
@@ -89,23 +85,12 @@ class EventReader:
             events=found, older=Cursor(tuple(left.get(stream, "") for stream in STREAMS)) if left else None
         )
 
-    async def since(self, place: Cursor) -> tuple[Sequence[StoredEvent], Cursor]:
-        """The events after a place, the oldest first, and the place behind them."""
-        events, ids = [], []
-        for stream, last in zip(STREAMS, place.ids, strict=True):
-            entries: Any = await self._operations.run(
-                self._redis.xrange(self._seal.key(stream), min=f"({last or _BEGIN}", count=CHUNK)
-            )
-            events += [event for _, fields in entries if (event := _opened(self._seal, stream, fields)) is not None]
-            ids.append(entries[-1][0].decode() if entries else last)
-        return sorted(events, key=lambda event: event.at), Cursor(tuple(ids))
-
     async def _read_back(self, tail: "_Tail") -> None:
         entries: Any = await self._operations.run(
-            self._redis.xrevrange(self._seal.key(tail.stream), max=tail.maximum, count=CHUNK)
+            self._redis.xrevrange(self._seal.key(tail.stream), max=tail.maximum, count=_CHUNK)
         )
         tail.entries = [(identifier.decode(), fields) for identifier, fields in reversed(entries)]
-        tail.ended = len(entries) < CHUNK
+        tail.ended = len(entries) < _CHUNK
 
 
 class _Tail:

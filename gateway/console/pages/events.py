@@ -1,7 +1,6 @@
 """The events of the fleet, as they come: filtered, page by page, as JSON lines for a program."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.console.page import ConsoleParts, Page, View
@@ -9,7 +8,7 @@ from gateway.console.request import ConsoleRequest
 from gateway.errors.requests import BadRequest
 from gateway.observability.events import EVENTS
 from gateway.telemetry.event_log import LENGTH, STREAMS
-from gateway.telemetry.event_reader import Cursor, EventReader, StoredEvent
+from gateway.telemetry.event_reader import Cursor, EventReader
 
 COUNT: Final = 50
 MOST: Final = 1_000
@@ -28,7 +27,7 @@ async def _show(request: ConsoleRequest, parts: ConsoleParts) -> View:
             "asked": asked,
             "names": sorted(EVENTS),
             "apps": [*parts.config.apps, "console", "-"],
-            "events": [_as_json(event) for event in page.events],
+            "events": [event.to_json() for event in page.events],
             "older": None if page.older is None else str(page.older),
             "is_newest": not request.query.has("before"),
         }
@@ -39,7 +38,7 @@ async def _export(request: ConsoleRequest, parts: ConsoleParts) -> View:
     """All that fit. Raises StoreUnavailable."""
     reader = EventReader(parts.redis, parts.ring, parts.config.redis.key_prefix)
     page = await reader.page(len(STREAMS) * LENGTH, accepts(**_asked(request)))
-    return View(lines=[_as_json(event) for event in page.events])
+    return View(lines=[event.to_json() for event in page.events])
 
 
 def _asked(request: ConsoleRequest) -> dict[str, str]:
@@ -62,11 +61,6 @@ def accepts(*, event: str, app: str, person: str, outcome: str) -> Callable[[Map
 
 def _has(line: Mapping[str, Any], names: tuple[str, ...], part: str) -> bool:
     return any(part.lower() in str(line[name]).lower() for name in names if line.get(name) is not None)
-
-
-def _as_json(event: StoredEvent) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds")
-    return {"time": moment, **event.line}
 
 
 def _count(request: ConsoleRequest) -> int:

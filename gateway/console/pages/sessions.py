@@ -1,7 +1,7 @@
 """People and sessions: who is signed in, found by person, app, address, age and browser; one person; the end of sessions."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -84,10 +84,7 @@ async def _events(subject: str, entries: list[Entry], parts: ConsoleParts) -> li
     page = await EventReader(parts.redis, parts.ring, parts.config.redis.key_prefix).page(
         _RECENT, lambda line: line.get("subject") == subject or line.get("session") in sids
     )
-    return [
-        {"time": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"), **event.line}
-        for event in page.events
-    ]
+    return [event.to_json() for event in page.events]
 
 
 async def _confirm(request: ConsoleRequest, parts: ConsoleParts) -> View:
