@@ -1,6 +1,5 @@
 """Calls to a provider that are written down, for a login test: what was sent and what came back, without secrets."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +8,7 @@ from urllib.parse import parse_qsl
 import aiohttp
 
 from gateway.oidc.calls import Calls, ProviderResponse
+from gateway.oidc.strict_json import parse_object
 
 _SECRETS: Final = frozenset(
     {
@@ -16,6 +16,7 @@ _SECRETS: Final = frozenset(
     }
 )  # fmt: skip
 _LONGEST: Final = 20_000
+_DEEPEST: Final = 10
 _QUIET: Final = ("keys",)  # public and long
 
 
@@ -55,8 +56,14 @@ def masked_parameters(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return {name: mask(name, value) for name, value in pairs}
 
 
-def mask(name: str, value: Any) -> Any:
-    """A value, or how long it is where its name is that of a secret."""
+def mask(name: str, value: Any, levels: int = _DEEPEST) -> Any:
+    """A JSON value, in which each text whose name is that of a secret is replaced by its length; `levels` of nesting are kept."""
+    if isinstance(value, dict | list) and levels == 0:
+        return "(nested too deeply)"
+    if isinstance(value, dict):
+        return {each: mask(each, inner, levels - 1) for each, inner in value.items()}
+    if isinstance(value, list):
+        return [mask(name, each, levels - 1) for each in value]
     # SECURITY: a story is read by people and kept in Redis: no token, code or client secret is in it (C-48).
     return f"({len(value)} characters)" if name in _SECRETS and isinstance(value, str) else value
 
@@ -65,7 +72,6 @@ def _received(response: ProviderResponse) -> Any:
     if len(response.body) > _LONGEST:
         return f"({len(response.body)} bytes)"
     try:
-        document = json.loads(response.body)
+        return mask("", parse_object(response.body))
     except ValueError:
         return f"({len(response.body)} bytes of {response.content_type})"
-    return {name: mask(name, value) for name, value in document.items()} if isinstance(document, dict) else document

@@ -110,6 +110,39 @@ async def test_a_customer_gets_the_page_and_the_story_has_every_step(
     assert story.token_response["received"]["access_token"].endswith(" characters)")
 
 
+async def test_a_secret_that_a_provider_nests_in_its_response_is_not_in_the_story(
+    house: House, provider: MisbehavingProvider
+) -> None:
+    """C-48: as providers write them whose token response is not the standard's; other members stay readable."""
+    provider.told.token |= {
+        "authed_user": {"id": "U1", "access_token": "nested-secret"},
+        "tokens": [{"refresh_token": "listed-secret"}],
+    }
+    browser, link = house.browser(), await begun(house)
+    await tried(house, browser, link)
+    story = await story_of(house, link)
+    assert story.token_response is not None
+    received = story.token_response["received"]
+    assert received["authed_user"] == {"id": "U1", "access_token": "(13 characters)"}
+    assert received["tokens"] == [{"refresh_token": "(13 characters)"}]
+    assert "-secret" not in json.dumps(story.to_json())
+
+
+@pytest.mark.parametrize("body", ["[" * 5000 + "]" * 5000, '{"a":' * 500 + "1" + "}" * 500, '["a-token"]'])
+async def test_a_response_that_is_no_token_response_is_a_failure_in_the_story(
+    house: House, provider: MisbehavingProvider, body: str
+) -> None:
+    """A-70: however deep it is."""
+    provider.faults["token"] = says(body)
+    browser, link = house.browser(), await begun(house)
+    await tried(house, browser, link)
+    story = await story_of(house, link)
+    assert not story.passed
+    assert story.token_response is not None
+    assert story.token_response["status"] == 200
+    assert "a-token" not in json.dumps(story.to_json())
+
+
 async def test_the_page_of_an_admin_is_closed_to_a_customer_and_open_to_an_admin(house: House) -> None:
     for person, passed, step in ((MIA["sub"], False, "decision"), (ADA["sub"], True, None)):
         browser, link = house.browser(), await begun(house, page="/admin/users")
