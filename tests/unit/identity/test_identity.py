@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import KeySet
+from msgspec.structs import replace
 
 from gateway.config.placeholders import IN_HEADERS
 from gateway.config.schema import ClaimNames
@@ -277,6 +278,24 @@ def test_two_hundred_groups_leave_the_header_and_the_assertion_which_say_so() ->
     assert stated["omitted"] == ["groups"]
     assert "groups" not in stated
     assert stated["email"] == "bob@example.com"
+
+
+def test_a_hundred_groups_of_entra_have_room_in_the_headers_and_sixty_in_the_assertion() -> None:
+    """As deploy/guides/groups.md says, for a person with the other claims of Entra ID."""
+    person = Identity(
+        issuer="https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
+        subject="a" * 43,
+        email="mia.lindqvist@example.com",
+        name="Mia Lindqvist",
+        preferred_username="mia.lindqvist@example.com",
+        groups=tuple(GUIDS[:100]),
+    )
+    assert len(headers(person)["X-Forwarded-Groups"].split(",")) == 100
+    signer = AssertionSigner(RING)
+    for groups, omitted in ((60, ()), (100, ("groups",))):
+        some = replace(person, groups=person.groups[:groups])
+        signed = signer.sign(some, issuer="https://portal.example.com", audience="portal", sid="s" * 22, now=NOW)
+        assert signed.omitted == omitted
 
 
 def test_an_assertion_has_no_groups_where_the_app_wants_none() -> None:
