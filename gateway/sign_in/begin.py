@@ -99,7 +99,6 @@ class SignInStarter:
         self.providers = providers
         self.pages = pages
         self._sites = sites
-        self._pages = pages
         self._audit = audit
         self._pushed_requests = pushed_requests
         self._now = now
@@ -202,7 +201,7 @@ class SignInStarter:
     def _loop_page(self, context: PageContext, app: AppRoute, cookies: Sequence[bytes], cause: Message) -> RenderedPage:
         """The page about a redirect loop; after it, `Try again` begins a new login; attempts of other tabs stay."""
         refusal = TooManyRedirects("redirect_loop", cause=cause)
-        page = self._pages.render(refusal, context, html=True)
+        page = self.pages.render(refusal, context, html=True)
         return page.plus(*(("Set-Cookie", value) for value in self.attempts.restart(cookies, app)))
 
 
