@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import warnings
-from base64 import b64decode, b64encode, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509 import load_pem_x509_certificates
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64encode
 
 from gateway.config.sections.openid import ProviderKeys
 
@@ -50,7 +51,7 @@ class ClientKey:
         if self.certificate is None:
             return {"kid": self.kid}
         thumbprint = hashlib.sha256(b64decode(self.certificate)).digest()
-        return {"kid": self.kid, "x5t#S256": urlsafe_b64encode(thumbprint).rstrip(b"=").decode("ascii")}
+        return {"kid": self.kid, "x5t#S256": urlsafe_b64encode(thumbprint).decode("ascii")}
 
     def public_jwk(self) -> dict[str, Any]:
         """The public half, for the provider; `alg` only where the key has one algorithm."""

@@ -5,12 +5,14 @@ private_key_jwt (RFC 7523, OpenID Connect Core 1.0 section 9), tls_client_auth a
 presents the certificate, and the form names the client), and none, for public clients.
 """
 
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote_plus
+
+from joserfc.util import urlsafe_b64encode
 
 from gateway.config.schema import ProviderKeys
 from gateway.oidc.client_signature import ClientSigner

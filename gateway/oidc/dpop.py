@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import warnings
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, KeyParameters, OKPKey
+from joserfc.util import urlsafe_b64encode
 
 from gateway.errors.signing_in import ProviderFault
 from gateway.oidc.calls import ProviderResponse
@@ -60,13 +60,14 @@ class DpopProofs:
         private = _import(key)
         alg, parts = str(private.get("alg")), urlsplit(url)
         claims: dict[str, Any] = {
-            "jti": _base64url(self._random(24)),
+            "jti": urlsafe_b64encode(self._random(24)).decode("ascii"),
             "htm": method,
             "htu": urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")),
             "iat": int(self._now().timestamp()),
         }
         if access_token is not None:
-            claims["ath"] = _base64url(hashlib.sha256(access_token.encode("ascii")).digest())
+            digest = hashlib.sha256(access_token.encode("ascii")).digest()
+            claims["ath"] = urlsafe_b64encode(digest).decode("ascii")
         if (nonce := self._nonces.get(_origin(url))) is not None:
             claims["nonce"] = nonce
         public = {
@@ -132,7 +133,3 @@ def _import(key: str) -> ECKey | OKPKey:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _base64url(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -4,10 +4,11 @@ The invariant: beside an object stand only parameters that OpenID Connect wants 
 """
 
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
+
+from joserfc.util import urlsafe_b64encode
 
 from gateway.config.schema import ProviderKeys
 from gateway.oidc.client_signature import ClientSigner
