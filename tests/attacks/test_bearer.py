@@ -150,6 +150,33 @@ async def test_an_id_token_is_no_access_token_of_a_provider_without_types(
     assert 'error="invalid_token"' in challenge(answer)
 
 
+NO_ID_TOKENS: dict[str, dict[str, Any]] = {
+    "another client's, which lists us": {"aud": [AUDIENCE, "another-client"], "azp": "another-client"},
+    "of several clients, none of them named": {"aud": [AUDIENCE, "another-client"]},
+    "ours alone, and another client's": {"azp": "another-client"},
+    "logout token": {"events": {}},
+    "access token": {"typ": "Bearer"},
+    "bound to a key": {"cnf": {"jkt": "x"}},
+}
+
+
+@pytest.mark.parametrize("changes", NO_ID_TOKENS.values(), ids=NO_ID_TOKENS)
+async def test_an_id_token_counts_for_the_client_alone_that_asked_for_it(
+    open_house: OpenHouse, provider: MisbehavingProvider, changes: dict[str, Any]
+) -> None:
+    """A-68, D-33: where `profile` is id_token; what it says of scopes gives none."""
+    house = await open_house(apps=app(profile="id_token"), provider=provider)
+    for good in ({}, {"azp": AUDIENCE}, {"aud": [AUDIENCE, "another-client"], "azp": AUDIENCE}, {"typ": "ID"}):
+        token = sign(claims_of(provider, nonce="n", **good), rsa_key(), typ="JWT")
+        assert (await house.ask("/api/x", fields=bearer(token))).status == 200
+    assert (await house.ask("/api/write/x", fields=bearer(token))).status == 403
+    house.upstream.requests.clear()
+    for token in (sign(claims_of(provider, **changes), rsa_key(), typ="JWT"), at_jwt(provider)):
+        answer = await house.ask("/api/x", fields=bearer(token))
+        assert (answer.status, house.upstream.requests) == (401, [])
+        assert 'error="invalid_token"' in challenge(answer)
+
+
 async def test_made_up_tokens_cost_the_provider_one_fetch_of_keys(house: House, provider: MisbehavingProvider) -> None:
     """D-31: unknown kids come with each."""
     before = provider.count("jwks")
