@@ -4,7 +4,7 @@ The sessions are those of the same issuer and subject, found by the index and no
 events and applications know: so it is looked up among the person's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC
 from typing import Final
@@ -18,7 +18,7 @@ from gateway.oidc.providers import Providers
 from gateway.pages.links import Link
 from gateway.pages.renderer import Content, Pages, RenderedPage, Row, redirect
 from gateway.sessions.cache import LiveSession, SessionCache
-from gateway.sessions.scan import Entry, SessionFilter, SessionScan
+from gateway.sessions.scan import SessionFilter, SessionScan
 from gateway.sessions.session import Session
 from gateway.sessions.store import SessionStore
 from gateway.sessions.user_agent import device_of
@@ -66,21 +66,23 @@ class OwnSessions:
             return await self._end(request, own, found)
         return self._pages.show(_content(own, found), request.page_context(OWN_SESSIONS))
 
-    async def _of_person(self, own: LiveSession) -> list[Entry]:
-        """All sessions of the person, the newest first."""
+    async def _of_person(self, own: LiveSession) -> dict[str, Session]:
+        """All sessions of the person by their keys, the newest first."""
         who = own.session.identity
         selection = SessionFilter(issuer=who.issuer, subject=who.subject)
-        found: list[Entry] = []
+        found: dict[str, Session] = {}
         async with aclosing(self._scan.batches(selection)) as batches:
             async for entries in batches:
-                # SECURITY: the record says whose a session is; the index only where to look (C-84).
-                found += [each for each in entries if each.session is not None and _is_of(own.session, each.session)]
-        return sorted(found, key=_began, reverse=True)
+                for each in entries:
+                    # SECURITY: the record says whose a session is; the index only where to look (C-84).
+                    if each.session is not None and _is_of(own.session, each.session):
+                        found[each.key] = each.session
+        return dict(sorted(found.items(), key=lambda item: item[1].created_at, reverse=True))
 
-    async def _end(self, request: WebRequest, own: LiveSession, found: Sequence[Entry]) -> RenderedPage:
+    async def _end(self, request: WebRequest, own: LiveSession, found: Mapping[str, Session]) -> RenderedPage:
         wanted = request.parameters.one("end")
         # SECURITY: a handle is no secret: only one of the person's own sessions ends by it (C-84).
-        keys = [each.key for each in found if each.key != own.key and wanted in (_OTHERS, _handle(each))]
+        keys = [key for key, each in found.items() if key != own.key and wanted in (_OTHERS, each.sid)]
         ended = await self._store.revoke_many(keys)
         for key in keys:
             self._cache.forget(key)
@@ -93,16 +95,8 @@ def _is_of(own: Session, other: Session) -> bool:
     return (own.identity.issuer, own.identity.subject) == (other.identity.issuer, other.identity.subject)
 
 
-def _began(entry: Entry) -> float:
-    return 0.0 if entry.session is None else entry.session.created_at.timestamp()
-
-
-def _handle(entry: Entry) -> str:
-    return "" if entry.session is None else entry.session.sid
-
-
-def _content(own: LiveSession, found: Sequence[Entry]) -> Content:
-    others = [each for each in found if each.key != own.key]
+def _content(own: LiveSession, found: Mapping[str, Session]) -> Content:
+    others = [each for key, each in found.items() if key != own.key]
     alone = Message("own_sessions.alone", "You are signed in in this browser only.")
     several = Message(
         "own_sessions.message", "These browsers are signed in as you, here and on the other sites of the same sign-in."
@@ -120,10 +114,7 @@ def _content(own: LiveSession, found: Sequence[Entry]) -> Content:
         message=several if others else alone,
         note=None if not others else hidden if len(others) > _SHOWN else kept,
         account=account_of(own.session.identity),
-        rows=(
-            _row(own.session, this=True),
-            *(_row(each.session) for each in others[:_SHOWN] if each.session is not None),
-        ),
+        rows=(_row(own.session, this=True), *(_row(each) for each in others[:_SHOWN])),
         form_action=OWN_SESSIONS if others else "",
         form_label=Message("own_sessions.end_others", "End all other sessions"),
         form_fields=(("end", _OTHERS),),
