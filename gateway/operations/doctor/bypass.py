@@ -43,12 +43,10 @@ async def _line(called: str, url: str, own: Sequence[str]) -> Line:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        records = (
-            [(host, port)] if _is_address(host) else [(str(each[4][0]), port) for each in await resolve(host, port)]
-        )
+        addresses = [str(record[4][0]) for record in await resolve(host, port)]
     except (OSError, UnicodeError) as error:
         return unknown(called, f"{host}: {network_reason(error)}", "mend the address first")
-    found = [ipaddress.ip_address(address.partition("%")[0]) for address, _ in records]
+    found = [ipaddress.ip_address(address.partition("%")[0]) for address in addresses]
     if all(address.is_loopback for address in found):
         return await _loopback(called, url, port, own)
     public = next((str(address) for address in found if address.is_global), None)
@@ -90,14 +88,6 @@ async def _answers(address: str, port: int) -> bool:
     except OSError:
         return False
     writer.transport.abort()
-    return True
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
     return True
 
 
