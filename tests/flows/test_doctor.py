@@ -369,6 +369,17 @@ async def test_a_rule_that_opens_is_not_probed_while_passwords_are_allowed(
     assert house.upstream.requests == []
 
 
+async def test_the_access_rules_alone_are_probed_while_passwords_are_allowed(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    staff = {"name": "staff", "match": "* /admin/**", "require": {"groups": ["staff"]}}
+    house = await open_house(provider=provider, apps={"portal": {**PORTAL["portal"], "rules": [staff]}})
+    line = (await examined(house))["apps.portal password doors"]
+    assert line.state is State.OK
+    assert line.means.startswith("none of ")
+    assert house.upstream.requests == []
+
+
 # --- around the door --------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from gateway.config.toggles import password_routes_closed
 from gateway.gate.site import app_routes
 from gateway.operations.doctor.front import FrontAddress
 from gateway.operations.doctor.line import Line, broken, ok, unknown, warning
-from gateway.operations.probe.runner import NotDoorward, Probe, plan, plan_for
+from gateway.operations.probe.runner import NotDoorward, Probe, plan_for
 from gateway.operations.probe.wire import GatewayAddress
 from gateway.policy.rules import restricting_rules
 
@@ -39,8 +39,7 @@ async def door_lines(config: Config, front: FrontAddress) -> list[Line]:
 
 async def _probe(called: str, app: App, gateway: GatewayAddress, *, closed: bool) -> Line:
     # While passwords are allowed, the password rules are open on purpose.
-    requests = plan_for(app, every=_EVERY) if closed else plan((), restricting_rules(app), every=_EVERY)
-    requests = requests if closed else [each for each in requests if each.restricting]
+    requests = [each for each in plan_for(app, every=_EVERY) if closed or each.restricting]
     try:
         outcome = await Probe(_RATE).run([(gateway, requests)])
     except NotDoorward as error:
