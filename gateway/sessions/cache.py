@@ -246,7 +246,7 @@ class SessionCache:
 
     async def _read_again(self, session: LiveSession) -> LiveSession | None:
         """The session of open exchanges, not renewed. Raises a Refusal when Redis cannot be read."""
-        if self._token_again is not None and session.key.startswith(TOKEN_KEY):
+        if self._token_again is not None and _is_of_token(session.key):
             return await self._token_again(session)
         session_ref = (session.key, session.host, session.session.app)
         return await _result_of(partial(self._loader.read, session_ref, renew=False))

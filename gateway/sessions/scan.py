@@ -112,7 +112,7 @@ class SessionScan:
 
     async def size(self) -> int:
         """About how many keys there are to scan, for a progress bar."""
-        servers = await _translated(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
+        servers = await self._servers()
         return sum([int(await _translated(server.dbsize())) for server in servers])
 
     async def batches(self, selection: SessionFilter) -> AsyncGenerator[list[Entry], None]:
@@ -131,7 +131,7 @@ class SessionScan:
             async for keys in self._keys_of_person(selection):
                 yield await self._read(keys), ""
             return
-        servers = await _translated(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
+        servers = await self._servers()
         place, _, inside = cursor.partition(".")
         position: Any = int(inside or 0)
         for index in range(int(place or 0), len(servers)):
@@ -140,7 +140,7 @@ class SessionScan:
                     servers[index].scan(position, match=_literal(self._prefix) + "*", count=_PAGED)
                 )
                 position, names = scanned
-                keys = [name[len(self._prefix) :].decode("ascii", "replace") for name in names]
+                keys = [self._key(name) for name in names]
                 last = not position and index + 1 == len(servers)
                 following = "" if last else f"{index}.{position}" if position else f"{index + 1}.0"
                 yield await self._read(list(dict.fromkeys(keys))), following
@@ -155,6 +155,14 @@ class SessionScan:
                 pipe.getrange(self._prefix + key, 0, HEAD)
             replies = values_of(await _translated(pipe.execute(raise_on_error=False)))
             yield Counter(self._records.place_of_key(reply) for reply in replies if reply != b"")
+
+    async def _servers(self) -> Sequence[Redis]:
+        """The one server, or every primary of a cluster."""
+        return await _translated(self._redis.nodes()) if isinstance(self._redis, RoutedClient) else [self._redis]
+
+    def _key(self, name: bytes) -> str:
+        """The key of the record with this name in Redis."""
+        return name[len(self._prefix) :].decode("ascii", "replace")
 
     async def _read(self, keys: Sequence[str]) -> list[Entry]:
         pipe = self._redis.pipeline(transaction=False)
@@ -174,7 +182,7 @@ class SessionScan:
         keys: dict[str, None] = {}  # SCAN may give one twice
         try:
             async for name in names:
-                keys[name[len(self._prefix) :].decode("ascii", "replace")] = None
+                keys[self._key(name)] = None
                 if len(keys) >= _BATCH:
                     yield list(keys)
                     keys = {}
