@@ -12,6 +12,8 @@ CONSOLE: Final = "console"  # the app's name, in events, metrics and the asserti
 PREFIX: Final = "/console"
 ACT: Final = f"{PREFIX}/act"  # below it, pages that end sessions, open password routes, send requests
 EDIT: Final = f"{PREFIX}/settings/edit"  # below it, pages that change settings
+#: For what asks the rules and sends nothing: the running gateway alone has the console's address.
+UNUSED_UPSTREAM: Final = "unix:/console"
 _SESSION: Final = SessionLimits(idle=timedelta(hours=1), lifetime=timedelta(hours=12))
 
 

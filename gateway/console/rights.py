@@ -6,7 +6,7 @@ The gate decided already, with the age of the sign-in; a request that reached th
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.config.console import ACT, EDIT, PREFIX, console_app
+from gateway.config.console import ACT, EDIT, PREFIX, UNUSED_UPSTREAM, console_app
 from gateway.config.schema import Console
 from gateway.identity.claims import Identity
 from gateway.policy.paths import parse_target
@@ -19,7 +19,7 @@ class ConsoleRights:
     """The rules of one `console` section."""
 
     def __init__(self, console: Console) -> None:
-        self._rules = RouteRules(console_app(console, "unix:/console"))
+        self._rules = RouteRules(console_app(console, UNUSED_UPSTREAM))
         self._editable = console.settings == "edit"
 
     def missing(self, identity: Identity, method: str, path: str) -> str | None:

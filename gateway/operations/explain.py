@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.config.console import with_console
+from gateway.config.console import UNUSED_UPSTREAM, with_console
 from gateway.config.schema import Config
 from gateway.config.toggles import registration
 from gateway.errors.requests import BadRequest, UnknownHost
@@ -48,7 +48,7 @@ class SignedIn:
 
 def explain_page(config: Config, host: str, page: str, signed_in: SignedIn) -> list[Step]:
     """The steps of the decision about a navigation to `page` of the app at this canonical host, by the person who signed in."""
-    config = with_console(config, "unix:/console")
+    config = with_console(config, UNUSED_UPSTREAM)
     site = Sites(app_routes(config), config).of(host)
     head = RequestHead("GET", page.encode(), host.encode(), [(b"Sec-Fetch-Mode", b"navigate")])
     session = _live(site, signed_in)
@@ -69,7 +69,7 @@ def explain(
 
     Raises ValueError for a text that is not a URL, or has no app's host.
     """
-    config = with_console(config, "unix:/console")
+    config = with_console(config, UNUSED_UPSTREAM)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError("not a URL; allowed: http(s)://host/path")

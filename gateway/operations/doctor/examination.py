@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
-from gateway.config.console import with_console
+from gateway.config.console import UNUSED_UPSTREAM, with_console
 from gateway.config.schema import Config
 from gateway.operations.doctor.bypass import bypass_lines, own_addresses
 from gateway.operations.doctor.dependencies import configuration_lines, dependency_lines
@@ -18,8 +17,6 @@ from gateway.operations.doctor.line import Line
 from gateway.operations.doctor.machine import Room, gateway_lines, machine_lines, room_at
 from gateway.operations.doctor.provider import address_lines, clock_lines
 from gateway.operations.doctor.store import store_lines
-
-_CONSOLE: Final = "unix:/"  # where the console listens is known to the gateway alone, and not looked at here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,7 @@ class Surroundings:
 
 async def examine_set_up(config: Config, around: Surroundings) -> list[Line]:
     """Every line, part by part. Raises ValueError for a `front` that cannot be used."""
-    with_hosts = with_console(config, _CONSOLE)
+    with_hosts = with_console(config, UNUSED_UPSTREAM)
     found: list[list[Line]] = await asyncio.gather(
         dependency_lines(config),
         clock_lines(config),

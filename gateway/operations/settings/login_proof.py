@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.config.console import CONSOLE, PREFIX, with_console
+from gateway.config.console import CONSOLE, PREFIX, UNUSED_UPSTREAM, with_console
 from gateway.config.overlay import CLIENT, section_of
 from gateway.config.providers import offered_by_app
 from gateway.config.schema import Config
@@ -42,7 +42,7 @@ class LoginProofs:
     def __init__(
         self, config: Config, tests: LoginTests, owner: str, identity: Identity, may_edit: Callable[[Identity], bool]
     ) -> None:
-        self._config = with_console(config, "unix:/console")
+        self._config = with_console(config, UNUSED_UPSTREAM)
         self._tests = tests
         self._owner = owner
         self._identity = identity
