@@ -94,7 +94,7 @@ async def _check_client_authentication(
 
 async def _check_claims(config: Config, name: str, keys: ProviderKeys, provider: Provider) -> CheckResult:
     """What is known of the mapped claims; a running gateway's embedded store cannot be asked."""
-    if _is_embedded(config):
+    if config.redis.is_embedded:
         doubts = await claim_doubts(name, keys.claims, provider.metadata.claims_supported, None)
     else:
         async with _connected(config) as (redis, _):
@@ -123,7 +123,7 @@ async def _check_upstream(name: str, app: App) -> list[CheckResult]:
 
 
 async def _redis(config: Config) -> None:
-    if _is_embedded(config) and config.redis.data_dir is not None:
+    if config.redis.is_embedded and config.redis.data_dir is not None:
         await asyncio.to_thread(EmbeddedValkey(config.redis.data_dir).check_folder)
     async with _connected(config) as (redis, url):
         sources = push_sources(redis, config.redis, url)
@@ -134,7 +134,7 @@ async def advise(config: Config) -> list[str]:
     """Warnings about settings that fail later: of the Redis server, and of upstreams that authenticate connections."""
     sites = {route.name: Site(route, config) for route in app_routes(config)}
     lines = [line for name, site in sites.items() async for line in _advise_upstream(config, name, site)]
-    if _is_embedded(config):
+    if config.redis.is_embedded:
         return lines
     async with _connected(config) as (redis, _):
         return [*lines, *advice(await read_servers(redis)), *await _saved_over(config, redis)]
@@ -193,15 +193,11 @@ def _own_login(site: Site, reply: Reply) -> str | None:
     return "shows a password form at /" if _PASSWORD_FIELD.search(reply.body) else None
 
 
-def _is_embedded(config: Config) -> bool:
-    return config.redis.url.get_secret_value() == "embedded"
-
-
 @asynccontextmanager
 async def _connected(config: Config) -> AsyncIterator[tuple[Redis, str | None]]:
     """A client, and the URL of the embedded server, which is started for it."""
     valkey = None
-    if _is_embedded(config):
+    if config.redis.is_embedded:
         valkey = EmbeddedValkey(None)
         await asyncio.to_thread(valkey.start)
     url = valkey.url if valkey is not None else None

@@ -35,7 +35,7 @@ async def connected(settings: schema.Redis) -> AsyncIterator[Redis]:
 
     Raises StoreUnavailable, also for an embedded server without a `data_dir`: only the gateway itself reaches that one.
     """
-    if settings.url.get_secret_value() != "embedded":
+    if not settings.is_embedded:
         async with _client(settings, None) as client:
             yield client
         return

@@ -18,7 +18,7 @@ _SECONDS: Final = 1.0
 @contextlib.asynccontextmanager
 async def embedded_store(settings: schema.Redis) -> AsyncIterator[str | None]:
     """Its URL; None where the configuration names another Redis. Raises RuntimeError, ValueError."""
-    if settings.url.get_secret_value() != "embedded":
+    if not settings.is_embedded:
         yield None
         return
     valkey = EmbeddedValkey(settings.data_dir)

@@ -304,7 +304,7 @@ class Supervisor:
 def _beyond_reload(old: Config, new: Config) -> list[str]:
     """The settings that changed and that a reload cannot apply: sockets, and the embedded store with its folder."""
     changed = [name for name in _NEEDS_RESTART if getattr(new, name) != getattr(old, name)]
-    embedded = [config.redis.url.get_secret_value() == "embedded" for config in (old, new)]
+    embedded = [config.redis.is_embedded for config in (old, new)]
     if embedded[0] != embedded[1]:
         changed.append("redis.url")
     elif embedded[0] and new.redis.data_dir != old.redis.data_dir:

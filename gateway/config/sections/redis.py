@@ -55,3 +55,7 @@ class Redis(Section):
     tls: RedisTls = RedisTls()
     sentinel: RedisSentinel = RedisSentinel()
     outage: Annotated[timedelta, BeforeValidator(parse_outage)] = timedelta(0)  # none: refuse
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.url.get_secret_value() == "embedded"

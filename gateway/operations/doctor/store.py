@@ -19,7 +19,7 @@ _KEEP: Final = "set appendonly yes and appendfsync everysec"
 
 async def store_lines(config: Config, now: datetime) -> list[Line]:
     """Persistence, eviction and replicas of every primary, and the age of the key ring."""
-    embedded = config.redis.url.get_secret_value() == "embedded"
+    embedded = config.redis.is_embedded
     if embedded and config.redis.data_dir is None:
         means = "the embedded store is in memory: at each restart of the gateway every person signs in again"
         return [
