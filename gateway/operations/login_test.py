@@ -27,6 +27,7 @@ from gateway.operations.explain import SignedIn, explain_page
 from gateway.operations.login_checks import Advice, CheckOutcome, advice_for, outcomes
 from gateway.operations.provisioning import make_plan
 from gateway.sessions.login_tests import LIFE, LoginTest, LoginTests
+from gateway.sign_in.return_to import is_local
 from gateway.web.login_test import with_overlay
 
 _POLL_SECONDS: Final = 0.5
@@ -86,8 +87,8 @@ async def begin_login_test(
     chosen = provider or (names[0] if names else "")
     if chosen not in names:
         raise ValueError(f"{chosen or 'no provider'} is not offered by {app}; allowed: {', '.join(names) or 'none'}")
-    if not page.startswith("/") or page.startswith("//"):
-        raise ValueError(f"{page} is not a page of the app; allowed: a path, as /bookings")
+    if not is_local(page):
+        raise ValueError(f"{page} is not a page of the app; allowed: a path as it is sent, as /bookings?day=1")
     tried = with_overlay(providers_of(config)[chosen], overlay or {})
     if is_insecure(tried.authority_url) and not config.allow_insecure_http:
         raise ValueError(
