@@ -51,7 +51,7 @@ def account_of(identity: Identity) -> str:
 
 
 def _restricts(ruling: Ruling) -> bool:
-    return bool(ruling.requirements) or ruling.max_age is not None or bool(ruling.acr) or not ruling.persons
+    return bool(ruling.requirements) or ruling.conditions
 
 
 def _without_sign_in(request: Request[RequestHead], ruling: Ruling) -> Decision:

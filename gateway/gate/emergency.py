@@ -20,13 +20,7 @@ def widen(
         without_opening = (decision.session is not None or ruling.public) and not closed
         return decision if without_opening else Forward(request.wire, decision.session, rule)
     # SECURITY: `/admin` needs its group during break-glass too: a request without a session has no groups (C-20).
-    narrow = (
-        any(each.rule != APP_WIDE for each in ruling.requirements)
-        or ruling.max_age is not None
-        or bool(ruling.acr)
-        or not ruling.persons
-        or bool(ruling.scopes)
-    )
+    narrow = ruling.conditions or any(each.rule != APP_WIDE for each in ruling.requirements)
     if narrow or not isinstance(decision, RedirectToSignIn | Refuse):
         return decision
     return Forward(request.wire, None, rule)

@@ -65,6 +65,11 @@ class Ruling:
     programs: bool = False
     scopes: frozenset[str] = frozenset()
 
+    @property
+    def conditions(self) -> bool:
+        """Whether it takes more than `requirements`: a fresh or strong sign-in, a program, a scope."""
+        return self.max_age is not None or bool(self.acr) or not self.persons or bool(self.scopes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CompiledRule:

@@ -319,6 +319,18 @@ async def test_a_form_that_names_another_path_is_no_way_past_the_rules_for_progr
         assert (answer.status, len(house.upstream.requests)) == (403, 1)
 
 
+async def test_a_scope_is_not_met_by_leaving_the_token_out(
+    open_house: OpenHouse, provider: MisbehavingProvider
+) -> None:
+    """D-39: an app that strangers may use keeps what is for tokens with a scope, and for people with a session."""
+    house = await open_house(apps={"portal": {**app()["portal"], "unauthenticated": "pass"}}, provider=provider)
+    assert (await house.ask("/api/write/1", fields=bearer(at_jwt(provider)))).status == 403
+    assert (await house.ask("/api/write/1")).status == 401
+    assert house.upstream.requests == []
+    assert (await house.ask("/api/x")).status == 200
+    assert (await house.ask("/api/write/1", cookie=await house.session())).status == 200
+
+
 async def test_a_person_has_no_way_to_what_is_for_programs_only(house: House) -> None:
     """D-39: refused with a session, and not sent to a sign-in without one."""
     cookie = await house.session()
