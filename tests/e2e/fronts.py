@@ -53,7 +53,7 @@ def nginx(folder: Path, port: int, door: int) -> Program:
         "listen 80 ": f"listen 127.0.0.1:{free_port()} ", "listen 443 ": f"listen 127.0.0.1:{port} ",
     })  # fmt: skip
     command: Command = [required("nginx"), "-p", folder, "-e", folder / "error.log", "-c", file, "-g", "daemon off;"]
-    return _listening(Program(command, folder / "nginx.log"), port)
+    return listening(Program(command, folder / "nginx.log"), port)
 
 
 def haproxy(folder: Path, port: int, door: int) -> Program:
@@ -61,7 +61,7 @@ def haproxy(folder: Path, port: int, door: int) -> Program:
         "/etc/haproxy/tls": str(folder), "server doorward doorward:4180": f"server doorward 127.0.0.1:{door}",
         "bind :80\n": f"bind 127.0.0.1:{free_port()}\n", "bind :443 ": f"bind 127.0.0.1:{port} ",
     })  # fmt: skip
-    return _listening(Program([required("haproxy"), "-f", file], folder / "haproxy.log"), port)
+    return listening(Program([required("haproxy"), "-f", file], folder / "haproxy.log"), port)
 
 
 def caddy(folder: Path, port: int, door: int) -> Program:
@@ -70,7 +70,7 @@ def caddy(folder: Path, port: int, door: int) -> Program:
         "\n{\n": "\n{\n\tadmin off\n\tauto_https off\n",
     })  # fmt: skip
     command: Command = [required("caddy"), "run", "--config", file, "--adapter", "caddyfile"]
-    return _listening(Program(command, folder / "caddy.log", environ={"HOME": str(folder)}), port)
+    return listening(Program(command, folder / "caddy.log", environ={"HOME": str(folder)}), port)
 
 
 def traefik(folder: Path, port: int, door: int) -> Program:
@@ -87,7 +87,7 @@ def start_traefik(folder: Path, port: int, file: Path, *, entry_point: str, tls:
         BUILT / "traefik", f"--entryPoints.{entry_point}.address=127.0.0.1:{port}", f"--providers.file.filename={file}",
         "--global.sendAnonymousUsage=false", "--global.checkNewVersion=false", "--log.level=INFO",
     ]  # fmt: skip
-    running = _listening(Program(command, folder / "traefik.log"), port)
+    running = listening(Program(command, folder / "traefik.log"), port)
     running.wait_until(lambda: _routes(port, tls=tls))  # it listens before it has read the file
     return running
 
@@ -119,7 +119,8 @@ def _written(folder: Path, name: str, here: Mapping[str, str]) -> Path:
     return folder / name
 
 
-def _listening(running: Program, port: int) -> Program:
+def listening(running: Program, port: int) -> Program:
+    """The program, once it listens."""
     running.wait_until(lambda: listens(port))
     return running
 

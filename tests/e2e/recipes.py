@@ -10,14 +10,13 @@ from typing import Any, Final
 
 import yaml
 
-from tests.e2e.fronts import start_traefik
+from tests.e2e.fronts import DEPLOY, listening, start_traefik
 from tests.e2e.needs import required
-from tests.e2e.processes import Program, listens
+from tests.e2e.processes import Program
 from tests.e2e.web_servers import start_nginx
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-GUIDE: Final = ROOT / "deploy" / "guides" / "forward-auth.md"
-FILES: Final = ROOT / "deploy" / "forward-auth"
+GUIDE: Final = DEPLOY / "guides" / "forward-auth.md"
+FILES: Final = DEPLOY / "forward-auth"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,7 @@ def caddy(place: Place) -> Program:
     file = place.folder / "Caddyfile"
     file.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + site)
     command = [str(required("caddy")), "run", "--config", str(file), "--adapter", "caddyfile"]
-    return _listening(Program(command, place.folder / "caddy.log", environ={"HOME": str(place.folder)}), place.port)
+    return listening(Program(command, place.folder / "caddy.log", environ={"HOME": str(place.folder)}), place.port)
 
 
 def traefik(place: Place) -> Program:
@@ -157,7 +156,7 @@ def envoy(place: Place) -> Program:
         "warning",
         "--use-dynamic-base-id",
     ]
-    return _listening(Program(command, place.folder / "envoy.log"), place.port)
+    return listening(Program(command, place.folder / "envoy.log"), place.port)
 
 
 def _socket(host: str, port: int) -> dict[str, Any]:
@@ -177,11 +176,6 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         if isinstance(one[name], dict):
             both[name] = _merged(one[name], other[name])
     return both
-
-
-def _listening(running: Program, port: int) -> Program:
-    running.wait_until(lambda: listens(port))
-    return running
 
 
 RECIPES: Final[Mapping[str, Callable[[Place], Program]]] = {
